@@ -1,0 +1,31 @@
+"""ganbench: which GAN is better, by how much, how sure are we, and how often does its training fail?
+
+    import ganbench
+    frame = ganbench.load_results("results")     # one row a trial, evaluation and metric
+    ganbench.leaderboard(frame)                  # ranked, with intervals, tiers and failures
+    ganbench.compare(before, after)              # better, worse or no evidence
+
+Importing this package brings neither torch nor pandas; the functions load what they need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganbench.ranking import compare, leaderboard, load_results
+
+__all__ = ["__version__", "compare", "leaderboard", "load_results"]
+__version__ = version("ganbench")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"ganbench has no {name!r}; it offers {', '.join(__all__)}")
+    return getattr(import_module("ganbench.ranking"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,78 @@
+"""What a trial leaves for people to look at: sample pictures, points, its history as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ganbench.store import write_atomic
+
+GRID = 8  # samples a side
+CELL = 32  # smaller images are enlarged to about this many pixels, whole pixels only
+POINTS = 1000
+
+
+def write_samples(folder: Path, images_seen: int, samples: Tensor) -> None:
+    """The first samples of an evaluation: ``samples/<images_seen>.png``, or rows of ``samples/points.csv``."""
+    folder = folder / "samples"
+    folder.mkdir(parents=True, exist_ok=True)
+    if samples.dim() == 4:
+        write_atomic(folder / f"{images_seen}.png", picture(samples[: GRID * GRID].cpu().numpy()))
+    else:
+        _write_points(folder / "points.csv", images_seen, samples[:POINTS].cpu().numpy())
+
+
+def picture(images: np.ndarray) -> bytes:
+    """A grid of uint8 images ``(n, channels, height, width)``, 8 a row, as PNG; 1 channel is grey, 3 are colour."""
+    n, channels, height, width = images.shape
+    zoom = max(1, CELL // max(height, width))
+    rows = -(-n // GRID)
+    canvas = np.zeros((rows * (height + 1) + 1, GRID * (width + 1) + 1, 3), dtype=np.uint8)
+    canvas[...] = 96  # grey lines between the samples
+    for i, image in enumerate(images):
+        top, left = (i // GRID) * (height + 1) + 1, (i % GRID) * (width + 1) + 1
+        pixels = image if channels == 3 else np.repeat(image[:1], 3, axis=0)
+        canvas[top : top + height, left : left + width] = pixels.transpose(1, 2, 0)
+    out = io.BytesIO()
+    Image.fromarray(canvas.repeat(zoom, axis=0).repeat(zoom, axis=1)).save(out, format="PNG", optimize=False)
+    return out.getvalue()
+
+
+def write_history(folder: Path, evaluations: list[dict[str, Any]]) -> None:
+    """``history.csv``: one row an evaluation, nested names joined by dots."""
+    rows = [_flat(entry) for entry in evaluations]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(folder / "history.csv", text.getvalue().encode())
+
+
+def _write_points(path: Path, images_seen: int, points: np.ndarray) -> None:
+    """Keep the rows of earlier evaluations; a resumed trial may write its last one again."""
+    kept = [line for line in (path.read_text().splitlines()[1:] if path.exists() else []) if _seen(line) < images_seen]
+    rows = [f"{images_seen},{float(x)!r},{float(y)!r}" for x, y in points]
+    write_atomic(path, ("\n".join(["images_seen,x,y", *kept, *rows]) + "\n").encode())
+
+
+def _seen(line: str) -> int:
+    return int(line.partition(",")[0])
+
+
+def _flat(entry: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, value in entry.items():
+        # The metric values and the watched figures come first by their own names.
+        path = name if prefix in ("", "values") else f"{prefix}.{name}"
+        if isinstance(value, dict):
+            row.update(_flat(value, path))
+        else:
+            row[path] = "" if value is None else value
+    return row

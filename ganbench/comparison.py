@@ -1,0 +1,170 @@
+"""Two sets of results compared, variant by variant: better, worse, or no evidence."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ganbench.frames import PROTOCOL_FIELDS, Trials, final_trials
+from ganbench.ranking import Source, primary_scores
+from ganbench.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, superiority
+from ganbench.tiers import p_values
+
+COLUMNS = [
+    *("dataset", "extractor", "protocol", "variant", "metric", "before", "after"),
+    *("difference", "p", "effect", "conclusion", "note"),
+]
+_CONDITIONS = ["dataset_hash", *PROTOCOL_FIELDS]
+_SIDES = ("before", "after")
+
+
+class Incomparable(ValueError):
+    """Results whose protocol or dataset differ. The message names the dataset, the field and both values."""
+
+
+class _Pair(NamedTuple):
+    """A variant under one protocol: positions of its trials before and after."""
+
+    dataset: str
+    variant: str
+    before: np.ndarray
+    after: np.ndarray
+
+
+def compare(a: Source, b: Source) -> pd.DataFrame:
+    """Compare the variants that both ``a`` (before) and ``b`` (after) have on a dataset; each a frame, or records.
+
+    Returns a row for each variant and protocol: medians ``before`` and ``after`` of the dataset's primary
+    metric over completed trials, their ``difference`` (after - before), ``p`` (Welch on the scale of the
+    leaderboard, failed trials counted as a constant at the real mean, Holm over all rows; NaN below 5
+    seeds), ``effect`` = P(b beats a), ``conclusion`` (``better``, ``worse``: p <= 0.05; else ``no
+    evidence``) and a ``note`` of differences in environment, seeds, hyperparameters and failures.
+    Baselines and planted failures are left out.
+
+    Raises:
+        Incomparable: a variant is in both, but under no protocol or content of the dataset that both have.
+    """
+    trials = _both(a, b)
+    pairs = _pairs(trials.context)
+    lines, samples = [], []
+    for pair in pairs:
+        line, before, after = _line(trials, pair)
+        lines.append(line)
+        samples.append((before, after))
+    testable = np.array([min(len(x), len(y)) >= MINIMUM_SEEDS for x, y in samples], dtype=bool)
+    p = np.full(len(pairs), np.nan)
+    if testable.any():
+        tested = [sample for pair, ok in zip(samples, testable, strict=True) if ok for sample in pair]
+        first = np.arange(0, len(tested), 2)
+        p[testable] = holm(p_values(tested, first, first + 1))
+    for line, adjusted in zip(lines, p, strict=True):
+        line["p"] = adjusted
+        gained = line.pop("gained")
+        line["conclusion"] = ("better" if gained > 0 else "worse") if adjusted <= ALPHA else "no evidence"
+    numbers = dict.fromkeys(("before", "after", "difference", "p", "effect"), "float64")
+    return pd.DataFrame(lines, columns=pd.Index(COLUMNS, dtype=object)).astype(numbers)
+
+
+def _both(a: Source, b: Source) -> Trials:
+    """The trials of both, ``a`` first, with a column ``side``."""
+    sides = [final_trials(a), final_trials(b)]
+    metrics = list(dict.fromkeys(name for side in sides for name in side.metrics))
+    blocks = []
+    for side in sides:
+        block = np.full((len(side.context), len(metrics)), np.nan)
+        block[:, [metrics.index(name) for name in side.metrics]] = side.values
+        blocks.append(block)
+    context = pd.concat(
+        [side.context.assign(side=name) for side, name in zip(sides, _SIDES, strict=True)], ignore_index=True
+    )
+    values = np.vstack(blocks)
+    return Trials(context, metrics, values, np.full_like(values, np.nan), sides[0].directions | sides[1].directions)
+
+
+def _pairs(context: pd.DataFrame) -> list[_Pair]:
+    sides: dict[tuple[str, str], dict[str, dict[tuple[Any, ...], list[int]]]] = {}
+    columns = [context[name].to_numpy(object) for name in ("role", "dataset", "variant", "side", *_CONDITIONS)]
+    for place, (role, dataset, variant, side, *conditions) in enumerate(zip(*columns, strict=True)):
+        if role == "variant":
+            both = sides.setdefault((dataset, variant), {name: {} for name in _SIDES})
+            both[side].setdefault(tuple(conditions), []).append(place)
+    found = []
+    for (dataset, variant), both in sorted(sides.items()):
+        before, after = (both[side] for side in _SIDES)
+        if not before or not after:
+            continue
+        shared = sorted(before.keys() & after.keys(), key=str)
+        if not shared:
+            _refuse(dataset, variant, min(before, key=str), min(after, key=str))
+        found += [_Pair(dataset, variant, np.array(before[key]), np.array(after[key])) for key in shared]
+    return found
+
+
+def _refuse(dataset: str, variant: str, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+    field, was, now = next(
+        (field, was, now) for field, was, now in zip(_CONDITIONS, before, after, strict=True) if was != now
+    )
+    raise Incomparable(f"{dataset}: {variant} cannot be compared, {field} differs: {was} before, {now} after")
+
+
+def _line(trials: Trials, pair: _Pair) -> tuple[dict[str, Any], Floats, Floats]:
+    """The row without its p-value, and both samples on the scale of the test."""
+    members = np.concatenate([pair.before, pair.after])
+    context = trials.context
+    primary = primary_scores(trials, members)
+    scores, tested = primary.scores, primary.tested
+    halves = slice(0, len(pair.before)), slice(len(pair.before), None)
+    before, after = (tested[half][~np.isnan(tested[half])] for half in halves)
+    done = [scores[half][primary.completed[half] & ~np.isnan(scores[half])] for half in halves]
+    medians = [float(np.median(values)) if len(values) else np.nan for values in done]
+    gain = float(after.mean() - before.mean()) if len(before) and len(after) else 0.0
+    line = {
+        "dataset": pair.dataset,
+        "extractor": context["extractor"].iat[members[0]],
+        "protocol": context["protocol"].iat[members[0]],
+        "variant": pair.variant,
+        "metric": primary.metric,
+        "before": medians[0],
+        "after": medians[1],
+        "difference": medians[1] - medians[0],
+        "effect": superiority(after, before, primary.direction) if len(before) and len(after) else np.nan,
+        "gained": gain if primary.direction == "max" else -gain,
+        "note": _note(context, pair),
+    }
+    return line, before, after
+
+
+def _note(context: pd.DataFrame, pair: _Pair) -> str:
+    def both(field: str) -> tuple[list[Any], list[Any]]:
+        column = context[field].to_numpy(object)
+        return column[pair.before].tolist(), column[pair.after].tolist()
+
+    notes = []
+    for field, verb in (("environment", "differs"), ("hyperparameters", "differ")):
+        before, after = both(field)
+        if set(before) != set(after):
+            notes.append(f"{field} {verb}")
+    before, after = both("seed")
+    if sorted(before) != sorted(after):
+        notes.append(f"seeds {_runs(before)} before, {_runs(after)} after")
+    before, after = ([status for status in side if status != "completed"] for side in both("status"))
+    if before or after:
+        sizes = len(pair.before), len(pair.after)
+        notes.append(f"failed {len(before)} of {sizes[0]} before, {len(after)} of {sizes[1]} after")
+    for name, sources in zip(_SIDES, both("source"), strict=True):
+        if len(set(sources)) > 1:
+            notes.append(f"{len(set(sources))} sources pooled {name}")
+    return "; ".join(notes)
+
+
+def _runs(seeds: list[int]) -> str:
+    """``0-4``, ``0-2,7``."""
+    runs: list[list[int]] = []
+    for seed in sorted(set(seeds)):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

@@ -1,0 +1,7 @@
+"""Built-in datasets: points of known distribution, handwritten digits, and image sets read from IDX files."""
+
+from __future__ import annotations
+
+
+class DatasetError(RuntimeError):
+    """A dataset is not at hand, or its files are not what they should be. The message says what to do."""

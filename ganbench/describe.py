@@ -1,0 +1,119 @@
+"""What planning asks of plugins, answered in a process of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ganbench import environment
+from ganbench.discovery import Catalog, DiscoveryError, discover
+from ganbench.errors import UsageError
+from ganbench.hyperparameters import hyperparameters, label, resolve
+from ganbench.kinds import Dataset, Metric
+from ganbench.real import MOST_SAMPLES, Real
+from ganbench.reference import describe, floors
+from ganbench.sources import source_hash
+from ganbench.trial import build
+from ganbench.variant import Unsuitable
+
+POINT_METRICS = ("coverage", "modes", "high_quality", "mode_kl", "precision", "recall", "density", "d_auc")
+IMAGE_METRICS = ("fid", "is", "kid", "precision", "recall", "density", "coverage", "authenticity", "d_auc")
+
+
+def default_metrics(dataset: Dataset) -> tuple[str, ...]:
+    """What is computed without ``--metrics``."""
+    if len(dataset.shape) == 1:
+        return POINT_METRICS
+    counted = ("modes",) if dataset.primary == "modes" else ()
+    return (*counted, *IMAGE_METRICS, *(("mode_kl",) if dataset.classes else ()))
+
+
+def default_extractor(dataset: Dataset) -> str:
+    """Points are their own features; an image set has the classifier trained on it, ``<dataset>-cnn``."""
+    return "identity" if len(dataset.shape) == 1 else f"{dataset.name}-cnn"
+
+
+def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
+    """A dataset's identity and defaults, with the extractor and metrics that the request leads to."""
+    name = payload["dataset"]
+    dataset: Dataset = discover([("dataset", name)]).get("dataset", name).thing
+    metrics = tuple(payload["metrics"] or default_metrics(dataset))
+    if dataset.primary not in metrics:  # ranks go by it
+        metrics = (dataset.primary, *metrics)
+    extractor = payload["extractor"] or default_extractor(dataset)
+    catalog = discover([("dataset", name), ("extractor", extractor), *(("metric", m) for m in metrics)])
+    try:
+        chosen = catalog.get("extractor", extractor).thing
+    except DiscoveryError as reason:
+        if payload["extractor"]:
+            raise
+        raise UsageError(f"{name} has no extractor of its own ({reason}); choose one with --extractor") from None
+    real = Real(dataset, chosen, payload["samples"] or MOST_SAMPLES)
+    held_out = len(real.images["test"])
+    return {
+        "name": name,
+        "hash": real.hash,
+        "primary": dataset.primary,
+        "budget_images": dataset.budget_images,
+        "devices": environment.devices(payload["device"]),
+        "extractor": extractor,
+        "extractor_hash": chosen.weights_hash,
+        "samples": payload["samples"] or min(held_out, MOST_SAMPLES),
+        "metrics": {m: _about(catalog, m) for m in metrics},
+        "notes": [],
+    }
+
+
+def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
+    """The scale of a dataset's real side, and the floors of metrics."""
+    dataset, extractor, metrics = payload["dataset"], payload["extractor"], payload["metrics"]
+    catalog = discover([("dataset", dataset), ("extractor", extractor), *(("metric", m) for m in metrics)])
+    real = Real(
+        catalog.get("dataset", dataset).thing,
+        catalog.get("extractor", extractor).thing,
+        payload["samples"],
+        environment.select_device(payload["device"]),
+    )
+    return {"reference": describe(real), "floors": floors(real, [catalog.get("metric", m).thing for m in metrics])}
+
+
+def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
+    """A variant's identity with its settings, and the datasets that it does not apply to."""
+    name = payload["variant"]
+    catalog = discover([("variant", name), *(("dataset", d) for d in payload["datasets"])])
+    offer = catalog.get("variant", name)
+    cls = offer.thing
+    try:
+        values = resolve(cls, payload["settings"])
+    except ValueError as reason:
+        raise UsageError(f"--set {name}: {reason}") from None
+    declared = hyperparameters(cls)
+    notes = [
+        f"{name}: {key}={value} is outside the range that its author declares ({limits.low} to {limits.high})"
+        for key, value in values.items()
+        if (limits := declared[key].range) is not None and value not in limits
+    ]
+    unsuitable = {}
+    for dataset in payload["datasets"]:
+        try:
+            build(cls, catalog.get("dataset", dataset).thing, values, seed=0)
+        except Unsuitable as reason:
+            unsuitable[dataset] = str(reason)
+        except Exception:  # a fault of the variant: its trials will record it
+            continue
+    device = environment.select_device(payload["device"])
+    return {
+        "name": name,
+        "distribution": offer.distribution,
+        "source": source_hash(cls, offer.distribution),
+        "hyperparameters": values,
+        "label": label(cls, values),
+        "role": cls.role,
+        "unsuitable": unsuitable,
+        "environment": environment.describe(device, payload["threads"], offer.distribution),
+        "notes": notes,
+    }
+
+
+def _about(catalog: Catalog, name: str) -> dict[str, Any]:
+    metric: Metric = catalog.get("metric", name).thing
+    return {"label": metric.label, "direction": metric.direction, "floor": None}

@@ -1,0 +1,63 @@
+"""What the bits of a training depend on beside code and seed: versions, device, threads, CPU capability, flags."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from ganbench.errors import UsageError
+
+_PACKAGES = ("ganbench", "torch", "numpy", "scipy", "scikit-learn", "safetensors")
+
+
+class DeviceError(UsageError):
+    """A device that this machine does not have."""
+
+
+def select_device(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one, else the CPU; raises DeviceError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DeviceError("--device cuda: torch sees no CUDA device here; use --device cpu, which always works")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("--device mps: torch sees no Apple GPU here; use --device cpu, which always works")
+    return torch.device(name)
+
+
+def devices(name: str) -> list[str]:
+    """The devices that trials are spread over: every GPU for ``auto`` or ``cuda``, else the one that was named."""
+    device = select_device(name)
+    if device.type == "cuda" and device.index is None:
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return [str(device)]
+
+
+def describe(device: torch.device, threads: int, distribution: str) -> dict[str, Any]:
+    """The environment of a trial, equal in every process of one machine and installation."""
+    on_cuda = device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "packages": {name: _version(name) for name in sorted({*_PACKAGES, distribution})},
+        "threads": threads,
+        "device": torch.cuda.get_device_name(device) if on_cuda else device.type,
+        "cuda": torch.version.cuda if on_cuda else None,
+        "cudnn": torch.backends.cudnn.version() if on_cuda else None,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "mkldnn": torch.backends.mkldnn.is_available(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "default_dtype": str(torch.get_default_dtype()),
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,213 @@
+"""One evaluation: samples, their features in one pass, and metric values; the training is left as it was.
+
+How often one evaluates must not change one bit of the final weights, so everything here is shielded:
+global random states, training flags and the default dtype are put back, and the variant's state is
+compared with what it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganbench.kinds import Evidence, Metric, NotApplicable, Scores
+from ganbench.metrics import class_coverage, frechet_distance, manifold, mode_coverage, roc_auc, trace_of_covariance
+from ganbench.real import CHUNK, Real, to_uint8
+from ganbench.seeding import derive, generator, preserved_rng
+from ganbench.state import capture
+from ganbench.telemetry import Diverged, Telemetry
+from ganbench.tree import fingerprint
+from ganbench.variant import Variant
+
+MOST_SCORED = 2048  # rows of each kind that the discriminator scores
+
+
+class InvalidOutput(TypeError):
+    """A variant returned something else than its contract says."""
+
+
+@contextlib.contextmanager
+def shielded(variant: Variant, seed: int) -> Iterator[None]:
+    """Eval mode without gradients, global generators freshly seeded; afterwards everything is as before.
+
+    Raises InvalidOutput if the block changed the variant's state.
+    """
+    flags = [(module, module.training) for module in variant.modules()]
+    before = fingerprint(capture(variant))
+    dtype = torch.get_default_dtype()
+    variant.eval()
+    try:
+        with preserved_rng(seed), torch.no_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        for module, training in flags:  # one by one: train() would wake parts that an author keeps frozen
+            module.training = training
+    if fingerprint(capture(variant)) != before:
+        raise InvalidOutput(f"{variant.name} changed its own state while it was sampled or scored in eval mode")
+
+
+def draw_samples(variant: Variant, n: int, seed: int, device: torch.device) -> Tensor:
+    """``n`` samples ``(n, *shape)`` in float32, a pure function of weights and seed; raises InvalidOutput."""
+    rng = generator(seed, device)
+    chunks = []
+    for start in range(0, n, CHUNK):
+        size = min(CHUNK, n - start)
+        chunk = variant.sample(size, rng)
+        expected = (size, *variant.shape)
+        if not isinstance(chunk, Tensor) or tuple(chunk.shape) != expected or not chunk.is_floating_point():
+            got = f"{chunk.dtype} {tuple(chunk.shape)}" if isinstance(chunk, Tensor) else repr(type(chunk))
+            raise InvalidOutput(f"{variant.name}.sample({size}) returned {got}: expected floating point {expected}")
+        chunks.append(chunk.detach().to(device=device, dtype=torch.float32))
+    return torch.cat(chunks)
+
+
+def apply(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, float | None]:
+    """Values by column name; None where a metric does not apply. A mapping's other keys become ``<metric>.<key>``."""
+    values: dict[str, float | None] = {}
+    for metric in metrics:
+        try:
+            _require(metric, evidence)
+            value = metric(evidence)
+        except NotApplicable:
+            values[metric.name] = None
+            continue
+        if isinstance(value, Mapping):
+            for key, number in value.items():
+                values[metric.name if key == metric.name else f"{metric.name}.{key}"] = _finite(metric, number)
+        else:
+            values[metric.name] = _finite(metric, value)
+    return values
+
+
+class Evaluator:
+    """Scores a variant against the real side.
+
+    Args:
+        real: the dataset on the variant's device.
+        metrics: what is computed; those of cost ``end`` only at the last evaluation.
+        seed: the trial's root seed; latents come from its stream ``evaluation``, the same at every point.
+        batch_size: of training; the discriminator scores batches of exactly this size.
+    """
+
+    def __init__(self, real: Real, metrics: Sequence[Metric], seed: int, batch_size: int) -> None:
+        self.real, self.metrics, self.seed, self.batch_size = real, metrics, seed, batch_size
+        self.stream = derive(seed, "evaluation")
+
+    def __call__(
+        self, variant: Variant, telemetry: Telemetry, images_seen: int, history: list[dict[str, Any]], last: bool
+    ) -> tuple[dict[str, Any], Tensor]:
+        """The evaluation as the record keeps it, and its samples; raises Diverged for one that is not finite."""
+        norms = telemetry.parameter_norms()
+        with shielded(variant, self.stream):
+            raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
+            if not bool(torch.isfinite(raw).all()):
+                raise Diverged(telemetry.step, "a sample")
+            samples = to_uint8(raw) if raw.dim() == 4 else raw
+            evidence = Evidence(
+                fake=self.real.describe(samples),
+                real=self.real.real,
+                train=lambda: self.real.train,
+                dataset=self.real.dataset,
+                seed=derive(self.seed, "metrics"),
+                scores=self._scores(variant, raw),
+                history=history,
+                variant=variant,
+            )
+            values = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
+            watch = self._watch(evidence)
+        entry = {
+            "step": telemetry.step,
+            "images_seen": images_seen,
+            "values": values,
+            "watch": {**watch, "parameter_norms": norms, **telemetry.since(history[-1]["step"] if history else 0)},
+        }
+        if last:
+            entry["fid_train"] = frechet_distance(self.real.train_draw.features, evidence.fake.features)
+        return entry, samples
+
+    def _scores(self, variant: Variant, raw: Tensor) -> Scores | None:
+        if variant.score_real is None:
+            return None
+        sides = {"fake": raw[self._rows(len(raw), "fake")]}
+        for split in ("train", "test"):
+            index = self._rows(len(self.real.images[split]), split).to(self.real.device)
+            sides[split] = self.real.normalised(split, index)
+        if not all(len(rows) for rows in sides.values()):
+            return None  # fewer rows than one batch
+        return Scores(
+            **{name: self._score(variant, rows) for name, rows in sides.items()}, threshold=variant.decision_threshold
+        )
+
+    def _rows(self, total: int, name: str) -> Tensor:
+        """Shuffled row numbers, a whole number of batches of them."""
+        most = min(total, MOST_SCORED)
+        order = torch.randperm(total, generator=generator(derive(self.seed, "evaluation", "rows", name)))
+        return order[: most - most % self.batch_size]
+
+    def _score(self, variant: Variant, rows: Tensor) -> np.ndarray:
+        scores = []
+        for batch in rows.split(self.batch_size):
+            score = variant.score_real(batch)
+            if not isinstance(score, Tensor) or tuple(score.shape) != (len(batch),):
+                got = tuple(score.shape) if isinstance(score, Tensor) else type(score)
+                raise InvalidOutput(f"{variant.name}.score_real returned {got}: expected a tensor ({len(batch)},)")
+            scores.append(score.detach().double().cpu())
+        return torch.cat(scores).numpy()
+
+    def _watch(self, evidence: Evidence) -> dict[str, Any]:
+        """What stability is judged by, whatever metrics were chosen."""
+        dataset, fake, real = evidence.dataset, evidence.fake, evidence.real
+        modes: dict[str, Any] = {"modes": None, "mode_kl": None}
+        if dataset.centres is not None:
+            modes = mode_coverage(fake.samples, dataset.centres, float(dataset.std or 0))
+        elif dataset.classes and fake.probabilities is not None:
+            predicted = [np.asarray(side.probabilities).argmax(axis=1) for side in (fake, real)]
+            modes = class_coverage(predicted[0], predicted[1], dataset.classes)
+        return {
+            "fid": frechet_distance(real.features, fake.features),
+            "trace": trace_of_covariance(real.features),
+            "modes": modes["modes"],
+            "mode_kl": modes["mode_kl"],
+            "coverage": evidence.once(manifold.of_evidence)["coverage"],
+            **_discrimination(evidence.scores),
+        }
+
+
+def _discrimination(scores: Scores | None) -> dict[str, Any]:
+    names = ("d_auc", "d_auc_train", "d_accuracy_real", "d_accuracy_train", "d_accuracy_fake", "d_scores")
+    if scores is None or not all(np.isfinite(s).all() for s in (scores.train, scores.test, scores.fake)):
+        return dict.fromkeys(names)
+    accuracy: list[float | None] = [None, None, None]
+    if scores.threshold is not None:
+        accuracy = [
+            float(np.mean(scores.test > scores.threshold)),
+            float(np.mean(scores.train > scores.threshold)),
+            float(np.mean(scores.fake <= scores.threshold)),
+        ]
+    summary = {
+        name: {"mean": float(s.mean()), "std": float(s.std()), "median": float(np.median(s))}
+        for name, s in (("train", scores.train), ("test", scores.test), ("fake", scores.fake))
+    }
+    aucs = [roc_auc(scores.test, scores.fake), roc_auc(scores.train, scores.fake)]
+    return dict(zip(names, [*aucs, *accuracy, summary], strict=True))
+
+
+def _require(metric: Metric, evidence: Evidence) -> None:
+    if "probabilities" in metric.needs and evidence.fake.probabilities is None:
+        raise NotApplicable("the extractor gives no class probabilities")
+    if "labels" in metric.needs and evidence.real.labels is None:
+        raise NotApplicable("the dataset has no labels")
+
+
+def _finite(metric: Metric, value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise InvalidOutput(f"metric {metric.name} returned {number}: raise NotApplicable where there is no value")
+    return number

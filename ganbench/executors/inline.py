@@ -1,0 +1,32 @@
+"""Runs each job in this process, at once: for a debugger. Plugins are not isolated from each other here."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+from ganbench.executors import Job
+from ganbench.executors.worker import call
+
+
+class InlineExecutor:
+    """``jobs`` is ignored (one at a time) and deadlines are not kept."""
+
+    isolated = False
+
+    def __init__(self, jobs: int, threads: int) -> None:
+        pass
+
+    def submit(self, job: Job) -> Future[dict[str, Any]]:
+        future: Future[dict[str, Any]] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(call({**job.payload, "isolated": False}))
+        except BaseException as reason:
+            future.set_exception(reason)
+            if isinstance(reason, KeyboardInterrupt):
+                raise
+        return future
+
+    def close(self, cancel: bool = False) -> None:
+        pass

@@ -1,0 +1,1 @@
+"""Built-in extractors: none of them needs a download."""

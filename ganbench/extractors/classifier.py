@@ -1,0 +1,125 @@
+"""Features and class probabilities from small convolutional classifiers, whose weights ship with the package.
+
+``benchmarks/train_classifiers.py`` trains them. Scores with these features are comparable among
+themselves and with nothing else: they are shown as ``FID (digits-cnn)``, never as plain FID.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganbench.hookspecs import hookimpl
+from ganbench.kinds import Extractor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS = Path(__file__).parent / "weights"
+BATCH = 64  # images at a time, however many a caller hands over; larger ones fall out of a core's cache
+SMALLEST = 7  # feature maps are halved while their side is longer than this
+
+
+def network(weights: Mapping[str, Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features ``(n, size)`` in [-1, 1] and logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 255].
+
+    Two 3x3 convolutions with ReLU and max pooling, a linear layer with tanh (the features), a linear layer.
+    The bounded features cannot be blown up by images unlike any real one, none of them is
+    constant as ReLU's can be, and they keep more of what varies within a class than linear ones do.
+    """
+    from torch.nn import functional as F
+
+    hidden = images.float() / 127.5 - 1
+    for layer in ("conv1", "conv2"):
+        hidden = F.relu(F.conv2d(hidden, weights[f"{layer}.weight"], weights[f"{layer}.bias"], padding=1))
+        if min(hidden.shape[2:]) > SMALLEST:
+            hidden = F.max_pool2d(hidden, 2)
+    features = F.linear(hidden.flatten(1), weights["features.weight"], weights["features.bias"]).tanh()
+    return features, F.linear(features, weights["classes.weight"], weights["classes.bias"])
+
+
+@contextlib.contextmanager
+def full_precision(device: str) -> Iterator[None]:
+    """Float32 arithmetic in float32, whatever a plugin allows itself: no autocast, no TF32, no bfloat16."""
+    import torch
+
+    backends = torch.backends
+    switches: list[Any] = [backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul]
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "ieee"
+        with torch.autocast(device, enabled=False):
+            yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.fp32_precision = value
+
+
+class Classifier(Extractor):
+    """The layer before the last of a classifier, and its class probabilities.
+
+    Attributes:
+        shape: of the images it takes, ``(channels, height, width)``.
+        classes: how many it tells apart.
+    """
+
+    # Not weights_hash: it is read from the file when somebody asks.
+    _fields = ("name", "size", "shape", "classes")  # type: ignore[assignment]
+    shape: tuple[int, int, int]
+    classes: int
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self._weights: dict[Any, dict[str, Tensor]] = {}
+
+    @property
+    def path(self) -> Path:
+        """The file of its weights."""
+        return WEIGHTS / f"{self.name}.safetensors"
+
+    @cached_property
+    def weights_hash(self) -> str:  # type: ignore[override]
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def weights(self, device: Any) -> dict[str, Tensor]:
+        """The weights on ``device``, copied there once."""
+        from safetensors.torch import load_file
+
+        if device not in self._weights:
+            self._weights[device] = {key: value.to(device) for key, value in load_file(self.path, device="cpu").items()}
+        return self._weights[device]
+
+    def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(n, size)`` in [-1, 1] and probabilities ``(n, classes)``, float32, on the batch's device.
+
+        Args:
+            batch: images ``(n, channels, height, width)``, uint8 or floating point, in [0, 255].
+
+        Raises:
+            ValueError: the images are of another shape or type.
+        """
+        import torch
+
+        if tuple(batch.shape[1:]) != self.shape or not (batch.dtype == torch.uint8 or batch.is_floating_point()):
+            expected = ", ".join(map(str, self.shape))
+            raise ValueError(
+                f"extractor {self.name} expects images of shape (n, {expected}), uint8 or floating point in [0, 255], "
+                f"got {batch.dtype} of shape {tuple(batch.shape)}"
+            )
+        weights = self.weights(batch.device)
+        with torch.no_grad(), full_precision(batch.device.type):
+            outputs = [network(weights, chunk) for chunk in batch.split(BATCH)]
+        return torch.cat([f for f, _ in outputs]), torch.cat([logits for _, logits in outputs]).softmax(dim=1)
+
+
+@hookimpl
+def ganbench_extractors() -> list[Extractor]:
+    return [
+        Classifier(name="digits-cnn", size=32, shape=(1, 8, 8), classes=10),
+        Classifier(name="fashion-mnist-cnn", size=64, shape=(1, 28, 28), classes=10),
+    ]

@@ -1,0 +1,169 @@
+"""Hyperparameters: what a variant's ``__init__`` declares, and how a user's text becomes a value.
+
+    def __init__(self, shape, lr: Annotated[float, Range(1e-5, 1e-2, log=True), "step size"] = 2e-4, **hyperparameters)
+
+A keyword with annotation and default is a hyperparameter. While a signature ends in ``**`` the base
+class's keywords are read too, along the method resolution order.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Any
+
+# Filled in by the harness, so never set by a user: the sample shape and the number of classes.
+RESERVED = frozenset({"self", "shape", "classes"})
+
+
+@dataclass(frozen=True)
+class Range:
+    """Sensible values of a number, both ends included; ``log`` if it is searched on a logarithmic scale."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One keyword of a variant: its type, its default, and what its author says of it."""
+
+    name: str
+    type: Any
+    default: Any
+    range: Range | None = None
+    help: str = ""
+
+    def parse(self, text: str) -> Any:
+        """Turn a user's text into a value of this type; raises ValueError with what was expected."""
+        return _parse(text.strip(), self.type, self.name)
+
+
+def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
+    """The hyperparameters of a variant class, the base classes' first."""
+    found: list[dict[str, Hyperparameter]] = []
+    for owner in cls.__mro__:
+        init = owner.__dict__.get("__init__")
+        if init is None:
+            continue
+        parameters = inspect.signature(init).parameters.values()
+        hints = _hints(init)
+        found.append(
+            {
+                p.name: _declare(p, hints.get(p.name, p.annotation))
+                for p in parameters
+                if p.name not in RESERVED
+                and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+                and p.default is not p.empty
+            }
+        )
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    merged: dict[str, Hyperparameter] = {}
+    for declared in reversed(found):
+        merged.update(declared)
+    return merged
+
+
+def takes_classes(cls: type) -> bool:
+    """Whether ``__init__`` has a keyword ``classes``, which the harness fills with the dataset's number."""
+    for owner in cls.__mro__:
+        init = owner.__dict__.get("__init__")
+        if init is None:
+            continue
+        parameters = inspect.signature(init).parameters
+        if "classes" in parameters:
+            return True
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return False
+    return False
+
+
+def resolve(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every hyperparameter with its value, defaults included; raises ValueError for a name that is not declared.
+
+    A text is parsed by the parameter's annotation; any other value is taken as it is.
+    """
+    known = hyperparameters(cls)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known) or 'none'}"
+            raise ValueError(f"{getattr(cls, 'name', cls.__name__)} has no hyperparameter {name!r}; {hint}")
+    return {
+        name: (h.parse(given[name]) if isinstance(given[name], str) else given[name]) if name in given else h.default
+        for name, h in known.items()
+    }
+
+
+def label(cls: type, values: Mapping[str, Any]) -> str:
+    """The variant's name with the values that differ from its defaults: ``dcgan[lr=0.0001]``."""
+    known = hyperparameters(cls)
+    changed = [f"{name}={value}" for name, value in values.items() if value != known[name].default]
+    return f"{cls.name}[{','.join(changed)}]" if changed else str(cls.name)  # type: ignore[attr-defined]
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:  # an author's annotation may name what only a type checker imports
+        return {}
+
+
+def _declare(parameter: inspect.Parameter, annotation: Any) -> Hyperparameter:
+    limits, text = None, ""
+    kind = annotation
+    if typing.get_origin(annotation) is typing.Annotated:
+        kind, *notes = typing.get_args(annotation)
+        limits = next((note for note in notes if isinstance(note, Range)), None)
+        text = next((note for note in notes if isinstance(note, str)), "")
+    if kind is inspect.Parameter.empty or isinstance(kind, str):
+        kind = type(parameter.default)
+    default = parameter.default
+    if kind is float and type(default) is int:  # so that 1 and 1.0 are one setting with one identity
+        default = float(default)
+    return Hyperparameter(parameter.name, kind, default, limits, text)
+
+
+def _parse(text: str, kind: Any, name: str) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, UnionType):
+        return _parse_union(text, typing.get_args(kind), name)
+    if origin is typing.Literal:
+        for choice in typing.get_args(kind):
+            if text == str(choice):
+                return choice
+        raise ValueError(f"{name}={text}: expected one of {', '.join(map(str, typing.get_args(kind)))}")
+    if kind is bool:
+        values = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() in values:
+            return values[text.lower()]
+        raise ValueError(f"{name}={text}: expected true or false")
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            raise ValueError(f"{name}={text}: expected {'a whole' if kind is int else 'a'} number") from None
+    if kind is str:
+        return text
+    raise ValueError(f"{name}={text}: a value of type {getattr(kind, '__name__', kind)} cannot be given as text")
+
+
+def _parse_union(text: str, kinds: tuple[Any, ...], name: str) -> Any:
+    if NoneType in kinds and text.lower() == "none":
+        return None
+    reasons = []
+    for kind in (k for k in kinds if k is not NoneType):
+        try:
+            return _parse(text, kind, name)
+        except ValueError as reason:
+            reasons.append(str(reason))
+    raise ValueError("; ".join(reasons))

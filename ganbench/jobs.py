@@ -1,0 +1,95 @@
+"""What an executor runs: one top-level function for every kind of job, JSON in and JSON out.
+
+A job runs in a process of its own. Nothing that a plugin does at import or later reaches the driver
+or another trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from ganbench import describe, seeding
+from ganbench.errors import UsageError
+from ganbench.trial import explain, run_trial
+
+ORPHAN_SECONDS = 0.5
+
+_KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "dataset": describe.describe_dataset,
+    "reference": describe.describe_reference,
+    "variant": describe.describe_variant,
+    "trial": run_trial,
+}
+
+
+def run_job(payload: dict[str, Any]) -> dict[str, Any]:
+    """Run one job. ``payload["kind"]`` says which; a failure comes back as ``{"failed": reason, "usage": ...}``."""
+    if payload["isolated"]:
+        _isolate()
+    seeding.pin(payload["threads"])
+    log = payload.get("log") if payload["isolated"] else None
+    with threadpool_limits(payload["threads"]), _logged(log):
+        try:
+            result = _KINDS[payload["kind"]](payload)
+        except (Exception, SystemExit) as reason:
+            if isinstance(reason, UsageError):
+                return {"failed": str(reason), "usage": True}
+            traceback.print_exc()
+            return {"failed": explain(reason), "usage": False}
+    if "cost" in result:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        result["cost"]["peak_memory_bytes"] = peak * (1 if sys.platform == "darwin" else 1024)
+        result["cost"]["host"] = platform.node()
+    return result
+
+
+def _isolate() -> None:
+    """Leave Ctrl-C to the driver, and end by oneself when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHAN_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _logged(path: str | None) -> Iterator[None]:
+    """Send what the process prints, from Python or from C, to a file; an empty one is removed."""
+    if path is None:
+        yield
+        return
+    log = Path(path)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with open(log, "ab") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
+        if log.exists() and log.stat().st_size == 0:
+            log.unlink()

@@ -1,0 +1,71 @@
+"""What every score asks of its input before any arithmetic: one NaN can make a decomposition run for minutes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ganbench.kinds import MetricError
+
+LARGEST = 1e40
+"""Largest magnitude of a feature: the kernel distance sums sixth powers, which must stay below 1.8e308."""
+
+
+def numbers(values: Any, name: str, ndim: int) -> np.ndarray:
+    """``values`` as a finite, contiguous float64 array with ``ndim`` dimensions.
+
+    Raises:
+        MetricError: it is not numeric, not of that shape, empty, or holds a value that is not finite.
+    """
+    try:
+        array = np.ascontiguousarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise MetricError(f"{name} must be an array of real numbers: {error}") from error
+    if np.ndim(values) != ndim or array.size == 0:
+        wanted = "(n,)" if ndim == 1 else "(n, d)"
+        raise MetricError(f"{name} must have the shape {wanted} and not be empty, not {np.shape(values)}")
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = np.unravel_index(int(np.argmin(finite)), array.shape)
+        bad = array.size - np.count_nonzero(finite)
+        raise MetricError(
+            f"{name} holds {bad} of {array.size} values that are not finite, the first {array[place]} in row {place[0]}"
+        )
+    return array
+
+
+def features(values: Any, name: str, rows: int) -> np.ndarray:
+    """``values`` as a float64 array ``(n, d)`` of features with at least ``rows`` rows.
+
+    Raises:
+        MetricError: as in ``numbers``, or too few rows, or a magnitude above ``LARGEST``.
+    """
+    array = numbers(values, name, ndim=2)
+    if len(array) < rows:
+        raise MetricError(f"{name} needs at least {rows} rows, not {len(array)}")
+    largest = float(np.abs(array).max())
+    if largest > LARGEST:
+        raise MetricError(f"{name} holds a value of magnitude {largest:.3g}; above {LARGEST:g} its powers overflow")
+    return array
+
+
+def feature_pair(
+    first: Any, second: Any, rows: tuple[int, int], names: tuple[str, str] = ("real", "fake")
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of features of one width, each with at least its number of rows.
+
+    Raises:
+        MetricError: as in ``features``, or the widths differ.
+    """
+    one, two = features(first, names[0], rows[0]), features(second, names[1], rows[1])
+    if one.shape[1] != two.shape[1]:
+        raise MetricError(f"{names[0]} has {one.shape[1]} features a row and {names[1]} {two.shape[1]}")
+    return one, two
+
+
+def positive_integer(value: int, name: str, least: int = 1) -> int:
+    """``value``, if it is an integer of at least ``least``; MetricError if not."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise MetricError(f"{name} must be an integer of at least {least}, not {value!r}")
+    return int(value)

@@ -1,0 +1,57 @@
+"""Are samples copies of training data? Authenticity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ganbench.kinds import Evidence, Metric
+from ganbench.metrics._checks import feature_pair
+from ganbench.metrics._distances import nearest
+from ganbench.plugin import hookimpl
+
+
+def authenticity(fake: Any, train: Any) -> float:
+    """Share of samples farther from their nearest training image than that image is from its own nearest neighbour.
+
+    The nearest neighbour of a training image is another one (another row, which may be a copy, at
+    distance 0). Of equally near training images the first counts. An exact copy of a training image
+    is never authentic. Compare with the value of held-out real data: far below it, copies are made.
+
+    Args:
+        fake: features ``(n, d)``, n >= 1.
+        train: features ``(m, d)`` of the training set, m >= 2.
+
+    Returns:
+        The share, in [0, 1].
+
+    Raises:
+        MetricError: too few rows, different widths, or a value that is not finite.
+
+    Source:
+        Alaa et al. 2022, "How Faithful is your Synthetic Data?", section 3.3.
+    """
+    x, y = map(torch.from_numpy, feature_pair(fake, train, rows=(1, 2), names=("fake", "train")))
+    distances, index = nearest(x, y, 1)
+    used, which = index.unique(return_inverse=True)
+    own, _ = nearest(y[used], y, 1, own=used)
+    return float((distances[:, 0] > own[which, 0]).double().mean())
+
+
+class Authenticity(Metric):
+    """Authenticity against the whole training split. Its reference is the held-out real data's own value."""
+
+    name = "authenticity"
+    label = "Authenticity"
+    direction = "none"
+    cost = "end"
+    floor = "test"
+
+    def __call__(self, evidence: Evidence) -> float:
+        return authenticity(evidence.fake.features, evidence.train().features)
+
+
+@hookimpl
+def ganbench_metrics() -> list[Metric]:
+    return [Authenticity()]

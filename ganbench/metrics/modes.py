@@ -1,0 +1,144 @@
+"""Which modes of a distribution samples reach: centres of points, or classes of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
+from ganbench.metrics._checks import feature_pair, numbers, positive_integer
+from ganbench.plugin import hookimpl
+
+DEVIATIONS = 3.0
+SHARE = 0.02
+ROWS = 2**16
+
+
+def _divergence(fake: np.ndarray, real: np.ndarray) -> float:
+    """KL(fake || real) in nats of two histograms of counts; ``real`` has no empty bin."""
+    p, q = fake / fake.sum(), real / real.sum()
+    here = p > 0.0
+    return max(float(np.sum(p[here] * np.log(p[here] / q[here]))), 0.0)  # below 0 by rounding alone
+
+
+def mode_coverage(samples: Any, centres: Any, std: float) -> dict[str, float]:
+    """How samples of points spread over modes whose centres are known.
+
+    A sample is of high quality if it lies within three standard deviations of its nearest centre
+    (98.889 % of the samples of a two-dimensional normal mode do), and belongs to that mode. A mode is
+    reached by one such sample, so a count of modes means nothing without ``high_quality``.
+
+    Args:
+        samples: points ``(n, d)``, n >= 1.
+        centres: of the modes ``(modes, d)``.
+        std: standard deviation of a mode, > 0.
+
+    Returns:
+        ``modes``: number of modes reached; ``high_quality``: share of such samples, in [0, 1];
+        ``mode_kl``: KL divergence in nats of their histogram over modes from the uniform one, in
+        [0, log(modes)], and its largest value, log(modes), where there is no such sample.
+
+    Raises:
+        MetricError: no rows, different widths, a value that is not finite, or ``std`` <= 0.
+
+    Source:
+        Srivastava et al. 2017, "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational
+        Learning", section 4.1.
+    """
+    points, places = feature_pair(samples, centres, rows=(1, 1), names=("samples", "centres"))
+    if not 0.0 < std < np.inf:
+        raise MetricError(f"std must be above 0 and finite, not {std!r}")
+    counts = np.zeros(len(places), dtype=np.int64)
+    for start in range(0, len(points), ROWS):
+        distances = cdist(points[start : start + ROWS], places)
+        mode = distances[distances.min(axis=1) <= DEVIATIONS * std].argmin(axis=1)
+        counts += np.bincount(mode, minlength=len(places))
+    found = int(counts.sum())
+    kl = _divergence(counts, np.ones(len(places))) if found else float(np.log(len(places)))
+    return {
+        "modes": float(np.count_nonzero(counts)),
+        "high_quality": found / len(points),
+        "mode_kl": kl,
+    }
+
+
+def _histogram(labels: Any, name: str, classes: int) -> np.ndarray:
+    values = numbers(labels, name, ndim=1)
+    if values.min() < 0 or values.max() >= classes or np.any(values != np.floor(values)):
+        raise MetricError(f"{name} must hold class numbers from 0 to {classes - 1}")
+    return np.bincount(values.astype(np.int64), minlength=classes)
+
+
+def class_coverage(predicted: Any, real_predicted: Any, classes: int) -> dict[str, float]:
+    """How samples spread over classes, as a classifier sees them, against real data as it sees those.
+
+    A class is reached by 2 % of the samples. With more than 50 classes (stacked digits have 1,000),
+    where even a fair share would be below that, one sample is enough.
+
+    Args:
+        predicted: classes ``(n,)`` of the samples, 0 to ``classes - 1``.
+        real_predicted: classes ``(m,)`` that the same classifier gives to real data.
+        classes: how many there are.
+
+    Returns:
+        ``modes``: number of classes reached; ``mode_kl``: KL divergence in nats of the samples'
+        histogram from the real one, >= 0. A class that no real sample has counts as one real
+        sample, which keeps the divergence finite.
+
+    Raises:
+        MetricError: no rows, or a value that is not a class.
+
+    Source:
+        Srivastava et al. 2017, "VEEGAN", section 4.1 (stacked MNIST).
+    """
+    positive_integer(classes, "classes")
+    fake = _histogram(predicted, "predicted", classes)
+    real = np.maximum(_histogram(real_predicted, "real_predicted", classes), 1)
+    least = SHARE * fake.sum() if classes * SHARE <= 1.0 else 1
+    return {"modes": float(np.count_nonzero(fake >= least)), "mode_kl": _divergence(fake, real)}
+
+
+def _of_evidence(evidence: Evidence) -> dict[str, float]:
+    dataset = evidence.dataset
+    if dataset.centres is not None:
+        if dataset.std is None:
+            raise NotApplicable(f"dataset {dataset.name} has centres of modes but no standard deviation")
+        return mode_coverage(evidence.fake.samples, dataset.centres, dataset.std)
+    if not dataset.classes:
+        raise NotApplicable(f"dataset {dataset.name} has neither known modes nor classes")
+    if evidence.fake.probabilities is None or evidence.real.probabilities is None:
+        raise NotApplicable("the extractor gives no class probabilities")
+    fake, real = evidence.fake.probabilities, evidence.real.probabilities
+    if fake.shape[1] != dataset.classes:
+        raise NotApplicable(
+            f"the extractor knows {fake.shape[1]} classes, dataset {dataset.name} has {dataset.classes}"
+        )
+    return class_coverage(
+        numbers(fake, "fake probabilities", ndim=2).argmax(axis=1),
+        numbers(real, "real probabilities", ndim=2).argmax(axis=1),
+        dataset.classes,
+    )
+
+
+class ModeScore(Metric):
+    """One score of ``mode_coverage`` (known centres) or of ``class_coverage`` (labelled images)."""
+
+    needs = frozenset({"samples", "probabilities"})
+    constants = {"deviations": DEVIATIONS, "share": SHARE}
+
+    def __call__(self, evidence: Evidence) -> float:
+        scores = evidence.once(_of_evidence)
+        if self.name not in scores:
+            raise NotApplicable(f"dataset {evidence.dataset.name} has no known centres of modes")
+        return scores[self.name]
+
+
+@hookimpl
+def ganbench_metrics() -> list[Metric]:
+    return [
+        ModeScore(name="modes", label="Modes", direction="max"),
+        ModeScore(name="mode_kl", label="Mode KL", direction="min"),
+        ModeScore(name="high_quality", label="High quality", direction="max"),
+    ]

@@ -1,0 +1,50 @@
+"""What scores are read against: each metric's floor, and the scale of the real data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ganbench.evaluation import apply
+from ganbench.kinds import Evidence, Metric, Side
+from ganbench.metrics import trace_of_covariance
+from ganbench.real import Real
+
+FLOOR_DRAWS = 10
+
+
+def describe(real: Real) -> dict[str, Any]:
+    """The scale: ``trace`` of the held-out features' covariance, sizes, and the number of true modes."""
+    dataset = real.dataset
+    modes = len(dataset.centres) if dataset.centres is not None else dataset.classes
+    return {
+        "trace": trace_of_covariance(real.real.features),
+        "real": len(real.real.features),
+        "fake": real.samples,
+        "train": min(real.samples, len(real.images["train"])),
+        "modes": modes,
+    }
+
+
+def floors(real: Real, metrics: Sequence[Metric]) -> dict[str, float | None]:
+    """Each metric's value for real images in place of samples: the mean of ten seeded draws where draws differ."""
+    found: dict[str, list[dict[str, float | None]]] = {"train": [], "test": []}
+    if any(m.floor == "train" for m in metrics):
+        draws = FLOOR_DRAWS if real.samples < len(real.images["train"]) else 1
+        for i in range(draws):
+            fake = real.side("train", real.draw("train", real.samples, "floor", i))
+            found["train"].append(_values(real, fake, [m for m in metrics if m.floor == "train"]))
+    if any(m.floor == "test" for m in metrics):
+        found["test"].append(_values(real, real.real, [m for m in metrics if m.floor == "test"]))
+    result: dict[str, float | None] = {}
+    for metric in metrics:
+        values = [v for draw in found.get(metric.floor or "", []) if (v := draw.get(metric.name)) is not None]
+        result[metric.name] = float(np.mean(values)) if values else None
+    return result
+
+
+def _values(real: Real, fake: Side, metrics: Sequence[Metric]) -> dict[str, float | None]:
+    evidence = Evidence(fake=fake, real=real.real, train=lambda: real.train, dataset=real.dataset)
+    return apply([m for m in metrics if not m.needs & {"variant", "history"}], evidence)

@@ -1,0 +1,34 @@
+"""``leaderboard.csv`` and ``trials.csv``: floats exact, missing cells empty, no text that a spreadsheet runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ganbench.kinds import Reporter
+from ganbench.store import write_atomic
+
+# A spreadsheet takes a cell that begins with one of these for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
+
+
+class CsvReporter(Reporter):
+    name = "csv"
+    suffix = ".csv"
+
+    def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
+        for name, table in (("leaderboard", leaderboard), ("trials", trials)):
+            write_atomic(folder / f"{name}.csv", to_csv(table).encode())
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """A table as CSV: the same table always gives the same text."""
+    return table.map(_plain).to_csv(index=False, lineterminator="\n")
+
+
+def _plain(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+reporter = CsvReporter()

@@ -1,0 +1,227 @@
+"""Runs the trials of a plan on an executor, until every one has its record.
+
+What is finished is kept, what was interrupted goes on. Engine-neutral: it submits jobs, waits, classifies
+failures, retries what is the machine's fault, and is the only one to write records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ganbench.errors import UsageError
+from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied
+from ganbench.planning import Plan, Planned, Request
+from ganbench.records import compose
+from ganbench.store import Store, read_records
+
+ATTEMPTS = 3  # of a trial whose process somebody killed
+POLL_SECONDS = 0.5
+SIGKILL = -9
+
+
+class Display(Protocol):
+    """What is told how a sweep goes."""
+
+    def note(self, text: str) -> None: ...
+    def begin(self, trials: list[Planned], kept: int) -> None: ...
+    def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None: ...
+    def finished(self, trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class Running:
+    """A submitted trial and how much of its progress was read."""
+
+    trial: Planned
+    attempt: int
+    offset: int = 0
+    evaluated: int = -1
+
+
+@dataclass
+class Sweep:
+    """One run of a plan.
+
+    Attributes:
+        observed: called with (spec, evaluation) for every evaluation, and ``finished`` with every new record.
+    """
+
+    store: Store
+    executor: Executor
+    request: Request
+    plan: Plan
+    display: Display
+    timeout: float | None = None
+    retry_failed: bool = False
+    observed: Callable[[dict[str, Any], dict[str, Any]], None] = lambda spec, evaluation: None
+    finished: Callable[[dict[str, Any]], None] = lambda record: None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> Counter[str]:
+        """Run what is left to run; return how many of the plan's trials have each status."""
+        self.statuses: Counter[str] = Counter()
+        todo = []
+        for trial in self.plan.trials:
+            moved = self.store.supersede(trial.spec)
+            if moved:
+                self.display.note(f"{trial.label}: its code changed; {moved} earlier records moved to superseded/")
+            record = self.store.find(trial.spec)
+            if record is not None and self.retry_failed and record["status"] != "completed":
+                self.store.discard(trial.spec)
+                record = None
+            if record is None:
+                todo.append(trial)
+                continue
+            self.statuses[record["status"]] += 1
+            missing = [name for name in trial.metrics if name not in record["metrics"]]
+            if missing:
+                self.display.note(f"{trial.title}: finished earlier without {', '.join(missing)}; kept as it is")
+        self.display.begin(todo, len(self.plan.trials) - len(todo))
+        if todo:
+            self.references = self._references(todo)
+            self._run(todo)
+        return self.statuses
+
+    def _references(self, trials: list[Planned]) -> dict[tuple[str, ...], dict[str, Any]]:
+        """Floors and scale for each dataset and evaluation, computed once and kept in every record."""
+        needed: dict[tuple[str, ...], Planned] = {}
+        for trial in trials:
+            needed.setdefault(_reference_key(trial), trial)
+        found = self._known_references(set(needed))
+        missing = {
+            key: trial
+            for key, trial in needed.items()
+            if not set(trial.metrics) <= found.get(key, {"floors": {}})["floors"].keys()
+        }
+        jobs = [
+            {
+                "kind": "reference",
+                "dataset": trial.spec.dataset,
+                "extractor": trial.spec.protocol.extractor,
+                "samples": trial.spec.protocol.samples,
+                "metrics": list(trial.metrics),
+                "device": trial.device,
+                "threads": self.request.threads,
+            }
+            for trial in missing.values()
+        ]
+        return found | dict(zip(missing, ask(self.executor, jobs), strict=True))
+
+    def _known_references(self, keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], dict[str, Any]]:
+        """What earlier records of the same dataset and evaluation already hold."""
+        found: dict[tuple[str, ...], dict[str, Any]] = {}
+        for record in read_records(self.store.root).records:
+            trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+            key = (trial["dataset"], trial["dataset_hash"], json.dumps(evaluation, sort_keys=True), trial["device"])
+            if key in keys and record["environment"] and record["reference"]:
+                known = found.setdefault(key, {"reference": record["reference"], "floors": {}})
+                known["floors"] |= {name: about["floor"] for name, about in record["metrics"].items()}
+        return found
+
+    def _run(self, todo: list[Planned]) -> None:
+        running: dict[Future[dict[str, Any]], Running] = {}
+        for trial in todo:
+            running[self._submit(trial)] = Running(trial, attempt=1)
+        while running:
+            done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for state in running.values():
+                self._read_progress(state)
+            for future in done:
+                state = running.pop(future)
+                outcome = self._outcome(future, state)
+                if outcome is None:
+                    running[self._submit(state.trial)] = Running(
+                        state.trial, state.attempt + 1, state.offset, state.evaluated
+                    )
+                else:
+                    self._record(state.trial, outcome)
+
+    def _submit(self, trial: Planned) -> Future[dict[str, Any]]:
+        folder = self.store.folder(trial.spec)
+        payload = {
+            "kind": "trial",
+            "spec": trial.spec.payload(),
+            "metrics": list(trial.metrics),
+            "folder": str(folder),
+            "log": str(folder / "log.txt"),
+            "device": trial.device,
+            "threads": self.request.threads,
+            **self.extra,
+        }
+        return self.executor.submit(Job(payload, cpus=self.request.threads, deadline=self.timeout))
+
+    def _outcome(self, future: Future[dict[str, Any]], state: Running) -> dict[str, Any] | None:
+        """How a trial ended; None to try it again."""
+        try:
+            result = future.result()
+        except DeadlineExceeded as reason:
+            return {"status": "timeout", "reason": str(reason)}
+        except WorkerDied as reason:
+            # Somebody killed it (an operator, or the system for memory): the checkpoint is good, so go on.
+            if reason.exit_code == SIGKILL and state.attempt < ATTEMPTS:
+                self.display.note(
+                    f"{state.trial.title}: {reason}; continuing it (attempt {state.attempt + 1} of {ATTEMPTS})"
+                )
+                return None
+            tries = f", {state.attempt} times" if state.attempt > 1 else ""
+            return {"status": "crashed", "reason": f"{reason}{tries}"}
+        if "failed" in result:
+            return {"status": "error", "reason": result["failed"]}
+        return result
+
+    def _record(self, trial: Planned, outcome: dict[str, Any]) -> None:
+        known = self.references[_reference_key(trial)]
+        record = compose(trial, known["reference"], known["floors"], outcome)
+        cost = outcome.get("cost", {})
+        self.store.finish(trial.spec, record, cost)
+        self.statuses[record["status"]] += 1
+        self.finished(record)
+        self.display.finished(trial, record, cost)
+
+    def _read_progress(self, state: Running) -> None:
+        path: Path = self.store.folder(state.trial.spec) / "progress.jsonl"
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            file.seek(state.offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                state.offset += len(line)
+                entry = json.loads(line)
+                evaluation = entry.get("evaluation")
+                images = entry.get("images", evaluation["images_seen"] if evaluation else None)
+                if evaluation and evaluation["images_seen"] > state.evaluated:  # a resumed trial may repeat one
+                    state.evaluated = evaluation["images_seen"]
+                    self.observed(state.trial.spec.identity["trial"], evaluation)
+                if images is not None:
+                    self.display.progress(state.trial, images, evaluation)
+
+
+def ask(executor: Executor, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Run small jobs and return their results in order; raises UsageError, with the reason, if one fails."""
+    futures = [executor.submit(Job(payload)) for payload in payloads]
+    results = []
+    for payload, future in zip(payloads, futures, strict=True):
+        what = payload.get("variant") or payload.get("dataset")
+        try:
+            result = future.result()
+        except WorkerDied as reason:
+            raise UsageError(
+                f"{payload['kind']} {what} cannot be used: {reason} while it was being asked about itself"
+            ) from None
+        if "failed" in result:
+            prefix = "" if result["usage"] else f"{payload['kind']} {what} cannot be used: "
+            raise UsageError(prefix + result["failed"])
+        results.append(result)
+    return results
+
+
+def _reference_key(trial: Planned) -> tuple[str, ...]:
+    spec = trial.spec
+    return (spec.dataset, spec.dataset_hash, json.dumps(spec.evaluation, sort_keys=True), spec.protocol.device)

@@ -1,0 +1,92 @@
+"""Random streams: every use of chance in a trial has a name, and its own seed derived from the root seed.
+
+Streams are derived by hashing, never by ``seed + 1``: neighbouring root seeds share nothing.
+The names in use: ``initialisation``, ``training``, ``data-order``, ``evaluation``, ``metrics``, ``floor``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def derive(root: int, *path: str | int) -> int:
+    """The seed of one named stream: 63 bits of ``SHA-256(root / path)``."""
+    text = "/".join(str(part) for part in (root, *path))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
+
+
+def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch.Generator on ``device``, seeded."""
+    return torch.Generator(device).manual_seed(seed)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of torch (every device), numpy and random."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def rng_state() -> dict[str, Any]:
+    """The states of all global generators, as tensors, lists and numbers that a checkpoint can hold."""
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "numpy": {
+            "kind": str(kind),
+            "keys": torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            "position": int(position),
+            "has_gauss": int(has_gauss),
+            "cached": float(cached),
+        },
+        "random": {"version": version, "internal": torch.tensor(internal, dtype=torch.int64), "gauss": gauss},
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Put back what ``rng_state`` returned."""
+    torch.set_rng_state(state["torch"].cpu())
+    saved = state["numpy"]
+    keys = saved["keys"].numpy().astype(np.uint32)
+    np.random.set_state((saved["kind"], keys, saved["position"], saved["has_gauss"], saved["cached"]))
+    saved = state["random"]
+    random.setstate((saved["version"], tuple(saved["internal"].tolist()), saved["gauss"]))
+    if "cuda" in state:
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+@contextlib.contextmanager
+def preserved_rng(seed: int) -> Iterator[None]:
+    """Run a block with the global generators freshly seeded, and put their states back afterwards."""
+    state = rng_state()
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        set_rng_state(state)
+
+
+def pin(threads: int) -> None:
+    """Make one process deterministic: fixed thread count, deterministic kernels, no autotuned choice.
+
+    The thread count changes the numbers, so it is pinned and recorded. Two things are read by CUDA when it
+    starts, hence set here before any CUDA call.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    # Operations without a deterministic form (some CUDA scatter kernels) warn and go on: the record says so.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True

@@ -1,0 +1,192 @@
+"""Intervals, tests and effect sizes over seeds.
+
+Seeds of different variants are independent draws, not pairs: everything here is unpaired. Samples are
+small (five seeds is usual) and heavy-tailed (a trial can fail), hence medians, order statistics and,
+for tests, a Welch t on scores that the caller has put on a log scale where that fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+ALPHA = 0.05
+LEVEL = 0.95
+POWER = 0.8
+# Below five seeds on a side nothing is called different: the test has next to no power and, where
+# trials fail, false separations reach 40 %.
+MINIMUM_SEEDS = 5
+_MOST_SEEDS = 10_000
+
+
+class Interval(NamedTuple):
+    """An interval of the median: ``low <= high``, and the probability ``coverage`` that it holds the true one."""
+
+    low: float
+    high: float
+    coverage: float
+
+
+class TrimmedMean(NamedTuple):
+    """An interquartile mean with the ends of its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def sample_of(values: ArrayLike) -> Floats:
+    """The values sorted, in float64; ValueError if there are none or one is not finite."""
+    sample = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    if not sample.size or not np.isfinite(sample).all():
+        raise ValueError("needs one or more finite values")
+    return sample
+
+
+def interval(values: ArrayLike) -> Interval:
+    """Interval of the median of ``values`` (n,), in their unit; ValueError if there are none or one is not finite.
+
+    Up to five values it is their range, whose exact coverage is ``1 - 2**(1 - n)``: 0.9375 at five,
+    0.75 at three. From six it interpolates between order statistics at 95 %: Hettmansperger and
+    Sheather, "Confidence intervals based on interpolated order statistics", Statistics & Probability
+    Letters 4 (1986), 75-79.
+    """
+    ordered = sample_of(values)
+    n = len(ordered)
+    if n <= 5:
+        return Interval(float(ordered[0]), float(ordered[-1]), 1.0 - 2.0 ** (1 - n))
+    depth, weight = _interpolation(n)
+    low = (1 - weight) * ordered[depth - 1] + weight * ordered[depth]
+    high = (1 - weight) * ordered[n - depth] + weight * ordered[n - depth - 1]
+    return Interval(float(low), float(high), LEVEL)
+
+
+@cache
+def _interpolation(n: int) -> tuple[int, float]:
+    """Depth d of the outer order statistic, and the weight of the next inner one."""
+
+    def coverage(depth: int) -> float:
+        return float(1 - 2 * stats.binom.cdf(depth - 1, n, 0.5))
+
+    depth = 1
+    while coverage(depth + 1) >= LEVEL:
+        depth += 1
+    excess = (coverage(depth) - LEVEL) / (coverage(depth) - coverage(depth + 1))
+    return depth, (n - depth) * excess / (depth + (n - 2 * depth) * excess)
+
+
+def interquartile_mean(values: ArrayLike, seed: int = 0, resamples: int = 10_000) -> TrimmedMean | None:
+    """Mean of the middle half of ``values`` (n,) with a percentile bootstrap interval; None below eight values.
+
+    Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (2021),
+    section 4.3. Below eight values the bootstrap covers well under 93 %. The order of ``values`` does
+    not matter, and ``seed`` fixes the result.
+    """
+    sample = sample_of(values)
+    if len(sample) < 8:
+        return None
+
+    draws = sample[np.random.default_rng(seed).integers(0, len(sample), (resamples, len(sample)))]
+    low, high = np.percentile(stats.trim_mean(draws, 0.25, axis=1), [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2])
+    return TrimmedMean(float(stats.trim_mean(sample, 0.25)), float(low), float(high))
+
+
+def welch(a: ArrayLike, b: ArrayLike) -> float | None:
+    """Two-sided p-value of Welch's t-test (Biometrika 34, 1947) between two samples, or None where it is undefined.
+
+    Two samples without variance give 1 if they are equal; if they differ there is no t, and None. So
+    does a single value on either side.
+    """
+    p = welch_pairs([sample_of(a), sample_of(b)], np.array([0]), np.array([1]))[0]
+    return None if np.isnan(p) else float(p)
+
+
+def welch_pairs(samples: Sequence[Floats], first: NDArray[Any], second: NDArray[Any]) -> Floats:
+    """``welch`` of the pairs ``(samples[first[i]], samples[second[i]])``, as one array; NaN where undefined."""
+    sizes = np.array([len(s) for s in samples])
+    # A mean of equal values can be an ulp off them, which would be a variance that is not there.
+    constant = np.array([s.min() == s.max() for s in samples])
+    means = np.array([s[0] if flat else s.mean() for s, flat in zip(samples, constant, strict=True)])
+    spreads = np.array([0.0 if f or len(s) < 2 else s.std(ddof=1) for s, f in zip(samples, constant, strict=True)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.asarray(
+            stats.ttest_ind_from_stats(
+                means[first], spreads[first], sizes[first], means[second], spreads[second], sizes[second], False
+            ).pvalue,
+            dtype=np.float64,
+        )
+    both = constant[first] & constant[second]
+    p = np.where(both, np.where(means[first] == means[second], 1.0, np.nan), p)
+    return np.where((sizes[first] < 2) | (sizes[second] < 2), np.nan, p)
+
+
+def holm(p: ArrayLike) -> Floats:
+    """Holm-adjusted p-values, in the order given.
+
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
+    Statistics 6 (1979): the i-th smallest of m is multiplied by ``m - i + 1``, made monotone and cut at 1.
+    """
+    raw = np.asarray(p, dtype=np.float64)
+    if np.isnan(raw).any():
+        raise ValueError("a p-value is NaN")
+    order = np.argsort(raw, kind="stable")
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.minimum(np.maximum.accumulate(raw[order] * np.arange(len(raw), 0, -1)), 1.0)
+    return adjusted
+
+
+def superiority(a: ArrayLike, b: ArrayLike, direction: Literal["min", "max"] = "max") -> float:
+    """Effect size P(A beats B) in [0, 1] over all pairs of a value of ``a`` and one of ``b``; a tie counts half.
+
+    Vargha and Delaney, "A Critique and Improvement of the CL Common Language Effect Size" (2000),
+    equation 2. With ``direction="min"`` the lower value wins.
+    """
+    x, y = sample_of(a), sample_of(b)
+    difference = x[:, None] - y[None, :] if direction == "max" else y[None, :] - x[:, None]
+    return float((difference > 0).mean() + (difference == 0).mean() / 2)
+
+
+def seeds_to_separate(
+    a: ArrayLike, b: ArrayLike, tests: int = 1, alpha: float = ALPHA, power: float = POWER
+) -> int | None:
+    """Seeds a side with which a two-sided t-test at ``alpha / tests`` would separate ``a`` from ``b``, or None.
+
+    The smallest n whose power, from the noncentral t distribution with the observed difference in
+    pooled standard deviations, reaches ``power`` (Cohen, "Statistical Power Analysis for the
+    Behavioral Sciences", 1988, chapter 2). None without a difference or a variance, and above 10,000.
+    """
+    x, y = sample_of(a), sample_of(b)
+    freedom = len(x) + len(y) - 2
+    pooled = np.sqrt((((x - x.mean()) ** 2).sum() + ((y - y.mean()) ** 2).sum()) / freedom) if freedom else 0.0
+    difference = abs(x.mean() - y.mean())
+    if difference == 0 or pooled == 0:
+        return None
+    effect = difference / pooled
+    return _smallest(lambda n: _power(n, effect, alpha / tests) >= power)
+
+
+def _power(n: int, effect: float, alpha: float) -> float:
+    freedom, shift = 2 * n - 2, effect * np.sqrt(n / 2)
+    critical = stats.t.isf(alpha / 2, freedom)
+    # For a shift far above the critical value scipy's noncentral t gives NaN where the power is 1.
+    found = stats.nct.sf(critical, freedom, shift) + stats.nct.cdf(-critical, freedom, shift)
+    return 1.0 if np.isnan(found) and shift > critical else float(found)
+
+
+def _smallest(enough: Callable[[int], bool]) -> int | None:
+    """Smallest n from 2 to 10,000 that is enough, for a condition that stays true once it is."""
+    if not enough(_MOST_SEEDS):
+        return None
+    low, high = 1, 2
+    while not enough(high):
+        low, high = high, min(2 * high, _MOST_SEEDS)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

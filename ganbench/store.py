@@ -1,0 +1,203 @@
+"""The results folder: ``<dataset>/<variant>/seed-<seed>-<id>/record.json`` and what stands beside it.
+
+A file appears whole or not at all: it is written under another name, synced, and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from ganbench.records import DamagedRecord, seal, unseal
+from ganbench.spec import TrialSpec
+
+SET_ASIDE = ("quarantine", "superseded")
+UNFINISHED = ("progress.jsonl", "checkpoint.safetensors")
+
+
+class StoreError(RuntimeError):
+    """The results folder cannot be used. The message names the file and says what to do."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A record that could not be read: where, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a results folder holds: sound records, damaged ones, and counts of what tables leave out."""
+
+    records: list[dict[str, Any]]
+    problems: list[Problem]
+    interrupted: int
+    superseded: int
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a crash at any moment leaves the old one or the new one, never part of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as reason:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StoreError(
+            f"cannot write {path}: {reason.strerror}; nothing finished was lost: "
+            "mend that and run the same command again"
+        ) from reason
+    _sync_folder(path.parent)
+
+
+def read_records(root: Path | str) -> Contents:
+    """Every record below ``root``, in the order of their paths; a damaged one is named, never used."""
+    root = Path(root)
+    records: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    interrupted = 0
+    for folder in sorted(root.glob("*/*/seed-*")):
+        if folder.relative_to(root).parts[0] in SET_ASIDE or not folder.is_dir():
+            continue
+        path = folder / "record.json"
+        if not path.is_file():
+            interrupted += any((folder / name).exists() for name in UNFINISHED)
+            continue
+        try:
+            record = unseal(path.read_bytes())
+            if path.parent.relative_to(root) != _place(record["identity"]):
+                raise DamagedRecord(f"it belongs in {_place(record['identity'])}: the folder was copied or renamed")
+        except (OSError, DamagedRecord, KeyError, TypeError) as reason:
+            problems.append(Problem(path, str(reason)))
+        else:
+            records.append(record)
+    superseded = sum(1 for _ in (root / "superseded").glob("*/*/seed-*"))
+    return Contents(records, problems, interrupted, superseded)
+
+
+class Store:
+    """One results folder, open for writing."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; raises StoreError when another sweep has it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as reason:
+            raise StoreError(
+                f"cannot create {self.root}: {reason.strerror}; give another folder with --results"
+            ) from None
+        lock = filelock.FileLock(self.root / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise StoreError(
+                f"another ganbench run is using {self.root}; wait for it, "
+                "or give this one its own folder with --results"
+            ) from None
+        except OSError as reason:
+            raise StoreError(
+                f"cannot write into {self.root}: {reason.strerror}; give another folder with --results"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def folder(self, spec: TrialSpec) -> Path:
+        """Where a trial's files stand."""
+        return self.root / _place(spec.identity)
+
+    def find(self, spec: TrialSpec) -> dict[str, Any] | None:
+        """The trial's record if there is a sound one; a damaged one is moved to ``quarantine/`` first."""
+        path = self.folder(spec) / "record.json"
+        if not path.exists():
+            return None
+        try:
+            record = unseal(path.read_bytes())
+            if record["identity"] != spec.identity:
+                raise DamagedRecord("it is the record of another trial")
+        except DamagedRecord:
+            self.set_aside(self.folder(spec), "quarantine")
+            return None
+        return record
+
+    def state(self, spec: TrialSpec) -> str:
+        """A word for people: the status of its record, ``interrupted``, or ``new``. Nothing is changed."""
+        folder = self.folder(spec)
+        if (folder / "record.json").exists():
+            try:
+                return str(unseal((folder / "record.json").read_bytes())["status"])
+            except DamagedRecord:
+                return "damaged"
+        return "interrupted" if any((folder / name).exists() for name in UNFINISHED) else "new"
+
+    def finish(self, spec: TrialSpec, record: dict[str, Any], cost: dict[str, Any]) -> None:
+        """Write the record, last of all a trial's files, and remove what only a running trial needs."""
+        folder = self.folder(spec)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / "cost.json", (json.dumps(cost, indent=2, sort_keys=True) + "\n").encode())
+        write_atomic(folder / "record.json", seal(record).encode())
+        for name in UNFINISHED:
+            (folder / name).unlink(missing_ok=True)
+
+    def discard(self, spec: TrialSpec) -> None:
+        """Forget a trial's files, so that it starts from the beginning."""
+        shutil.rmtree(self.folder(spec), ignore_errors=True)
+
+    def supersede(self, spec: TrialSpec) -> int:
+        """Set aside the records of other sources of this variant with the same hyperparameters; return how many."""
+        moved = 0
+        for path in sorted((self.root / spec.dataset / spec.variant).glob("seed-*/record.json")):
+            try:
+                trial = unseal(path.read_bytes())["identity"]["trial"]
+            except (DamagedRecord, KeyError, OSError):
+                continue
+            other = (trial["distribution"], trial["source"]) != (spec.distribution, spec.source)
+            if other and trial["hyperparameters"] == spec.hyperparameters:
+                self.set_aside(path.parent, "superseded")
+                moved += 1
+        return moved
+
+    def set_aside(self, folder: Path, where: str) -> Path:
+        """Move a trial's folder below ``quarantine/`` or ``superseded/``; nothing there is overwritten."""
+        wanted = self.root / where / folder.relative_to(self.root)
+        target, n = wanted, 1
+        while target.exists():
+            n += 1
+            target = wanted.with_name(f"{wanted.name}-{n}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder, target)
+        return target
+
+
+def _place(identity: dict[str, Any]) -> Path:
+    trial = identity["trial"]
+    return Path(trial["dataset"], trial["variant"], f"seed-{trial['seed']}-{identity['id']}")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened for syncing there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,214 @@
+"""One trial from spec to outcome: build, train, evaluate, and say how it ended."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganbench import canonical, environment
+from ganbench.artifacts import write_history, write_samples
+from ganbench.discovery import Catalog, discover
+from ganbench.evaluation import Evaluator
+from ganbench.hyperparameters import takes_classes
+from ganbench.kinds import Dataset
+from ganbench.real import Real
+from ganbench.seeding import derive, seed_everything
+from ganbench.sources import source_hash
+from ganbench.spec import TrialSpec
+from ganbench.state import Misfit, capture
+from ganbench.telemetry import Diverged
+from ganbench.training import Training
+from ganbench.tree import save
+from ganbench.variant import Unsuitable, Variant
+
+PICTURES = 5  # points of a training at which samples are kept
+
+
+def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any], seed: int) -> Variant:
+    """A variant on the CPU, initialised from its own stream; raises Unsuitable where it does not apply."""
+    seed_everything(derive(seed, "initialisation"))
+    if not takes_classes(cls):
+        return cls(torch.Size(dataset.shape), **hyperparameters)
+    if not dataset.classes:
+        raise Unsuitable(f"{cls.name} needs class labels, and {dataset.name} has none")
+    return cls(torch.Size(dataset.shape), classes=dataset.classes, **hyperparameters)
+
+
+def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
+    """Run a trial, or continue it from its checkpoint, and return its outcome: status, reason, values, history, costs.
+
+    ``payload``: the spec, the metrics' names, the results ``folder`` of the trial, ``device`` and ``threads``.
+    """
+    spec = TrialSpec.from_payload(payload["spec"])
+    folder = Path(payload["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = _Progress(folder / "progress.jsonl")
+    start, cpu = time.perf_counter(), time.process_time()
+    device = torch.device(payload["device"])
+    described = environment.describe(device, payload["threads"], spec.distribution)
+    training: Training | None = None
+    outcome: dict[str, Any] = {"status": "completed", "reason": None, "first_nonfinite": None}
+    try:
+        training = _prepare(spec, payload["metrics"], device, canonical.sha256(described), folder)
+        _train(training, folder, progress, payload)
+    except Diverged as reason:
+        outcome |= {"status": "diverged", "reason": str(reason)}
+        outcome["first_nonfinite"] = {"step": reason.step, "what": reason.what}
+    except (Exception, SystemExit) as reason:
+        traceback.print_exc()  # standard error of a trial is its log
+        outcome |= {"status": "oom" if is_out_of_memory(reason) else "error", "reason": explain(reason)}
+    return {
+        **outcome,
+        **_result(training, folder, completed=outcome["status"] == "completed"),
+        "environment": described,
+        "environment_hash": canonical.sha256(described),
+        "cost": _cost(training, time.perf_counter() - start, time.process_time() - cpu, progress.attempts),
+    }
+
+
+def is_out_of_memory(reason: BaseException) -> bool:
+    """Whether an exception says that memory ran out; torch's CPU allocator raises a plain RuntimeError."""
+    return isinstance(reason, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(reason, RuntimeError) and "can't allocate memory" in str(reason)
+    )
+
+
+def explain(reason: BaseException) -> str:
+    """One line: what was raised, and the last line of code outside ganbench and torch that it came through."""
+    message = " ".join(f"{type(reason).__name__}: {reason}".split())
+    message = re.sub(r"0x[0-9a-fA-F]+", "0x...", message)[:500]  # an address differs from run to run
+    for frame in reversed(traceback.extract_tb(reason.__traceback__)):
+        parts = Path(frame.filename).parts
+        if not {"ganbench", "torch", "concurrent", "multiprocessing"} & set(parts[:-1]):
+            return f"{message} ({Path(frame.filename).name}, line {frame.lineno})"
+    return message
+
+
+def _prepare(
+    spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, folder: Path
+) -> Training:
+    protocol = spec.protocol
+    catalog: Catalog = discover(
+        [
+            ("variant", spec.variant),
+            ("dataset", spec.dataset),
+            ("extractor", protocol.extractor),
+            *(("metric", name) for name in metrics),
+        ]
+    )
+    cls = catalog.get("variant", spec.variant).thing
+    if source_hash(cls, spec.distribution) != spec.source:
+        raise RuntimeError(
+            f"the code of {spec.variant} changed while the sweep was running; run the same command again"
+        )
+    real = Real(
+        catalog.get("dataset", spec.dataset).thing,
+        catalog.get("extractor", protocol.extractor).thing,
+        protocol.samples,
+        device,
+    )
+    if real.hash != spec.dataset_hash:
+        raise RuntimeError(
+            f"dataset {spec.dataset} returned other data than a moment ago; its load() must be deterministic"
+        )
+    chosen = [catalog.get("metric", name).thing for name in metrics]
+
+    def fresh() -> Training:
+        variant = build(cls, real.dataset, spec.hyperparameters, spec.seed).to(device)
+        seed_everything(derive(spec.seed, "training"))
+        return Training(
+            variant,
+            real,
+            Evaluator(real, chosen, spec.seed, protocol.batch_size),
+            budget_images=protocol.budget_images,
+            batch_size=protocol.batch_size,
+            evaluations=protocol.evaluations,
+            seed=spec.seed,
+            environment=environment_hash,
+        )
+
+    training = fresh()
+    try:
+        training.resume(folder / "checkpoint.safetensors")
+    except Misfit:  # half restored: build it again and start from the beginning
+        training = fresh()
+    return training
+
+
+def _train(training: Training, folder: Path, progress: _Progress, payload: dict[str, Any]) -> None:
+    last = len(training.points) - 1
+    kept = {training.points[round(last * i / (PICTURES - 1))] for i in range(PICTURES)}
+
+    def evaluated(entry: dict[str, Any], samples: torch.Tensor) -> None:
+        if entry["step"] in kept:
+            write_samples(folder, entry["images_seen"], samples)
+        progress.write({"evaluation": entry})
+
+    training.run(
+        folder / "checkpoint.safetensors",
+        evaluated,
+        lambda images: progress.write({"images": images}),
+        **({"checkpoint_seconds": payload["checkpoint_seconds"]} if "checkpoint_seconds" in payload else {}),
+    )
+
+
+def _result(training: Training | None, folder: Path, completed: bool) -> dict[str, Any]:
+    """What the trial produced, as far as it got; a failed trial has no final values."""
+    if training is None:
+        return {
+            "evaluations": [],
+            "values": {},
+            "fid_train": None,
+            "parameters": {},
+            "telemetry": None,
+            "state_sha256": None,
+        }
+    variant, history = training.variant, training.history
+    write_history(folder, history)
+    final = history[-1] if completed else {}
+    return {
+        "evaluations": history,
+        "values": final.get("values", {}),
+        "fid_train": final.get("fid_train"),
+        "telemetry": training.telemetry.summary(),
+        "state_sha256": save(folder / "state.safetensors", capture(variant)) if completed else None,
+        "adversarial": variant.score_real is not None,
+        "decision_threshold": variant.decision_threshold,
+        "parameters": {
+            role: sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+            for role, optimizer in variant.optimizers.items()
+        },
+    }
+
+
+def _cost(training: Training | None, wall: float, cpu: float, attempts: int) -> dict[str, Any]:
+    seconds = training.seconds if training else {"training": 0.0, "evaluation": 0.0}
+    seen = training.telemetry.step * training.batch_size if training else 0
+    return {
+        "wall_seconds": wall,
+        "cpu_seconds": cpu,
+        "training_seconds": seconds["training"],
+        "evaluation_seconds": seconds["evaluation"],
+        "images_per_second": seen / seconds["training"] if seconds["training"] else None,
+        "attempts": attempts,
+    }
+
+
+class _Progress:
+    """Lines that tell the driver how far a running trial is; one ``attempt`` line each time it is started."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        earlier = path.read_text(errors="replace") if path.exists() else ""
+        self.attempts = earlier.count('{"attempt"') + 1
+        self.write({"attempt": self.attempts})
+
+    def write(self, line: dict[str, Any]) -> None:
+        with open(self.path, "a") as file:
+            file.write(json.dumps(line) + "\n")

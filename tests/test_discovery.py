@@ -1,0 +1,120 @@
+"""Plugins are found, and a bad one takes nothing down: each case is a real distribution installed with pip."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+Install = Callable[..., Path]
+Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
+
+GOOD = """
+import torch
+from ganbench.plugin import Variant, hookimpl
+
+class Thing(Variant):
+    '''A thing.'''
+    name = "{name}"
+    def train_step(self, batch, clock):
+        return {{}}
+    def sample(self, n, rng=None):
+        return torch.zeros(n, *self.shape)
+
+@hookimpl
+def ganbench_variants():
+    return [Thing]
+"""
+UNKNOWN_HOOK = """
+from ganbench.plugin import hookimpl
+
+@hookimpl
+def ganbench_variant():
+    return []
+"""
+
+
+def listed(result: subprocess.CompletedProcess[str]) -> dict:
+    return json.loads(result.stdout)
+
+
+def test_a_good_plugin_is_listed_with_its_distribution(install: Install, ganbench: Ganbench) -> None:
+    site = install("ganbench-thing", {"thing.py": GOOD.format(name="thing")}, {"thing": "thing"})
+    result = ganbench("list", "--json", site=site)
+    assert result.returncode == 0, result.stderr
+    thing = next(v for v in listed(result)["variants"] if v["name"] == "thing")
+    assert (thing["distribution"], thing["version"], thing["about"]) == ("ganbench-thing", "1.0", "A thing.")
+
+
+def test_broken_plugins_are_listed_and_take_nothing_down(install: Install, ganbench: Ganbench) -> None:
+    install("broken-import", {"broken_import.py": "import nothing_of_that_name"}, {"broken-import": "broken_import"})
+    install("broken-exit", {"broken_exit.py": "import sys; sys.exit(0)"}, {"broken-exit": "broken_exit"})
+    install("broken-hook", {"broken_hook.py": UNKNOWN_HOOK}, {"broken-hook": "broken_hook"})
+    wrong = "from ganbench.plugin import hookimpl\n@hookimpl\ndef ganbench_variants():\n    return [object()]\n"
+    install("broken-type", {"broken_type.py": wrong}, {"broken-type": "broken_type"})
+    site = install("broken-name", {"broken_name.py": GOOD.format(name="../x")}, {"broken-name": "broken_name"})
+    result = ganbench("list", "--json", site=site)
+    assert result.returncode == 1
+    found = listed(result)
+    assert {"dcgan", "vanilla", "noise"} <= {v["name"] for v in found["variants"]}
+    reasons = {bad["entry"]: bad["reason"] for bad in found["broken"]}
+    assert "No module named 'nothing_of_that_name'" in reasons["broken-import"]
+    assert "SystemExit" in reasons["broken-exit"]
+    assert "ganbench_variant'" in reasons["broken-hook"]
+    assert "expected subclasses of Variant" in reasons["broken-type"]
+    assert "'../x' is not a valid name" in reasons["broken-name"]
+
+
+def test_a_broken_plugin_fails_only_the_run_that_asks_for_it(install: Install, ganbench: Ganbench) -> None:
+    site = install("broken-exit", {"broken_exit.py": "import sys; sys.exit(0)"}, {"broken-exit": "broken_exit"})
+    asked = ganbench("run", "--plugins", "broken-exit", "--dry-run", site=site)
+    assert asked.returncode == 2
+    assert "broken-exit" in asked.stderr
+    assert "SystemExit" in asked.stderr
+    assert "Traceback" not in asked.stderr
+    other = ganbench("run", "--plugins", "noise", "--dry-run", site=site)
+    assert other.returncode == 0, other.stderr
+
+
+def test_two_entry_points_of_one_name_are_an_error_naming_both(install: Install, ganbench: Ganbench) -> None:
+    install("first-thing", {"first_thing.py": GOOD.format(name="thing")}, {"thing": "first_thing"})
+    site = install("second-thing", {"second_thing.py": GOOD.format(name="thing")}, {"thing": "second_thing"})
+    result = ganbench("run", "--plugins", "thing", "--dry-run", site=site)
+    assert result.returncode == 2
+    assert "first-thing" in result.stderr
+    assert "second-thing" in result.stderr
+    assert ganbench("run", "--plugins", "noise", "--dry-run", site=site).returncode == 0
+    found = ganbench("list", "--json", site=site)
+    assert found.returncode == 1
+    assert any("first-thing" in text and "second-thing" in text for text in listed(found)["duplicates"])
+
+
+def test_shadowing_a_first_party_variant_is_an_error(install: Install, ganbench: Ganbench) -> None:
+    site = install("my-noise", {"my_noise.py": GOOD.format(name="noise")}, {"my-noise": "my_noise"})
+    result = ganbench("run", "--plugins", "noise,my-noise", "--dry-run", site=site)
+    assert result.returncode == 2
+    assert "ganbench" in result.stderr
+    assert "my-noise" in result.stderr
+
+
+def test_unknown_names_are_answered_with_the_nearest(ganbench: Ganbench) -> None:
+    for arguments, expected in (
+        (["--plugins", "dcgann"], "dcgan"),
+        (["--plugins", "noise", "--datasets", "digit"], "digits"),
+        (["--plugins", "noise", "--metrics", "fidd"], "fid"),
+        (["--plugins", "noise", "--extractor", "digitscnn"], "digits-cnn"),
+        (["--plugins", "noise", "--executor", "locall"], "local"),
+    ):
+        result = ganbench("run", "--dry-run", *arguments)
+        assert result.returncode == 2
+        assert expected in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_an_unmarked_hook_is_pointed_out(install: Install, ganbench: Ganbench) -> None:
+    source = GOOD.format(name="thing").replace("@hookimpl", "")
+    site = install("ganbench-thing", {"thing.py": source}, {"thing": "thing"})
+    result = ganbench("run", "--plugins", "thing", "--dry-run", site=site)
+    assert result.returncode == 2
+    assert "hookimpl" in result.stderr

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pytest
+
+from ganbench.hyperparameters import Range, hyperparameters, label, resolve, takes_classes
+
+
+class Base:
+    name = "base"
+
+    def __init__(self, shape, lr: Annotated[float, Range(1e-5, 1e-2, log=True), "step size"] = 2e-4, **rest):
+        pass
+
+
+class Derived(Base):
+    name = "derived"
+
+    def __init__(
+        self,
+        shape,
+        classes=0,
+        lr: float = 1e-3,
+        loss: Literal["bce", "hinge"] = "bce",
+        clip: float | None = None,
+        norm: bool = True,
+        depth: int = 2,
+        scale: float = 1,
+        **rest,
+    ):
+        super().__init__(shape, **rest)
+
+
+class Closed(Base):
+    name = "closed"
+
+    def __init__(self, shape, width: int = 8):
+        super().__init__(shape)
+
+
+def test_declared_names_follow_the_mro_while_kwargs_pass_on() -> None:
+    assert list(hyperparameters(Derived)) == ["lr", "loss", "clip", "norm", "depth", "scale"]
+    assert hyperparameters(Derived)["lr"].default == 1e-3
+    assert list(hyperparameters(Closed)) == ["width"]
+    base = hyperparameters(Base)["lr"]
+    assert (base.type, base.help, base.range) == (float, "step size", Range(1e-5, 1e-2, log=True))
+    assert takes_classes(Derived) and not takes_classes(Base)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("lr", "1e-4", 1e-4),
+        ("lr", "1", 1.0),
+        ("loss", "hinge", "hinge"),
+        ("clip", "none", None),
+        ("clip", "0.1", 0.1),
+        ("norm", "false", False),
+        ("depth", "3", 3),
+    ],
+)
+def test_text_is_parsed_by_the_annotation(key: str, text: str, value: object) -> None:
+    found = resolve(Derived, {key: text})[key]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "why"),
+    [
+        ("lr", "fast", "number"),
+        ("depth", "2.5", "whole number"),
+        ("loss", "mse", "bce, hinge"),
+        ("norm", "maybe", "true or false"),
+        ("lrr", "1", "did you mean lr"),
+        ("classes", "3", "no hyperparameter 'classes'"),
+        ("shape", "3", "no hyperparameter"),
+    ],
+)
+def test_refusals_say_what_was_expected(key: str, text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        resolve(Derived, {key: text})
+
+
+def test_a_whole_default_of_a_float_is_the_same_setting() -> None:
+    assert repr(resolve(Derived, {})["scale"]) == repr(resolve(Derived, {"scale": "1"})["scale"]) == "1.0"
+
+
+def test_the_label_shows_what_differs_from_the_defaults() -> None:
+    assert label(Derived, resolve(Derived, {})) == "derived"
+    assert label(Derived, resolve(Derived, {"lr": "1e-4", "depth": "3"})) == "derived[lr=0.0001,depth=3]"
+    assert label(Derived, resolve(Derived, {"lr": "0.001"})) == "derived"
+
+
+def test_range() -> None:
+    assert 1e-3 in Range(1e-5, 1e-2) and 1 not in Range(1e-5, 1e-2) and "a" not in Range(0, 1)
