@@ -15,16 +15,19 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganbench.ranking import compare, leaderboard, load_results
+    from ganbench.comparison import compare
+    from ganbench.frames import load_results
+    from ganbench.ranking import leaderboard
 
+_HOMES = {"compare": "comparison", "leaderboard": "ranking", "load_results": "frames"}
 __all__ = ["__version__", "compare", "leaderboard", "load_results"]
 __version__ = version("ganbench")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"ganbench has no {name!r}; it offers {', '.join(__all__)}")
-    return getattr(import_module("ganbench.ranking"), name)
+    return getattr(import_module(f"ganbench.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

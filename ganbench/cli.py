@@ -56,7 +56,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
         if option is None or option.name is None:
             near = difflib.get_close_matches(key, known, n=2) or sorted(known)
             raise click.BadParameter(f"{path}: there is no setting {key!r}; there are {', '.join(near)}")
-        defaults[option.name] = (value if isinstance(value, list) else [value]) if option.multiple else value  # type: ignore[attr-defined]
+        defaults[option.name] = (value if isinstance(value, list) else [value]) if option.multiple else value
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
@@ -213,7 +213,7 @@ def compare(before: Path, after: Path, fail_on_regression: bool) -> None:
     from ganbench.comparison import Incomparable
     from ganbench.comparison import compare as compare_frames
     from ganbench.display import show_comparison
-    from ganbench.ranking import load_results
+    from ganbench.frames import load_results
 
     for path in (before, after):
         if not path.is_dir():

@@ -116,4 +116,4 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
 
 def _about(catalog: Catalog, name: str) -> dict[str, Any]:
     metric: Metric = catalog.get("metric", name).thing
-    return {"label": metric.label, "direction": metric.direction, "floor": None}
+    return {"label": metric.label, "direction": metric.direction}

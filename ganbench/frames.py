@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from ganbench import canonical
 from ganbench.stability import verdict
+from ganbench.store import read_records
 
 # What must be equal for two scores to be comparable, beside the content of the dataset.
 PROTOCOL_FIELDS = (
@@ -53,6 +56,17 @@ class Trials(NamedTuple):
     values: NDArray[np.float64]
     floors: NDArray[np.float64]
     directions: dict[str, str]
+
+
+def load_results(path: Path | str) -> pd.DataFrame:
+    """The records below a results folder as one tidy frame: a row for each trial, evaluation and metric.
+
+    Damaged records are left out with a warning that names them.
+    """
+    contents = read_records(path)
+    for problem in contents.problems:
+        warnings.warn(f"left out {problem.path}: {problem.reason}", stacklevel=2)
+    return to_frame(contents.records)
 
 
 def to_frame(records: Iterable[Mapping[str, Any]], history: bool = True) -> pd.DataFrame:

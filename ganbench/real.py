@@ -50,9 +50,10 @@ def load_split(dataset: Dataset, split: str) -> tuple[Tensor, Tensor | None]:
     labels = None if labels is None else torch.as_tensor(labels)
     expected = torch.uint8 if len(dataset.shape) == 3 else torch.float32
     if data.dtype != expected or tuple(data.shape[1:]) != tuple(dataset.shape) or len(data) < 2:
+        wanted = ", ".join(map(str, dataset.shape))
         raise ValueError(
-            f"dataset {dataset.name}, split {split}: expected {expected} of shape (n, {', '.join(map(str, dataset.shape))}) "
-            f"with n of at least 2, got {data.dtype} {tuple(data.shape)}"
+            f"dataset {dataset.name}, split {split}: expected {expected} of shape (n, {wanted}) with n of at least 2, "
+            f"got {data.dtype} {tuple(data.shape)}"
         )
     if labels is not None and (labels.dtype != torch.int64 or tuple(labels.shape) != (len(data),)):
         raise ValueError(

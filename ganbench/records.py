@@ -46,8 +46,10 @@ def compose(
         "label": planned.label,
         "role": planned.role,
         "primary": planned.primary,
-        "metrics": {name: {**about, "floor": floors.get(name)} for name, about in planned.metrics.items()},
-        "metric_order": list(planned.metrics),
+        "metrics": {
+            name: {**about, "floor": floors.get(name), "position": i}
+            for i, (name, about) in enumerate(planned.metrics.items())
+        },
         "reference": reference,
         "environment": environment,
         "environment_hash": canonical.sha256(environment),

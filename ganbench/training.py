@@ -142,7 +142,7 @@ class Training:
         size, budget = self.batch_size, self.budget_images
         labels = self.real.splits["train"][1]
         labels = None if labels is None else labels.to(device)
-        while telemetry.step < step and time.monotonic() < deadline:
+        while telemetry.step < step:
             seen = telemetry.step * size
             index = self.order.batch(seen, size).to(device)
             batch = Batch(
@@ -150,6 +150,8 @@ class Training:
             )
             clock = Clock(telemetry.step, seen, budget, seen / budget, telemetry.step + 1 == self.steps)
             telemetry.observe(variant.train_step(batch, clock))
+            if time.monotonic() >= deadline:
+                return
 
     def _evaluate(self, last: bool) -> tuple[dict[str, Any], Tensor]:
         with self._timed("evaluation"):

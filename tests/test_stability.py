@@ -308,3 +308,39 @@ def test_missing_values_inside_a_series_are_left_out():
     found = verdict(history([*converging()[:13], *[1.3] * 7], modes=modes))
     assert (found.word, found.step) == ("collapsed", 700)
     assert not any(math.isnan(value) for value in found.evidence.values() if value is not None)
+
+
+def rising(to):
+    return [*converging(noise=0.0)[:13], *[to] * 7]
+
+
+BEST = sorted(converging(noise=0.0)[:13])[1]  # smoothed
+
+
+@pytest.mark.parametrize(
+    ("beyond", "within", "word"),
+    [
+        (history(rising(0.6), modes=after(10, 5)), history(rising(0.23), modes=after(10, 6)), "collapsed"),
+        (
+            history(rising(0.6), coverage=after(0.11, 0.01)),
+            history(rising(0.6), coverage=after(0.09, 0.01)),
+            "collapsed",
+        ),
+        (history(rising(0.6), mode_kl=after(0.0, 0.41)), history(rising(0.6), mode_kl=after(0.0, 0.39)), "collapsed"),
+        (
+            history(rising(BEST + 0.12), modes=after(10, 1)),
+            history(rising(BEST + 0.08), modes=after(10, 1)),
+            "collapsed",
+        ),
+        (history([0.8] * 20, d_auc=[0.7] * 15 + [1] * 5), history([0.8] * 20, d_auc=[0.7] * 16 + [1] * 4), "dominated"),
+        (history([0.31] * 20, d_auc=[1] * 20), history([0.29] * 20, d_auc=[1] * 20), "dominated"),
+        (history(1.2 - 0.0048 * np.arange(20)), history(1.2 - 0.0052 * np.arange(20)), "collapsed"),
+        (history(0.7 + 0.11 * (-1.0) ** np.arange(20)), history(0.7 + 0.09 * (-1.0) ** np.arange(20)), "oscillating"),
+        (history(0.3 + 0.16 * (-1.0) ** np.arange(20)), history(0.3 + 0.14 * (-1.0) ** np.arange(20)), "oscillating"),
+        (history(rising(BEST + 0.16)), history(rising(BEST + 0.14)), "degraded"),
+        (history([1.01] * 20), history([0.99] * 20), "collapsed"),
+    ],
+)
+def test_each_threshold_from_both_sides(beyond, within, word):
+    assert verdict(beyond).word == word
+    assert verdict(within).word != word

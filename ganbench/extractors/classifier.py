@@ -28,8 +28,8 @@ def network(weights: Mapping[str, Tensor], images: Tensor) -> tuple[Tensor, Tens
     """Features ``(n, size)`` in [-1, 1] and logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 255].
 
     Two 3x3 convolutions with ReLU and max pooling, a linear layer with tanh (the features), a linear layer.
-    The bounded features cannot be blown up by images unlike any real one, none of them is
-    constant as ReLU's can be, and they keep more of what varies within a class than linear ones do.
+    Bounded features cannot be blown up by images unlike any real one; unlike ReLU's none is dead, so that
+    covariances are regular; and they keep more of what varies within a class than linear ones do.
     """
     from torch.nn import functional as F
 
@@ -47,8 +47,8 @@ def full_precision(device: str) -> Iterator[None]:
     """Float32 arithmetic in float32, whatever a plugin allows itself: no autocast, no TF32, no bfloat16."""
     import torch
 
-    backends = torch.backends
-    switches: list[Any] = [backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul]
+    backends: Any = torch.backends
+    switches = [backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul]
     before = [switch.fp32_precision for switch in switches]
     try:
         for switch in switches:

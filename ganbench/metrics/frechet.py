@@ -43,8 +43,8 @@ def frechet_distance(real: Any, fake: Any) -> float:
         MetricError: fewer than 2 rows, different widths, or a value that is not finite.
 
     Source:
-        Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", section 3, equation 6;
-        Dowson and Landau 1982, equation 4.
+        Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", equation 6;
+        Dowson and Landau 1982, "The Frechet Distance between Multivariate Normal Distributions".
     """
     one, two = (torch.from_numpy(side) for side in feature_pair(real, fake, rows=(2, 2)))
     mean1, deviations1 = _centred(one)

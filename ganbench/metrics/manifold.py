@@ -98,7 +98,7 @@ def precision_recall(real: Any, fake: Any, k: int = BALL_K) -> dict[str, float]:
 
     Source:
         Kynkaanniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative
-        Models", section 2, equation 1.
+        Models", section 2, equations 1 and 2.
     """
     return _scores(real, fake, k, None)
 
@@ -125,8 +125,7 @@ def density_coverage(real: Any, fake: Any, k: int = DENSITY_K) -> dict[str, floa
         MetricError: too few rows, different widths, or a value that is not finite.
 
     Source:
-        Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", section 3,
-        equations 3 and 4.
+        Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models", section 3.
     """
     return _scores(real, fake, None, k)
 
@@ -136,7 +135,7 @@ def manifold_scores(real: Any, fake: Any, ball_k: int = BALL_K, density_k: int =
     return _scores(real, fake, ball_k, density_k)
 
 
-def _of_evidence(evidence: Evidence) -> dict[str, float]:
+def of_evidence(evidence: Evidence) -> dict[str, float]:
     return manifold_scores(evidence.real.features, evidence.fake.features)
 
 
@@ -146,7 +145,7 @@ class ManifoldScore(Metric):
     direction = "max"
 
     def __call__(self, evidence: Evidence) -> float:
-        return evidence.once(_of_evidence)[self.name]
+        return evidence.once(of_evidence)[self.name]
 
 
 @hookimpl

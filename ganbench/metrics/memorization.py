@@ -30,7 +30,7 @@ def authenticity(fake: Any, train: Any) -> float:
         MetricError: too few rows, different widths, or a value that is not finite.
 
     Source:
-        Alaa et al. 2022, "How Faithful is your Synthetic Data?", section 3.3.
+        Alaa et al. 2022, "How Faithful is your Synthetic Data?", authenticity with nearest neighbours.
     """
     x, y = map(torch.from_numpy, feature_pair(fake, train, rows=(1, 2), names=("fake", "train")))
     distances, index = nearest(x, y, 1)

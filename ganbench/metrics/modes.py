@@ -45,7 +45,7 @@ def mode_coverage(samples: Any, centres: Any, std: float) -> dict[str, float]:
 
     Source:
         Srivastava et al. 2017, "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational
-        Learning", section 4.1.
+        Learning", experiments on synthetic data.
     """
     points, places = feature_pair(samples, centres, rows=(1, 1), names=("samples", "centres"))
     if not 0.0 < std < np.inf:
@@ -91,7 +91,7 @@ def class_coverage(predicted: Any, real_predicted: Any, classes: int) -> dict[st
         MetricError: no rows, or a value that is not a class.
 
     Source:
-        Srivastava et al. 2017, "VEEGAN", section 4.1 (stacked MNIST).
+        Srivastava et al. 2017, "VEEGAN", experiments on stacked MNIST.
     """
     positive_integer(classes, "classes")
     fake = _histogram(predicted, "predicted", classes)
@@ -125,7 +125,7 @@ def _of_evidence(evidence: Evidence) -> dict[str, float]:
 class ModeScore(Metric):
     """One score of ``mode_coverage`` (known centres) or of ``class_coverage`` (labelled images)."""
 
-    needs = frozenset({"samples", "probabilities"})
+    needs = frozenset({"samples"})  # labelled images need probabilities too; points do not
     constants = {"deviations": DEVIATIONS, "share": SHARE}
 
     def __call__(self, evidence: Evidence) -> float:
