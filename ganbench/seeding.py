@@ -87,6 +87,7 @@ def pin(threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     # Operations without a deterministic form (some CUDA scatter kernels) warn and go on: the record says so.
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Not use_deterministic_algorithms, which sets the same switch but imports the compiler (seconds).
+    torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True

@@ -51,9 +51,10 @@ class DCGAN(GAN):
         return g.to(memory_format=torch.channels_last)  # faster convolutions, the same network
 
     def build_discriminator(self) -> nn.Module:
-        n, (channels, height, width) = halvings(self.shape), self.shape
-        wide = self.width
+        (channels, height, width), wide = self.shape, self.width
         layers: list[nn.Module] = [nn.Conv2d(channels, wide, 4, 2, 1), nn.LeakyReLU(0.2)]
+        # One strided convolution alone sees too little of an 8x8 image: at least two.
+        n = max(2, halvings(self.shape))
         for _ in range(n - 1):
             layers += [nn.Conv2d(wide, wide * 2, 4, 2, 1, bias=False), nn.BatchNorm2d(wide * 2), nn.LeakyReLU(0.2)]
             wide *= 2

@@ -17,7 +17,8 @@ from pebble import ProcessExpired, ProcessPool
 from ganbench.executors import DeadlineExceeded, Job, WorkerDied
 from ganbench.executors.worker import call
 
-PRELOAD = ("ganbench.jobs", "ganbench.metrics", "sklearn.datasets", "scipy.linalg")
+# What nearly every trial imports, the compiler that torch's optimizers load at their first use among it.
+PRELOAD = ("ganbench.jobs", "ganbench.metrics.kernel", "ganbench.metrics.manifold", "sklearn.datasets", "torch._dynamo")
 
 
 class LocalExecutor:
