@@ -14,7 +14,7 @@ from torch import Tensor
 from ganbench.store import write_atomic
 
 GRID = 8  # samples a side
-CELL = 32  # smaller images are enlarged to about this many pixels, whole pixels only
+CELL = 64  # smaller images are enlarged to about this many pixels, whole pixels only
 POINTS = 1000
 
 

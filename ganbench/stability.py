@@ -48,8 +48,8 @@ def verdict(record: Mapping[str, Any]) -> Verdict:
        them anything else is ``unknown``.
     2. ``collapsed`` (lost modes): half the modes or of the coverage gone at the end, or mode_kl up by
        0.4, and u up by 0.1.
-    3. ``dominated``: the discriminator has won half of H and u is poor and no longer improves (or the
-       discriminator saturates); or its gradients spike while it is ahead. Only with a discriminator.
+    3. ``dominated``: u is poor, and the discriminator has won half of H and u no longer improves (or the
+       discriminator saturates, or its gradients spike while it is ahead). Only with a discriminator.
     4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating.
     5. ``oscillating``: u swings by 0.1 and is poor or was better, or by 0.15.
     6. ``degraded``: u was better by 0.15, as in over-training; ``d_auc_gap`` shows over-fitting.
@@ -112,10 +112,11 @@ def _judge(m: Measures, adversarial: bool) -> tuple[str, tuple[str, ...], tuple[
         return "collapsed", ("lost modes",), ("mode_drop", "coverage_drop", "kl_rise", "u_rise"), m.collapse
     if adversarial:
         beaten = stuck or _least(m.d_saturation, limits.d_saturation)
-        if _least(m.d_dominance, limits.d_dominance) and u >= limits.u_dominated and beaten:
+        poor = u >= limits.u_dominated
+        if _least(m.d_dominance, limits.d_dominance) and poor and beaten:
             return "dominated", ("generator beaten",), ("d_dominance", "u_end", "trend", "d_saturation"), None
-        if _least(m.grad_spikes, limits.grad_spikes) and _least(m.d_auc, limits.auc_spikes):
-            return "dominated", ("gradient spikes",), ("grad_spikes", "d_auc"), None
+        if _least(m.grad_spikes, limits.grad_spikes) and _least(m.d_auc, limits.auc_spikes) and poor:
+            return "dominated", ("gradient spikes",), ("grad_spikes", "d_auc", "u_end"), None
     few = m.modes is not None and m.modes_end is not None and m.modes_end <= limits.modes_covered * m.modes
     if few and u >= limits.u_poor and (stuck or oscillating):
         return "collapsed", ("never covered",), ("modes_end", "modes", "u_end", "trend", "oscillation"), None

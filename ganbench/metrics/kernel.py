@@ -90,6 +90,7 @@ class KernelInceptionDistance(Metric):
     name = "kid"
     label = "KID"
     direction = "min"
+    cost = "end"
     constants = {"subsets": SUBSETS, "subset_size": SUBSET_SIZE, "seed": SEED, "kernel": "(x.y/d+1)^3"}
 
     def __call__(self, evidence: Evidence) -> float:

@@ -10,7 +10,9 @@ from ganbench.kinds import Reporter
 from ganbench.store import write_atomic
 
 # A spreadsheet takes a cell that begins with one of these for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
+# Characters that end a cell or a file early for some readers.
+_CONTROLS = {ord("\0"): "\N{REPLACEMENT CHARACTER}", ord("\r"): "\n"}
 
 
 class CsvReporter(Reporter):
@@ -28,7 +30,10 @@ def to_csv(table: pd.DataFrame) -> str:
 
 
 def _plain(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    if not isinstance(cell, str):
+        return cell
+    text = cell.translate(_CONTROLS)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 reporter = CsvReporter()

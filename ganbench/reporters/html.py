@@ -8,13 +8,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from ganbench.kinds import Reporter
-from ganbench.reporters.layout import Section, cells, sections
+from ganbench.reporters.layout import Section, arrow, conditions, floor, interval, label, number, sections, seeds
 from ganbench.store import write_atomic
 
+PLOT = 400  # width and height of a scatter plot in its own units
 _ENVIRONMENT = Environment(
     loader=PackageLoader("ganbench.reporters"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
@@ -29,54 +31,106 @@ class HtmlReporter(Reporter):
 
 
 def to_html(leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> str:
-    """The page: each section's table, and the last samples of the first completed seed of each variant."""
+    """The page: for each section its table, its failed trials, and samples of each variant.
+
+    Samples are the last of the first seed that completed, so nobody picked them. They are read from ``folder``; what
+    is missing or broken there is left out.
+    """
     style = _ENVIRONMENT.loader.get_source(_ENVIRONMENT, "page.css")[0]  # type: ignore[union-attr]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    places = {path.name: path for path in sorted(folder.glob("*/*/seed-*"))}
     return _ENVIRONMENT.get_template("leaderboard.html").render(
         style=style,
         digest=digest,
-        sections=[_describe(section, trials, folder) for section in sections(leaderboard)],
+        plot=PLOT,
+        sections=[_describe(section, trials, places) for section in sections(leaderboard)],
     )
 
 
-def _describe(section: Section, trials: pd.DataFrame, folder: Path) -> dict[str, Any]:
-    headings, rows = cells(section)
+def _describe(section: Section, trials: pd.DataFrame, places: dict[str, Path]) -> dict[str, Any]:
     own = trials[(trials["dataset"] == section.dataset) & (trials["protocol"] == section.protocol)]
+    rows = [
+        {
+            **row[["tier", "variant", "verdict", "seeds", "failed"]],
+            "rank": "" if pd.isna(row["rank"]) else row["rank"],
+            "scores": [(number(row[metric]), interval(row, metric)) for metric in section.metrics],
+        }
+        for _, row in section.rows.iterrows()
+    ]
     return {
         "dataset": section.dataset,
         "extractor": section.extractor,
-        "protocol": section.protocol,
-        "headings": headings,
-        "rows": rows[:-1],
-        "floor": rows[-1],
-        "pictures": [p for variant in section.rows["variant"] if (p := _picture(own, variant, folder))],
+        "conditions": conditions(section),
+        "seeds": seeds(own["seed"]),
+        "headings": [(label(section, metric), arrow(section, metric)) for metric in section.metrics],
+        "groups": [
+            [row for row in rows if row["rank"] != ""],
+            [row for row in rows if row["rank"] == ""],
+        ],
+        "floors": [floor(section, metric) for metric in section.metrics],
+        "figures": [f for variant in section.rows["variant"] if (f := _figure(section, own, variant, places))],
         "failures": own.loc[own["status"] != "completed", ["variant", "seed", "status", "reason"]].to_dict("records"),
     }
 
 
-def _picture(trials: pd.DataFrame, variant: str, folder: Path) -> dict[str, Any] | None:
-    """The last sample picture of a variant's first completed seed, as a data URL, with what the trial cost."""
+def _figure(section: Section, trials: pd.DataFrame, variant: str, places: dict[str, Path]) -> dict[str, Any] | None:
+    """Samples of a variant's first completed seed as a picture or a scatter plot, and how long that trial took."""
     completed = trials[(trials["variant"] == variant) & (trials["status"] == "completed")]
-    for _, trial in completed.iterrows():
-        name = variant.partition("[")[0].partition("@")[0]
-        place = folder / trial["dataset"] / name / f"seed-{trial['seed']}-{trial['trial']}"
-        pictures = sorted((place / "samples").glob("*.png"), key=lambda path: int(path.stem))
-        if pictures:
-            data = base64.b64encode(pictures[-1].read_bytes()).decode()
-            return {
-                "variant": variant,
-                "seed": trial["seed"],
-                "images": int(pictures[-1].stem),
-                "url": f"data:image/png;base64,{data}",
-                "seconds": _seconds(place / "cost.json"),
-            }
+    for seed, trial in zip(completed["seed"], completed["trial"], strict=True):
+        place = places.get(f"seed-{seed}-{trial}")
+        drawn = place and (_picture(place / "samples") or _scatter(place / "samples" / "points.csv", section.centres))
+        if place and drawn:
+            return {"variant": variant, "seed": seed, "seconds": _seconds(place / "cost.json"), **drawn}
     return None
 
 
-def _seconds(path: Path) -> str:
+def _picture(folder: Path) -> dict[str, Any] | None:
+    """The last ``<images_seen>.png`` as a data URL."""
+    pictures = [path for path in folder.glob("*.png") if path.stem.isascii() and path.stem.isdecimal()]
     try:
-        return f"{json.loads(path.read_text())['wall_seconds']:.0f}"
-    except (OSError, ValueError, KeyError, TypeError):
+        last = max(pictures, key=lambda path: int(path.stem))
+        data = base64.b64encode(last.read_bytes()).decode()
+    except (ValueError, OSError):
+        return None
+    return {"images": int(last.stem), "url": f"data:image/png;base64,{data}"}
+
+
+def _scatter(path: Path, centres: list[list[float]]) -> dict[str, Any] | None:
+    """The last points of ``points.csv`` as an SVG path, and the true modes, on a plot that has these in its middle."""
+    try:
+        table = pd.read_csv(path).astype({"images_seen": "int64", "x": "float64", "y": "float64"})
+    except (OSError, ValueError, KeyError):
+        return None
+    last = table[table["images_seen"] == table["images_seen"].max()]
+    points = last[["x", "y"]].to_numpy()
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return None
+    modes = np.array(centres, dtype=float).reshape(-1, 2)
+    shown = modes if len(modes) else points
+    low, high = shown.min(axis=0), shown.max(axis=0)
+    side = float((high - low).max() or 1.0) * (1.5 if len(modes) else 1.05)
+    corner = (low + high - side) / 2
+
+    def place(positions: np.ndarray) -> np.ndarray:
+        return (positions - corner) / side * [PLOT, -PLOT] + [0, PLOT]
+
+    dots = place(points)
+    inside = ((dots >= 0) & (dots <= PLOT)).all(axis=1)
+    return {
+        "images": int(last["images_seen"].iloc[0]),
+        "points": len(points),
+        "outside": int((~inside).sum()),
+        "path": "".join(f"M{x:.1f} {y:.1f}h0" for x, y in dots[inside]),
+        "modes": [(f"{x:.1f}", f"{y:.1f}") for x, y in place(modes)],
+    }
+
+
+def _seconds(path: Path) -> str:
+    """Wall time of a trial; the page can do without it."""
+    try:
+        return f"{json.loads(path.read_text())['wall_seconds']:,.0f}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +10,20 @@ import pandas as pd
 
 HEAD = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"]
 ARROWS = {"min": " ↓", "max": " ↑"}
+LEGEND = (
+    "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
+    "? has fewer than 5 seeds; floor: what as many real samples score."
+)
 
 
 @dataclass(frozen=True)
 class Section:
-    """One (dataset, protocol) of a leaderboard: its rows, the metrics that have values in it, and what those are.
+    """One (dataset, protocol) of a leaderboard: its rows, and the metrics that have values in it, the primary first.
 
-    ``about`` maps a metric to its ``label`` and ``direction``, as the records say.
+    Attributes:
+        about: of each metric ``label`` and ``direction``, as the records say.
+        facts: fields of the protocol by name; empty where the leaderboard does not say.
+        centres: true modes ``(k, 2)`` of a dataset of points; empty for others.
     """
 
     dataset: str
@@ -24,39 +32,61 @@ class Section:
     rows: pd.DataFrame
     metrics: list[str]
     about: dict[str, Any]
+    facts: dict[str, Any]
+    centres: list[list[float]]
 
 
 def sections(leaderboard: pd.DataFrame) -> list[Section]:
-    """The leaderboard's tables, each ranked apart. Labels come from ``leaderboard.attrs["metrics"]``."""
+    """The leaderboard's tables, each ranked apart.
+
+    ``leaderboard.attrs`` says what they mean: ``metrics`` by name, ``protocols`` by their eight digits, ``primary``
+    metric and ``centres`` by dataset.
+    """
+    about, protocols, primary, centres = (
+        leaderboard.attrs.get(name, {}) for name in ("metrics", "protocols", "primary", "centres")
+    )
     found = []
     metrics = [c for c in leaderboard.columns if c not in HEAD and not c.endswith(("_low", "_high", "_floor"))]
-    for (dataset, extractor, protocol), rows in leaderboard.groupby(["dataset", "extractor", "protocol"], sort=False):
+    for names, rows in leaderboard.groupby(["dataset", "extractor", "protocol"], sort=False):
+        dataset, extractor, protocol = map(str, names)
+        content = dataset.partition("@")[0]
         present = [m for m in metrics if rows[m].notna().any()]
-        found.append(
-            Section(str(dataset), str(extractor), str(protocol), rows, present, leaderboard.attrs.get("metrics", {}))
-        )
+        present.sort(key=lambda metric, first=primary.get(content): metric != first)
+        facts = protocols.get(protocol, {})
+        found.append(Section(dataset, extractor, protocol, rows, present, about, facts, centres.get(content, [])))
     return found
 
 
 def heading(section: Section, metric: str) -> str:
     """``FID (digits-cnn) ↓``: never a bare score, and which way is better."""
-    about = section.about.get(metric, {})
-    return f"{about.get('label', metric)} ({section.extractor}){ARROWS.get(about.get('direction', ''), '')}"
+    return f"{label(section, metric)} ({section.extractor}){arrow(section, metric)}"
+
+
+def label(section: Section, metric: str) -> str:
+    return str(section.about.get(metric, {}).get("label", metric))
+
+
+def arrow(section: Section, metric: str) -> str:
+    return ARROWS.get(section.about.get(metric, {}).get("direction", ""), "")
 
 
 def number(value: Any) -> str:
-    """Three significant digits, and an empty cell for what is missing."""
+    """Three significant digits, whole numbers as they are, and an empty cell for what is missing."""
     if value is None or pd.isna(value):
         return ""
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    if abs(value) >= 1e6:
+        return f"{value:.2e}"
+    if value == int(value) or abs(value) >= 999.5:
+        return f"{value:.0f}"
+    return f"{value:#.3g}".removesuffix(".")
 
 
 def interval(row: Any, metric: str) -> str:
-    """``2.31 [2.1, 2.9]``: the median and its interval over seeds."""
-    if pd.isna(row[metric]):
-        return ""
+    """``[2.10, 2.90]`` over seeds; nothing where fewer than two trials have a score."""
     low, high = row[f"{metric}_low"], row[f"{metric}_high"]
-    return number(row[metric]) + ("" if pd.isna(low) else f" [{number(low)}, {number(high)}]")
+    if pd.isna(low) or row["seeds"] - row["failed"] < 2:
+        return ""
+    return f"[{number(low)}, {number(high)}]"
 
 
 def floor(section: Section, metric: str) -> str:
@@ -65,20 +95,45 @@ def floor(section: Section, metric: str) -> str:
     return number(values.iloc[0]) if len(values) else ""
 
 
+def conditions(section: Section) -> str:
+    """One sentence on the protocol, as far as its fields are known."""
+    facts = section.facts
+    if not facts:
+        return f"Protocol {section.protocol}: scores by {section.extractor}."
+    return (
+        f"Protocol {section.protocol}: {facts['budget_images']:,} training images in batches of "
+        f"{facts['batch_size']:,}, {facts['precision']}, {facts['engine']} engine; {facts['samples']:,} samples scored "
+        f"by {section.extractor} against the {facts['split']} split at each of {facts['evaluations']:,} evaluations."
+    )
+
+
+def seeds(values: Iterable[int]) -> str:
+    """``0–4, 7``."""
+    runs: list[list[int]] = []
+    for seed in sorted(set(map(int, values))):
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
+        else:
+            runs.append([seed, seed])
+    return ", ".join(f"{low}" if low == high else f"{low}–{high}" for low, high in runs)
+
+
 def cells(section: Section) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of a section as text; the last row holds the floors."""
-    headings = ["Rank", "Tier", "Variant", "Seeds", "Failed", "Verdict"]
-    headings += [heading(section, metric) for metric in section.metrics]
-    rows = [
-        [
-            "" if pd.isna(row["rank"]) else str(row["rank"]),
-            row["tier"],
-            row["variant"],
-            str(row["seeds"]),
-            str(row["failed"]),
-            row["verdict"],
-            *(interval(row, metric) for metric in section.metrics),
-        ]
-        for _, row in section.rows.iterrows()
-    ]
-    return headings, [*rows, ["", "", "floor", "", "", "", *(floor(section, metric) for metric in section.metrics)]]
+    """Headings and rows of a section as text, the primary metric first; the last row holds the floors."""
+    main, rest = section.metrics[:1], section.metrics[1:]
+    headings = ["Rank", "Tier", "Variant", *(heading(section, m) for m in main), "Verdict", "Seeds", "Failed"]
+    headings += [heading(section, metric) for metric in rest]
+    rows = []
+    for _, row in section.rows.iterrows():
+        scores = {m: f"{number(row[m])} {interval(row, m)}".strip() for m in section.metrics}
+        rows.append(
+            [
+                *("" if pd.isna(row["rank"]) else str(row["rank"]), row["tier"], row["variant"]),
+                *(scores[metric] for metric in main),
+                *(row["verdict"], str(row["seeds"]), str(row["failed"])),
+                *(scores[metric] for metric in rest),
+            ]
+        )
+    floors = {m: floor(section, m) for m in section.metrics}
+    rows.append(["", "", "floor", *(floors[m] for m in main), "", "", "", *(floors[m] for m in rest)])
+    return headings, rows

@@ -7,8 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from ganbench.kinds import Reporter
-from ganbench.reporters.layout import cells, sections
+from ganbench.reporters.layout import LEGEND, cells, conditions, sections
 from ganbench.store import write_atomic
+
+# What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither.
+_ESCAPES = {ord(mark): f"\\{mark}" for mark in "\\`*[]|~"}
+_ESCAPES |= {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"} | {ord(mark): " " for mark in "\r\n\v\f\x85"}
 
 
 class MarkdownReporter(Reporter):
@@ -21,18 +25,18 @@ class MarkdownReporter(Reporter):
 
 def to_markdown(leaderboard: pd.DataFrame) -> str:
     """Tables with medians and intervals over seeds; the last row of each is the floor."""
-    parts = ["# Leaderboard\n"]
+    parts = [f"# Leaderboard\n\n{LEGEND}\n"]
     for section in sections(leaderboard):
         headings, rows = cells(section)
-        parts.append(f"## {section.dataset}\n")
-        parts.append(f"Protocol `{section.protocol}`, extractor `{section.extractor}`.\n")
-        lines = [headings, ["---"] * len(headings), *rows]
-        parts.append("\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines) + "\n")
+        parts.append(f"## {_escape(section.dataset)}\n\n{_escape(conditions(section))}\n")
+        lines = [[_escape(cell) for cell in line] for line in (headings, *rows)]
+        lines.insert(1, ["---"] * len(headings))
+        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
     return "\n".join(parts)
 
 
-def _escape(cell: str) -> str:
-    return cell.translate({ord("|"): "\\|", ord("<"): "&lt;", ord("\n"): " "})
+def _escape(text: str) -> str:
+    return text.translate(_ESCAPES)
 
 
 reporter = MarkdownReporter()

@@ -1,0 +1,320 @@
+"""``ganbench run`` as its users run it: real digits, real processes, real kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
+SMALL = ("--datasets", "digits,ring8", "--images", "1280", "--evaluations", "4", "--samples", "200")
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ganbench", "run", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def artefacts(results: Path) -> dict[str, bytes]:
+    """Everything that must be equal from run to run: all files but costs, the page that shows them, and logs."""
+    return {
+        str(path.relative_to(results)): path.read_bytes()
+        for path in sorted(results.rglob("*"))
+        if path.is_file() and path.name not in ("cost.json", ".lock", "leaderboard.html")
+    }
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One finished sweep that several tests look at."""
+    folder = tmp_path_factory.mktemp("sweep")
+    done = run(folder, "--plugins", "dcgan,vanilla,noise", "--seeds", "2", *SMALL, "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+def test_it_leaves_tables_and_a_folder_a_trial(sweep: Path) -> None:
+    results = sweep / "results"
+    for name in ("leaderboard.csv", "leaderboard.html", "leaderboard.md", "trials.csv"):
+        assert (results / name).stat().st_size > 300
+    board = pd.read_csv(results / "leaderboard.csv")
+    head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"]
+    assert list(board.columns[: len(head)]) == head
+    for metric in (
+        "fid",
+        "is",
+        "kid",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "authenticity",
+        "d_auc",
+        "mode_kl",
+    ):
+        assert {metric, f"{metric}_low", f"{metric}_high", f"{metric}_floor"} <= set(board.columns)
+    digits = board[board.dataset == "digits"].set_index("variant")
+    assert digits.loc[["dcgan", "vanilla"], "rank"].notna().all() and pd.isna(digits.loc["noise", "rank"])
+    assert set(digits.tier.dropna()) == {"?"} and (digits.seeds == 2).all() and not digits.failed.any()
+    assert (digits.extractor == "digits-cnn").all() and digits.fid_floor.iloc[0] < digits.fid.min()
+    ring = board[board.dataset == "ring8"]
+    assert set(ring.variant) == {"vanilla", "noise"} and ring.modes.notna().all() and ring.high_quality.notna().all()
+    trials = pd.read_csv(results / "trials.csv")
+    assert len(trials) == 10 and set(trials.status) == {"completed"}
+    for _, trial in trials.iterrows():
+        folder = results / trial.dataset / trial.variant / f"seed-{trial.seed}-{trial.trial}"
+        files = {path.name for path in folder.iterdir()}
+        assert files == {"record.json", "cost.json", "history.csv", "samples", "state.safetensors"}
+        pictures = {path.name for path in (folder / "samples").iterdir()}
+        assert pictures == (
+            {"points.csv"} if trial.dataset == "ring8" else {f"{n}.png" for n in (0, 320, 640, 960, 1280)}
+        )
+
+
+def test_it_says_what_was_left_out_and_what_was_done(sweep: Path) -> None:
+    assert "dcgan on ring8" in (sweep / "stderr").read_text()
+    out = (sweep / "stdout").read_text()
+    assert "FID (digits-cnn)" in out and "floor" in out and "leaderboard.html" in out
+    assert max(map(len, out.splitlines())) > 200  # not on a terminal nothing is wrapped or shortened
+
+
+def test_the_record_holds_what_verdicts_and_audits_need(sweep: Path) -> None:
+    record = json.loads(next((sweep / "results/digits/dcgan").glob("seed-0-*/record.json")).read_text())
+    assert [e["images_seen"] for e in record["evaluations"]] == [0, 320, 640, 960, 1280]
+    watch = record["evaluations"][-1]["watch"]
+    assert watch["trace"] == record["reference"]["trace"] > 0
+    assert (
+        {"generator", "discriminator"}
+        == set(watch["parameter_norms"])
+        == set(watch["gradient_norms"])
+        == set(watch["updates"])
+    )
+    assert set(watch["d_scores"]) == {"train", "test", "fake"} and 0 <= watch["d_auc"] <= 1
+    assert watch["fid"] == record["values"]["fid"] and record["fid_train"] > 0
+    assert record["environment"]["threads"] == 1 and record["environment"]["packages"]["torch"]
+    assert record["telemetry"]["updates"] == {"discriminator": 20, "generator": 20}
+    assert record["metrics"]["fid"]["floor"] > 0 and record["metrics"]["d_auc"]["floor"] is None
+
+
+def test_another_order_jobs_hash_seed_locale_and_folder_give_the_same_bytes(sweep: Path, tmp_path: Path) -> None:
+    again = run(
+        tmp_path,
+        "--plugins",
+        "noise,vanilla",
+        "--plugins",
+        "dcgan",
+        "--seeds",
+        "1,0",
+        *SMALL,
+        "--jobs",
+        "1",
+        "--results",
+        "elsewhere",
+        PYTHONHASHSEED="7",
+        LC_ALL="C",
+        TZ="Asia/Tokyo",
+    )
+    assert again.returncode == 0, again.stderr
+    assert artefacts(tmp_path / "elsewhere") == artefacts(sweep / "results")
+
+
+def test_the_same_command_again_trains_nothing_and_changes_nothing(sweep: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (sweep / "results").rglob("record.json")}
+    again = run(sweep, "--plugins", "dcgan,vanilla,noise", "--seeds", "2", *SMALL)
+    assert again.returncode == 0 and "0 trials to run, 10 finished earlier" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (sweep / "results").rglob("record.json")} == before
+
+
+def test_how_often_one_evaluates_changes_no_weight(sweep: Path, tmp_path: Path) -> None:
+    other = run(tmp_path, "--plugins", "dcgan", "--seeds", "1", *SMALL[2:], "--evaluations", "13")
+    assert other.returncode == 0, other.stderr
+    states = [next((f / "results/digits/dcgan").glob("seed-0-*/state.safetensors")) for f in (sweep, tmp_path)]
+    assert states[0].read_bytes() == states[1].read_bytes()
+    assert states[0].parent.name != states[1].parent.name  # another protocol, another trial
+
+
+@pytest.mark.parametrize("when", [0.3, 0.7])
+def test_killed_and_run_again_it_ends_in_the_same_bytes(sweep: Path, tmp_path: Path, when: float) -> None:
+    command = ["--plugins", "dcgan,vanilla,noise", "--seeds", "2", *SMALL]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ganbench", "run", *command],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("results/*/*/seed-*/record.json"))) < when * 10 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None, "it ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(list(tmp_path.glob("results/*/*/seed-*/record.json")))
+    again = run(tmp_path, *command)
+    assert again.returncode == 0, again.stderr
+    assert f"{10 - done} trials to run, {done} finished earlier" in again.stderr
+    assert artefacts(tmp_path / "results") == artefacts(sweep / "results")
+
+
+def test_ctrl_c_ends_it_with_130_and_leaves_no_process(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ganbench", "run", "--plugins", "dcgan", "--seeds", "2"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("results/*/*/seed-*/progress.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and "same command again" in stderr and "Traceback" not in stderr
+    time.sleep(2)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_hyperparameters_label_the_row_and_seeds_add_up(sweep: Path, ganbench: Ganbench, tmp_path: Path) -> None:
+    small = ("--images", "640", "--evaluations", "2", "--samples", "100")
+    first = ganbench(
+        "run", "-p", "vanilla", "--set", "vanilla.lr=5e-4", "--set", "vanilla.width=32", "--seeds", "7,", *small
+    )
+    second = ganbench("run", "-p", "vanilla", "--seeds", "3-4", *small, "--metrics", "is")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    board = pd.read_csv(tmp_path / "results/leaderboard.csv").set_index("variant")
+    assert set(board.index) == {"vanilla", "vanilla[width=32,lr=0.0005]"} or set(board.index) == {
+        "vanilla",
+        "vanilla[lr=0.0005,width=32]",
+    }
+    assert board.loc["vanilla", "seeds"] == 2
+    assert (
+        pd.isna(board.loc["vanilla", "kid"]) and board.loc["vanilla", "fid"] > 0
+    )  # the primary metric is always there
+
+
+def test_config_file_and_command_line(ganbench: Ganbench, tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text('plugins = ["noise"]\nseeds = 3\nimages = 640\nset = []\nbatch-size = 32\n')
+    plain = ganbench("run", "--config", "sweep.toml", "--dry-run")
+    assert plain.returncode == 0, plain.stderr
+    assert [line.split() for line in plain.stdout.splitlines()[1:]] == [
+        ["noise", "on", "digits,", "seed", str(i), "640", "new"] for i in range(3)
+    ]
+    wins = ganbench("run", "--config", "sweep.toml", "--seeds", "1", "--dry-run")
+    assert len(wins.stdout.splitlines()) == 2
+    assert not (tmp_path / "results").exists()
+    (tmp_path / "bad.toml").write_text('plugin = ["noise"]\n')
+    bad = ganbench("run", "--config", "bad.toml", "--dry-run")
+    assert bad.returncode == 2 and "plugins" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run"], "--plugins"),
+        (["run", "--plugins", "noise", "--seeds", "many"], "--seeds many"),
+        (["run", "--plugins", "noise", "--set", "noise.lr=1"], "no hyperparameter 'lr'"),
+        (["run", "--plugins", "vanilla", "--set", "vanilla.lr=fast"], "expected a number"),
+        (["run", "--plugins", "noise", "--device", "cuda:9"], "cuda"),
+        (["report", "--results", "nowhere"], "no results folder"),
+        (["compare", "nowhere", "here"], "no results folder"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(ganbench: Ganbench, arguments: list[str], expected: str) -> None:
+    result = ganbench(*arguments)
+    assert result.returncode == 2 and expected in result.stderr and "Traceback" not in result.stderr
+
+
+def test_report_writes_the_same_bytes_and_leaves_a_damaged_record_out(
+    sweep: Path, ganbench: Ganbench, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    for path in (sweep / "results").rglob("*"):
+        if path.is_file() and path.name != ".lock":
+            (results / path.relative_to(sweep / "results")).parent.mkdir(parents=True, exist_ok=True)
+            (results / path.relative_to(sweep / "results")).write_bytes(path.read_bytes())
+    before = artefacts(results)
+    assert ganbench("report").returncode == 0 and artefacts(results) == before
+    damaged = next((results / "digits/dcgan").glob("seed-1-*/record.json"))
+    damaged.write_text(damaged.read_text().replace('"status":"completed"', '"status":"diverged"'))
+    result = ganbench("report", "--format", "csv")
+    assert result.returncode == 3 and damaged.parent.name in result.stderr
+    assert pd.read_csv(results / "trials.csv").shape[0] == 9
+    mended = run(tmp_path, "--plugins", "dcgan", "--seeds", "2", *SMALL)
+    assert mended.returncode == 0 and "1 trials to run" in mended.stderr
+    assert {k: v for k, v in artefacts(results).items() if not k.startswith("quarantine")} == before
+
+
+def test_compare(sweep: Path, ganbench: Ganbench, tmp_path: Path) -> None:
+    same = ganbench("compare", str(sweep / "results"), str(sweep / "results"))
+    assert same.returncode == 0 and "no evidence" in same.stdout and "worse" not in same.stdout
+    other = ganbench("run", "-p", "dcgan", "--seeds", "1", *SMALL[2:4], "--evaluations", "2", "--samples", "200")
+    assert other.returncode == 0
+    refused = ganbench("compare", str(sweep / "results"), "results")
+    assert refused.returncode == 3 and "evaluations" in refused.stderr
+
+
+def test_the_python_functions_read_a_results_folder(sweep: Path) -> None:
+    import ganbench
+
+    frame = ganbench.load_results(sweep / "results")
+    assert {"dataset", "variant", "seed", "status", "images_seen", "metric", "value"} <= set(frame.columns)
+    board = ganbench.leaderboard(frame)
+    on_disk = pd.read_csv(sweep / "results/leaderboard.csv")
+    assert list(board.variant) == list(on_disk.variant) and list(board.columns) == list(on_disk.columns)
+    assert set(ganbench.compare(frame, frame).conclusion) == {"no evidence"}
+
+
+def test_observers_watch_and_a_bad_one_is_switched_off(install, ganbench: Ganbench, tmp_path: Path) -> None:
+    watcher = """
+import json
+from ganbench.plugin import hookimpl
+
+@hookimpl
+def ganbench_evaluated(spec, evaluation):
+    print(json.dumps(["evaluated", spec["variant"], evaluation["images_seen"]]), file=open("seen.jsonl", "a"))
+
+@hookimpl
+def ganbench_finished(record):
+    print(json.dumps(["finished", record["label"], record["status"]]), file=open("seen.jsonl", "a"))
+"""
+    raising = watcher.replace("print(", "1 / 0; print(")
+    install("good-watcher", {"good_watcher.py": watcher}, {"good-watcher": "good_watcher"})
+    site = install("bad-watcher", {"bad_watcher.py": raising}, {"bad-watcher": "bad_watcher"})
+    result = ganbench(
+        "run",
+        "-p",
+        "noise",
+        "--seeds",
+        "1",
+        "--images",
+        "640",
+        "--evaluations",
+        "2",
+        "--samples",
+        "100",
+        "--observe",
+        "good-watcher,bad-watcher",
+        site=site,
+    )
+    assert result.returncode == 0, result.stderr
+    seen = [json.loads(line) for line in (tmp_path / "seen.jsonl").read_text().splitlines()]
+    assert seen == [*(["evaluated", "noise", n] for n in (0, 320, 640)), ["finished", "noise", "completed"]]
+    assert result.stderr.count("bad-watcher raised ZeroDivisionError") == 1
