@@ -5,24 +5,28 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from ganbench.planning import Planned
-from ganbench.reporters.layout import Section, cells, number, sections
+from ganbench.reporters.layout import LEGEND, Section, cells, conditions, label, number, sections
 from ganbench.store import Contents
+
+FIXED = 6  # the last of the columns that every terminal gets: rank, tier, variant, a score, verdict, seeds, failed
 
 
 class PlainDisplay:
     """One line a finished trial, for pipes and logs."""
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def begin(self, trials: list[Planned], kept: int) -> None:
         self.total, self.done = len(trials), 0
@@ -39,24 +43,40 @@ class PlainDisplay:
         """Nothing is drawn, so nothing has to be put away."""
 
 
-class LiveDisplay(PlainDisplay):
-    """Bars for the sweep and each running trial: images a second, time left, latest score."""
+class Rest(ProgressColumn):
+    """What the other columns leave of the line is for a task's text, which is cut there."""
 
-    def __init__(self) -> None:
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["text"], no_wrap=True, overflow="ellipsis")
+
+
+class LiveDisplay(PlainDisplay):
+    """Bars for the sweep and each running trial: time left, latest score, images a second.
+
+    Args:
+        console: where they are drawn; standard error if None.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        bar = 12 if console.width >= 100 else 6
         self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=console.width * 2 // 5)
+            ),
+            BarColumn(bar_width=bar, table_column=Column(no_wrap=True, min_width=bar)),
             TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
-            console=Console(stderr=True),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            Rest(),
+            console=console,
+            transient=True,
         )
         self.running: dict[str, tuple[TaskID, float, int]] = {}
         self.seen: dict[str, int] = {}
+        self.scores: dict[str, str] = {}
 
     def note(self, text: str) -> None:
-        self.bars.console.print(escape(text), highlight=False)
+        self.bars.console.print(escape(printable(text)), highlight=False)
 
     def begin(self, trials: list[Planned], kept: int) -> None:
         self.total, self.done = len(trials), 0
@@ -70,21 +90,21 @@ class LiveDisplay(PlainDisplay):
     def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None:
         key, budget = trial.title, trial.spec.protocol.budget_images
         if key not in self.running:
-            task = self.bars.add_task(f"  {escape(key)}", total=budget, text="", completed=images)
+            task = self.bars.add_task(f"  {printable(key)}", total=budget, text="", completed=images)
             self.running[key] = (task, time.monotonic(), images)
             self.bars.advance(self.sweep, images)
             self.seen[key] = images
         task, start, first = self.running[key]
         self.bars.advance(self.sweep, max(0, images - self.seen[key]))
         self.seen[key] = max(images, self.seen[key])
+        if score := number((evaluation or {}).get("values", {}).get(trial.primary)):
+            self.scores[key] = f"{metric_label(trial)} {score}"
+        parts = [self.scores[key]] if key in self.scores else []
         seconds = time.monotonic() - start
-        text = f"{(images - first) / seconds:.0f} images/s" if images > first and seconds > 0 else ""
-        score = (evaluation or {}).get("values", {}).get(trial.primary)
-        if score is not None:
-            text += f"  {label(trial)} {number(score)}"
-        self.bars.update(task, completed=images)
-        if text:
-            self.bars.update(task, text=text)
+        # A baseline trains nothing, and a rate over less than a second says nothing.
+        if images > first and seconds >= 1 and trial.role != "baseline":
+            parts.append(f"{(images - first) / seconds:,.0f} images/s")
+        self.bars.update(task, completed=images, text=printable(", ".join(parts)))
 
     def finished(self, trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> None:
         self.done += 1
@@ -105,7 +125,7 @@ def display() -> PlainDisplay:
     return LiveDisplay() if sys.stderr.isatty() else PlainDisplay()
 
 
-def label(trial: Planned) -> str:
+def metric_label(trial: Planned) -> str:
     """``FID (digits-cnn)``: the primary metric, never bare."""
     return f"{trial.metrics[trial.primary]['label']} ({trial.spec.protocol.extractor})"
 
@@ -115,76 +135,96 @@ def describe(trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> st
     text = f"{trial.title}: {record['status']}"
     if record["reason"]:
         text += f": {record['reason']}"
-    score = record["values"].get(trial.primary)
-    if score is not None:
-        text += f", {label(trial)} {number(score)}"
+    score = number(record["values"].get(trial.primary))
+    if score:
+        text += f", {metric_label(trial)} {score}"
     if "wall_seconds" in cost:
         text += f", {cost['wall_seconds']:.1f} s"
-    return text
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """One line that cannot steer a terminal: control characters as their escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def show(leaderboard: pd.DataFrame) -> None:
     """Print every section: a drawn table on a terminal, plain aligned text elsewhere, one line a row."""
     for section in sections(leaderboard):
-        headings, rows = cells(section)
         if sys.stdout.isatty():
-            _draw(section, headings, rows)
+            draw(section, Console())
         else:
-            print(f"{section.dataset} (extractor {section.extractor}, protocol {section.protocol})")
+            headings, rows = cells(section)
+            print(printable(f"{section.dataset}. {conditions(section)}"))
             print(plain([headings, *rows]))
 
 
 def plain(lines: list[list[str]]) -> str:
     """Columns padded with spaces, nothing wrapped or shortened."""
+    lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)
 
 
-def _draw(section: Section, headings: list[str], rows: list[list[str]]) -> None:
-    """As many metrics as fit the terminal; the rest stand in the files."""
-    console = Console()
-    widths = [max(len(line[i]) for line in ([_short(h) for h in headings], *rows)) + 3 for i in range(len(headings))]
-    fit = len(headings)
-    while fit > 7 and sum(widths[:fit]) > console.width:
-        fit -= 1
-    table = Table(
-        title=f"{section.dataset}, scores by {section.extractor}, protocol {section.protocol}", title_justify="left"
-    )
-    for heading in headings[:fit]:
+def draw(section: Section, console: Console) -> None:
+    """A table with as many metrics as fit the terminal, and the names of the others."""
+    headings, rows = cells(section)
+    extractor = f"({printable(section.extractor)})"
+    headings = [printable(heading).replace(f" {extractor}", f"\n{extractor}") for heading in headings]
+    rows = [[printable(cell) for cell in row] for row in rows]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    room = console.width
+    hidden: list[str] = []
+    for i, column in enumerate(zip(headings, *rows, strict=True)):
+        width = max(len(line) for cell in column for line in cell.split("\n")) + 2
+        words = column[0] in ("Variant", "Verdict")
+        # Long words are wrapped; what comes after the fixed columns is left out where it would not fit.
+        room -= min(width, 22) if words else width
+        if i > FIXED and (hidden or room < 0):
+            hidden.append(label(section, section.metrics[i - FIXED]))
+            continue
         table.add_column(
-            escape(heading).replace(" (", "\n(", 1), justify="left" if heading in ("Variant", "Verdict") else "right"
+            escape(column[0]), justify="left" if words else "right", no_wrap=not words, overflow="fold", vertical="top"
         )
+    shown = len(table.columns)
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row[:fit]), style="dim" if not row[0] else None)
+        unranked = "dim" if not row[0] else None
+        table.add_row(*map(escape, row[:shown]), style="italic" if row is rows[-1] else unranked)
+    console.print(escape(printable(section.dataset)), style="bold", highlight=False)
+    console.print(escape(printable(conditions(section))), style="dim", highlight=False)
     console.print(table)
-    if fit < len(headings):
-        console.print(f"[dim]and {len(headings) - fit} more metrics in leaderboard.csv and leaderboard.html[/dim]")
-
-
-def _short(heading: str) -> str:
-    return max(heading.split(" (", 1), key=len)
+    if hidden:
+        text = f"Not shown for lack of width: {', '.join(hidden)}; they are in leaderboard.html and .csv."
+        console.print(escape(printable(text)), style="dim", highlight=False)
 
 
 def summarise(contents: Contents, folder: Path) -> None:
     """Say what the tables mean, what they leave out, and where they stand."""
     failed = [record for record in contents.records if record["status"] != "completed"]
     if contents.records:
-        print("Median over seeds [interval]. Variants that share a tier letter cannot be told apart.")
+        say(LEGEND)
     for record in failed:
         trial = record["identity"]["trial"]
         what = f"{record['label']} on {trial['dataset']}, seed {trial['seed']}"
-        print(f"{what}: {record['status']}: {record['reason']}", file=sys.stderr)
+        say(f"{what}: {record['status']}: {record['reason']}", sys.stderr)
     if contents.interrupted:
-        print(
-            f"{contents.interrupted} interrupted trials have no row; the same ganbench run continues them",
-            file=sys.stderr,
-        )
+        say(f"{contents.interrupted} interrupted trials have no row; the same ganbench run continues them", sys.stderr)
     if contents.superseded:
-        print(f"{contents.superseded} records of earlier code are in {folder / 'superseded'}", file=sys.stderr)
+        say(f"{contents.superseded} records of earlier code are in {folder / 'superseded'}", sys.stderr)
     for problem in contents.problems:
-        print(f"left out: {problem.path}: {problem.reason}; ganbench run trains it again", file=sys.stderr)
+        say(f"left out: {problem.path}: {problem.reason}; ganbench run trains it again", sys.stderr)
     if contents.records:
-        print(f"Tables: {folder / 'leaderboard.html'}, .md, .csv and trials.csv; a folder a trial beside them.")
+        say(f"Tables: {folder / 'leaderboard.html'}, .md, .csv and trials.csv; a folder a trial beside them.")
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """One line, on a terminal wrapped between words."""
+    file = file or sys.stdout
+    text = printable(text)
+    if file.isatty():
+        Console(file=file).print(escape(text), highlight=False)
+    else:
+        print(text, file=file)
 
 
 def show_comparison(table: pd.DataFrame) -> None:

@@ -26,7 +26,7 @@ class Vanilla(GAN):
     def __init__(
         self,
         shape: torch.Size,
-        width: Annotated[int, Range(16, 1024, log=True), "units of a hidden layer"] = 128,
+        width: Annotated[int, Range(16, 1024, log=True), "units of a hidden layer"] = 256,
         depth: Annotated[int, Range(1, 4), "hidden layers of each network"] = 2,
         lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 1e-3,
         **hyperparameters: Any,

@@ -51,7 +51,8 @@ def sections(leaderboard: pd.DataFrame) -> list[Section]:
         dataset, extractor, protocol = map(str, names)
         content = dataset.partition("@")[0]
         present = [m for m in metrics if rows[m].notna().any()]
-        present.sort(key=lambda metric, first=primary.get(content): metric != first)
+        first = [m for m in present if m == primary.get(content)]
+        present = first + [m for m in present if m not in first]
         facts = protocols.get(protocol, {})
         found.append(Section(dataset, extractor, protocol, rows, present, about, facts, centres.get(content, [])))
     return found

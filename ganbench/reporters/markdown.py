@@ -10,8 +10,9 @@ from ganbench.kinds import Reporter
 from ganbench.reporters.layout import LEGEND, cells, conditions, sections
 from ganbench.store import write_atomic
 
-# What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither.
-_ESCAPES = {ord(mark): f"\\{mark}" for mark in "\\`*[]|~"}
+# What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither,
+# and brackets without a target make no link.
+_ESCAPES = {ord(mark): f"\\{mark}" for mark in "\\`*|~"}
 _ESCAPES |= {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"} | {ord(mark): " " for mark in "\r\n\v\f\x85"}
 
 
@@ -36,7 +37,7 @@ def to_markdown(leaderboard: pd.DataFrame) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.translate(_ESCAPES)
+    return text.translate(_ESCAPES).replace("](", "]\\(")
 
 
 reporter = MarkdownReporter()
