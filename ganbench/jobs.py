@@ -40,15 +40,15 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
     if payload["isolated"]:
         _isolate()
     seeding.pin(payload["threads"])
-    log = payload.get("log") if payload["isolated"] else None
-    with threadpool_limits(payload["threads"]), _logged(log):
+    with threadpool_limits(payload["threads"]), _logged(payload):
         try:
             result = _KINDS[payload["kind"]](payload)
         except (Exception, SystemExit) as reason:
             if isinstance(reason, UsageError):
                 return {"failed": str(reason), "usage": True}
             traceback.print_exc()
-            return {"failed": explain(reason), "usage": False}
+            hint = "; --executor inline shows the traceback" if payload["isolated"] else ""
+            return {"failed": explain(reason) + hint, "usage": False}
     if "cost" in result:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         result["cost"]["peak_memory_bytes"] = peak * (1 if sys.platform == "darwin" else 1024)
@@ -70,12 +70,12 @@ def _isolate() -> None:
 
 
 @contextlib.contextmanager
-def _logged(path: str | None) -> Iterator[None]:
-    """Send what the process prints, from Python or from C, to a file; an empty one is removed."""
-    if path is None:
+def _logged(payload: dict[str, Any]) -> Iterator[None]:
+    """Send what an isolated job prints, from Python or from C, to its log, or nowhere; an empty log is removed."""
+    if not payload["isolated"]:
         yield
         return
-    log = Path(path)
+    log = Path(payload.get("log", os.devnull))
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -91,5 +91,5 @@ def _logged(path: str | None) -> Iterator[None]:
         for descriptor, original in zip((1, 2), kept, strict=True):
             os.dup2(original, descriptor)
             os.close(original)
-        if log.exists() and log.stat().st_size == 0:
+        if log.is_file() and log.stat().st_size == 0:
             log.unlink()

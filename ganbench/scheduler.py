@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,7 +62,6 @@ class Sweep:
     retry_failed: bool = False
     observed: Callable[[dict[str, Any], dict[str, Any]], None] = lambda spec, evaluation: None
     finished: Callable[[dict[str, Any]], None] = lambda record: None
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> Counter[str]:
         """Run what is left to run; return how many of the plan's trials have each status."""
@@ -112,7 +111,7 @@ class Sweep:
             }
             for trial in missing.values()
         ]
-        return found | dict(zip(missing, ask(self.executor, jobs), strict=True))
+        return found | dict(zip(missing, ask(self.executor, jobs, self.timeout), strict=True))
 
     def _known_references(self, keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], dict[str, Any]]:
         """What earlier records of the same dataset and evaluation already hold."""
@@ -153,7 +152,6 @@ class Sweep:
             "log": str(folder / "log.txt"),
             "device": trial.device,
             "threads": self.request.threads,
-            **self.extra,
         }
         return self.executor.submit(Job(payload, cpus=self.request.threads, deadline=self.timeout))
 
@@ -203,15 +201,15 @@ class Sweep:
                     self.display.progress(state.trial, images, evaluation)
 
 
-def ask(executor: Executor, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def ask(executor: Executor, payloads: list[dict[str, Any]], deadline: float | None = None) -> list[dict[str, Any]]:
     """Run small jobs and return their results in order; raises UsageError, with the reason, if one fails."""
-    futures = [executor.submit(Job(payload)) for payload in payloads]
+    futures = [executor.submit(Job(payload, deadline=deadline)) for payload in payloads]
     results = []
     for payload, future in zip(payloads, futures, strict=True):
         what = payload.get("variant") or payload.get("dataset")
         try:
             result = future.result()
-        except WorkerDied as reason:
+        except (WorkerDied, DeadlineExceeded) as reason:
             raise UsageError(
                 f"{payload['kind']} {what} cannot be used: {reason} while it was being asked about itself"
             ) from None

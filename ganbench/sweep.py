@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from ganbench.display import display, plain, show, summarise
+from ganbench.errors import UsageError
 from ganbench.executors import Executor, load_executor
 from ganbench.planning import Plan, Request, parse_seeds, parse_settings, plan
 from ganbench.reporters import DEFAULT
@@ -51,9 +52,11 @@ def run_sweep(
     screen = display()
     finished = False
     try:
-        planned = plan(request, lambda payloads: ask(engine, payloads))
+        planned = plan(request, lambda payloads: ask(engine, payloads, timeout))
         for text in (*planned.notes, *(f"left out: {text}" for text in planned.left_out)):
             screen.note(text)
+        if not planned.trials:
+            raise UsageError("nothing to run: every variant was left out on every dataset")
         if dry_run:
             finished = True
             return _dry_run(planned, Store(results))

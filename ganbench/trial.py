@@ -56,7 +56,7 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     outcome: dict[str, Any] = {"status": "completed", "reason": None, "first_nonfinite": None}
     try:
         training = _prepare(spec, payload["metrics"], device, canonical.sha256(described), folder)
-        _train(training, folder, progress, payload)
+        _train(training, folder, progress)
     except Diverged as reason:
         outcome |= {"status": "diverged", "reason": str(reason)}
         outcome["first_nonfinite"] = {"step": reason.step, "what": reason.what}
@@ -141,7 +141,7 @@ def _prepare(
     return training
 
 
-def _train(training: Training, folder: Path, progress: _Progress, payload: dict[str, Any]) -> None:
+def _train(training: Training, folder: Path, progress: _Progress) -> None:
     last = len(training.points) - 1
     kept = {training.points[round(last * i / (PICTURES - 1))] for i in range(PICTURES)}
 
@@ -150,12 +150,7 @@ def _train(training: Training, folder: Path, progress: _Progress, payload: dict[
             write_samples(folder, entry["images_seen"], samples)
         progress.write({"evaluation": entry})
 
-    training.run(
-        folder / "checkpoint.safetensors",
-        evaluated,
-        lambda images: progress.write({"images": images}),
-        **({"checkpoint_seconds": payload["checkpoint_seconds"]} if "checkpoint_seconds" in payload else {}),
-    )
+    training.run(folder / "checkpoint.safetensors", evaluated, lambda images: progress.write({"images": images}))
 
 
 def _result(training: Training | None, folder: Path, completed: bool) -> dict[str, Any]:

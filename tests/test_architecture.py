@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import time
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -119,6 +120,16 @@ def test_help_is_light(arguments: list[str]) -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+
+
+def test_help_answers_in_a_quarter_of_the_time_that_torch_takes_to_import() -> None:
+    def seconds(*command: str) -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+        return time.perf_counter() - start
+
+    pairs = [(seconds("-m", "ganbench", "--help"), seconds("-c", "import torch")) for _ in range(3)]
+    assert min(ours for ours, _ in pairs) < min(torch for _, torch in pairs) / 4
 
 
 @pytest.mark.parametrize(

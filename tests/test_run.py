@@ -172,6 +172,30 @@ def test_killed_and_run_again_it_ends_in_the_same_bytes(sweep: Path, tmp_path: P
     assert artefacts(tmp_path / "results") == artefacts(sweep / "results")
 
 
+def test_a_trial_killed_in_the_middle_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    command = ["--plugins", "dcgan", "--seeds", "1", "--images", "51200", "--evaluations", "4", "--metrics", "fid"]
+    whole = run(tmp_path, *command, "--results", "whole")
+    assert whole.returncode == 0, whole.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ganbench", "run", *command],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("results/*/*/*/checkpoint.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(tmp_path.glob("results/*/*/*/record.json"))
+    again = run(tmp_path, *command)
+    assert again.returncode == 0, again.stderr
+    assert artefacts(tmp_path / "results") == artefacts(tmp_path / "whole")
+    cost = json.loads(next(tmp_path.glob("results/*/*/*/cost.json")).read_text())
+    assert cost["attempts"] == 2 and cost["training_seconds"] > cost["wall_seconds"] / 4
+
+
 def test_ctrl_c_ends_it_with_130_and_leaves_no_process(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "ganbench", "run", "--plugins", "dcgan", "--seeds", "2"],
@@ -233,6 +257,7 @@ def test_config_file_and_command_line(ganbench: Ganbench, tmp_path: Path) -> Non
         (["run", "--plugins", "noise", "--set", "noise.lr=1"], "no hyperparameter 'lr'"),
         (["run", "--plugins", "vanilla", "--set", "vanilla.lr=fast"], "expected a number"),
         (["run", "--plugins", "noise", "--device", "cuda:9"], "cuda"),
+        (["run", "--plugins", "dcgan", "--datasets", "ring8"], "nothing to run"),
         (["report", "--results", "nowhere"], "no results folder"),
         (["compare", "nowhere", "here"], "no results folder"),
     ],

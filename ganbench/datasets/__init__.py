@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ganbench.errors import UsageError
 
-class DatasetError(RuntimeError):
+
+class DatasetError(UsageError):
     """A dataset is not at hand, or its files are not what they should be. The message says what to do."""

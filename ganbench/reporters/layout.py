@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-HEAD = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"]
 ARROWS = {"min": " ↓", "max": " ↑"}
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
@@ -46,7 +45,7 @@ def sections(leaderboard: pd.DataFrame) -> list[Section]:
         leaderboard.attrs.get(name, {}) for name in ("metrics", "protocols", "primary", "centres")
     )
     found = []
-    metrics = [c for c in leaderboard.columns if c not in HEAD and not c.endswith(("_low", "_high", "_floor"))]
+    metrics = [name for name in leaderboard.columns if f"{name}_low" in leaderboard.columns]
     for names, rows in leaderboard.groupby(["dataset", "extractor", "protocol"], sort=False):
         dataset, extractor, protocol = map(str, names)
         content = dataset.partition("@")[0]
