@@ -16,7 +16,7 @@ FLOOR_DRAWS = 10
 
 
 def describe(real: Real) -> dict[str, Any]:
-    """The scale: ``trace`` of the held-out features' covariance, sizes, and the number of true modes."""
+    """The scale: ``trace`` of the held-out features' covariance, sizes, the number of true modes and their centres."""
     dataset = real.dataset
     modes = len(dataset.centres) if dataset.centres is not None else dataset.classes
     return {
@@ -25,6 +25,7 @@ def describe(real: Real) -> dict[str, Any]:
         "fake": real.samples,
         "train": min(real.samples, len(real.images["train"])),
         "modes": modes,
+        "centres": None if dataset.centres is None else np.asarray(dataset.centres, dtype=float).tolist(),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ganbench.frames import PROTOCOL_FIELDS
 from ganbench.ranking import leaderboard, trials_table
 from ganbench.reporters import load_reporters
 from ganbench.store import Contents, read_records
@@ -28,10 +29,20 @@ def write_reports(folder: Path, formats: Iterable[str]) -> tuple[Contents, pd.Da
 
 
 def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Leaderboard and trials; ``attrs["metrics"]`` of both says what each metric is called and which way is better."""
+    """Leaderboard and trials. What a page says beside the cells stands in the leaderboard's ``attrs``:
+
+    ``metrics`` (label and direction of each), ``protocols`` (fields of each protocol), ``primary`` and ``centres``
+    (the ranking metric and the true modes of each dataset).
+    """
     board, trials = leaderboard(records), trials_table(records)
-    about = {
-        name: {k: m[k] for k in ("label", "direction")} for record in records for name, m in record["metrics"].items()
-    }
-    board.attrs["metrics"] = trials.attrs["metrics"] = about
+    about: dict[str, dict[str, Any]] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}}
+    for record in records:
+        trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+        fields = {**trial, **evaluation}
+        about["metrics"] |= {n: {k: m[k] for k in ("label", "direction")} for n, m in record["metrics"].items()}
+        about["protocols"][record["identity"]["protocol"]] = {name: fields[name] for name in PROTOCOL_FIELDS}
+        about["primary"][trial["dataset"]] = record["primary"]
+        if record["reference"].get("centres"):
+            about["centres"][trial["dataset"]] = record["reference"]["centres"]
+    board.attrs.update(about)
     return board, trials

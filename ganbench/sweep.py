@@ -52,6 +52,7 @@ def run_sweep(
     screen = display()
     finished = False
     try:
+        screen.note("asking plugins and datasets about themselves ...")
         planned = plan(request, lambda payloads: ask(engine, payloads, timeout))
         for text in (*planned.notes, *(f"left out: {text}" for text in planned.left_out)):
             screen.note(text)

@@ -198,6 +198,8 @@ def test_a_resumed_trial_counts_what_it_had_and_its_speed_is_that_of_now(clock):
     screen.progress(trial(), 3200, None)
     sweep, one = bars(screen)
     assert " 75% " in sweep and " 50% " in one
+    screen.progress(trial(), 4800, None)
+    assert all(" 75% " in line for line in bars(screen))
     screen.close()
 
 
