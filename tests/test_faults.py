@@ -14,8 +14,6 @@ import sys
 import time
 import tomllib
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +24,9 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and process gro
 
 PACKAGES = Path(__file__).parent / "fixtures"
 TINY = ("--datasets", "ring8", "--images", "640", "--evaluations", "3", "--samples", "200")
-SWEEP = (*TINY, "--seeds", "1", "--jobs", "2", "--timeout", "20")
+SWEEP = (*TINY, "--seeds", "1", "--jobs", "3", "--timeout", "20")
 
-# The first starts first: while it hangs, the other worker has time for all the rest.
+# The first starts first: while it hangs, the other workers get on with the rest.
 SISTERS = {
     "hangs": ("timeout", r"it ran longer than 20 s"),
     "raises-step": (
@@ -70,17 +68,7 @@ SISTERS = {
     "tampers": ("completed", None),
     "healthy": ("completed", None),
 }
-COMMANDS = {
-    "sweep": ("run", "-p", ",".join(SISTERS), *SWEEP),
-    "alone": ("run", "-p", "healthy", *TINY, "--seeds", "1,0", "--jobs", "1"),
-    "list": ("list",),
-    "broken": ("run", "-p", "healthy,exits-at-import", *TINY),
-    "stranger": (
-        *("run", "-p", "stranger,vanilla", "--seeds", "2", "--set", "stranger.width=32", "--set", "stranger.decay=0.5"),
-        *("--datasets", "digits,ring8", "--images", "1280", "--evaluations", "2", "--samples", "200"),
-    ),
-}
-MARK, UNIQUE = "GANBENCH_TEST_COMMAND", uuid.uuid4().hex  # tells the processes of a command among all that run
+MARK, UNIQUE = "GANBENCH_TEST_SWEEP", uuid.uuid4().hex  # tells the processes of the sweep among all that run
 FAILED = [name for name, (status, _) in SISTERS.items() if status != "completed"]
 
 
@@ -131,20 +119,9 @@ def run(site: Path, folder: Path, *arguments: str, **environment: str) -> Done:
 
 
 @pytest.fixture(scope="module")
-def finished(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Done]]:
-    """The outcome of one of COMMANDS. They run two at a time: each takes seconds to start, and one sister sleeps."""
-    with ThreadPoolExecutor(2) as pool:
-        runs = {
-            name: pool.submit(run, site, tmp_path_factory.mktemp(name), *arguments, **{MARK: name + UNIQUE})
-            for name, arguments in COMMANDS.items()
-        }
-        yield lambda name: runs[name].result()
-
-
-@pytest.fixture(scope="module")
-def sweep(finished: Callable[[str], Done]) -> Done:
+def sweep(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """All sisters in one sweep."""
-    return finished("sweep")
+    return run(site, tmp_path_factory.mktemp("sweep"), "run", "-p", ",".join(SISTERS), *SWEEP, **{MARK: UNIQUE})
 
 
 def test_every_installed_sister_is_in_the_sweep() -> None:
@@ -194,8 +171,8 @@ def test_nothing_that_a_plugin_prints_or_raises_reaches_the_terminal(sweep: Done
     assert log.stat().st_size > 10_000_000
 
 
-def test_the_healthy_sister_does_not_notice(sweep: Done, finished: Callable[[str], Done]) -> None:
-    alone = finished("alone")
+def test_the_healthy_sister_does_not_notice(sweep: Done, site: Path, tmp_path: Path) -> None:
+    alone = run(site, tmp_path, "run", "-p", "healthy", *TINY, "--seeds", "1,0", "--jobs", "1")
     assert alone.returncode == 0, alone.stderr
     assert alone.record("healthy") == sweep.record("healthy")
     assert alone.record("healthy", seed=1) != sweep.record("healthy")
@@ -207,7 +184,7 @@ def test_no_process_is_left_behind(sweep: Done) -> None:
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):
             try:
-                if f"{MARK}=sweep{UNIQUE}".encode() in path.read_bytes():
+                if f"{MARK}={UNIQUE}".encode() in path.read_bytes():
                     found.append((path.parent / "cmdline").read_text().replace("\0", " "))
             except OSError:  # it ended while we looked, or is not ours
                 continue
@@ -236,25 +213,25 @@ def test_failed_trials_are_kept_and_run_again_only_when_asked(sweep: Done, site:
             assert (again.results / table).read_bytes() == (sweep.results / table).read_bytes()
 
 
-def test_a_plugin_that_cannot_be_imported_is_named_and_fails_only_who_asks_for_it(
-    finished: Callable[[str], Done],
-) -> None:
-    listed = finished("list")
+def test_a_plugin_that_cannot_be_imported_is_named_and_fails_only_who_asks_for_it(site: Path, tmp_path: Path) -> None:
+    listed = run(site, tmp_path, "list")
     assert listed.returncode == 1
     text = listed.stdout + listed.stderr
     assert re.search(r"raises-at-import \(ganbench-sisters\): .*OSError: libmagic\.so is missing", text)
     assert re.search(r"exits-at-import \(ganbench-sisters\): .*SystemExit: 0", text)
     assert re.search(r"^stranger +ganbench-stranger 0\.1 +Hinge loss", text, re.MULTILINE)
 
-    asked = finished("broken")
+    asked = run(site, tmp_path, "run", "-p", "healthy,exits-at-import", *TINY)
     assert asked.returncode == 2
     assert re.search(r"exits-at-import.*ganbench-sisters.*SystemExit: 0", asked.stderr)
     assert "Traceback" not in asked.stderr
     assert not asked.results.exists()
 
 
-def test_a_strangers_plugin_is_trained_and_ranked_beside_ours(finished: Callable[[str], Done]) -> None:
-    done = finished("stranger")
+def test_a_strangers_plugin_is_trained_and_ranked_beside_ours(site: Path, tmp_path: Path) -> None:
+    settings = ("--set", "stranger.width=32", "--set", "stranger.decay=0.5", "--seeds", "2")
+    small = ("--datasets", "digits,ring8", "--images", "1280", "--evaluations", "2", "--samples", "200")
+    done = run(site, tmp_path, "run", "-p", "stranger,vanilla", *settings, *small)
     assert done.returncode == 0, done.stderr
     board = pd.read_csv(done.results / "leaderboard.csv")
     assert sorted(set(board["dataset"])) == ["digits", "ring8"]
