@@ -9,9 +9,7 @@ from typing import Any
 import click
 
 from ganbench import __version__
-from ganbench.errors import UsageError
-
-EXIT_FAILED, EXIT_USAGE, EXIT_DAMAGED, EXIT_INTERRUPTED = 1, 2, 3, 130
+from ganbench.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 
 
 class Names(click.ParamType):
@@ -46,7 +44,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     import tomllib
 
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_bytes().decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
         raise click.BadParameter(f"{path} cannot be read: {reason}") from None
     known = {flag.removeprefix("--"): p for p in ctx.command.params for flag in p.opts if p.name != "config"}
@@ -213,17 +211,25 @@ def compare(before: Path, after: Path, fail_on_regression: bool) -> None:
     from ganbench.comparison import Incomparable
     from ganbench.comparison import compare as compare_frames
     from ganbench.display import show_comparison
-    from ganbench.frames import load_results
+    from ganbench.frames import to_frame
+    from ganbench.store import read_records
 
+    folders = []
     for path in (before, after):
         if not path.is_dir():
             raise UsageError(f"there is no results folder {path}")
+        folders.append(read_records(path))
+    problems = [problem for contents in folders for problem in contents.problems]
+    for problem in problems:
+        click.echo(f"left out: {problem.path}: {problem.reason}", err=True)
     try:
-        table = compare_frames(load_results(before), load_results(after))
+        table = compare_frames(*(to_frame(contents.records) for contents in folders))
     except Incomparable as reason:
         click.echo(f"ganbench: {reason}", err=True)
         sys.exit(EXIT_DAMAGED)
     show_comparison(table)
+    if problems:
+        sys.exit(EXIT_DAMAGED)
     sys.exit(EXIT_FAILED if fail_on_regression and (table["conclusion"] == "worse").any() else 0)
 
 
@@ -231,8 +237,16 @@ def main() -> None:
     """The console script."""
     from ganbench.store import StoreError
 
+    for stream in (sys.stdout, sys.stderr):  # a locale without arrows must not cost a finished sweep its table
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        cli(prog_name="ganbench")
+        cli.main(prog_name="ganbench", standalone_mode=False)
+    except click.ClickException as reason:
+        reason.show()
+        sys.exit(reason.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("ganbench: interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
     except UsageError as reason:
         click.echo(f"ganbench: {reason}", err=True)
         sys.exit(EXIT_USAGE)

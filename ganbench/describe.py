@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from ganbench import environment
+from ganbench import canonical, environment
 from ganbench.discovery import Catalog, DiscoveryError, discover
 from ganbench.errors import UsageError
 from ganbench.hyperparameters import hyperparameters, label, resolve
@@ -79,13 +80,20 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
 def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
     """A variant's identity with its settings, and the datasets that it does not apply to."""
     name = payload["variant"]
-    catalog = discover([("variant", name), *(("dataset", d) for d in payload["datasets"])])
+    described = environment.describe(environment.select_device(payload["device"]), payload["threads"], "ganbench")
+    # The others of the request are imported beside it: two that offer one variant are an error, not a choice.
+    beside = (("variant", other) for other in payload["beside"])
+    catalog = discover([("variant", name), *beside, *(("dataset", d) for d in payload["datasets"])])
     offer = catalog.get("variant", name)
     cls = offer.thing
     try:
         values = resolve(cls, payload["settings"])
     except ValueError as reason:
         raise UsageError(f"--set {name}: {reason}") from None
+    try:
+        values = json.loads(canonical.dumps(values))  # as the record will hold them: a tuple is a list there
+    except (TypeError, ValueError) as reason:
+        raise UsageError(f"{name}: a hyperparameter's default is no JSON value ({reason})") from None
     declared = hyperparameters(cls)
     notes = [
         f"{name}: {key}={value} is outside the range that its author declares ({limits.low} to {limits.high})"
@@ -100,7 +108,6 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
             unsuitable[dataset] = str(reason)
         except Exception:  # a fault of the variant: its trials will record it
             continue
-    device = environment.select_device(payload["device"])
     return {
         "name": name,
         "distribution": offer.distribution,
@@ -109,7 +116,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         "label": label(cls, values),
         "role": cls.role,
         "unsuitable": unsuitable,
-        "environment": environment.describe(device, payload["threads"], offer.distribution),
+        "environment": environment.with_distribution(described, offer.distribution),
         "notes": notes,
     }
 

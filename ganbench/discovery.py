@@ -18,7 +18,7 @@ from typing import Any
 import pluggy
 
 from ganbench import hookspecs
-from ganbench.errors import UsageError
+from ganbench.errors import UsageError, in_words
 from ganbench.kinds import Dataset, Extractor, Metric, check_name
 
 GROUP = "ganbench"
@@ -149,7 +149,7 @@ class _Loader:
         except KeyboardInterrupt:
             raise
         except BaseException as reason:  # a plugin may call sys.exit at import; it must not end the host
-            self._break(point, f"importing {point.value} raised {type(reason).__name__}: {reason}")
+            self._break(point, f"importing {point.value} raised {in_words(reason)}")
             return
         self.modules[point.name] = module
         if id(module) in self.asked:  # several entry points may lead to one module
@@ -160,7 +160,7 @@ class _Loader:
                 for thing in things:
                     self._offer(kind, thing, point)
         except Exception as reason:
-            self._break(point, f"{type(reason).__name__}: {reason}")
+            self._break(point, in_words(reason))
 
     def _offer(self, kind: str, thing: Any, point: EntryPoint) -> None:
         name = _named(kind, thing)

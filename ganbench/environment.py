@@ -22,10 +22,16 @@ def select_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise DeviceError("--device cuda: torch sees no CUDA device here; use --device cpu, which always works")
+        raise DeviceError(f"--device {name}: torch sees no CUDA device here; use --device cpu, which always works")
     if name == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("--device mps: torch sees no Apple GPU here; use --device cpu, which always works")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices, from cuda:0 on")
+    return device
 
 
 def devices(name: str) -> list[str]:
@@ -43,17 +49,23 @@ def describe(device: torch.device, threads: int, distribution: str) -> dict[str,
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
-        "packages": {name: _version(name) for name in sorted({*_PACKAGES, distribution})},
+        "packages": {name: _version(name) for name in _PACKAGES} | {distribution: _version(distribution)},
         "threads": threads,
         "device": torch.cuda.get_device_name(device) if on_cuda else device.type,
         "cuda": torch.version.cuda if on_cuda else None,
         "cudnn": torch.backends.cudnn.version() if on_cuda else None,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "mkldnn": torch.backends.mkldnn.is_available(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "deterministic": torch.get_deterministic_debug_mode(),
+        "convolution_precision": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
         "matmul_precision": torch.get_float32_matmul_precision(),
         "default_dtype": str(torch.get_default_dtype()),
     }
+
+
+def with_distribution(described: dict[str, Any], distribution: str) -> dict[str, Any]:
+    """The environment with the version of one more package: the plugin's own."""
+    return {**described, "packages": described["packages"] | {distribution: _version(distribution)}}
 
 
 def _version(distribution: str) -> str | None:

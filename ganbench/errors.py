@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
+EXIT_COMPLETED, EXIT_FAILED, EXIT_USAGE, EXIT_DAMAGED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+MOST_CHARACTERS = 500
+_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"]+)+[/\\](?=[^\s/\\])")
+
 
 class UsageError(ValueError):
     """What was asked for cannot be done. The message says what, why, and what to do instead."""
+
+
+def one_line(text: str) -> str:
+    """A message for tables and terminals, the same on every machine: no address, folder or control character."""
+    text = " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in text).split())
+    text = _FOLDERS.sub("", re.sub(r"0x[0-9a-fA-F]+", "0x...", text))
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + "..."
+
+
+def in_words(reason: BaseException) -> str:
+    """One line: the type of an exception and its message, if it is able to say one."""
+    try:
+        message = str(reason)
+    except Exception:
+        message = "its message cannot be shown"
+    return one_line(f"{type(reason).__name__}: {message}" if message else type(reason).__name__)

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from ganbench.kinds import Evidence, Metric, NotApplicable, Scores
-from ganbench.metrics import class_coverage, frechet_distance, manifold, mode_coverage, roc_auc, trace_of_covariance
+from ganbench.metrics import frechet_distance, manifold, modes, roc_auc, trace_of_covariance
 from ganbench.real import CHUNK, Real, to_uint8
 from ganbench.seeding import derive, generator, preserved_rng
 from ganbench.state import capture
 from ganbench.telemetry import Diverged, Telemetry
 from ganbench.tree import fingerprint
-from ganbench.variant import Variant
+from ganbench.variant import Variant, device_of
 
 MOST_SCORED = 2048  # rows of each kind that the discriminator scores
 
@@ -43,7 +43,14 @@ def shielded(variant: Variant, seed: int) -> Iterator[None]:
     dtype = torch.get_default_dtype()
     variant.eval()
     try:
-        with preserved_rng(seed), torch.no_grad():
+        # An autocast left on in training must not reach the extractor: every variant is scored in one precision.
+        kind = device_of(variant).type
+        with (
+            preserved_rng(seed),
+            torch.no_grad(),
+            torch.autocast(kind, enabled=False),
+            torch.autocast("cpu", enabled=False),
+        ):
             yield
     finally:
         torch.set_default_dtype(dtype)
@@ -116,7 +123,7 @@ class Evaluator:
                 train=lambda: self.real.train,
                 dataset=self.real.dataset,
                 seed=derive(self.seed, "metrics"),
-                scores=self._scores(variant, raw),
+                scores=self._scores(variant, raw, telemetry.step),
                 history=history,
                 variant=variant,
             )
@@ -132,7 +139,7 @@ class Evaluator:
             entry["fid_train"] = frechet_distance(self.real.train_draw.features, evidence.fake.features)
         return entry, samples
 
-    def _scores(self, variant: Variant, raw: Tensor) -> Scores | None:
+    def _scores(self, variant: Variant, raw: Tensor, step: int) -> Scores | None:
         if variant.score_real is None:
             return None
         sides = {"fake": raw[self._rows(len(raw), "fake")]}
@@ -141,13 +148,14 @@ class Evaluator:
             sides[split] = self.real.normalised(split, index)
         if not all(len(rows) for rows in sides.values()):
             return None  # fewer rows than one batch
-        return Scores(
-            **{name: self._score(variant, rows) for name, rows in sides.items()}, threshold=variant.decision_threshold
-        )
+        scores = {name: self._score(variant, rows) for name, rows in sides.items()}
+        if not all(np.isfinite(values).all() for values in scores.values()):
+            raise Diverged(step, "a score of the discriminator")
+        return Scores(**scores, threshold=variant.decision_threshold)
 
     def _rows(self, total: int, name: str) -> Tensor:
         """Shuffled row numbers, a whole number of batches of them."""
-        most = min(total, MOST_SCORED)
+        most = min(total, max(MOST_SCORED, self.batch_size))
         order = torch.randperm(total, generator=generator(derive(self.seed, "evaluation", "rows", name)))
         return order[: most - most % self.batch_size]
 
@@ -163,18 +171,16 @@ class Evaluator:
 
     def _watch(self, evidence: Evidence) -> dict[str, Any]:
         """What stability is judged by, whatever metrics were chosen."""
-        dataset, fake, real = evidence.dataset, evidence.fake, evidence.real
-        modes: dict[str, Any] = {"modes": None, "mode_kl": None}
-        if dataset.centres is not None:
-            modes = mode_coverage(fake.samples, dataset.centres, float(dataset.std or 0))
-        elif dataset.classes and fake.probabilities is not None:
-            predicted = [np.asarray(side.probabilities).argmax(axis=1) for side in (fake, real)]
-            modes = class_coverage(predicted[0], predicted[1], dataset.classes)
+        fake, real = evidence.fake, evidence.real
+        try:
+            found = evidence.once(modes.of_evidence)
+        except NotApplicable:
+            found = {"modes": None, "mode_kl": None}
         return {
             "fid": frechet_distance(real.features, fake.features),
             "trace": trace_of_covariance(real.features),
-            "modes": modes["modes"],
-            "mode_kl": modes["mode_kl"],
+            "modes": found["modes"],
+            "mode_kl": found["mode_kl"],
             "coverage": evidence.once(manifold.of_evidence)["coverage"],
             **_discrimination(evidence.scores),
         }
@@ -182,7 +188,7 @@ class Evaluator:
 
 def _discrimination(scores: Scores | None) -> dict[str, Any]:
     names = ("d_auc", "d_auc_train", "d_accuracy_real", "d_accuracy_train", "d_accuracy_fake", "d_scores")
-    if scores is None or not all(np.isfinite(s).all() for s in (scores.train, scores.test, scores.fake)):
+    if scores is None:
         return dict.fromkeys(names)
     accuracy: list[float | None] = [None, None, None]
     if scores.threshold is not None:

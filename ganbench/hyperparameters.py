@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,6 +99,9 @@ def resolve(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
             near = difflib.get_close_matches(name, known, n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known) or 'none'}"
             raise ValueError(f"{getattr(cls, 'name', cls.__name__)} has no hyperparameter {name!r}; {hint}")
+    for h in known.values():
+        if isinstance(h.default, float) and not math.isfinite(h.default):
+            raise ValueError(f"the default of {h.name} is {h.default}, which no record can hold: let None mean it")
     return {
         name: (h.parse(given[name]) if isinstance(given[name], str) else given[name]) if name in given else h.default
         for name, h in known.items()
@@ -149,9 +153,12 @@ def _parse(text: str, kind: Any, name: str) -> Any:
         raise ValueError(f"{name}={text}: expected true or false")
     if kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
-            raise ValueError(f"{name}={text}: expected {'a whole' if kind is int else 'a'} number") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"{name}={text}: expected a {'whole' if kind is int else 'finite'} number")
+        return number
     if kind is str:
         return text
     raise ValueError(f"{name}={text}: a value of type {getattr(kind, '__name__', kind)} cannot be given as text")

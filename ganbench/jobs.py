@@ -7,13 +7,14 @@ or another trial.
 from __future__ import annotations
 
 import contextlib
+import json
+import multiprocessing
 import os
 import platform
 import resource
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,11 +22,10 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ganbench import describe, seeding
+from ganbench import canonical, describe, seeding
 from ganbench.errors import UsageError
+from ganbench.store import StoreError
 from ganbench.trial import explain, run_trial
-
-ORPHAN_SECONDS = 0.5
 
 _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "dataset": describe.describe_dataset,
@@ -36,17 +36,25 @@ _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def run_job(payload: dict[str, Any]) -> dict[str, Any]:
-    """Run one job. ``payload["kind"]`` says which; a failure comes back as ``{"failed": reason, "usage": ...}``."""
+    """Run one job. ``payload["kind"]`` says which; a failure comes back as ``{"failed": reason, "usage": ...}``,
+    and a disk that cannot be written as ``{"unwritable": reason}``.
+    """
     if payload["isolated"]:
         _isolate()
     seeding.pin(payload["threads"])
     with threadpool_limits(payload["threads"]), _logged(payload):
         try:
-            result = _KINDS[payload["kind"]](payload)
-        except (Exception, SystemExit) as reason:
+            # As JSON and back: what a plugin slipped in that is none fails here, where it is one trial's error.
+            result = json.loads(canonical.dumps(_KINDS[payload["kind"]](payload)))
+        except BaseException as reason:
+            if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
+                raise  # an isolated process ignores Ctrl-C: there, only a plugin raises it
             if isinstance(reason, UsageError):
                 return {"failed": str(reason), "usage": True}
-            traceback.print_exc()
+            if isinstance(reason, StoreError):  # the disk's fault, not the variant's
+                return {"unwritable": str(reason)}
+            with contextlib.suppress(Exception):  # standard error may be closed
+                traceback.print_exc()
             hint = "; --executor inline shows the traceback" if payload["isolated"] else ""
             return {"failed": explain(reason) + hint, "usage": False}
     if "cost" in result:
@@ -59,11 +67,12 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
 def _isolate() -> None:
     """Leave Ctrl-C to the driver, and end by oneself when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
+    driver = multiprocessing.parent_process()  # not getppid(): that may be the forkserver, which outlives the driver
+    if driver is None:
+        return
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(ORPHAN_SECONDS)
+        driver.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -86,8 +95,9 @@ def _logged(payload: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # a plugin may have closed or replaced it
+                stream.flush()
         for descriptor, original in zip((1, 2), kept, strict=True):
             os.dup2(original, descriptor)
             os.close(original)

@@ -119,6 +119,7 @@ def plan(request: Request, ask: Ask) -> Plan:
             {
                 "kind": "variant",
                 "variant": name,
+                "beside": list(request.plugins),
                 "datasets": list(request.datasets),
                 "settings": request.settings.get(name, {}),
                 **common,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,15 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ganbench import canonical
 from ganbench.errors import UsageError
 from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied
 from ganbench.planning import Plan, Planned, Request
 from ganbench.records import compose
-from ganbench.store import Store, read_records
+from ganbench.store import Store, StoreError, read_records
 
 ATTEMPTS = 3  # of a trial whose process somebody killed
 POLL_SECONDS = 0.5
-SIGKILL = -9
+KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 
 
 class Display(Protocol):
@@ -78,6 +80,7 @@ class Sweep:
             if record is None:
                 todo.append(trial)
                 continue
+            self.store.tidy(trial.spec)
             self.statuses[record["status"]] += 1
             missing = [name for name in trial.metrics if name not in record["metrics"]]
             if missing:
@@ -111,15 +114,15 @@ class Sweep:
             }
             for trial in missing.values()
         ]
-        return found | dict(zip(missing, ask(self.executor, jobs, self.timeout), strict=True))
+        return found | dict(zip(missing, ask(self.executor, jobs), strict=True))
 
     def _known_references(self, keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], dict[str, Any]]:
         """What earlier records of the same dataset and evaluation already hold."""
         found: dict[tuple[str, ...], dict[str, Any]] = {}
         for record in read_records(self.store.root).records:
             trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
-            key = (trial["dataset"], trial["dataset_hash"], json.dumps(evaluation, sort_keys=True), trial["device"])
-            if key in keys and record["environment"] and record["reference"]:
+            key = _key(trial, evaluation, record["environment"])
+            if key in keys:
                 known = found.setdefault(key, {"reference": record["reference"], "floors": {}})
                 known["floors"] |= {name: about["floor"] for name, about in record["metrics"].items()}
         return found
@@ -128,19 +131,24 @@ class Sweep:
         running: dict[Future[dict[str, Any]], Running] = {}
         for trial in todo:
             running[self._submit(trial)] = Running(trial, attempt=1)
+            if any(future.done() for future in running):  # an engine that runs a job as it is submitted
+                self._collect(running, 0)
         while running:
-            done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for state in running.values():
-                self._read_progress(state)
-            for future in done:
-                state = running.pop(future)
-                outcome = self._outcome(future, state)
-                if outcome is None:
-                    running[self._submit(state.trial)] = Running(
-                        state.trial, state.attempt + 1, state.offset, state.evaluated
-                    )
-                else:
-                    self._record(state.trial, outcome)
+            self._collect(running, POLL_SECONDS)
+
+    def _collect(self, running: dict[Future[dict[str, Any]], Running], seconds: float) -> None:
+        """Record what has ended within some seconds; submit again what somebody killed."""
+        done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
+        for state in running.values():
+            self._read_progress(state)
+        for future in done:
+            state = running.pop(future)
+            outcome = self._outcome(future, state)
+            if outcome is None:
+                again = Running(state.trial, state.attempt + 1, state.offset, state.evaluated)
+                running[self._submit(state.trial)] = again
+            else:
+                self._record(state.trial, outcome)
 
     def _submit(self, trial: Planned) -> Future[dict[str, Any]]:
         folder = self.store.folder(trial.spec)
@@ -163,13 +171,15 @@ class Sweep:
             return {"status": "timeout", "reason": str(reason)}
         except WorkerDied as reason:
             # Somebody killed it (an operator, or the system for memory): the checkpoint is good, so go on.
-            if reason.exit_code == SIGKILL and state.attempt < ATTEMPTS:
+            if reason.exit_code in KILLED and state.attempt < ATTEMPTS:
                 self.display.note(
                     f"{state.trial.title}: {reason}; continuing it (attempt {state.attempt + 1} of {ATTEMPTS})"
                 )
                 return None
             tries = f", {state.attempt} times" if state.attempt > 1 else ""
             return {"status": "crashed", "reason": f"{reason}{tries}"}
+        if "unwritable" in result:
+            raise StoreError(result["unwritable"])
         if "failed" in result:
             return {"status": "error", "reason": result["failed"]}
         return result
@@ -191,7 +201,10 @@ class Sweep:
                 if not line.endswith(b"\n"):
                     break
                 state.offset += len(line)
-                entry = json.loads(line)
+                try:
+                    entry = json.loads(line)
+                except ValueError:  # a plugin may have tampered with the file; it is no more than a display
+                    continue
                 evaluation = entry.get("evaluation")
                 images = entry.get("images", evaluation["images_seen"] if evaluation else None)
                 if evaluation and evaluation["images_seen"] > state.evaluated:  # a resumed trial may repeat one
@@ -203,7 +216,7 @@ class Sweep:
 
 def ask(executor: Executor, payloads: list[dict[str, Any]], deadline: float | None = None) -> list[dict[str, Any]]:
     """Run small jobs and return their results in order; raises UsageError, with the reason, if one fails."""
-    futures = [executor.submit(Job(payload, deadline=deadline)) for payload in payloads]
+    futures = [executor.submit(Job(p, deadline=deadline if p["kind"] == "variant" else None)) for p in payloads]
     results = []
     for payload, future in zip(payloads, futures, strict=True):
         what = payload.get("variant") or payload.get("dataset")
@@ -221,5 +234,11 @@ def ask(executor: Executor, payloads: list[dict[str, Any]], deadline: float | No
 
 
 def _reference_key(trial: Planned) -> tuple[str, ...]:
-    spec = trial.spec
-    return (spec.dataset, spec.dataset_hash, json.dumps(spec.evaluation, sort_keys=True), spec.protocol.device)
+    return _key(trial.spec.trial, trial.spec.evaluation, trial.environment)
+
+
+def _key(trial: dict[str, Any], evaluation: dict[str, Any], environment: dict[str, Any]) -> tuple[str, ...]:
+    """What decides a floor: the data, the extractor and n, and the environment without the plugin's own package."""
+    others = {name: version for name, version in environment["packages"].items() if name != trial["distribution"]}
+    shared = {**environment, "packages": {**others, "ganbench": environment["packages"]["ganbench"]}}
+    return (trial["dataset"], trial["dataset_hash"], canonical.sha256([evaluation, shared]))

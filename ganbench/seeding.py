@@ -36,7 +36,7 @@ def seed_everything(seed: int) -> None:
 
 
 def rng_state() -> dict[str, Any]:
-    """The states of all global generators, as tensors, lists and numbers that a checkpoint can hold."""
+    """The states of the global generators (the current GPU's too), as values that a checkpoint can hold."""
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     version, internal, gauss = random.getstate()
     state: dict[str, Any] = {
@@ -51,7 +51,7 @@ def rng_state() -> dict[str, Any]:
         "random": {"version": version, "internal": torch.tensor(internal, dtype=torch.int64), "gauss": gauss},
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
@@ -64,7 +64,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
     saved = state["random"]
     random.setstate((saved["version"], tuple(saved["internal"].tolist()), saved["gauss"]))
     if "cuda" in state:
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+        torch.cuda.set_rng_state(state["cuda"].cpu())
 
 
 @contextlib.contextmanager
@@ -86,8 +86,10 @@ def pin(threads: int) -> None:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    # Operations without a deterministic form (some CUDA scatter kernels) warn and go on: the record says so.
+    # Operations without a deterministic form (some CUDA scatter kernels) warn into the trial's log and go on.
     # Not use_deterministic_algorithms, which sets the same switch but imports the compiler (seconds).
     torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    for operation in ("conv", "rnn"):
+        getattr(torch.backends.cudnn, operation).fp32_precision = "ieee"  # by default cuDNN convolves in TF32

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganbench.tree import is_scalar
-from ganbench.variant import Variant
+from ganbench.variant import Variant, device_of
 
 
 class Misfit(ValueError):
@@ -76,7 +76,7 @@ def _restore_buffers(variant: Variant, saved: dict[str, Tensor | None]) -> None:
             now.copy_(value)
             continue
         path, _, leaf = name.rpartition(".")
-        device = variant._device(None)
+        device = device_of(variant)
         owner: nn.Module = variant.get_submodule(path)
         owner._buffers[leaf] = None if value is None else value.to(device)
 
@@ -88,16 +88,13 @@ def _capture_optimizer(optimizer: Optimizer, variant: Variant) -> dict[str, Any]
             {**{k: v for k, v in group.items() if k != "params"}, "params": [names[id(p)] for p in group["params"]]}
             for group in optimizer.param_groups
         ]
+        state = {names[id(parameter)]: dict(values) for parameter, values in optimizer.state.items()}
     except KeyError:
         raise TypeError(
             f"an optimizer of {variant.name} steps a tensor that is no parameter of the variant: "
             "assign its module as an attribute"
         ) from None
-    return {
-        "class": type(optimizer).__name__,
-        "groups": groups,
-        "state": {names[id(parameter)]: dict(state) for parameter, state in optimizer.state.items()},
-    }
+    return {"class": type(optimizer).__name__, "groups": groups, "state": state}
 
 
 def _restore_optimizer(

@@ -155,8 +155,13 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "cost.json", (json.dumps(cost, indent=2, sort_keys=True) + "\n").encode())
         write_atomic(folder / "record.json", seal(record).encode())
-        for name in UNFINISHED:
-            (folder / name).unlink(missing_ok=True)
+        self.tidy(spec)
+
+    def tidy(self, spec: TrialSpec) -> None:
+        """Remove what only a running trial needs, and what a kill left half written."""
+        folder = self.folder(spec)
+        for path in (*(folder / name for name in UNFINISHED), *folder.rglob(".*.tmp")):
+            path.unlink(missing_ok=True)
 
     def discard(self, spec: TrialSpec) -> None:
         """Forget a trial's files, so that it starts from the beginning."""

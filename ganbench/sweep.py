@@ -11,15 +11,13 @@ from types import ModuleType
 from typing import Any
 
 from ganbench.display import display, plain, show, summarise
-from ganbench.errors import UsageError
+from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from ganbench.executors import Executor, load_executor
 from ganbench.planning import Plan, Request, parse_seeds, parse_settings, plan
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
 from ganbench.scheduler import Sweep, ask
 from ganbench.store import Store
-
-COMPLETED, FAILED, DAMAGED, INTERRUPTED = 0, 1, 3, 130
 
 
 def run_sweep(
@@ -74,15 +72,15 @@ def run_sweep(
     except KeyboardInterrupt:
         screen.close()
         screen.note("interrupted: nothing finished was lost; run the same command again to continue")
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     finally:
         screen.close()
         _close(engine, cancel=not finished)
     show(board)
     summarise(contents, results)
     if contents.problems:
-        return DAMAGED
-    return COMPLETED if set(statuses) <= {"completed"} else FAILED
+        return EXIT_DAMAGED
+    return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED
 
 
 def _dry_run(planned: Plan, store: Store) -> int:
@@ -90,7 +88,7 @@ def _dry_run(planned: Plan, store: Store) -> int:
     for trial in planned.trials:
         lines.append([trial.title, str(trial.spec.protocol.budget_images), store.state(trial.spec)])
     sys.stdout.write(plain(lines))
-    return COMPLETED
+    return EXIT_COMPLETED
 
 
 def _interrupt(signum: int, frame: Any) -> None:
@@ -99,11 +97,12 @@ def _interrupt(signum: int, frame: Any) -> None:
 
 def _close(engine: Executor, cancel: bool) -> None:
     """End the workers; a second Ctrl-C must not leave one behind."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         engine.close(cancel=cancel)
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _cores() -> int:

@@ -7,6 +7,7 @@ Values stay on the device until ``gather``; only then are they moved and checked
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from ganbench.variant import Variant
+from ganbench.variant import Variant, device_of
 
 GATHER_STEPS = 256  # bounds what waits on the device between two evaluations
 SPIKE_FACTOR, SPIKE_WINDOW, SPIKE_START = 10.0, 101, 20
@@ -45,9 +46,10 @@ class Series:
         if not self.pending:
             return
         if isinstance(self.pending[0], Tensor):
-            self.values += torch.stack([value.double() for value in self.pending]).tolist()
+            self.values += torch.stack(self.pending).tolist()
         else:
-            norms = iter(torch.stack([norm for norms in self.pending for norm in norms]).tolist())
+            flat = [norm for norms in self.pending for norm in norms]
+            norms = iter(torch.stack(flat).tolist() if flat else [])
             for parts in self.pending:
                 # An exact sum: a value must not depend on how many steps were moved together.
                 self.values.append(math.sqrt(math.fsum(next(norms) ** 2 for _ in parts)))
@@ -69,6 +71,7 @@ class Telemetry:
 
     def __init__(self, variant: Variant) -> None:
         self.variant = variant
+        self.device = device_of(variant)
         self.step = 0
         self.losses: dict[str, Series] = {}
         self.gradients: dict[str, Series] = {}
@@ -87,18 +90,23 @@ class Telemetry:
                 gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
                 series = self.gradients.setdefault(role, Series())
                 series.steps.append(self.step)
-                series.pending.append(torch._foreach_norm(gradients) if gradients else [torch.zeros(())])
+                series.pending.append(torch._foreach_norm(gradients) if gradients else [])
 
     def observe(self, losses: Mapping[str, Tensor]) -> None:
         """Note the losses of the step that just ran, and go on to the next."""
+        if not isinstance(losses, Mapping):
+            raise TypeError(f"train_step returned {_shown(losses)}: expected a mapping of names to scalar tensors")
         for name, value in losses.items():
+            if not isinstance(name, str) or not isinstance(value, Tensor) or value.numel() != 1:
+                raise TypeError(
+                    f"train_step returned {_shown(value)} as {name!r}: expected scalar tensors by name (a str)"
+                )
             series = self.losses.get(name)
             if series is None:
                 series = self.losses[name] = Series()
-            if not isinstance(value, Tensor) or value.numel() != 1:
-                raise TypeError(f"train_step returned {name}={value!r}: expected scalar tensors")
             series.steps.append(self.step)
-            series.pending.append(value.detach().reshape(()))
+            # A copy: the variant may go on writing into what it returned.
+            series.pending.append(value.detach().to(self.device, torch.float64, copy=True).reshape(()))
         self.step += 1
         if self.step % GATHER_STEPS == 0:
             self._move()
@@ -158,6 +166,8 @@ class Telemetry:
 
     def summary(self) -> dict[str, Any]:
         """The whole training: update counts, the gradient norm's median in each tenth, the share of spikes."""
+        with contextlib.suppress(RuntimeError):  # a broken CUDA context cannot be read
+            self._move()
         finite = {role: np.asarray([v for v in s.values if math.isfinite(v)]) for role, s in self.gradients.items()}
         return {
             "updates": self.updates(),
@@ -190,6 +200,10 @@ class Telemetry:
             for name, saved in state[kind].items():
                 table[name] = Series()
                 table[name].steps, table[name].values = saved["steps"].tolist(), saved["values"].tolist()
+
+
+def _shown(value: Any) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def _as_tensors(series: Series) -> dict[str, Tensor]:

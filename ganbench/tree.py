@@ -34,7 +34,8 @@ def encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
     """
     if isinstance(value, Tensor):
         tensors[where] = value.detach().cpu().contiguous().clone()
-        return {"tensor": where}
+        # What was on the CPU stays there: random states, and values that an optimizer keeps on the host.
+        return {"tensor" if value.device.type == "cpu" else "device tensor": where}
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
     if is_scalar(value):
@@ -52,13 +53,15 @@ def encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
 
 
 def decode(value: Any, tensors: dict[str, Tensor], device: torch.device | str = "cpu") -> Any:
-    """The inverse of ``encode``, its tensors on ``device``."""
+    """The inverse of ``encode``; tensors that were not on the CPU go to ``device``."""
     if isinstance(value, list):
         return [decode(item, tensors, device) for item in value]
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
     if kind == "tensor":
+        return tensors[content]
+    if kind == "device tensor":
         return tensors[content].to(device)
     if kind == "float":
         return float(content)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
+import sysconfig
 import time
 import traceback
 from pathlib import Path
@@ -14,14 +15,16 @@ import torch
 from ganbench import canonical, environment
 from ganbench.artifacts import write_history, write_samples
 from ganbench.discovery import Catalog, discover
-from ganbench.evaluation import Evaluator
+from ganbench.errors import in_words
+from ganbench.evaluation import Evaluator, InvalidOutput
 from ganbench.hyperparameters import takes_classes
 from ganbench.kinds import Dataset
 from ganbench.real import Real
 from ganbench.seeding import derive, seed_everything
 from ganbench.sources import source_hash
 from ganbench.spec import TrialSpec
-from ganbench.state import Misfit, capture
+from ganbench.state import capture
+from ganbench.store import StoreError
 from ganbench.telemetry import Diverged
 from ganbench.training import Training
 from ganbench.tree import save
@@ -51,18 +54,31 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     progress = _Progress(folder / "progress.jsonl")
     start, cpu = time.perf_counter(), time.process_time()
     device = torch.device(payload["device"])
+    if device.type == "cuda":  # a plugin's bare "cuda", and the random state that is saved, are this GPU's
+        torch.cuda.set_device(device)
     described = environment.describe(device, payload["threads"], spec.distribution)
     training: Training | None = None
     outcome: dict[str, Any] = {"status": "completed", "reason": None, "first_nonfinite": None}
     try:
         training = _prepare(spec, payload["metrics"], device, canonical.sha256(described), folder)
         _train(training, folder, progress)
+    except StoreError:  # the disk's fault: no record, so that the same command goes on later
+        raise
     except Diverged as reason:
-        outcome |= {"status": "diverged", "reason": str(reason)}
-        outcome["first_nonfinite"] = {"step": reason.step, "what": reason.what}
-    except (Exception, SystemExit) as reason:
-        traceback.print_exc()  # standard error of a trial is its log
+        outcome |= _diverged(reason)
+    except BaseException as reason:
+        if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
+            raise
+        with contextlib.suppress(Exception):  # a plugin may have closed standard error, a trial's log
+            traceback.print_exc()
         outcome |= {"status": "oom" if is_out_of_memory(reason) else "error", "reason": explain(reason)}
+        if training is not None and outcome["status"] == "error":
+            try:
+                training.telemetry.gather()
+            except Diverged as first:  # what it raised came of a value that was no longer finite
+                outcome |= _diverged(first)
+            except Exception:  # a broken CUDA context cannot be read
+                traceback.print_exc()
     return {
         **outcome,
         **_result(training, folder, completed=outcome["status"] == "completed"),
@@ -70,6 +86,11 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
         "environment_hash": canonical.sha256(described),
         "cost": _cost(training, time.perf_counter() - start, time.process_time() - cpu, progress.attempts),
     }
+
+
+def _diverged(reason: Diverged) -> dict[str, Any]:
+    first = {"step": reason.step, "what": reason.what}
+    return {"status": "diverged", "reason": str(reason), "first_nonfinite": first}
 
 
 def is_out_of_memory(reason: BaseException) -> bool:
@@ -81,13 +102,22 @@ def is_out_of_memory(reason: BaseException) -> bool:
 
 def explain(reason: BaseException) -> str:
     """One line: what was raised, and the last line of code outside ganbench and torch that it came through."""
-    message = " ".join(f"{type(reason).__name__}: {reason}".split())
-    message = re.sub(r"0x[0-9a-fA-F]+", "0x...", message)[:500]  # an address differs from run to run
+    message = in_words(reason)
+    if is_out_of_memory(reason):  # what follows the first sentence (free bytes, process ids) differs from run to run
+        message = message.partition(". ")[0]
+    if isinstance(reason, InvalidOutput):  # it names the fault; where the harness saw it is no help
+        return message
     for frame in reversed(traceback.extract_tb(reason.__traceback__)):
-        parts = Path(frame.filename).parts
-        if not {"ganbench", "torch", "concurrent", "multiprocessing"} & set(parts[:-1]):
-            return f"{message} ({Path(frame.filename).name}, line {frame.lineno})"
+        path = Path(frame.filename)
+        if path.is_file() and not _is_ours(path):
+            return f"{message} ({path.name}, line {frame.lineno})"
     return message
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file belongs to ganbench, torch or the standard library: not to a plugin or what it builds on."""
+    standard = path.is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in path.parts
+    return standard or any(path.is_relative_to(Path(str(m.__file__)).parent) for m in (canonical, torch))
 
 
 def _prepare(
@@ -136,7 +166,7 @@ def _prepare(
     training = fresh()
     try:
         training.resume(folder / "checkpoint.safetensors")
-    except Misfit:  # half restored: build it again and start from the beginning
+    except Exception:  # it does not fit, and the variant is half restored: start from the beginning
         training = fresh()
     return training
 
@@ -202,6 +232,8 @@ class _Progress:
         self.path = path
         earlier = path.read_text(errors="replace") if path.exists() else ""
         self.attempts = earlier.count('{"attempt"') + 1
+        if earlier and not earlier.endswith("\n"):  # a kill cut the last line short
+            path.write_text(earlier + "\n")
         self.write({"attempt": self.attempts})
 
     def write(self, line: dict[str, Any]) -> None:

@@ -108,7 +108,7 @@ class Variant(nn.Module):
 
     def latent(self, n: int, rng: Generator | None = None) -> Tensor:
         """Draw ``n`` standard normal vectors ``(n, latent_dim)``; ``rng`` None is the global generator."""
-        return torch.randn(n, self.latent_dim, generator=rng, device=self._device(rng))
+        return torch.randn(n, self.latent_dim, generator=rng, device=rng.device if rng else device_of(self))
 
     def sample(self, n: int, rng: Generator | None = None) -> Tensor:
         """Draw ``n`` samples ``(n, *shape)``: what is scored. All randomness comes from ``rng``."""
@@ -116,13 +116,13 @@ class Variant(nn.Module):
             raise NotImplementedError(f"{type(self).__name__} defines neither generate(z) nor sample(n, rng)")
         return self.generate(self.latent(n, rng))
 
-    def _device(self, rng: Generator | None) -> torch.device:
-        if rng is not None:
-            return rng.device
-        state: Tensor | None = next(self.parameters(), None)
-        if state is None:
-            state = next(self.buffers(), None)
-        return state.device if state is not None else torch.device("cpu")
+
+def device_of(variant: Variant) -> torch.device:
+    """Where a variant's parameters are, or its buffers; the CPU if it has neither."""
+    state: Tensor | None = next(variant.parameters(), None)
+    if state is None:
+        state = next(variant.buffers(), None)
+    return state.device if state is not None else torch.device("cpu")
 
 
 class GAN(Variant):

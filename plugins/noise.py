@@ -20,7 +20,7 @@ class Noise(Variant):
         return {}
 
     def sample(self, n: int, rng: Generator | None = None) -> Tensor:
-        size, device = (n, *self.shape), self._device(rng)
+        size, device = (n, *self.shape), rng.device if rng else "cpu"
         if len(self.shape) == 3:
             return torch.rand(size, generator=rng, device=device) * 2 - 1
         return torch.randn(size, generator=rng, device=device)

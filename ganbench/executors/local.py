@@ -31,6 +31,7 @@ class LocalExecutor:
         # waiting: a spinning thread without a core of its own makes small networks many times slower.
         os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)))
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ["PYTHONHASHSEED"] = "0"  # a plugin may go through a set of names
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(PRELOAD))
         self._pool = ProcessPool(max_workers=jobs, max_tasks=1, context=context)

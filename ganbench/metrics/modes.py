@@ -100,7 +100,7 @@ def class_coverage(predicted: Any, real_predicted: Any, classes: int) -> dict[st
     return {"modes": float(np.count_nonzero(fake >= least)), "mode_kl": _divergence(fake, real)}
 
 
-def _of_evidence(evidence: Evidence) -> dict[str, float]:
+def of_evidence(evidence: Evidence) -> dict[str, float]:
     dataset = evidence.dataset
     if dataset.centres is not None:
         if dataset.std is None:
@@ -129,7 +129,7 @@ class ModeScore(Metric):
     constants = {"deviations": DEVIATIONS, "share": SHARE}
 
     def __call__(self, evidence: Evidence) -> float:
-        scores = evidence.once(_of_evidence)
+        scores = evidence.once(of_evidence)
         if self.name not in scores:
             raise NotApplicable(f"dataset {evidence.dataset.name} has no known centres of modes")
         return scores[self.name]
