@@ -91,11 +91,17 @@ def test_two_entry_points_of_one_name_are_an_error_naming_both(install: Install,
 
 
 def test_shadowing_a_first_party_variant_is_an_error(install: Install, ganbench: Ganbench) -> None:
-    site = install("my-noise", {"my_noise.py": GOOD.format(name="noise")}, {"my-noise": "my_noise"})
+    both = (
+        GOOD.format(name="noise").replace("return [Thing]", "return [Thing, Other]")
+        + """
+class Other(Thing):
+    name = "my-noise"
+"""
+    )
+    site = install("my-noise", {"my_noise.py": both}, {"my-noise": "my_noise"})
     result = ganbench("run", "--plugins", "noise,my-noise", "--dry-run", site=site)
     assert result.returncode == 2
-    assert "ganbench" in result.stderr
-    assert "my-noise" in result.stderr
+    assert "offered by both ganbench (noise) and my-noise (my-noise)" in result.stderr
 
 
 def test_unknown_names_are_answered_with_the_nearest(ganbench: Ganbench) -> None:

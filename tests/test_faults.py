@@ -236,7 +236,7 @@ def test_a_strangers_plugin_is_trained_and_ranked_beside_ours(site: Path, tmp_pa
     board = pd.read_csv(done.results / "leaderboard.csv")
     assert sorted(set(board["dataset"])) == ["digits", "ring8"]
     for _, rows in board.groupby("dataset"):
-        assert sorted(rows["variant"]) == ["stranger[width=32,decay=0.5]", "vanilla"]
+        assert sorted(rows["variant"]) == ["stranger[decay=0.5,width=32]", "vanilla"]
         assert rows["rank"].notna().all()
         assert (rows["seeds"] == 2).all() and (rows["failed"] == 0).all()
     assert (done.trials["status"] == "completed").all() and len(done.trials) == 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 
@@ -133,6 +134,45 @@ def test_a_killed_training_goes_on_to_the_same_bits(stop: int, tmp_path: Path) -
     assert second.history == whole.history
     assert fingerprint(capture(second.variant)) == fingerprint(capture(whole.variant))
     assert second.telemetry.summary() == whole.telemetry.summary()
+
+
+class Counting(Tiny):
+    """Returns a buffer that it goes on writing into."""
+
+    def __init__(self, shape, **hyperparameters):
+        super().__init__(shape, **hyperparameters)
+        self.register_buffer("count", torch.zeros(()))
+
+    def train_step(self, batch, clock):
+        self.count += 1
+        return {**super().train_step(batch, clock), "count": self.count}
+
+
+class Raising(Tiny):
+    def train_step(self, batch, clock):
+        if clock.step == 29:
+            raise Stop
+        return super().train_step(batch, clock)
+
+
+@pytest.mark.parametrize("cls", [Counting, Raising])
+def test_what_is_measured_does_not_depend_on_when_checkpoints_are_written(cls: type[GAN], tmp_path: Path) -> None:
+    found = []
+    for seconds in (0, 1e9):
+        t = training(cls)
+        with contextlib.suppress(Stop):
+            run(t, tmp_path, checkpoint_seconds=seconds)
+        found.append((t.history, t.telemetry.summary()))
+    assert found[0] == found[1]
+    assert found[0][1]["updates"]["generator"] >= 29 and found[0][1]["gradient_norm_tenths"]
+    if cls is Counting:
+        assert [e["watch"]["losses"]["count"] for e in found[0][0][1:]] == [3.5, 9.5, 15.5, 21.5, 27.5]
+
+
+def test_large_batches_are_scored_too() -> None:
+    t = training(images=9600)
+    t.evaluator.batch_size = 3000
+    assert len(t.evaluator._rows(10_000, "x")) == 3000
 
 
 def test_a_checkpoint_of_another_environment_or_a_damaged_one_is_not_continued(tmp_path: Path) -> None:
