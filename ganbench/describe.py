@@ -106,7 +106,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
             build(cls, catalog.get("dataset", dataset).thing, values, seed=0)
         except Unsuitable as reason:
             unsuitable[dataset] = str(reason)
-        except Exception:  # a fault of the variant: its trials will record it
+        except (Exception, SystemExit):  # a fault of the variant: its trials will record it
             continue
     return {
         "name": name,

@@ -22,7 +22,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ganbench import canonical, describe, seeding
+from ganbench import describe, seeding
 from ganbench.errors import UsageError
 from ganbench.store import StoreError
 from ganbench.trial import explain, run_trial
@@ -45,7 +45,7 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
     with threadpool_limits(payload["threads"]), _logged(payload):
         try:
             # As JSON and back: what a plugin slipped in that is none fails here, where it is one trial's error.
-            result = json.loads(canonical.dumps(_KINDS[payload["kind"]](payload)))
+            result = json.loads(json.dumps(_KINDS[payload["kind"]](payload), allow_nan=False))
         except BaseException as reason:
             if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
                 raise  # an isolated process ignores Ctrl-C: there, only a plugin raises it
@@ -55,8 +55,7 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
                 return {"unwritable": str(reason)}
             with contextlib.suppress(Exception):  # standard error may be closed
                 traceback.print_exc()
-            hint = "; --executor inline shows the traceback" if payload["isolated"] else ""
-            return {"failed": explain(reason) + hint, "usage": False}
+            return {"failed": explain(reason), "usage": False}
     if "cost" in result:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         result["cost"]["peak_memory_bytes"] = peak * (1 if sys.platform == "darwin" else 1024)

@@ -227,8 +227,10 @@ def ask(executor: Executor, payloads: list[dict[str, Any]], deadline: float | No
                 f"{payload['kind']} {what} cannot be used: {reason} while it was being asked about itself"
             ) from None
         if "failed" in result:
-            prefix = "" if result["usage"] else f"{payload['kind']} {what} cannot be used: "
-            raise UsageError(prefix + result["failed"])
+            if result["usage"]:
+                raise UsageError(result["failed"])
+            hint = "; --executor inline shows the traceback" if executor.isolated else ""
+            raise UsageError(f"{payload['kind']} {what} cannot be used: {result['failed']}{hint}")
         results.append(result)
     return results
 

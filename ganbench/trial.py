@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sysconfig
 import time
 import traceback
@@ -104,7 +105,7 @@ def explain(reason: BaseException) -> str:
     """One line: what was raised, and the last line of code outside ganbench and torch that it came through."""
     message = in_words(reason)
     if is_out_of_memory(reason):  # what follows the first sentence (free bytes, process ids) differs from run to run
-        message = message.partition(". ")[0]
+        message = re.sub(r"\[enforce fail at .*?DefaultCPUAllocator: ", "", message).partition(". ")[0]
     if isinstance(reason, InvalidOutput):  # it names the fault; where the harness saw it is no help
         return message
     for frame in reversed(traceback.extract_tb(reason.__traceback__)):

@@ -1,18 +1,21 @@
-"""Runs each job in a fresh process on this machine: Pebble on a forkserver that has torch loaded.
+"""Runs each job in a fresh process on this machine, started by a forkserver that has torch loaded.
 
-A process costs hundredths of a second instead of the seconds that importing torch takes, and a killed
-one costs its own job, not the pool.
+A process costs hundredths of a second instead of the seconds that importing torch takes. It belongs to
+one job alone, and is gone when the job is: whatever a plugin leaves behind (a thread, a child process,
+a broken standard output, an exit code of 0 without a result) ends with it and costs no other job.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import multiprocessing
 import os
 import signal
-from concurrent.futures import Future
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection, wait
 from typing import Any
-
-from pebble import ProcessExpired, ProcessPool
 
 from ganbench.executors import DeadlineExceeded, Job, WorkerDied
 from ganbench.executors.worker import call
@@ -32,37 +35,67 @@ class LocalExecutor:
         os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)))
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ["PYTHONHASHSEED"] = "0"  # a plugin may go through a set of names
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(PRELOAD))
-        self._pool = ProcessPool(max_workers=jobs, max_tasks=1, context=context)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(PRELOAD))
+        self._slots = ThreadPoolExecutor(jobs, thread_name_prefix="ganbench-job")
+        self._lock = threading.Lock()  # multiprocessing reaps finished children whenever one is started
+        self._running: set[Any] = set()
+        self._closed = False
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
-        outer: Future[dict[str, Any]] = Future()
-        inner = self._pool.schedule(call, args=[{**job.payload, "isolated": True}], timeout=job.deadline)
-
-        def done(finished: Future[dict[str, Any]]) -> None:
-            if finished.cancelled():
-                outer.cancel()
-                return
-            reason = finished.exception()
-            if reason is None:
-                outer.set_result(finished.result())
-            elif isinstance(reason, ProcessExpired):
-                outer.set_exception(WorkerDied(_how(reason.exitcode), reason.exitcode))
-            elif isinstance(reason, TimeoutError):
-                outer.set_exception(DeadlineExceeded(f"it ran longer than {job.deadline:g} s"))
-            else:
-                outer.set_exception(reason)
-
-        inner.add_done_callback(done)
-        return outer
+        return self._slots.submit(self._run, job)
 
     def close(self, cancel: bool = False) -> None:
         if cancel:
-            self._pool.stop()
-        else:
-            self._pool.close()
-        self._pool.join()
+            with self._lock:
+                self._closed = True
+                for process in self._running:
+                    _kill(process.pid)
+        self._slots.shutdown(wait=True, cancel_futures=cancel)
+
+    def _run(self, job: Job) -> dict[str, Any]:
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_serve, args=(sender, {**job.payload, "isolated": True}))
+        with self._lock:
+            if self._closed:
+                raise WorkerDied("the sweep ended before it was started", None)
+            process.start()
+            self._running.add(process)
+        sender.close()
+        try:
+            if not wait([receiver, process.sentinel], job.deadline):
+                raise DeadlineExceeded(f"it ran longer than {job.deadline:g} s")
+            with contextlib.suppress(EOFError, OSError):
+                if receiver.poll():  # a process may say its result and then die: the result counts
+                    result: dict[str, Any] = json.loads(receiver.recv_bytes())
+                    return result
+            wait([process.sentinel])
+            with self._lock:
+                process.join()
+            raise WorkerDied(_how(process.exitcode), process.exitcode)
+        finally:
+            receiver.close()
+            with self._lock:
+                _kill(process.pid)
+                process.join()
+                self._running.discard(process)
+
+
+def _serve(sender: Connection, payload: dict[str, Any]) -> None:
+    """A job's process: run it, send the result as JSON, and end, waiting for no thread that a plugin left behind."""
+    with contextlib.suppress(OSError):
+        os.setsid()  # with a session of its own, the children of a plugin can be ended with it
+    sender.send_bytes(json.dumps(call(payload)).encode())
+    os._exit(0)
+
+
+def _kill(pid: int | None) -> None:
+    """End a job's process and what it started; one that is gone already is no error."""
+    if pid is None:
+        return
+    for end in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            end(pid, signal.SIGKILL)
 
 
 def _how(exit_code: int | None) -> str:
