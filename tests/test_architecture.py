@@ -25,7 +25,7 @@ datasets extractors metrics toolkit
 state telemetry real evaluation reference training
 environment artifacts trial describe jobs
 executors reporters reporting
-display scheduler listing sweep cli __main__
+display scheduler listing sweep options cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.
 APART = {"datasets", "extractors", "metrics", "toolkit"}

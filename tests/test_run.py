@@ -29,6 +29,17 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
+def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Begin a run in a process group of its own, to be killed by the test."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ganbench", "run", *arguments],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def artefacts(results: Path) -> dict[str, bytes]:
     """Everything that must be equal from run to run: all files but costs, the page that shows them, and logs."""
     return {
@@ -152,13 +163,7 @@ def test_how_often_one_evaluates_changes_no_weight(sweep: Path, tmp_path: Path) 
 @pytest.mark.parametrize("when", [0.3, 0.7])
 def test_killed_and_run_again_it_ends_in_the_same_bytes(sweep: Path, tmp_path: Path, when: float) -> None:
     command = ["--plugins", "dcgan,vanilla,noise", "--seeds", "2", *SMALL]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ganbench", "run", *command],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start(tmp_path, *command)
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob("results/*/*/seed-*/record.json"))) < when * 10 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -176,13 +181,7 @@ def test_a_trial_killed_in_the_middle_goes_on_from_its_checkpoint(tmp_path: Path
     command = ["--plugins", "dcgan", "--seeds", "1", "--images", "76800", "--evaluations", "4", "--metrics", "fid"]
     whole = run(tmp_path, *command, "--results", "whole")
     assert whole.returncode == 0, whole.stderr
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ganbench", "run", *command],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start(tmp_path, *command)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("results/*/*/*/checkpoint.safetensors")) and time.monotonic() < deadline:
         assert process.poll() is None, "it ended before its first checkpoint: give it more images"
@@ -228,13 +227,7 @@ def gone(group: int, seconds: float) -> bool:
 
 
 def test_workers_end_with_their_driver(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ganbench", "run", "--plugins", "dcgan", "--seeds", "2", "--images", "640000"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start(tmp_path, "--plugins", "dcgan", "--seeds", "2", "--images", "640000")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("results/*/*/seed-*/progress.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
