@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ganbench.plugin import GAN, Range, Variant, hookimpl
-from ganbench.toolkit import Reshape, halvings, normal_init, require_image, size_of
+from ganbench.toolkit import convolutional_discriminator, convolutional_generator, require_image
 
 
 class DCGAN(GAN):
@@ -34,33 +34,10 @@ class DCGAN(GAN):
         super().__init__(shape, width=width, lr=lr, **hyperparameters)
 
     def build_generator(self) -> nn.Module:
-        n, (channels, height, width) = halvings(self.shape), self.shape
-        wide = self.width * 2 ** (n - 1)
-        base = (wide, height // 2**n, width // 2**n)
-        layers: list[nn.Module] = [
-            nn.Linear(self.latent_dim, size_of(base), bias=False),
-            Reshape(base),
-            nn.BatchNorm2d(wide),
-            nn.ReLU(),
-        ]
-        for _ in range(n - 1):
-            layers += [nn.ConvTranspose2d(wide, wide // 2, 4, 2, 1, bias=False), nn.BatchNorm2d(wide // 2), nn.ReLU()]
-            wide //= 2
-        g = nn.Sequential(*layers, nn.ConvTranspose2d(wide, channels, 4, 2, 1), nn.Tanh())
-        normal_init(g)
-        return g.to(memory_format=torch.channels_last)  # faster convolutions, the same network
+        return convolutional_generator(self.shape, self.latent_dim, self.width)
 
     def build_discriminator(self) -> nn.Module:
-        (channels, height, width), wide = self.shape, self.width
-        layers: list[nn.Module] = [nn.Conv2d(channels, wide, 4, 2, 1), nn.LeakyReLU(0.2)]
-        # One strided convolution alone sees too little of an 8x8 image: at least two.
-        n = max(2, halvings(self.shape))
-        for _ in range(n - 1):
-            layers += [nn.Conv2d(wide, wide * 2, 4, 2, 1, bias=False), nn.BatchNorm2d(wide * 2), nn.LeakyReLU(0.2)]
-            wide *= 2
-        d = nn.Sequential(*layers, nn.Flatten(), nn.Linear(wide * (height // 2**n) * (width // 2**n), 1))
-        normal_init(d)
-        return d.to(memory_format=torch.channels_last)
+        return convolutional_discriminator(self.shape, self.width, batch_norm=True)
 
 
 @hookimpl

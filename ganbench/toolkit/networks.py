@@ -1,4 +1,4 @@
-"""Blocks for plugin authors: networks and initialisations that several papers share.
+"""Networks and initialisations that several papers share.
 
 Images are ``(channels, height, width)`` from 8x8 to 64x64; points are ``(2,)``.
 """
@@ -53,6 +53,51 @@ def multilayer_perceptron(inputs: int, hidden: Sequence[int], outputs: int, slop
         layers += [nn.Linear(inputs, width), nn.LeakyReLU(slope)]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+def convolutional_generator(shape: Sequence[int], latent_dim: int, width: int) -> nn.Sequential:
+    """The generator of Radford et al. 2015, section 3: ``(n, latent_dim)`` to images ``(n, *shape)`` in [-1, 1].
+
+    Fractionally strided convolutions with batch normalisation and ReLU, tanh at the output; ``width``
+    channels next to the image, twice as many at each halving, weights from N(0, 0.02^2).
+    """
+    n, (channels, height, width_of_image) = halvings(shape), shape
+    wide = width * 2 ** (n - 1)
+    base = (wide, height // 2**n, width_of_image // 2**n)
+    layers: list[nn.Module] = [
+        nn.Linear(latent_dim, size_of(base), bias=False),
+        Reshape(base),
+        nn.BatchNorm2d(wide),
+        nn.ReLU(),
+    ]
+    for _ in range(n - 1):
+        layers += [nn.ConvTranspose2d(wide, wide // 2, 4, 2, 1, bias=False), nn.BatchNorm2d(wide // 2), nn.ReLU()]
+        wide //= 2
+    g = nn.Sequential(*layers, nn.ConvTranspose2d(wide, channels, 4, 2, 1), nn.Tanh())
+    normal_init(g)
+    return g.to(memory_format=torch.channels_last)  # faster convolutions, the same network
+
+
+def convolutional_discriminator(
+    shape: Sequence[int], width: int, outputs: int = 1, batch_norm: bool = False
+) -> nn.Sequential:
+    """The discriminator of Radford et al. 2015, section 3: images ``(n, *shape)`` to ``(n, outputs)``.
+
+    Strided convolutions with leaky ReLU; batch normalisation (not at the input) only if asked for, since
+    penalties on the gradient at one sample have no meaning where samples of a batch depend on each other.
+    """
+    (channels, height, width_of_image), wide = shape, width
+    layers: list[nn.Module] = [nn.Conv2d(channels, wide, 4, 2, 1), nn.LeakyReLU(0.2)]
+    # One strided convolution alone sees too little of an 8x8 image: at least two.
+    n = max(2, halvings(shape))
+    for _ in range(n - 1):
+        layers.append(nn.Conv2d(wide, wide * 2, 4, 2, 1, bias=not batch_norm))
+        layers += [nn.BatchNorm2d(wide * 2)] if batch_norm else []
+        layers.append(nn.LeakyReLU(0.2))
+        wide *= 2
+    d = nn.Sequential(*layers, nn.Flatten(), nn.Linear(wide * (height // 2**n) * (width_of_image // 2**n), outputs))
+    normal_init(d)
+    return d.to(memory_format=torch.channels_last)
 
 
 def normal_init(network: nn.Module, std: float = 0.02) -> None:

@@ -1,0 +1,124 @@
+"""Make the tables of docs/variants.md: every variant on digits and on ring8, three seeds.
+
+    python benchmarks/variants.py --results /tmp/variants --jobs 2
+
+runs what is missing in the results folder (half an hour on two cores), then writes the tables again, between the
+marks in docs/variants.md. The page's samples come from the same folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import re
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+from PIL import Image
+
+DOCS = Path(__file__).parent.parent / "docs"
+DATASETS = ("digits", "ring8")
+COLUMNS = {
+    "digits": {"fid": "FID (digits-cnn) ↓", "recall": "recall ↑"},
+    "ring8": {"coverage": "coverage ↑", "modes": "modes of 8 ↑", "high_quality": "high quality ↑"},
+}
+SEEDS = 3
+SHOWN = 8  # samples of each variant in the picture
+
+
+def variants() -> dict[str, type]:
+    """First-party variants that are not planted failures, baselines last."""
+    points = [p for p in entry_points(group="ganbench") if p.value.startswith("ganbench_plugins.")]
+    offered = {cls.name: cls for p in points for cls in import_module(p.value).ganbench_variants()}
+    shown = [cls for cls in offered.values() if cls.role != "planted"]
+    return {cls.name: cls for cls in sorted(shown, key=lambda cls: (cls.role == "baseline", cls.name))}
+
+
+def lines_of_code(cls: type) -> int:
+    """Lines of the variant's file that hold code: no docstring, comment or empty line."""
+    source = Path(sys.modules[cls.__module__].__file__ or "").read_text()
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            is_docstring = body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+            node.body = body[1:] if is_docstring else body  # type: ignore[attr-defined]
+    held: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt):
+            first_inner = min((n.lineno for n in ast.iter_child_nodes(node) if isinstance(n, ast.stmt)), default=None)
+            held |= set(range(node.lineno, first_inner or (node.end_lineno or node.lineno) + 1))
+    return len({i for i in held if source.splitlines()[i - 1].strip()})
+
+
+def seconds(folder: Path) -> float | None:
+    """Median CPU seconds of a variant's trials, training and evaluation."""
+    costs = [json.loads(path.read_text())["cpu_seconds"] for path in folder.glob("seed-*/cost.json")]
+    return median(costs) if costs else None
+
+
+def table(results: Path, dataset: str) -> list[str]:
+    """The Markdown table of one dataset, best first."""
+    board = pd.read_csv(results / "leaderboard.csv")
+    board = board[board.dataset == dataset].set_index("variant")
+    columns = COLUMNS[dataset]
+    primary, direction = next(iter(columns)), "↓" in next(iter(columns.values()))
+    lines = [
+        "| variant | " + " | ".join(columns.values()) + " | verdicts | CPU seconds a seed | lines of code |",
+        "|---|" + "---|" * (len(columns) + 3),
+    ]
+    for name, row in board.sort_values(primary, ascending=direction).iterrows():
+        scores = [f"{row[c]:.3g} [{row[f'{c}_low']:.3g}, {row[f'{c}_high']:.3g}]" for c in columns]
+        spent, code = seconds(results / dataset / str(name)), lines_of_code(variants()[str(name)])
+        verdict = row.verdict if isinstance(row.verdict, str) else ""
+        lines.append(f"| {name} | {' | '.join(scores)} | {verdict} | {spent:.0f} | {code} |")
+    floors = [f"{board[f'{c}_floor'].iloc[0]:.3g}" if f"{c}_floor" in board else "" for c in columns]
+    return [*lines, f"| *floor* | {' | '.join(floors)} | | | |"]
+
+
+def picture(results: Path, target: Path) -> list[str]:
+    """Write a strip of samples a variant, seed 0 at the end of training; return the order of the strips."""
+    strips, names = [], []
+    for name in variants():
+        last = sorted(results.glob(f"digits/{name}/seed-0-*/samples/*.png"), key=lambda p: int(p.stem))[-1:]
+        for path in last:
+            image = Image.open(path).convert("L")
+            side = image.width // 8
+            strips.append(image.crop((0, 0, image.width, side)))
+            names.append(name)
+    width, height = strips[0].size
+    sheet = Image.new("L", (width, (height + 2) * len(strips)), 255)
+    for i, strip in enumerate(strips):
+        sheet.paste(strip, (0, i * (height + 2)))
+    sheet.resize((sheet.width * 3, sheet.height * 3), Image.Resampling.NEAREST).save(target)
+    return names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, required=True, help="results folder, kept and continued")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    command = [
+        "ganbench", "run", "--plugins", ",".join(variants()), "--datasets", ",".join(DATASETS),
+        "--seeds", str(SEEDS), "--jobs", str(options.jobs), "--results", str(options.results),
+    ]  # fmt: skip
+    subprocess.run([sys.executable, "-m", *command], check=False)  # a failed trial is a row, not an end
+    page = DOCS / "variants.md"
+    text = page.read_text()
+    for dataset in DATASETS:
+        mark = f"<!-- {dataset} -->"
+        block = "\n".join([mark, *table(options.results, dataset), mark])
+        text = re.sub(f"{mark}.*{mark}", lambda _, block=block: block, text, flags=re.DOTALL)
+    page.write_text(text)
+    print("docs/variants.png, from top:", ", ".join(picture(options.results, DOCS / "variants.png")))
+
+
+if __name__ == "__main__":
+    main()

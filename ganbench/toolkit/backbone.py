@@ -1,0 +1,67 @@
+"""A GAN on standard networks, for variants whose paper is about a loss."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from torch import nn
+
+from ganbench.hyperparameters import Range
+from ganbench.toolkit.networks import (
+    convolutional_discriminator,
+    convolutional_generator,
+    is_image,
+    multilayer_perceptron,
+    require_image,
+    size_of,
+)
+from ganbench.variant import GAN, Clock
+
+
+class BackboneGAN(GAN):
+    """Non-saturating GAN on networks that fit the samples; subclasses that change a loss differ in nothing else.
+
+    Images: the convolutions of DCGAN, with batch normalisation in G only, so that each of D's logits
+    depends on one image. Points: multilayer perceptrons with two hidden layers.
+    """
+
+    width: int
+    decay: float
+
+    def __init__(
+        self,
+        shape: torch.Size,
+        width: Annotated[int, Range(8, 256, log=True), "channels next to an image; points: a quarter of a layer"] = 32,
+        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 1e-3,
+        decay: Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"] = 0.5,
+        **hyperparameters: Any,
+    ) -> None:
+        if is_image(shape):
+            require_image(self.name, shape)
+        super().__init__(shape, width=width, lr=lr, decay=decay, **hyperparameters)
+
+    def build_generator(self) -> nn.Module:
+        return self.generator_on(self.latent_dim)
+
+    def build_discriminator(self) -> nn.Module:
+        return self.discriminator_on(self.shape)
+
+    def generator_on(self, latent_dim: int) -> nn.Sequential:
+        """G's network from ``(n, latent_dim)`` to samples, for a z that carries more than the latent."""
+        if is_image(self.shape):
+            return convolutional_generator(self.shape, latent_dim, self.width)
+        return multilayer_perceptron(latent_dim, [4 * self.width] * 2, size_of(self.shape))
+
+    def discriminator_on(self, shape: torch.Size, outputs: int = 1) -> nn.Sequential:
+        """D's network from ``(n, *shape)`` to ``(n, outputs)``, for a D that sees or says more than one thing."""
+        if is_image(shape):
+            return convolutional_discriminator(shape, self.width, outputs)
+        return multilayer_perceptron(size_of(shape), [4 * self.width] * 2, outputs)
+
+    def settle(self, clock: Clock) -> None:
+        """Step sizes fall linearly to 0 in the end: without it G circles around a narrow mode, never on it."""
+        if clock.fraction > 1 - self.decay:
+            for optimizer in self.optimizers.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = self.lr * (1 - clock.fraction) / self.decay

@@ -1,0 +1,24 @@
+"""Penalties on the gradient of a discriminator, differentiable with respect to its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.func import grad
+
+
+def squared_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``|grad_x D(x)|^2`` for each sample, ``(n,)``.
+
+    Args:
+        judge: from samples to logits ``(n,)``, each depending on its own sample alone.
+        x: samples ``(n, *shape)``.
+    """
+    return grad(lambda samples: judge(samples).sum())(x).flatten(1).square().sum(1)
+
+
+def unit_gradient_penalty(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``E (|grad_x D(x)| - 1)^2``, the soft constraint of Gulrajani et al. 2017, equation 3, at ``x``."""
+    # The square root has no derivative at 0, where a dead network is.
+    return ((squared_gradient(judge, x) + 1e-12).sqrt() - 1).square().mean()

@@ -1,0 +1,41 @@
+"""DRAGAN: the gradient penalty near the data.
+
+Kodali et al. 2017, "On Convergence and Stability of GANs", section 2.3: D's gradient is drawn towards norm 1
+at real samples moved by noise, in the ordinary two-phase game.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from ganbench.plugin import Batch, Range, Variant, hookimpl
+from ganbench.toolkit import BackboneGAN, unit_gradient_penalty
+
+
+class DRAGAN(BackboneGAN):
+    """No sharp gradients of D around real samples, where they go with collapse."""
+
+    name = "dragan"
+    penalty: float
+
+    def __init__(
+        self,
+        shape: torch.Size,
+        penalty: Annotated[float, Range(0.01, 100.0, log=True), "lambda: weight of the penalty"] = 10.0,
+        **hyperparameters: Any,
+    ) -> None:
+        super().__init__(shape, penalty=penalty, **hyperparameters)
+
+    def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
+        x = real.data
+        near = x + 0.5 * x.std() * torch.rand_like(x)
+        penalty = unit_gradient_penalty(lambda x: self.judge(Batch(x)), near)
+        return super().discriminator_phase(real, fake) + self.penalty * penalty
+
+
+@hookimpl
+def ganbench_variants() -> list[type[Variant]]:
+    return [DRAGAN]

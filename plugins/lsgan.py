@@ -1,0 +1,30 @@
+"""Least squares GAN.
+
+Mao et al. 2017, "Least Squares Generative Adversarial Networks", equation 9: the labels a = 0 for fake
+and b = c = 1 for real, each loss half a squared distance to them.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ganbench.plugin import Variant, hookimpl
+from ganbench.toolkit import BackboneGAN
+
+
+class LSGAN(BackboneGAN):
+    """Squared distances to the labels in place of cross-entropies: samples far from the boundary still learn."""
+
+    name = "lsgan"
+    decision_threshold = 0.5
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return ((real_logits - 1).square() + fake_logits.square()).mean() / 2
+
+    def generator_loss(self, fake_logits: Tensor) -> Tensor:
+        return (fake_logits - 1).square().mean() / 2
+
+
+@hookimpl
+def ganbench_variants() -> list[type[Variant]]:
+    return [LSGAN]

@@ -1,0 +1,43 @@
+"""PacGAN: D sees several samples at once.
+
+Lin et al. 2018, "PacGAN: The power of two samples in generative adversarial networks", section 3: m samples
+stacked along the channels get one logit, so that a pack without variety gives itself away.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from ganbench.plugin import Batch, Range, Variant, hookimpl
+from ganbench.toolkit import BackboneGAN
+
+
+class PacGAN(BackboneGAN):
+    """Packs of m: rows i, i + 1, ... of a batch, cyclically, so that each row leads one pack."""
+
+    name = "pacgan"
+    pack: int
+
+    def __init__(
+        self,
+        shape: torch.Size,
+        pack: Annotated[int, Range(2, 8), "m: samples that D sees at once"] = 2,
+        **hyperparameters: Any,
+    ) -> None:
+        super().__init__(shape, pack=pack, **hyperparameters)
+
+    def build_discriminator(self) -> nn.Module:
+        first, *rest = self.shape
+        return self.discriminator_on(torch.Size((first * self.pack, *rest)))
+
+    def judge(self, batch: Batch) -> Tensor:
+        packs = torch.cat([batch.data.roll(-i, 0) for i in range(self.pack)], 1)
+        return super().judge(Batch(packs))
+
+
+@hookimpl
+def ganbench_variants() -> list[type[Variant]]:
+    return [PacGAN]

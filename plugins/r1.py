@@ -1,0 +1,40 @@
+"""R1: a penalty on D's gradient at real samples.
+
+Mescheder, Geiger and Nowozin 2018, "Which Training Methods for GANs do actually Converge?", equation 9:
+gamma / 2 times the squared gradient norm, under which the two-phase game converges locally.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from ganbench.plugin import Batch, Range, Variant, hookimpl
+from ganbench.toolkit import BackboneGAN, squared_gradient
+
+
+class R1(BackboneGAN):
+    """D is flat at real samples once it cannot improve."""
+
+    name = "r1"
+    gamma: float
+
+    def __init__(
+        self,
+        shape: torch.Size,
+        gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of the penalty"] = 1.0,
+        beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
+        **hyperparameters: Any,
+    ) -> None:
+        super().__init__(shape, gamma=gamma, beta1=beta1, **hyperparameters)
+
+    def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
+        penalty = squared_gradient(lambda x: self.judge(Batch(x)), real.data).mean()
+        return super().discriminator_phase(real, fake) + self.gamma / 2 * penalty
+
+
+@hookimpl
+def ganbench_variants() -> list[type[Variant]]:
+    return [R1]

@@ -1,0 +1,31 @@
+"""Relativistic GAN.
+
+Jolicoeur-Martineau 2018, "The relativistic discriminator: a key element missing from standard GAN", section
+4.1 (RSGAN): D says how much more real a real sample is than a generated one, and G is its mirror image.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from ganbench.plugin import Batch, Variant, hookimpl
+from ganbench.toolkit import BackboneGAN
+
+
+class Relativistic(BackboneGAN):
+    """Only differences between logits count, so that no logit by itself means "real"."""
+
+    name = "relativistic"
+    decision_threshold = None
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return functional.softplus(fake_logits - real_logits).mean()
+
+    def generator_phase(self, real: Batch, fake: Batch) -> Tensor:
+        return functional.softplus(self.judge(real) - self.judge(fake)).mean()
+
+
+@hookimpl
+def ganbench_variants() -> list[type[Variant]]:
+    return [Relativistic]

@@ -1,0 +1,51 @@
+"""Wasserstein GAN with gradient penalty.
+
+Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", Algorithm 1: the critic's gradient is
+drawn towards norm 1 at points between real and generated samples; Adam with beta1 = 0.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from ganbench.plugin import Batch, Range, Variant, hookimpl
+from ganbench.toolkit import BackboneGAN, unit_gradient_penalty
+
+
+class WGANGP(BackboneGAN):
+    """The critic of a Wasserstein GAN, constrained by a penalty in place of clipping."""
+
+    name = "wgan-gp"
+    decision_threshold = None
+    penalty: float
+
+    def __init__(
+        self,
+        shape: torch.Size,
+        penalty: Annotated[float, Range(0.01, 100.0, log=True), "lambda: weight of the penalty"] = 10.0,
+        critic_steps: Annotated[int, Range(1, 10), "critic updates for one of the generator"] = 5,
+        beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
+        **hyperparameters: Any,
+    ) -> None:
+        super().__init__(shape, penalty=penalty, critic_steps=critic_steps, beta1=beta1, **hyperparameters)
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return fake_logits.mean() - real_logits.mean()
+
+    def generator_loss(self, fake_logits: Tensor) -> Tensor:
+        return -fake_logits.mean()
+
+    def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
+        x, x_tilde = real.data, fake.data
+        epsilon = torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device)
+        x_hat = epsilon * x + (1 - epsilon) * x_tilde
+        penalty = unit_gradient_penalty(lambda x: self.judge(Batch(x)), x_hat)
+        return super().discriminator_phase(real, fake) + self.penalty * penalty
+
+
+@hookimpl
+def ganbench_variants() -> list[type[Variant]]:
+    return [WGANGP]
