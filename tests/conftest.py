@@ -58,7 +58,9 @@ Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 def ganbench(tmp_path: Path) -> Ganbench:
     """Run the command line in a folder of the test's own."""
 
-    def run(*arguments: str, site: Path | None = None, **environment: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, site: Path | None = None, timeout: float = 300, **environment: Any
+    ) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, **environment}
         if site is not None:
             env["PYTHONPATH"] = str(site)
@@ -68,7 +70,7 @@ def ganbench(tmp_path: Path) -> Ganbench:
             env=env,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout,
         )
 
     return run
