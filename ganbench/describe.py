@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from ganbench import canonical, environment
 from ganbench.discovery import Catalog, DiscoveryError, discover
 from ganbench.errors import UsageError
+from ganbench.extractors import Unfit, with_weights
 from ganbench.hyperparameters import hyperparameters, label, resolve
 from ganbench.kinds import Dataset, Metric
-from ganbench.real import MOST_SAMPLES, Real
+from ganbench.real import MOST_SAMPLES, Real, load_split
 from ganbench.reference import describe, floors
 from ganbench.sources import source_hash
 from ganbench.trial import build
@@ -42,25 +44,28 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         metrics = (dataset.primary, *metrics)
     extractor = payload["extractor"] or default_extractor(dataset)
     catalog = discover([("dataset", name), ("extractor", extractor), *(("metric", m) for m in metrics)])
+    most = getattr(dataset, "samples", MOST_SAMPLES)
     try:
         chosen = catalog.get("extractor", extractor).thing
-    except DiscoveryError as reason:
+        if payload.get("weights"):
+            chosen = with_weights(chosen, Path(payload["weights"]))
+        real = Real(dataset, chosen, payload["samples"] or most)
+    except (DiscoveryError, Unfit) as reason:
         if payload["extractor"]:
             raise
-        raise UsageError(f"{name} has no extractor of its own ({reason}); choose one with --extractor") from None
-    real = Real(dataset, chosen, payload["samples"] or MOST_SAMPLES)
+        raise UsageError(f"{reason}. Choose another extractor with --extractor: {_suitable(dataset)}") from None
     held_out = len(real.images["test"])
     return {
-        "name": name,
+        "name": dataset.name,
         "hash": real.hash,
         "primary": dataset.primary,
         "budget_images": dataset.budget_images,
         "devices": environment.devices(payload["device"]),
-        "extractor": extractor,
+        "extractor": chosen.name,
         "extractor_hash": chosen.weights_hash,
-        "samples": payload["samples"] or min(held_out, MOST_SAMPLES),
+        "samples": payload["samples"] or min(held_out, most),
         "metrics": {m: _about(catalog, m) for m in metrics},
-        "notes": [],
+        "notes": [*real.notes, *getattr(chosen, "notes", ())],
     }
 
 
@@ -102,10 +107,11 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
     ]
     unsuitable = {}
     for dataset in payload["datasets"]:
+        thing = catalog.get("dataset", dataset).thing
         try:
-            build(cls, catalog.get("dataset", dataset).thing, values, seed=0)
+            build(cls, thing, values, seed=0)
         except Unsuitable as reason:
-            unsuitable[dataset] = str(reason)
+            unsuitable[thing.name] = str(reason)
         except (Exception, SystemExit):  # a fault of the variant: its trials will record it
             continue
     return {
@@ -124,3 +130,24 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
 def _about(catalog: Catalog, name: str) -> dict[str, Any]:
     metric: Metric = catalog.get("metric", name).thing
     return {"label": metric.label, "direction": metric.direction}
+
+
+def _suitable(dataset: Dataset) -> str:
+    """The extractors on offer that take a dataset's images as they are, or that say what they lack."""
+    rows = load_split(dataset, "test")[0][:2]
+    said = []
+    for (kind, name), offer in sorted(discover().offers.items()):
+        if kind != "extractor" or hasattr(offer.thing, "fit"):
+            continue
+        if getattr(offer.thing, "dear", False):  # trying it would download its weights
+            said.append(name)
+            continue
+        about = (offer.thing.__doc__ or "").strip().partition("\n")[0]
+        try:
+            offer.thing(rows)
+        except UsageError as reason:
+            about = str(reason)
+        except Exception:  # images of this kind are not for it
+            continue
+        said.append(f"{name} ({about})")
+    return "; ".join(said) or "none is installed"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
@@ -64,6 +64,11 @@ class Catalog:
     def names(self, kind: str) -> list[str]:
         return sorted(name for k, name in self.offers if k == kind)
 
+    def offered(self, kind: str, name: str) -> bool:
+        """Whether the name is on offer, or a family whose member it may be; nothing is made to find out."""
+        families = (self.offers.get((kind, family)) for family in _families(kind, name))
+        return (kind, name) in self.offers or any(hasattr(o.thing, "member") for o in families if o is not None)
+
     def is_broken(self, entry: str) -> bool:
         return any(bad.entry == entry for bad in self.broken)
 
@@ -74,8 +79,13 @@ class Catalog:
                 raise DiscoveryError(self.duplicates[key])
         if (kind, name) in self.offers:
             return self.offers[kind, name]
+        for family in _families(kind, name):
+            offer = self.offers.get((kind, family))
+            thing = offer.thing.member(name) if offer is not None and hasattr(offer.thing, "member") else None
+            if offer is not None and thing is not None:
+                return replace(offer, name=_named(kind, thing), thing=thing)
         for bad in self.broken:
-            if bad.entry == name:
+            if bad.entry in (name, *_families(kind, name)):
                 raise DiscoveryError(f"{kind} {name!r} ({bad.distribution}) cannot be used: {bad.reason}")
         known = self.names(kind)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
@@ -108,12 +118,13 @@ def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterabl
         loader.load(sorted(catalog.installed))
         return catalog
     wanted = list(wanted)
-    loader.load(
-        name for name in dict.fromkeys([*(name for _, name in wanted), *observers]) if name in catalog.installed
-    )
+    entries = [*observers]
+    for kind, name in wanted:
+        entries += [name] if name in catalog.installed else _families(kind, name)
+    loader.load(entry for entry in dict.fromkeys(entries) if entry in catalog.installed)
     for message in catalog.duplicates.values():
         raise DiscoveryError(message)
-    if any(offer not in catalog.offers and not catalog.is_broken(offer[1]) for offer in wanted):
+    if any(not catalog.offered(*offer) and not catalog.is_broken(offer[1]) for offer in wanted):
         loader.load(sorted(catalog.installed))
     for name in observers:
         if name not in loader.modules:
@@ -179,6 +190,22 @@ class _Loader:
         self.catalog.broken.append(Broken(point.name, _distribution(point), reason))
 
 
+def _families(kind: str, name: str) -> list[str]:
+    """The offers that ``name`` may be a member of: ``folder`` of ``folder:photos``, ``cnn`` of ``mnist-cnn``,
+    ``inception-v3`` of ``inception-v3@1a2b3c4d``.
+
+    Such an offer has ``member(name)``, which returns the thing of that name, or None where it is none of its own.
+    """
+    if kind not in ("dataset", "extractor"):
+        return []
+    for mark in ":@":
+        before, found, _ = name.partition(mark)
+        if found:
+            return [before]
+    first, dash, last = name.rpartition("-")
+    return [first, last] if dash else []
+
+
 def _ask(module: ModuleType, name: str) -> dict[str, list[Any]]:
     """Register one module with a manager of its own and call its offering hooks."""
     manager = pluggy.PluginManager("ganbench")
@@ -201,7 +228,8 @@ def _named(kind: str, thing: Any) -> str:
             raise TypeError(f"the variant {thing.__name__} has no name")
     elif not isinstance(thing, _TYPES[kind]):
         raise TypeError(f"ganbench_{kind}s returned {thing!r}: expected instances of {_TYPES[kind].__name__}")
-    return check_name(thing.name)
+    check_name(thing.name.partition("@")[0] if kind == "extractor" else thing.name)  # of given weights: name@hash8
+    return str(thing.name)
 
 
 def _installed() -> dict[str, list[EntryPoint]]:

@@ -63,11 +63,21 @@ def load_split(dataset: Dataset, split: str) -> tuple[Tensor, Tensor | None]:
     return data, labels
 
 
+def rows(total: int, n: int, *stream: str | int) -> Tensor:
+    """``n`` of ``total`` row numbers drawn without replacement, in order, the same in every trial; or all."""
+    if n >= total:
+        return torch.arange(total)
+    return torch.randperm(total, generator=generator(derive(_DRAW, *stream)))[:n].sort().values
+
+
 class Real:
     """A dataset's splits on one device, with the features of what evaluations compare.
 
     Attributes:
         samples: fakes that an evaluation draws; ``real`` holds as many held-out samples, or all.
+        features: rows of them that have features. Where modes are counted in many samples, their class
+            probabilities are of all and their features of the first: neighbours cost the square of their number.
+        notes: what the user should be told of the dataset and the extractor.
     """
 
     def __init__(
@@ -77,6 +87,10 @@ class Real:
         self.device = torch.device(device)
         self.splits = {split: load_split(dataset, split) for split in ("train", "test")}
         self.hash = content_hash(self.splits)
+        self.features = MOST_SAMPLES if dataset.primary == "modes" else None
+        self.notes: list[str] = list(getattr(dataset, "notes", ()))
+        if hasattr(extractor, "fit"):  # it learns from the dataset, or refuses it
+            self.notes += extractor.fit(dataset, self.splits, self.hash)
         self.images = {split: data.to(self.device) for split, (data, _) in self.splits.items()}
 
     def normalised(self, split: str, index: Tensor) -> Tensor:
@@ -92,7 +106,7 @@ class Real:
     @cached_property
     def train(self) -> Side:
         """The whole training split."""
-        return self.side("train", torch.arange(len(self.images["train"])))
+        return self.side("train", torch.arange(len(self.images["train"])), whole=True)
 
     @cached_property
     def train_draw(self) -> Side:
@@ -101,22 +115,19 @@ class Real:
 
     def draw(self, split: str, n: int, *stream: str | int) -> Tensor:
         """Row numbers of ``n`` samples drawn without replacement, the same in every trial; or all."""
-        total = len(self.images[split])
-        if n >= total:
-            return torch.arange(total)
-        return torch.randperm(total, generator=generator(derive(_DRAW, *stream)))[:n].sort().values
+        return rows(len(self.images[split]), n, *stream)
 
-    def side(self, split: str, index: Tensor) -> Side:
+    def side(self, split: str, index: Tensor, whole: bool = False) -> Side:
         labels = self.splits[split][1]
         return self.describe(
-            self.images[split][index.to(self.device)], None if labels is None else labels[index].numpy()
+            self.images[split][index.to(self.device)], None if labels is None else labels[index].numpy(), whole
         )
 
-    def describe(self, samples: Tensor, labels: np.ndarray | None = None) -> Side:
-        """Samples as the extractor sees them: uint8 images, or points; one pass."""
+    def describe(self, samples: Tensor, labels: np.ndarray | None = None, whole: bool = False) -> Side:
+        """Samples as the extractor sees them: uint8 images, or points; one pass. ``whole``: features of all."""
         with torch.no_grad():
             outputs = [self.extractor(chunk) for chunk in samples.split(CHUNK)]
-        features = _numpy([f for f, _ in outputs])
+        features = _numpy([f for f, _ in outputs])[: None if whole else self.features]
         probabilities = None if outputs[0][1] is None else _numpy([p for _, p in outputs])
         return Side(samples.cpu().numpy(), features, probabilities, labels)
 

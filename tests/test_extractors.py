@@ -13,17 +13,21 @@ import torch
 from safetensors import safe_open
 
 from ganbench.datasets import DatasetError, digits, vision
-from ganbench.extractors import classifier, identity
+from ganbench.extractors import classifier, identity, pixels
 from ganbench.metrics import frechet_distance
 
 CLASSIFIERS = {extractor.name: extractor for extractor in classifier.ganbench_extractors()}
 each_classifier = pytest.mark.parametrize("extractor", CLASSIFIERS.values(), ids=str)
 
 
+def dataset_of(extractor):
+    every = [*digits.ganbench_datasets(), *vision.ganbench_datasets()]
+    return next(dataset for dataset in every if f"{dataset.name}-cnn" == extractor.name)
+
+
 def held_out(extractor, n=None):
-    module = digits if extractor.name == "digits-cnn" else vision
     try:
-        images, labels = module.ganbench_datasets()[0].load("test")
+        images, labels = dataset_of(extractor).load("test")
     except DatasetError as error:
         pytest.skip(str(error))
     return torch.from_numpy(images[:n]), torch.from_numpy(labels[:n])
@@ -40,7 +44,7 @@ def metadata(extractor):
 
 def test_modules_and_hashes_need_no_torch():
     code = (
-        "import sys; from ganbench.extractors import classifier, identity; "
+        "import sys; from ganbench.extractors import classifier, identity, pixels, stacked, trained; "
         "made = classifier.ganbench_extractors() + identity.ganbench_extractors(); "
         "print('weights_hash' in vars(made[0]), [len(one.weights_hash) for one in made], 'torch' in sys.modules)"
     )
@@ -62,6 +66,21 @@ def test_identity_refuses_what_are_no_points(batch):
     with pytest.raises(ValueError, match=r"expects points of shape \(n, 2\) .* got torch\.") as caught:
         identity.Identity()(batch)
     assert str(tuple(batch.shape)) in str(caught.value)
+
+
+def test_pixels():
+    (extractor,) = pixels.ganbench_extractors()
+    image = torch.arange(16.0).repeat_interleave(2).expand(1, 3, 32, 32) * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    features, probabilities = extractor(image)
+    assert probabilities is None and features.shape == (1, extractor.size)
+    # A cell of the grid is the mean of four columns; grey levels lie in [-1, 1].
+    means = (torch.arange(8) * 2 + 0.5).expand(8, 8) * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    assert torch.allclose(features.view(3, 8, 8), means / 127.5 - 1)
+    grey = extractor(torch.full((2, 1, 9, 9), 255, dtype=torch.uint8))[0]
+    assert grey.shape == (2, extractor.size) and torch.equal(grey, torch.ones_like(grey))
+    for batch in (torch.zeros(3, 2), torch.zeros(3, 2, 8, 8)):
+        with pytest.raises(ValueError, match="expects images"):
+            extractor(batch)
 
 
 @each_classifier
@@ -261,8 +280,7 @@ def test_the_distance_tells_real_from_worse(extractor):
 def test_training_images_are_not_easier_than_held_out_ones(extractor):
     """The classifier saw the training split; had it over-fitted, real training images would score badly."""
     images = held_out(extractor)[0]
-    module = digits if extractor.name == "digits-cnn" else vision
-    train = torch.from_numpy(module.ganbench_datasets()[0].load("train")[0])
+    train = torch.from_numpy(dataset_of(extractor).load("train")[0])
     train = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[: len(images)]]
     real = extractor(images)[0]
     order = torch.randperm(len(real), generator=torch.Generator().manual_seed(1))

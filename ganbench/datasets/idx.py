@@ -12,6 +12,11 @@ import numpy as np
 from ganbench.datasets import DatasetError
 
 
+def header(shape: tuple[int, ...]) -> bytes:
+    """What an IDX file of a uint8 array of ``shape`` begins with."""
+    return bytes([0, 0, 8, len(shape)]) + np.array(shape, dtype=">u4").tobytes()
+
+
 def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """The uint8 array of ``shape`` in an IDX file, gzipped if its name ends in ``.gz``.
 

@@ -1,43 +1,37 @@
-"""Image sets that come as four IDX files, found on this machine or downloaded once."""
+"""MNIST and its relatives: 28x28 grey images in ten classes, each published as four gzipped IDX files."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import socket
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ganbench.datasets import DatasetError
-from ganbench.datasets.idx import read_idx
+from ganbench.datasets.idx import header, read_idx
+from ganbench.datasets.published import Published
 from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Dataset
 
-SYSTEM = Path("/usr/share/datasets")
 PREFIX = {"train": "train", "test": "t10k"}
-DOWNLOAD_TIMEOUT = 30.0
+COUNTS = {"train": 60_000, "test": 10_000}
 
 
-class IdxDataset(Dataset):
-    """One row of the table below: where the four files of an image set may lie, and what must be in them.
+class IdxDataset(Published):
+    """One row of the table below.
 
     Attributes:
         counts: images in each split.
-        sha256: of each split's pixels followed by its labels, one byte each.
-        torchvision: class of ``torchvision.datasets`` that downloads it; also its folder's name.
-        package: Debian package that installs it, or None.
+        unpacked: by file name as published, the SHA-256 of what it unpacks to, where it is known: such a
+            file may also lie there unpacked, or packed by another gzip.
     """
 
-    _fields = (*Dataset._fields, "counts", "sha256", "torchvision", "package")  # type: ignore[assignment]
-    counts: Mapping[str, int]
-    sha256: Mapping[str, str]
-    torchvision: str
-    package: str | None = None
+    _fields = (*Published._fields, "counts", "unpacked")  # type: ignore[assignment]
+    classes = 10
+    counts: Mapping[str, int] = COUNTS
+    unpacked: Mapping[str, str] = {}
+
+    def names(self, file: str) -> tuple[str, ...]:
+        return (file, file.removesuffix(".gz"))
 
     def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Images ``(n, 1, height, width)`` uint8 and labels ``(n,)`` int64.
@@ -45,107 +39,83 @@ class IdxDataset(Dataset):
         Raises:
             DatasetError: the files are nowhere, or not those of this dataset.
         """
+        n, prefix = self.counts[split], PREFIX[split]
         files = self.find()
-        n = self.counts[split]
-        pixels = files[f"{PREFIX[split]}-images-idx3-ubyte"]
-        images = read_idx(pixels, (n, *self.shape[1:]))
-        labels = read_idx(files[f"{PREFIX[split]}-labels-idx1-ubyte"], (n,))
-        digest = hashlib.sha256(images.tobytes())
-        digest.update(labels.tobytes())
-        if digest.hexdigest() != self.sha256[split]:
-            raise DatasetError(
-                f"the {split} files in {pixels.parent} are not those of {self.name}: their pixels and labels have "
-                f"the SHA-256 {digest.hexdigest()}, expected {self.sha256[split]}. Replace them, and keep each dataset "
-                "in a folder of its own name"
-            )
+        images = self.read(files, f"{prefix}-images-idx3-ubyte.gz", (n, *self.shape[1:]))
+        labels = self.read(files, f"{prefix}-labels-idx1-ubyte.gz", (n,))
         return images[:, None].copy(), labels.astype(np.int64)
 
-    def find(self) -> dict[str, Path]:
-        """The four files by their names without ``.gz``, downloaded into the cache folder if there are none."""
-        given = os.environ.get("GANBENCH_DATA")
-        for folder in self.folders(given):
-            if files := self.files_in(folder):
-                return files
-        try:
-            return self.download()
-        except Exception as error:  # whatever torchvision, the network or the disk raised
-            ways = [f"set GANBENCH_DATA to a folder with its four files ({', '.join(self.file_names())}, plain or .gz)"]
-            if self.package:
-                ways.append(f"run `apt-get install {self.package}`")
-            ways.append("be online once, so that it can be downloaded")
-            missing = f" GANBENCH_DATA is {given}, which does not hold them." if given else ""
-            raise DatasetError(
-                f"dataset {self.name} is not on this machine.{missing} Any of these gives it: {'; '.join(ways)}. "
-                f"The download failed: {str(error).strip() or type(error).__name__}"
-            ) from error
-
-    def folders(self, given: str | None) -> Iterator[Path]:
-        """Folders to look in, in this order; ``given`` is the user's own."""
-        if given:
-            root = Path(given).expanduser()
-            yield from (root / self.name, root / self.torchvision / "raw", root)
-        yield SYSTEM / self.name
-        yield self.cache()
-
-    def cache(self) -> Path:
-        from platformdirs import user_cache_dir
-
-        return Path(user_cache_dir("ganbench")) / self.name
-
-    def file_names(self) -> list[str]:
-        return [f"{prefix}-{kind}-ubyte" for prefix in PREFIX.values() for kind in ("images-idx3", "labels-idx1")]
-
-    def files_in(self, folder: Path) -> dict[str, Path] | None:
-        """The four files in ``folder``, or None unless all are there."""
-        found = {}
-        for name in self.file_names():
-            for path in (folder / f"{name}.gz", folder / name):
-                if path.is_file():
-                    found[name] = path
-                    break
-        return found if len(found) == len(self.file_names()) else None
-
-    def download(self) -> dict[str, Path]:
-        """Let torchvision fetch the files, which checks their MD5, and move them into the cache folder as one."""
-        import torchvision
-
-        self.cache().parent.mkdir(parents=True, exist_ok=True)
-        timeout = socket.getdefaulttimeout()
-        with tempfile.TemporaryDirectory(dir=self.cache().parent) as scratch:
-            # torchvision sets no time limit, so that without one a silent network would hang for ever.
-            socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
-            try:
-                with contextlib.redirect_stdout(sys.stderr):
-                    getattr(torchvision.datasets, self.torchvision)(scratch, download=True)
-            finally:
-                socket.setdefaulttimeout(timeout)
-            raw = Path(scratch) / self.torchvision / "raw"
-            for name in self.file_names():
-                # It keeps every file twice, packed and unpacked.
-                if (raw / f"{name}.gz").is_file():
-                    (raw / name).unlink(missing_ok=True)
-            # Renaming a folder is atomic: another process sees all of it or nothing, and may well have been first.
-            with contextlib.suppress(OSError):
-                raw.rename(self.cache())
-        files = self.files_in(self.cache())
-        if files is None:
-            raise DatasetError(f"{self.cache()} lacks some of the files; remove it to download them again")
-        return files
+    def read(self, files: Mapping[str, Path], file: str, shape: tuple[int, ...]) -> np.ndarray:
+        values = read_idx(files[file], shape)
+        if file in self.unpacked:
+            content = hashlib.sha256(header(shape))
+            content.update(values.data)
+            if content.hexdigest() == self.unpacked[file]:
+                return values
+        self.verify(file, files[file])
+        return values
 
 
+# SHA-256 of the files as published: the lists of torchvision's and TensorFlow's dataset packages agree on them.
+# Those of Fashion-MNIST unpacked are of Debian's copy, which was packed again; those of MNIST are widely quoted.
 IDX = [
+    IdxDataset(
+        name="mnist",
+        shape=(1, 28, 28),
+        budget_images=76_800,
+        sums={
+            "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        },
+        unpacked={
+            "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        aliases=("MNIST/raw",),
+    ),
     IdxDataset(
         name="fashion-mnist",
         shape=(1, 28, 28),
-        classes=10,
         budget_images=76_800,
-        counts={"train": 60_000, "test": 10_000},
-        sha256={
-            "train": "16d82e2b505296aa2b78bd5ea0992634f30419a4c97def7c907d154a35ac6157",
-            "test": "9f1ec356a747bfe4ebab3cfb722d3694c9ca737e2570f6f90cf31d7b6fd689d4",
+        sums={
+            "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
         },
-        torchvision="FashionMNIST",
+        unpacked={
+            "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+        mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+        aliases=("FashionMNIST/raw",),
         package="dataset-fashion-mnist",
+    ),
+    IdxDataset(
+        name="kmnist",
+        shape=(1, 28, 28),
+        budget_images=76_800,
+        sums={
+            "train-images-idx3-ubyte.gz": "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            "train-labels-idx1-ubyte.gz": "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            "t10k-images-idx3-ubyte.gz": "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            "t10k-labels-idx1-ubyte.gz": "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+        },
+        mirrors=(
+            "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+            "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        ),
+        aliases=("KMNIST/raw",),
     ),
 ]
 

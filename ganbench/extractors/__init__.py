@@ -1,1 +1,24 @@
-"""Built-in extractors: none of them needs a download."""
+"""Built-in extractors. Only those of ``fidelity`` need weights that do not ship with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ganbench.errors import UsageError
+from ganbench.kinds import Extractor
+
+
+def with_weights(extractor: Extractor, path: Path) -> Extractor:
+    """``extractor.with_weights(path)``: the same extractor with other weights, under another name.
+
+    Raises:
+        UsageError: it has no such method, or the file cannot be read.
+    """
+    if not hasattr(extractor, "with_weights"):
+        raise UsageError(f"--weights {path}: extractor {extractor.name} takes no weights; inception-v3 does")
+    changed: Extractor = extractor.with_weights(path)
+    return changed
+
+
+class Unfit(UsageError):
+    """An extractor that learns from a dataset cannot learn from this one. The message says why."""

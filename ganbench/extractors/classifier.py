@@ -1,7 +1,8 @@
-"""Features and class probabilities from small convolutional classifiers, whose weights ship with the package.
+"""Features and class probabilities from small convolutional classifiers.
 
-``benchmarks/train_classifiers.py`` trains them. Scores with these features are comparable among
-themselves and with nothing else: they are shown as ``FID (digits-cnn)``, never as plain FID.
+The weights of those below ship with the package; ``benchmarks/train_classifiers.py`` trained them. Scores
+with these features are comparable among themselves and with nothing else: they are shown as ``FID
+(digits-cnn)``, never as plain FID.
 """
 
 from __future__ import annotations
@@ -117,9 +118,12 @@ class Classifier(Extractor):
         return torch.cat([f for f, _ in outputs]), torch.cat([logits for _, logits in outputs]).softmax(dim=1)
 
 
+SHIPPED = [
+    Classifier(name="digits-cnn", size=32, shape=(1, 8, 8), classes=10),
+    Classifier(name="fashion-mnist-cnn", size=64, shape=(1, 28, 28), classes=10),
+]
+
+
 @hookimpl
-def ganbench_extractors() -> list[Extractor]:
-    return [
-        Classifier(name="digits-cnn", size=32, shape=(1, 8, 8), classes=10),
-        Classifier(name="fashion-mnist-cnn", size=64, shape=(1, 28, 28), classes=10),
-    ]
+def ganbench_extractors() -> list[Classifier]:
+    return SHIPPED

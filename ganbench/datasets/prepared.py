@@ -1,0 +1,169 @@
+"""A user's images after decoding, resizing and splitting, kept in the cache folder under the name of their content.
+
+``folder-1a2b3c4d`` is a dataset of its own: a process that trains on it needs neither the folder nor
+the time to decode it, and a folder that is moved, or whose files are renamed, keeps its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganbench.datasets import DatasetError
+from ganbench.datasets.digits import split_order, stratified_sizes
+from ganbench.kinds import Dataset
+
+SPLITS = ("train", "test")
+FEWEST = 10  # images of a split: scores by nearest neighbours need more than five
+BUDGET_IMAGES = 64_000
+VERSION = 1  # rises when the same images would be prepared in another way
+
+
+class Prepared(Dataset):
+    """Prepared images.
+
+    Attributes:
+        path: the file in the cache folder.
+        notes: what the user should be told.
+    """
+
+    _fields = (*Dataset._fields, "path", "sums")  # type: ignore[assignment]
+    path: Path
+    sums: Mapping[str, str]
+    notes: Sequence[str] = ()
+
+    def load(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """Images ``(n, *shape)`` uint8, and class numbers ``(n,)`` int64 where the user's images have classes.
+
+        Raises:
+            DatasetError: the file in the cache folder was changed.
+        """
+        from safetensors import safe_open
+
+        known = self.sums[split]
+        with safe_open(self.path, framework="numpy") as file:
+            images = file.get_tensor(f"{split}.images")
+            labels = file.get_tensor(f"{split}.labels") if self.classes else None
+        if digest(images, labels) != known:
+            raise DatasetError(
+                f"{self.path} is damaged: remove it, and ask for the images by their folder or file again"
+            )
+        return images, labels
+
+
+def digest(images: np.ndarray, labels: np.ndarray | None) -> str:
+    """Hex SHA-256 of one split."""
+    found = hashlib.sha256(repr((images.shape, labels is not None)).encode())
+    for part in (images, labels):
+        if part is not None:
+            found.update(np.ascontiguousarray(part).data)
+    return found.hexdigest()
+
+
+def split(
+    images: np.ndarray, labels: np.ndarray | None, held_out: float, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """Both splits; ``held_out`` is the share of ``test``, of each class alike.
+
+    Which images are held out follows from their pixels and ``seed``: not from names, nor from their order.
+
+    Raises:
+        DatasetError: there are too few images.
+    """
+    n = len(images)
+    if n < 2 * FEWEST:
+        raise DatasetError(f"there are {n} images; at least {2 * FEWEST} are needed, some of which are held out")
+    classes = np.zeros(n, dtype=np.int64) if labels is None else labels
+    total = min(max(round(n * held_out), FEWEST), n - FEWEST)
+    order = split_order(images, f"user/split/{seed}/")
+    chosen = np.zeros(n, dtype=bool)
+    for label, size in enumerate(stratified_sizes(np.bincount(classes), total)):
+        chosen[order[classes[order] == label][:size]] = True
+    rows = {"train": order[~chosen[order]], "test": order[chosen[order]]}
+    return {
+        name: (np.ascontiguousarray(images[index]), None if labels is None else labels[index])
+        for name, index in rows.items()
+    }
+
+
+def folder() -> Path:
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("ganbench")) / "prepared"
+
+
+def keep(family: str, splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]], classes: int | None) -> str:
+    """Write prepared images into the cache folder; return their name."""
+    from safetensors.numpy import save_file
+
+    arrays = {f"{name}.images": images for name, (images, _) in splits.items()}
+    arrays |= {f"{name}.labels": labels for name, (_, labels) in splits.items() if labels is not None}
+    sums = {name: digest(*splits[name]) for name in SPLITS}
+    name = f"{family}-{hashlib.sha256(''.join(sums[name] for name in SPLITS).encode()).hexdigest()[:8]}"
+    about = {"sums": sums, "shape": splits["train"][0].shape[1:], "classes": classes}
+    _write(folder() / f"{name}.safetensors", lambda path: save_file(arrays, path, {"about": json.dumps(about)}))
+    return name
+
+
+def remember(fingerprint: str, name: str, notes: Sequence[str]) -> None:
+    """Note what images of that fingerprint became, and what is to be said of them."""
+    noted = json.dumps({"name": name, "notes": notes})
+    _write(folder() / f"{fingerprint}.json", lambda path: path.write_text(noted))
+
+
+def known(fingerprint: str) -> Prepared | None:
+    """The prepared images that ``remember`` noted, or None."""
+    try:
+        noted = json.loads((folder() / f"{fingerprint}.json").read_text())
+        found = recall(noted["name"])
+    except (OSError, ValueError, KeyError, TypeError) as reason:
+        if isinstance(reason, DatasetError):
+            raise
+        return None
+    if found is not None:
+        found.notes = noted["notes"]
+    return found
+
+
+def recall(name: str) -> Prepared | None:
+    """The prepared images of that name, or None where this machine has none."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder() / f"{name}.safetensors"
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about: dict[str, Any] = json.loads(file.metadata()["about"])
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as reason:
+        raise DatasetError(f"{path} is damaged ({reason}): remove it") from None
+    return Prepared(
+        name=name,
+        shape=tuple(about["shape"]),
+        classes=about["classes"],
+        budget_images=BUDGET_IMAGES,
+        path=path,
+        sums=about["sums"],
+    )
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """A file that is there whole or not at all."""
+    from safetensors import SafetensorError
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as reason:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise DatasetError(f"cannot write {path}: {reason}") from reason

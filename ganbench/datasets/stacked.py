@@ -1,0 +1,56 @@
+"""Three digits in the colour channels: 1,000 modes that a classifier of one digit can count.
+
+Metz et al. 2017, "Unrolled Generative Adversarial Networks", and Srivastava et al. 2017, "VEEGAN",
+section 4, stack MNIST; the digits of scikit-learn stacked in the same way need no download.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ganbench.datasets.digits import Digits
+from ganbench.datasets.synthetic import named_stream
+from ganbench.datasets.vision import IDX
+from ganbench.hookspecs import hookimpl
+from ganbench.kinds import Dataset
+
+COUNTS = {"train": 51_200, "test": 26_000}
+
+
+class Stacked(Dataset):
+    """Images of three channels, each a digit drawn from one split of another dataset.
+
+    Which digits are stacked is drawn with replacement from a stream that depends on the dataset's name
+    and the split alone. The label of digits a, b and c, in red, green and blue, is ``100 a + 10 b + c``.
+
+    Attributes:
+        base: the dataset of grey digits.
+        samples: samples that an evaluation draws, as in the literature: 1,000 modes need many.
+    """
+
+    _fields = (*Dataset._fields, "base", "samples")  # type: ignore[assignment]
+    classes = 1000
+    primary = "modes"
+    samples: int = 26_000
+    base: Dataset
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(shape=(3, *fields["base"].shape[1:]), **fields)
+
+    def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Images ``(n, 3, height, width)`` uint8 and labels ``(n,)`` int64."""
+        n = COUNTS[split]
+        images, digits = self.base.load(split)
+        rows = named_stream(f"{self.name}/{split}").randint(0, len(images), size=(n, 3), dtype=np.int64)
+        return images[rows, 0], digits[rows] @ np.array([100, 10, 1])
+
+
+@hookimpl
+def ganbench_datasets() -> list[Dataset]:
+    mnist = next(dataset for dataset in IDX if dataset.name == "mnist")
+    return [
+        Stacked(name="stacked-digits", base=Digits(), budget_images=128_000),
+        Stacked(name="stacked-mnist", base=mnist, budget_images=128_000),
+    ]

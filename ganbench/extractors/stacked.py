@@ -1,0 +1,80 @@
+"""Extractors for stacked digits: one digit's classifier, applied to each colour channel."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from ganbench.errors import UsageError
+from ganbench.extractors.classifier import SHIPPED, Classifier
+from ganbench.extractors.trained import SUFFIX, Trained
+from ganbench.hookspecs import hookimpl
+from ganbench.kinds import Dataset, Extractor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganbench.extractors.trained import Splits
+
+
+class Stacked(Extractor):
+    """The classifier of one digit applied to each of three channels.
+
+    Its features are those of the channels one after the other, its probabilities of the 1,000 classes the
+    products of theirs.
+
+    Attributes:
+        digit: the classifier of one channel.
+    """
+
+    _fields = ("name", "digit")  # type: ignore[assignment]
+    digit: Classifier
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return 3 * self.digit.size
+
+    @property
+    def weights_hash(self) -> str:  # type: ignore[override]
+        return hashlib.sha256(f"three channels: {self.digit.weights_hash}".encode()).hexdigest()
+
+    def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(n, 3 size)`` and probabilities ``(n, 1000)`` of images ``(n, 3, height, width)``.
+
+        Raises:
+            ValueError: the images are of another shape or type.
+        """
+        if batch.ndim != 4 or batch.shape[1] != 3:
+            raise ValueError(f"extractor {self.name} expects images of three channels, got {tuple(batch.shape)}")
+        features, probabilities = self.digit(batch.flatten(0, 1)[:, None])
+        red, green, blue = probabilities.unflatten(0, (len(batch), 3)).unbind(dim=1)
+        joint = red[:, :, None, None] * green[:, None, :, None] * blue[:, None, None, :]
+        return features.unflatten(0, (len(batch), 3)).flatten(1), joint.flatten(1)
+
+
+class TrainedStacked(Stacked):
+    """``Stacked`` where the classifier of one digit is trained on the channels of the dataset itself."""
+
+    digit: Trained
+
+    def fit(self, dataset: Dataset, splits: Splits, content: str) -> list[str]:
+        """As ``Trained.fit``."""
+        import torch
+
+        if self.name != f"{dataset.name}{SUFFIX}":
+            raise UsageError(f"extractor {self.name} cannot score {dataset.name}")
+        channels: Splits = {}
+        for split, (images, labels) in splits.items():
+            assert labels is not None
+            digits = torch.stack([labels // 100, labels // 10 % 10, labels % 10], dim=1)
+            channels[split] = (images.flatten(0, 1)[:, None], digits.flatten())
+        return self.digit.obtain(channels, 10, content)
+
+
+@hookimpl
+def ganbench_extractors() -> list[Extractor]:
+    digits = next(one for one in SHIPPED if one.name == "digits-cnn")
+    return [
+        Stacked(name="stacked-digits-cnn", digit=digits),
+        TrainedStacked(name="stacked-mnist-cnn", digit=Trained(name="stacked-mnist-cnn")),
+    ]
