@@ -1,0 +1,165 @@
+"""Does a generator that is asked for a class give that class? Classification accuracy, and FID within classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable, Side
+from ganbench.metrics._checks import feature_pair, positive_integer
+from ganbench.metrics._classifier import BATCH, STEPS, Trained
+from ganbench.metrics._draws import CHUNK, extract, rounded
+from ganbench.metrics.frechet import frechet_distance
+from ganbench.metrics.probing import class_numbers
+from ganbench.plugin import hookimpl
+
+SEED = 2020
+
+
+def intra_class_frechet_distance(real: Any, real_labels: Any, fake: Any, fake_labels: Any) -> float:
+    """Mean over classes of the Frechet distance between fakes asked for a class and real samples of it.
+
+    Args:
+        real: features ``(n, d)``.
+        real_labels: classes ``(n,)``; each that occurs has at least 2 rows in both sets.
+        fake: features ``(m, d)``.
+        fake_labels: classes ``(m,)`` that they were asked for.
+
+    Returns:
+        The distance, >= 0, in squared units of the features. Each class has a fraction of the samples, and
+        so a larger bias than FID has: compare with the value of real data.
+
+    Raises:
+        MetricError: a class with fewer than 2 rows, different widths, or a value that is not finite.
+
+    Source:
+        Miyato and Koyama 2018, "cGANs with Projection Discriminator".
+    """
+    one, two = feature_pair(real, fake, rows=(2, 2))
+    expected = class_numbers(real_labels, "real_labels", len(one))
+    asked = class_numbers(fake_labels, "fake_labels", len(two))
+    present = np.union1d(expected, asked)
+    rare = [int(c) for c in present if min((expected == c).sum(), (asked == c).sum()) < 2]
+    if rare:
+        raise MetricError(f"each class needs at least 2 rows in real and fake; these have fewer: {rare}")
+    return float(np.mean([frechet_distance(one[expected == c], two[asked == c]) for c in present]))
+
+
+def classification_hits(fake: Any, fake_labels: Any, real: Any, real_labels: Any, rng: int = SEED) -> np.ndarray:
+    """Which real samples a classifier trained on fakes gets right: bool ``(m,)``; see ``classification_accuracy``."""
+    one, two = (_samples(values, name) for values, name in ((fake, "fake"), (real, "real")))
+    if one.shape[1:] != two.shape[1:]:
+        raise MetricError(f"fake holds samples of shape {one.shape[1:]} and real {two.shape[1:]}")
+    known = class_numbers(fake_labels, "fake_labels", len(one))
+    expected = class_numbers(real_labels, "real_labels", len(two))
+    classes = int(max(known.max(), expected.max())) + 1
+    return np.asarray(Trained(one, known, classes, positive_integer(rng, "rng", least=0))(two) == expected)
+
+
+def _samples(values: Any, name: str) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim not in (2, 4) or not array.size or array.dtype.kind not in "buif" or not np.isfinite(array).all():
+        raise MetricError(
+            f"{name} must be finite points (n, d) or images (n, channels, height, width), not {array.shape}"
+        )
+    return array
+
+
+def classification_accuracy(fake: Any, fake_labels: Any, real: Any, real_labels: Any, rng: int = SEED) -> float:
+    """Accuracy on real data of a classifier that has seen nothing but generated samples and their classes.
+
+    The classifier sees pixels (or coordinates), not the extractor's features: those were learnt from real
+    labels, which would do half of the work. It is small, two convolutions instead of the paper's
+    ResNet-50, and trained from scratch for 300 steps; images larger than 32 pixels a side are reduced.
+
+    Args:
+        fake: images ``(n, channels, height, width)`` or points ``(n, d)``, n >= 1.
+        fake_labels: classes ``(n,)`` that they were asked for.
+        real: held-out real samples ``(m, ...)`` of the same shape and range.
+        real_labels: their classes ``(m,)``.
+        rng: seed of the classifier.
+
+    Returns:
+        The accuracy, in [0, 1]. Compare with a classifier trained on as many real samples.
+
+    Raises:
+        MetricError: other shapes, labels that are no class numbers, or a value that is not finite.
+
+    Source:
+        Ravuri and Vinyals 2019, "Classification Accuracy Score for Conditional Generative Models".
+    """
+    return float(classification_hits(fake, fake_labels, real, real_labels, rng).mean())
+
+
+def labelled(evidence: Evidence) -> Side:
+    """Samples with the classes that they were asked for: as many as were scored, drawn anew where these have none.
+
+    Real samples that stand in for a floor have theirs. A variant's ``fake(z)`` gives both, of one latent.
+    """
+    if evidence.fake.labels is not None:
+        return evidence.fake
+    variant = evidence.variant
+    if getattr(variant, "classes", None) is None or not hasattr(variant, "fake"):
+        raise NotApplicable("the variant generates no samples of a class that it is asked for")
+    device = next((p.device for p in variant.parameters()), torch.device("cpu"))
+    rng = torch.Generator(device).manual_seed(evidence.seed)
+    n, samples, labels = len(evidence.fake.samples), [], []
+    with torch.no_grad():
+        for start in range(0, n, CHUNK):
+            batch = variant.fake(variant.latent(min(CHUNK, n - start), rng))
+            if batch.labels is None:
+                raise NotApplicable("the variant's samples carry no class")
+            samples.append(rounded(batch.data))
+            labels.append(batch.labels)
+        drawn = torch.cat(samples)
+        return Side(drawn.cpu().numpy(), extract(evidence, drawn), labels=torch.cat(labels).cpu().numpy())
+
+
+def hits_of_evidence(evidence: Evidence) -> np.ndarray:
+    fake, real = evidence.once(labelled), evidence.real
+    return classification_hits(fake.samples, fake.labels, real.samples, real.labels)
+
+
+class ConditionalMetric(Metric):
+    """Needs the variant, but is not marked so: real samples, which have labels, stand in for its samples in a floor."""
+
+    cost = "end"
+    needs = frozenset({"samples", "labels"})
+
+
+class ClassificationAccuracyScore(ConditionalMetric):
+    """CAS of labelled samples. Its reference is the accuracy after training on real images."""
+
+    name = "cas"
+    label = "CAS"
+    direction = "max"
+    constants = {"classifier": "two convolutions on pixels", "steps": STEPS, "batch": BATCH, "seed": SEED}
+
+    def __call__(self, evidence: Evidence) -> float:
+        return float(evidence.once(hits_of_evidence).mean())
+
+
+class IntraFID(ConditionalMetric):
+    """Mean over classes of FID within a class."""
+
+    name = "intra_fid"
+    label = "Intra-class FID"
+    direction = "min"
+    constants = {"ddof": 1}
+
+    def __call__(self, evidence: Evidence) -> float:
+        sides = evidence.real, evidence.once(labelled)
+        features = [side.features for side in sides]
+        # Where modes are counted in many samples, only the first have features.
+        labels = [np.asarray(side.labels)[: len(side.features)] for side in sides]
+        for name, found in zip(("real data", "samples"), labels, strict=True):
+            if np.bincount(found, minlength=evidence.dataset.classes or 0).min() < 2:
+                raise NotApplicable(f"a class has fewer than 2 of the {name}")
+        return intra_class_frechet_distance(features[0], labels[0], features[1], labels[1])
+
+
+@hookimpl
+def ganbench_metrics() -> list[Metric]:
+    return [ClassificationAccuracyScore(), IntraFID()]

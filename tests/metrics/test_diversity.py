@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganbench.metrics import NotApplicable, vendi_score
+from ganbench.metrics.diversity import VendiScore
+
+
+def by_definition(x: np.ndarray) -> float:
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    eigenvalues = np.linalg.eigvalsh(x @ x.T / len(x))
+    eigenvalues = eigenvalues[eigenvalues > 1e-14]
+    return float(np.exp(-(eigenvalues * np.log(eigenvalues)).sum()))
+
+
+@pytest.mark.parametrize("n, d", [(5, 40), (40, 5), (30, 30), (1, 3), (3, 1)])
+def test_follows_the_definition(n, d):
+    x = np.random.default_rng(n).normal(size=(n, d)) + 0.3
+    assert vendi_score(x) == pytest.approx(by_definition(x), rel=1e-10)
+
+
+@pytest.mark.parametrize("distinct", [1, 2, 7])
+def test_counts_distinct_orthogonal_samples(distinct):
+    x = np.repeat(np.linspace(1.0, 9.0, distinct)[:, None] * np.eye(12)[:distinct], 4, axis=0)
+    assert vendi_score(x) == pytest.approx(distinct, rel=1e-12)
+
+
+def test_uneven_shares_count_by_their_entropy():
+    x = np.repeat(np.eye(3), [7, 2, 1], axis=0)
+    assert vendi_score(x) == pytest.approx(np.exp(-sum(p * np.log(p) for p in (0.7, 0.2, 0.1))), rel=1e-12)
+
+
+def test_rows_of_zeros_are_alike_and_extreme_lengths_do_not_matter():
+    assert vendi_score(np.zeros((5, 3))) == pytest.approx(1.0)
+    assert vendi_score(np.concatenate([np.zeros((2, 2)), np.repeat(np.eye(2), 2, axis=0)])) == pytest.approx(3.0)
+    x = np.random.default_rng(0).normal(size=(20, 4))
+    lengths = 10.0 ** np.linspace(-300, 39, 20)[:, None]
+    assert vendi_score(x * lengths) == pytest.approx(vendi_score(x), rel=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 12))
+def test_bounds_order_and_copies(seed, n, d):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d))
+    value = vendi_score(x)
+    assert 1.0 - 1e-9 <= value <= min(n, d) * (1 + 1e-9)
+    assert vendi_score(rng.permutation(x)) == pytest.approx(value, rel=1e-9)
+    assert vendi_score(np.concatenate([x, x])) == pytest.approx(value, rel=1e-9)
+
+
+def test_falls_as_modes_are_dropped():
+    rng = np.random.default_rng(0)
+    modes = np.arange(500) % 10
+    x = 3.0 * np.eye(10)[modes] + 0.3 * rng.normal(size=(500, 10))
+    values = [vendi_score(x[modes < kept]) for kept in (10, 6, 3, 1)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_metric_is_not_for_points(make_evidence):
+    x = np.random.default_rng(0).normal(size=(10, 4))
+    assert VendiScore()(make_evidence(x, x, x, dataset={"shape": (1, 8, 8)})) == vendi_score(x)
+    with pytest.raises(NotApplicable, match="points"):
+        VendiScore()(make_evidence(x, x, x))

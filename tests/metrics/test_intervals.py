@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from ganbench.kinds import Scores
+from ganbench.metrics import (
+    MetricError,
+    balanced_accuracy,
+    bootstrap,
+    frechet_distance,
+    inception_score,
+    roc_auc,
+    sampling_interval,
+)
+from ganbench.metrics.intervals import SOUND
+
+
+def test_the_interval_of_a_mean_is_the_normal_one():
+    x = np.random.default_rng(0).normal(size=2000)
+    low, high = bootstrap(np.mean, x)
+    assert (low, high) == pytest.approx(x.mean() + np.array([-1.96, 1.96]) * x.std() / 2000**0.5, abs=0.006)
+    narrow = bootstrap(np.mean, x, level=0.5)
+    assert low < narrow[0] < narrow[1] < high
+
+
+def test_it_covers_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    intervals = [bootstrap(np.mean, rng.normal(size=60), draws=200, rng=i) for i in range(300)]
+    assert 0.90 <= np.mean([low <= 0.0 <= high for low, high in intervals]) <= 0.98
+
+
+def test_sides_are_resampled_apart():
+    real, fake = np.random.default_rng(2).normal(size=(2, 100))
+    low, high = bootstrap(lambda a, b: float(np.mean(a) - np.mean(b)), real, fake)
+    assert high - low == pytest.approx(2 * 1.96 * (real.var() / 100 + fake.var() / 100) ** 0.5, rel=0.1)
+
+
+def test_the_bootstrap_of_the_frechet_distance_is_biased():
+    """Why it is not offered: the interval does not even contain the value."""
+    real, fake = np.random.default_rng(3).normal(size=(2, 200, 16))
+    low, _ = bootstrap(frechet_distance, real, fake, draws=100)
+    assert low > frechet_distance(real, fake)
+
+
+def test_seeded():
+    x = np.random.default_rng(4).normal(size=50)
+    assert bootstrap(np.median, x) == bootstrap(np.median, x)
+    assert bootstrap(np.median, x) != bootstrap(np.median, x, rng=1)
+
+
+@pytest.mark.parametrize("arrays, level", [([], 0.9), ([[]], 0.9), ([3.0], 0.9), ([[1.0]], 1.0), ([[1.0]], 0.0)])
+def test_errors(arrays, level):
+    with pytest.raises(MetricError):
+        bootstrap(np.mean, *arrays, level=level)
+    with pytest.raises(MetricError, match="draws"):
+        bootstrap(np.mean, [1.0], draws=0)
+
+
+def test_intervals_of_metrics(make_evidence):
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(300, 2))
+    p = rng.dirichlet(np.full(5, 0.3), size=300)
+    scores = Scores(*(rng.normal(loc, size=250) for loc in (1.0, 0.5, 0.0)), threshold=0.2)
+    evidence = make_evidence(x, x, x, probabilities=(p, p), scores=scores)
+    share = sampling_interval("precision", 0.8, evidence, draws=400)
+    assert share == pytest.approx([binom.ppf(q, 300, 0.8) / 300 for q in (0.025, 0.975)], abs=0.01)
+    for name, value in (
+        ("is", inception_score(p)[0]),
+        ("d_auc", roc_auc(scores.test, scores.fake)),
+        ("d_auc_train", roc_auc(scores.train, scores.fake)),
+        ("d_accuracy", balanced_accuracy(scores.test, scores.fake, 0.2)),
+    ):
+        low, high = sampling_interval(name, value, evidence, draws=200)
+        assert low < value < high and high - low < 0.3
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fid", "fid_inf", "intra_fid", "kid", "sliced_wasserstein", "recall", "coverage", "modes", "vendi", "prd"]
+    + ["near_duplicates", "no-such-metric"],
+)
+def test_none_where_copies_of_rows_count(name, make_evidence):
+    x = np.ones((5, 2))
+    assert name not in SOUND and sampling_interval(name, 0.5, make_evidence(x, x, x)) is None
+
+
+def test_per_sample_terms_are_those_of_the_metric(make_evidence, monkeypatch):
+    terms = np.random.default_rng(6).exponential(size=400)
+    x = np.ones((5, 2))
+    for name in ("ms_ssim", "smoothness", "cas", "d_probe"):
+        evidence = make_evidence(x, x, x)
+        monkeypatch.setattr(evidence, "once", lambda compute: terms)
+        assert sampling_interval(name, terms.mean(), evidence, draws=50) == bootstrap(np.mean, terms, draws=50)
