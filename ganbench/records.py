@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ganbench import canonical
@@ -46,10 +47,7 @@ def compose(
         "label": planned.label,
         "role": planned.role,
         "primary": planned.primary,
-        "metrics": {
-            name: {**about, "floor": floors.get(name), "position": i}
-            for i, (name, about) in enumerate(planned.metrics.items())
-        },
+        "metrics": columns(planned.metrics, outcome.get("values", {}), floors),
         "reference": reference,
         "environment": environment,
         "environment_hash": canonical.sha256(environment),
@@ -64,6 +62,25 @@ def compose(
         "telemetry": telemetry,
         "state_sha256": outcome.get("state_sha256"),
     }
+
+
+def columns(
+    metrics: Mapping[str, dict[str, Any]], values: Mapping[str, Any], floors: Mapping[str, float | None], first: int = 0
+) -> dict[str, dict[str, Any]]:
+    """What tables need to know of each column: a metric that gives several numbers has one for each.
+
+    Args:
+        metrics: by name, label and direction.
+        values: by column: ``prd``, and ``prd.f8`` if that metric gave it.
+        floors: likewise.
+        first: position of the first column.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, about in metrics.items():
+        for column in (name, *(key for key in values if key.startswith(f"{name}."))):
+            label = f"{about['label']} {column[len(name) + 1 :]}".strip()
+            found[column] = {**about, "label": label, "floor": floors.get(column), "position": first + len(found)}
+    return found
 
 
 def seal(record: dict[str, Any]) -> str:

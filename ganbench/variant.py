@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
 from ganbench.hyperparameters import Range
+from ganbench.kinds import NotApplicable
 
 
 class Batch(NamedTuple):
@@ -136,7 +137,7 @@ class GAN(Variant):
     ``.backward``, ``.item`` or optimizer; inner gradients go through ``torch.func.grad``.
     """
 
-    decision_threshold = 0.0  # a logit of 0 is a probability of 1/2
+    decision_threshold: float | None = 0.0  # a logit of 0 is a probability of 1/2
     lr: float
     beta1: float
     critic_steps: int
@@ -214,3 +215,24 @@ class GAN(Variant):
 
     def score_real(self, x: Tensor) -> Tensor:
         return self.judge(Batch(x))
+
+    def discriminator_features(self, x: Tensor) -> Tensor:
+        """What the discriminator's last linear layer is given for ``x``, ``(n, d)``.
+
+        Raises NotApplicable for a discriminator without a linear layer.
+        """
+        layers = [m for m in self.discriminator.modules() if _is_linear(m)]
+        if not layers:
+            raise NotApplicable(f"the discriminator of {self.name} has no linear layer")
+        given: list[Tensor] = []
+        hook = layers[-1].register_forward_pre_hook(lambda module, inputs: given.append(inputs[0].flatten(1)))
+        try:
+            self.judge(Batch(x))
+        finally:
+            hook.remove()
+        return given[-1]
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    own = dict(layer.named_parameters(recurse=False)).get("weight")
+    return isinstance(layer, nn.Linear) or (own is not None and own.dim() == 2)

@@ -42,7 +42,7 @@ class Unrolled(BackboneGAN):
             logits = functional_call(self.discriminator, theta, (both,)).flatten()
             return self.discriminator_loss(logits[:-n], logits[-n:])
 
-        theta = dict(self.discriminator.named_parameters())
+        theta: dict[str, Tensor] = dict(self.discriminator.named_parameters())
         for _ in range(self.unroll_steps):
             step = grad(loss)(theta)
             theta = {name: w - self.unroll_lr * step[name] for name, w in theta.items()}

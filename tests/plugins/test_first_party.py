@@ -155,3 +155,17 @@ def test_it_learns(name: str, digits_trained: Callable[..., Variant]) -> None:
     noise = digits_trained(VARIANTS["noise"], 64)
     assert noise.fid > 11
     assert digits_trained(VARIANTS[name], IMAGES_SEEN.get(name, 19_200)).fid < 0.6 * noise.fid
+
+
+@pytest.mark.parametrize("name", [n for n in GANS if VARIANTS[n].role == "variant"])
+def test_features_of_d_are_what_its_last_linear_layer_is_given(name: str) -> None:
+    variant = build(name).eval()
+    x = batch(0, (1, 8, 8)).data
+    with torch.no_grad():
+        features = variant.discriminator_features(x)
+        assert features.shape[0] == len(x) and features.dim() == 2
+        before = variant.score_real(x)
+        torch.testing.assert_close(variant.score_real(x), before)  # asking leaves nothing behind
+    linear = [m for m in variant.discriminator.modules() if getattr(m, "bias", None) is not None][-1]
+    if isinstance(linear, nn.Linear) and name not in ("cgan",):
+        torch.testing.assert_close(linear(features).flatten(), before)
