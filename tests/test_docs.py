@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pandas as pd
@@ -71,6 +72,15 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for name in ("README.md", "docs/plugins.md", "results/README.md"):
+    pages = ["README.md", "results/README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+    for name in pages:
         for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text()):
             assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
+
+
+def test_every_variant_and_dataset_has_its_row() -> None:
+    for page, kind in (("docs/variants.md", "ganbench_plugins."), ("docs/datasets.md", "ganbench.datasets.")):
+        text = (ROOT / page).read_text()
+        for point in entry_points(group="ganbench"):
+            if point.value.startswith(kind):
+                assert f"`{point.name}" in text, f"{page} does not mention {point.name}"
