@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ganbench.kinds import Evidence, Metric, NotApplicable, Scores
-from ganbench.metrics import frechet_distance, manifold, modes, roc_auc, trace_of_covariance
+from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
 from ganbench.real import CHUNK, Real, to_uint8
 from ganbench.seeding import derive, generator, preserved_rng
 from ganbench.state import capture
@@ -113,20 +113,7 @@ class Evaluator:
         """The evaluation as the record keeps it, and its samples; raises Diverged for one that is not finite."""
         norms = telemetry.parameter_norms()
         with shielded(variant, self.stream):
-            raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
-            if not bool(torch.isfinite(raw).all()):
-                raise Diverged(telemetry.step, "a sample")
-            samples = to_uint8(raw) if raw.dim() == 4 else raw
-            evidence = Evidence(
-                fake=self.real.describe(samples),
-                real=self.real.real,
-                train=lambda: self.real.train,
-                dataset=self.real.dataset,
-                seed=derive(self.seed, "metrics"),
-                scores=self._scores(variant, raw, telemetry.step),
-                history=history,
-                variant=variant,
-            )
+            evidence, samples = self._evidence(variant, telemetry.step, history)
             values = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
             watch = self._watch(evidence)
         entry = {
@@ -136,8 +123,39 @@ class Evaluator:
             "watch": {**watch, "parameter_norms": norms, **telemetry.since(history[-1]["step"] if history else 0)},
         }
         if last:
-            entry["fid_train"] = frechet_distance(self.real.train_draw.features, evidence.fake.features)
+            train, fake = features_of(self.real.train_draw), features_of(evidence.fake)
+            entry["fid_train"] = frechet_distance(train, fake)
         return entry, samples
+
+    def again(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> dict[str, float | None]:
+        """Values of the last evaluation of a variant as it was then, from the same samples.
+
+        Args:
+            step: steps of its training.
+            history: the evaluations before the last.
+        """
+        with shielded(variant, self.stream):
+            return apply(self.metrics, self._evidence(variant, step, history)[0])
+
+    def _evidence(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> tuple[Evidence, Tensor]:
+        """What metrics may read, and the samples."""
+        raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
+        if not bool(torch.isfinite(raw).all()):
+            raise Diverged(step, "a sample")
+        samples = to_uint8(raw) if raw.dim() == 4 else raw
+        evidence = Evidence(
+            fake=self.real.describe(samples),
+            real=self.real.real,
+            train=lambda: self.real.train,
+            dataset=self.real.dataset,
+            seed=derive(self.seed, "metrics"),
+            scores=self._scores(variant, raw, step),
+            history=history,
+            variant=variant,
+            extractor=self.real.extractor,
+            batch_size=self.batch_size,
+        )
+        return evidence, samples
 
     def _scores(self, variant: Variant, raw: Tensor, step: int) -> Scores | None:
         if variant.score_real is None:
@@ -171,14 +189,13 @@ class Evaluator:
 
     def _watch(self, evidence: Evidence) -> dict[str, Any]:
         """What stability is judged by, whatever metrics were chosen."""
-        fake, real = evidence.fake, evidence.real
         try:
             found = evidence.once(modes.of_evidence)
         except NotApplicable:
             found = {"modes": None, "mode_kl": None}
         return {
-            "fid": frechet_distance(real.features, fake.features),
-            "trace": trace_of_covariance(real.features),
+            "fid": evidence.once(frechet.of_evidence),
+            "trace": trace_of_covariance(features_of(evidence.real)),
             "modes": found["modes"],
             "mode_kl": found["mode_kl"],
             "coverage": evidence.once(manifold.of_evidence)["coverage"],

@@ -174,6 +174,13 @@ class Side:
     features: np.ndarray
     probabilities: np.ndarray | None = None
     labels: np.ndarray | None = None
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, compute: Callable[[Side], Any]) -> Any:
+        """``compute(self)``, remembered: what many evaluations need of one real side is done for the first."""
+        if compute not in self._known:
+            self._known[compute] = compute(self)
+        return self._known[compute]
 
 
 @dataclass(frozen=True)
@@ -206,6 +213,8 @@ class Evidence:
         scores: of the discriminator, or None without one.
         history: the evaluations before this one.
         variant: the model itself, in eval mode.
+        extractor: what made the features, for samples that a metric draws itself.
+        batch_size: of training: the discriminator is asked about as many rows at a time.
     """
 
     fake: Side
@@ -216,6 +225,8 @@ class Evidence:
     scores: Scores | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     variant: Any = None
+    extractor: Extractor | None = None
+    batch_size: int = 64
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def once(self, compute: Callable[[Evidence], Any]) -> Any:

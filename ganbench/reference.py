@@ -9,7 +9,7 @@ import numpy as np
 
 from ganbench.evaluation import apply
 from ganbench.kinds import Evidence, Metric, Side
-from ganbench.metrics import trace_of_covariance
+from ganbench.metrics import features_of, trace_of_covariance
 from ganbench.real import Real
 
 FLOOR_DRAWS = 10
@@ -20,7 +20,7 @@ def describe(real: Real) -> dict[str, Any]:
     dataset = real.dataset
     modes = len(dataset.centres) if dataset.centres is not None else dataset.classes
     return {
-        "trace": trace_of_covariance(real.real.features),
+        "trace": trace_of_covariance(features_of(real.real)),
         "real": len(real.real.features),
         "fake": real.samples,
         "train": min(real.samples, len(real.images["train"])),
@@ -41,8 +41,10 @@ def floors(real: Real, metrics: Sequence[Metric]) -> dict[str, float | None]:
         found["test"].append(_values(real, real.real, [m for m in metrics if m.floor == "test"]))
     result: dict[str, float | None] = {}
     for metric in metrics:
-        values = [v for draw in found.get(metric.floor or "", []) if (v := draw.get(metric.name)) is not None]
-        result[metric.name] = float(np.mean(values)) if values else None
+        drawn = found.get(metric.floor or "", [])
+        for column in (metric.name, *(key for key in (drawn[0] if drawn else {}) if key.startswith(f"{metric.name}."))):
+            values = [value for draw in drawn if (value := draw.get(column)) is not None]
+            result[column] = float(np.mean(values)) if values else None
     return result
 
 

@@ -14,44 +14,90 @@ from typing import TYPE_CHECKING, Any
 from ganbench.kinds import MetricError, NotApplicable
 
 if TYPE_CHECKING:
+    from ganbench.metrics._features import FeatureSet, features_of
+    from ganbench.metrics.clusters import prd_curve, prd_scores
+    from ganbench.metrics.conditional import classification_accuracy, intra_class_frechet_distance
     from ganbench.metrics.discrimination import balanced_accuracy, roc_auc
+    from ganbench.metrics.diversity import vendi_score
+    from ganbench.metrics.duplicates import near_duplicates
+    from ganbench.metrics.extrapolation import frechet_distance_infinity
     from ganbench.metrics.frechet import frechet_distance, trace_of_covariance
     from ganbench.metrics.inception import inception_score
+    from ganbench.metrics.intervals import bootstrap, sampling_interval
     from ganbench.metrics.kernel import kernel_distance
     from ganbench.metrics.manifold import density_coverage, manifold_scores, precision_recall
     from ganbench.metrics.memorization import authenticity
     from ganbench.metrics.modes import class_coverage, mode_coverage
+    from ganbench.metrics.probing import linear_probe
+    from ganbench.metrics.similarity import ms_ssim, similarities
+    from ganbench.metrics.slicing import sliced_wasserstein
+    from ganbench.metrics.smoothness import path_steps
+    from ganbench.metrics.together import score_all
 
 __all__ = [
+    "FeatureSet",
     "MetricError",
     "NotApplicable",
     "authenticity",
     "balanced_accuracy",
+    "bootstrap",
     "class_coverage",
+    "classification_accuracy",
     "density_coverage",
+    "features_of",
     "frechet_distance",
+    "frechet_distance_infinity",
     "inception_score",
+    "intra_class_frechet_distance",
     "kernel_distance",
+    "linear_probe",
     "manifold_scores",
     "mode_coverage",
+    "ms_ssim",
+    "near_duplicates",
+    "path_steps",
+    "prd_curve",
+    "prd_scores",
     "precision_recall",
     "roc_auc",
+    "sampling_interval",
+    "score_all",
+    "similarities",
+    "sliced_wasserstein",
     "trace_of_covariance",
+    "vendi_score",
 ]
 
 _HOMES = {
+    "FeatureSet": "_features",
     "authenticity": "memorization",
     "balanced_accuracy": "discrimination",
+    "bootstrap": "intervals",
     "class_coverage": "modes",
+    "classification_accuracy": "conditional",
     "density_coverage": "manifold",
+    "features_of": "_features",
     "frechet_distance": "frechet",
+    "frechet_distance_infinity": "extrapolation",
     "inception_score": "inception",
+    "intra_class_frechet_distance": "conditional",
     "kernel_distance": "kernel",
+    "linear_probe": "probing",
     "manifold_scores": "manifold",
     "mode_coverage": "modes",
+    "ms_ssim": "similarity",
+    "near_duplicates": "duplicates",
+    "path_steps": "smoothness",
+    "prd_curve": "clusters",
+    "prd_scores": "clusters",
     "precision_recall": "manifold",
     "roc_auc": "discrimination",
+    "sampling_interval": "intervals",
+    "score_all": "together",
+    "similarities": "similarity",
+    "sliced_wasserstein": "slicing",
     "trace_of_covariance": "frechet",
+    "vendi_score": "diversity",
 }
 
 

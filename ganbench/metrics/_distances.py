@@ -23,12 +23,14 @@ def direct(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 
 def of_pairs(points: torch.Tensor, others: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """The distances ``direct(points, others)[rows, columns]``."""
+    """The distances ``direct(points, others)[rows, columns]`` of float32 or float64 features, in float64."""
     if 8 * len(rows) > len(points) * len(others):
-        return direct(points, others)[rows, columns]
-    step = max(1, BLOCK // points.shape[1])
+        return direct(points.double(), others.double())[rows, columns]
+    if not len(rows):
+        return torch.empty(0, dtype=torch.float64)
+    step = max(1, BLOCK // (8 * points.shape[1]))
     blocks = [
-        direct(points[row, None], others[column, None]).flatten()
+        direct(points[row, None].double(), others[column, None].double()).flatten()
         for row, column in zip(rows.split(step), columns.split(step), strict=True)
     ]
     return torch.cat(blocks)

@@ -16,10 +16,16 @@ SEED = 2020
 TOLERANCE = 1e-3
 """How far a row of probabilities may sum from 1: below it is the rounding of a half-precision softmax."""
 
+CHUNK = 128
+"""Rows whose logarithms stay in cache."""
 
-def _entropy_terms(p: np.ndarray) -> np.ndarray:
-    """``p log p`` with ``0 log 0 = 0``."""
-    return p * np.log(np.where(p > 0.0, p, 1.0))
+
+def _minus_entropies(p: np.ndarray) -> np.ndarray:
+    """Sums of ``p log p`` over the last axis, with ``0 log 0 = 0``."""
+    logs = np.maximum(p, np.nextafter(0.0, 1.0))
+    np.log(logs, out=logs)
+    logs *= p
+    return np.asarray(logs.sum(axis=-1))
 
 
 def inception_score(probabilities: Any, splits: int | None = None) -> tuple[float, float]:
@@ -41,22 +47,24 @@ def inception_score(probabilities: Any, splits: int | None = None) -> tuple[floa
     Source:
         Salimans et al. 2016, "Improved Techniques for Training GANs", section 4.
     """
-    p = numbers(probabilities, "probabilities", ndim=2)
-    sums = p.sum(axis=1, keepdims=True)
-    if p.min() < 0.0 or np.abs(sums - 1.0).max() > TOLERANCE:
-        raise MetricError("probabilities must be >= 0 and each row must sum to 1: pass a softmax's output, not logits")
+    single = getattr(probabilities, "dtype", None) == np.float32
+    p = numbers(probabilities, "probabilities", ndim=2, dtype=np.float32 if single else np.float64)
     parts = (SPLITS if len(p) >= ROWS_FOR_SPLITS else 1) if splits is None else positive_integer(splits, "splits")
     if len(p) < parts:
         raise MetricError(f"probabilities needs a row for each of {parts} splits, not {len(p)}")
-    p = p / sums
-    if parts > 1:
-        p = p[np.random.RandomState(SEED).permutation(len(p))]
+    order = np.random.RandomState(SEED).permutation(len(p)) if parts > 1 else np.arange(len(p))
     scores = []
     for i in range(parts):
-        part = p[i * len(p) // parts : (i + 1) * len(p) // parts]
+        part = p[order[i * len(p) // parts : (i + 1) * len(p) // parts]].astype(np.float64)
+        sums = part.sum(axis=1, keepdims=True)
+        if part.min() < 0.0 or np.abs(sums - 1.0).max() > TOLERANCE:
+            raise MetricError(
+                "probabilities must be >= 0 and each row must sum to 1: pass a softmax's output, not logits"
+            )
+        part /= sums
         # Mean KL = H(mean) - mean H, which needs no division by the marginal.
-        divergence = _entropy_terms(part).sum(axis=1).mean() - _entropy_terms(part.mean(axis=0)).sum()
-        scores.append(np.exp(divergence))
+        sure = np.concatenate([_minus_entropies(part[start : start + CHUNK]) for start in range(0, len(part), CHUNK)])
+        scores.append(np.exp(sure.mean() - _minus_entropies(part.mean(axis=0))))
     return float(np.mean(scores)), float(np.std(scores)) if parts > 1 else float("nan")
 
 

@@ -5,37 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from ganbench.kinds import Evidence, Metric
-from ganbench.metrics._checks import feature_pair, positive_integer
+from ganbench.metrics._checks import positive_integer
+from ganbench.metrics._estimates import Everything, Subsets
+from ganbench.metrics._features import feature_sets, features_of
+from ganbench.metrics._passes import ball_scores, run
+from ganbench.metrics.manifold import BALL_K, DENSITY_K
 from ganbench.plugin import hookimpl
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
 SEED = 2020
-
-
-def _cubes(left: torch.Tensor, right: torch.Tensor, off_diagonal: bool = False) -> torch.Tensor:
-    """Sum of the cubes of all inner products, or of those off the diagonal."""
-    products = left @ right.T
-    if off_diagonal:
-        products.fill_diagonal_(0.0)
-    flat = products.flatten()
-    return torch.dot(flat.square(), flat)
-
-
-def _unbiased_mmd(real: torch.Tensor, fake: torch.Tensor) -> float:
-    """Unbiased squared MMD of ``(n, d)`` and ``(m, d)`` with the kernel (x.y / d + 1)^3."""
-    n, m, d = len(real), len(fake), real.shape[1]
-
-    def extended(values: torch.Tensor) -> torch.Tensor:
-        # (x, sqrt d) / sqrt d: inner products are x.y / d + 1.
-        return torch.cat([values / d**0.5, values.new_ones(len(values), 1)], dim=1)
-
-    x, y = extended(real), extended(fake)
-    within = _cubes(x, x, off_diagonal=True) / (n * (n - 1)) + _cubes(y, y, off_diagonal=True) / (m * (m - 1))
-    return float(within - 2.0 * _cubes(x, y) / (n * m))
 
 
 def kernel_distance(
@@ -44,6 +25,8 @@ def kernel_distance(
     subsets: int = SUBSETS,
     subset_size: int = SUBSET_SIZE,
     rng: int | np.random.RandomState = SEED,
+    *,
+    balls: tuple[int, int] | None = None,
 ) -> tuple[float, float]:
     """Squared maximum mean discrepancy with the cubic kernel ``(x.y / d + 1)^3``, over random subsets.
 
@@ -58,6 +41,8 @@ def kernel_distance(
         subsets: number of estimates, >= 1.
         subset_size: rows of each set in an estimate, >= 2.
         rng: a seed, or a RandomState, which is advanced.
+        balls: k of precision and recall and of density and coverage; where the kernel's values come from
+            a pass over all pairs, ``manifold_scores`` of the same FeatureSets is done by that pass too.
 
     Returns:
         Mean and standard deviation (ddof 0) of the estimates. They are unbiased, so the mean is
@@ -70,17 +55,16 @@ def kernel_distance(
         Binkowski et al. 2018, "Demystifying MMD GANs", section 4; Gretton et al. 2012, "A Kernel
         Two-Sample Test", equation 3.
     """
-    one, two = (torch.from_numpy(side) for side in feature_pair(real, fake, rows=(2, 2)))
+    one, two = feature_sets(real, fake, rows=(2, 2))
     positive_integer(subsets, "subsets")
     size = min(positive_integer(subset_size, "subset_size", least=2), len(one), len(two))
-    if size == len(one) == len(two):
-        return _unbiased_mmd(one, two), 0.0
-    draws = rng if isinstance(rng, np.random.RandomState) else np.random.RandomState(rng)
-    estimates = []
-    for _ in range(subsets):
-        from_real = torch.from_numpy(draws.choice(len(one), size, replace=False))
-        from_fake = torch.from_numpy(draws.choice(len(two), size, replace=False))
-        estimates.append(_unbiased_mmd(one[from_real], two[from_fake]))
+    whole = size == len(one) == len(two)
+    plan = Everything(one, two) if whole else Subsets(one, two, subsets, size, rng)
+    if plan.sums is not None and balls is not None and min(len(one), len(two)) > max(balls):
+        ball_scores(one, two, *balls, plan.sums)
+    elif plan.sums is not None:
+        run(one, two, None, None, plan.sums)
+    estimates = plan.estimates()
     return float(np.mean(estimates)), float(np.std(estimates))
 
 
@@ -94,7 +78,7 @@ class KernelInceptionDistance(Metric):
     constants = {"subsets": SUBSETS, "subset_size": SUBSET_SIZE, "seed": SEED, "kernel": "(x.y/d+1)^3"}
 
     def __call__(self, evidence: Evidence) -> float:
-        return kernel_distance(evidence.real.features, evidence.fake.features)[0]
+        return kernel_distance(features_of(evidence.real), features_of(evidence.fake), balls=(BALL_K, DENSITY_K))[0]
 
 
 @hookimpl

@@ -2,80 +2,23 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
-
 from ganbench.kinds import Evidence, Metric
-from ganbench.metrics._checks import feature_pair, positive_integer
-from ganbench.metrics._distances import nearest, of_pairs, screened, where
+from ganbench.metrics._checks import positive_integer
+from ganbench.metrics._features import feature_sets, features_of
+from ganbench.metrics._passes import ball_scores
 from ganbench.plugin import hookimpl
 
 BALL_K = 3
 DENSITY_K = 5
 
 
-def _radii(points: torch.Tensor, largest: int) -> torch.Tensor:
-    """Distances ``(n, largest)`` from each point to its nearest others; copies of it count, itself does not."""
-    return nearest(points, points, largest, own=torch.arange(len(points), device=points.device))[0]
-
-
 def _scores(real: Any, fake: Any, ball_k: int | None, density_k: int | None) -> dict[str, float]:
-    """Precision and recall where ``ball_k`` is given, density and coverage where ``density_k`` is, in one pass."""
+    """Precision and recall where ``ball_k`` is given, density and coverage where ``density_k`` is."""
     largest = max(positive_integer(k, "k") for k in (ball_k, density_k) if k is not None)
-    x, y = map(torch.from_numpy, feature_pair(real, fake, rows=(largest + 1, (ball_k or 0) + 1)))
-    radii = _radii(x, largest)
-    fake_radii = None if ball_k is None else _radii(y, ball_k)[:, -1]
-    held, recalled, covered = np.zeros(len(y), bool), np.zeros(len(x), bool), np.zeros(len(x), bool)
-    hits = 0
-    for rows, squared, bound in screened(x, y):
-        points = x[rows]
-        if density_k is not None:
-            inside = _in_balls(points, y, squared, radii[rows, density_k - 1], bound, operator.lt)
-            hits += int(np.count_nonzero(inside))
-            covered[rows] = inside.any(axis=1)
-        if ball_k is not None and fake_radii is not None:
-            held |= _in_balls(points, y, squared, radii[rows, ball_k - 1], bound, operator.le).any(axis=0)
-            recalled[rows] = _in_any_ball(points, y, squared, fake_radii, bound)
-    scores: dict[str, float] = {}
-    if ball_k is not None:
-        scores |= {"precision": float(held.mean()), "recall": float(recalled.mean())}
-    if density_k is not None:
-        scores |= {"density": hits / (density_k * len(y)), "coverage": float(covered.mean())}
-    return scores
-
-
-def _in_balls(
-    points: torch.Tensor,
-    others: torch.Tensor,
-    squared: torch.Tensor,
-    radii: torch.Tensor,
-    bound: torch.Tensor,
-    compare: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-) -> np.ndarray:
-    """Which of the others ``(points, others)`` are in each point's ball; ``squared`` is right within ``bound``."""
-    limit = radii[:, None].square()
-    inside = squared.numpy() < (limit - bound).numpy()
-    row, column = where(inside != (squared.numpy() <= (limit + bound).numpy()))
-    inside[row, column] = compare(of_pairs(points, others, row, column), radii[row])
-    return inside
-
-
-def _in_any_ball(
-    points: torch.Tensor, others: torch.Tensor, squared: torch.Tensor, radii: torch.Tensor, bound: torch.Tensor
-) -> np.ndarray:
-    """Which points ``(n,)`` are in the closed ball of at least one of the others."""
-    gap = squared - radii.square()
-    lowest, bound = gap.amin(dim=1), bound[:, 0]
-    result = lowest < -bound
-    near = (lowest.abs() <= bound).nonzero()[:, 0]
-    which, column = where((gap[near] <= bound[near, None]).numpy())
-    row = near[which]
-    result[row[of_pairs(points, others, row, column) <= radii[column]]] = True
-    return result.numpy()
+    one, two = feature_sets(real, fake, rows=(largest + 1, (ball_k or 0) + 1))
+    return dict(ball_scores(one, two, ball_k, density_k))
 
 
 def precision_recall(real: Any, fake: Any, k: int = BALL_K) -> dict[str, float]:
@@ -136,7 +79,7 @@ def manifold_scores(real: Any, fake: Any, ball_k: int = BALL_K, density_k: int =
 
 
 def of_evidence(evidence: Evidence) -> dict[str, float]:
-    return manifold_scores(evidence.real.features, evidence.fake.features)
+    return manifold_scores(features_of(evidence.real), features_of(evidence.fake))
 
 
 class ManifoldScore(Metric):

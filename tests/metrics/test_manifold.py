@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from prdc import compute_prdc
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
-from ganbench.metrics import _distances, density_coverage, manifold, manifold_scores, precision_recall
+from ganbench.metrics import _distances, _passes, _screen, density_coverage, manifold, manifold_scores, precision_recall
+from ganbench.metrics._passes import run
 
 
 def by_definition(real: np.ndarray, fake: np.ndarray, k: int, density_k: int) -> dict[str, float]:
@@ -84,26 +85,12 @@ def test_ties_and_copies_follow_the_definitions(seed, n, m, d, width, offset):
 @pytest.mark.parametrize("width, d", [(4, 4), (9, 5), (40, 8)])
 def test_many_ties_in_several_blocks(monkeypatch, block, width, d):
     monkeypatch.setattr(_distances, "BLOCK", block)
+    monkeypatch.setattr(_screen, "TILE", (max(8, block // 100), max(11, block // 90)))
     rng = np.random.default_rng(width)
     real, fake = rng.integers(0, width, (300, d)) / 1.0, rng.integers(0, width, (270, d)) / 1.0
     fake[:90] = real[:90]
     ours = manifold_scores(real + 0.5, fake + 0.5)
     assert ours == pytest.approx(by_definition(real, fake, 3, 5), rel=1e-12)
-
-
-def test_only_undecided_pairs_are_computed_twice(monkeypatch):
-    pairs = []
-    original = _distances.of_pairs
-
-    def counted(points, others, rows, columns):
-        pairs.append(len(rows))
-        return original(points, others, rows, columns)
-
-    monkeypatch.setattr(_distances, "of_pairs", counted)
-    monkeypatch.setattr(manifold, "of_pairs", counted)
-    real, fake = np.random.default_rng(0).normal(size=(2, 1000, 16))
-    manifold_scores(real, fake)
-    assert sum(pairs) < 20 * 1000
 
 
 def test_a_set_with_itself():
@@ -184,6 +171,6 @@ def test_metrics_share_one_pass(make_evidence, monkeypatch):
     metrics = {metric.name: metric for metric in manifold.ganbench_metrics()}
     expected = manifold_scores(real, fake)
     calls = []
-    monkeypatch.setattr(manifold, "manifold_scores", lambda *a: calls.append(a) or manifold_scores(*a))
+    monkeypatch.setattr(_passes, "run", lambda *a: calls.append(a) or run(*a))
     assert {name: metric(evidence) for name, metric in metrics.items()} == expected
     assert len(calls) == 1

@@ -1,0 +1,255 @@
+"""Ratios of speed and memory: scoring one set of fakes with ganbench, and with torch-fidelity and prdc.
+
+    python benchmarks/metrics.py                 # the table of docs/performance.md, on one core
+    python benchmarks/metrics.py --threads 2     # on two
+    python benchmarks/metrics.py --quick         # small sizes, a minute
+    python benchmarks/metrics.py --only all-2048 --repeats 5
+
+Every row compares calls on the same float32 features in one process, in turn, ours and theirs, after
+one call of ours that is not timed; the ratio is the median of the turns' ratios. CPU seconds are the
+process's, all threads together; wall seconds depend on what else the machine does. The network that makes
+features is in neither.
+Values must agree, or the script ends with an error. Needs ``pip install torch-fidelity prdc``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Scores = dict[str, float]
+
+
+@dataclass
+class Row:
+    """One comparison: what ours and theirs compute, and the ratio that is promised."""
+
+    title: str
+    promised: float
+    ours: Callable[[], Scores]
+    theirs: Callable[[], Scores]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="a fifth of the rows, a quarter of the features")
+    parser.add_argument("--only", help="one row's name, or 'memory'")
+    options = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(options.threads)
+
+    import torch
+
+    torch.set_num_threads(options.threads)
+    rows = comparisons(options.quick)
+    if options.only not in (None, "memory", *rows):
+        parser.error(f"--only knows {', '.join(rows)}, memory")
+    print(f"{'':12} {'CPU: theirs':>12} {'ours':>8} {'ratio':>7} {'wall ratio':>11} {'promised':>9}")
+    for name, make in rows.items():
+        if options.only in (None, name):
+            compare(name, make(), options.repeats)
+    if options.only in (None, "memory"):
+        memory(options.quick)
+    if options.only is None:
+        rates()
+
+
+def compare(name: str, row: Row, repeats: int) -> None:
+    row.ours()
+    ratios, walls, cpu = [], [], []
+    for _ in range(repeats):
+        ours, theirs = timed(row.ours), timed(row.theirs)
+        agree(ours[0], theirs[0])
+        cpu.append((theirs[1], ours[1]))
+        ratios.append(theirs[1] / ours[1])
+        walls.append(theirs[2] / ours[2])
+    peer, own = (statistics.median(seconds) for seconds in zip(*cpu, strict=True))
+    print(
+        f"{name:12} {peer:12.3f} {own:8.3f} {statistics.median(ratios):7.1f} {statistics.median(walls):11.1f} "
+        f"{row.promised:9.1f}   {row.title}",
+        flush=True,
+    )
+
+
+def timed(work: Callable[[], Scores]) -> tuple[Scores, float, float]:
+    cpu, wall = time.process_time(), time.perf_counter()
+    scores = work()
+    return scores, time.process_time() - cpu, time.perf_counter() - wall
+
+
+def agree(ours: Scores, theirs: Scores) -> None:
+    """Counts as peers have them to the last one; FID and KID to a few of what their own float32 sums are off by."""
+    near = {"fid": 1e-5, "kid": 5e-5, "kid_std": 5e-4, "is": 1e-6, "is_std": 1e-4}
+    for key in theirs.keys() & ours.keys():
+        if abs(ours[key] - theirs[key]) > near.get(key, 1e-6) * abs(theirs[key]):
+            sys.exit(f"{key}: ours {ours[key]!r}, theirs {theirs[key]!r}")
+
+
+def features(n: int, d: int, seed: int) -> Any:
+    """Like a network's pooled features: rectified, correlated (rank 256 and noise), falling spectrum, 40 % zeros."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    rank = min(256, d)
+    mixing = np.random.default_rng(0).normal(size=(rank, d)) * (1.0 + np.arange(rank))[:, None] ** -0.5
+    values = rng.normal(size=(n, rank)) @ mixing / mixing.std() / rank**0.5 * 0.6
+    return np.float32(np.maximum(values + 0.2 * rng.normal(size=(n, d)) + 0.12 + 0.06 * seed, 0.0))
+
+
+def comparisons(quick: bool) -> dict[str, Callable[[], Row]]:
+    import numpy as np
+    import torch
+    from prdc import compute_prdc
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_isc import isc_features_to_metric
+    from torch_fidelity.metric_kid import kid_features_to_metric
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    from ganbench.metrics import FeatureSet, frechet_distance, manifold_scores, score_all
+
+    def size(n: int, d: int) -> tuple[int, int]:
+        return (max(n // 5, 1200), max(d // 4, 64)) if quick else (n, d)
+
+    def peer_fid(real: dict[str, Any], fake: Any) -> Scores:
+        found = fid_statistics_to_metric(real, fid_features_to_statistics(fake), verbose=False)
+        return {"fid": found["frechet_inception_distance"]}
+
+    def peer_balls(real: Any, fake: Any, k: int = 3, prdc_k: int = 5) -> Scores:
+        theirs = prc_features_to_metric(fake, real, prc_neighborhood=k, verbose=False)
+        with contextlib.redirect_stdout(io.StringIO()):
+            more = compute_prdc(real.numpy(), fake.numpy(), prdc_k)
+        return {key: theirs[key] for key in ("precision", "recall")} | {k: more[k] for k in ("density", "coverage")}
+
+    def peer_all(statistics: dict[str, Any], real: Any, fake: Any, logits: Any) -> Scores:
+        isc = isc_features_to_metric(logits)
+        kid = kid_features_to_metric(real, fake, verbose=False)
+        return (
+            {"is": isc["inception_score_mean"], "is_std": isc["inception_score_std"]}
+            | peer_fid(statistics, fake)
+            | {"kid": kid["kernel_inception_distance_mean"], "kid_std": kid["kernel_inception_distance_std"]}
+            | peer_balls(real, fake)
+        )
+
+    def together(title: str, promised: float, n: int, d: int, classes: int, cached: bool) -> Row:
+        n, d = size(n, d)
+        real, fake = features(n, d, 0), features(n, d, 1)
+        logits = torch.from_numpy(np.float32(3.0 * np.random.default_rng(2).normal(size=(n, classes))))
+        probabilities = logits.softmax(dim=1).numpy()
+        known, statistics = FeatureSet(real), fid_features_to_statistics(torch.from_numpy(real))
+        return Row(
+            title,
+            promised,
+            lambda: score_all(known if cached else real, fake, probabilities, splits=10),
+            lambda: peer_all(statistics, torch.from_numpy(real), torch.from_numpy(fake), logits),
+        )
+
+    def fid(title: str, promised: float, n: int, d: int) -> Row:
+        n, d = size(n, d) if n > d else ((n // 4, d // 4) if quick else (n, d))
+        real, fake = features(n, d, 0), features(n, d, 1)
+        known = FeatureSet(real)
+        statistics = fid_features_to_statistics(torch.from_numpy(real))
+        # Where the real side is cached for us it is for them.
+        return Row(
+            title,
+            promised,
+            lambda: {"fid": frechet_distance(known, fake)},
+            lambda: peer_fid(statistics, torch.from_numpy(fake)),
+        )
+
+    def balls(title: str, promised: float, n: int, d: int) -> Row:
+        n, d = size(n, d)
+        real, fake = features(n, d, 0), features(n, d, 1)
+        known = FeatureSet(real)
+        return Row(
+            title,
+            promised,
+            lambda: manifold_scores(known, fake, 5, 5),
+            lambda: peer_balls(torch.from_numpy(real), torch.from_numpy(fake), 5, 5),
+        )
+
+    return {
+        "all-2048": lambda: together("is fid kid P R D C, 5,000 + 5,000, d = 2,048", 9, 5000, 2048, 1008, True),
+        "all-2048-new": lambda: together("the same, our real side not cached", 6, 5000, 2048, 1008, False),
+        "all-64": lambda: together("is fid kid P R D C, 10,000 + 10,000, d = 64", 20, 10_000, 64, 10, True),
+        "fid-10000": lambda: fid("fid, 10,000, d = 2,048", 2.5, 10_000, 2048),
+        "fid-1500": lambda: fid("fid, 1,500 < d = 2,048", 10, 1500, 2048),
+        "balls-64": lambda: balls("P R D C, 10,000 + 10,000, d = 64, k = 5", 15, 10_000, 64),
+    }
+
+
+def peak_of(code: str, threads: str) -> float:
+    """MB that the last line of ``code`` takes at most, above what stood before it; in a process of its own (Linux)."""
+    lines = code.strip().splitlines()
+    program = "\n".join(
+        [
+            "import sys, threading, pathlib",
+            f"sys.path.insert(0, {str(Path(__file__).parent)!r})",
+            *lines[:-1],
+            "status = lambda key: next(",
+            "    int(l.split()[1]) for l in open('/proc/self/status') if l.startswith(key)) / 1024",
+            "pathlib.Path('/proc/self/clear_refs').write_text('5')",
+            "before = status('VmRSS')",
+            lines[-1],
+            "print(status('VmHWM') - before)",
+        ]
+    )
+    environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def memory(quick: bool) -> None:
+    """Peaks above what features and imports take, our real side's included."""
+    threads = os.environ["OMP_NUM_THREADS"]
+    n = 2000 if quick else 10_000
+    ours = f"""
+import metrics, ganbench.metrics as m
+real, fake = metrics.features({n}, 64, 0), metrics.features({n}, 64, 1)
+m.manifold_scores(real[:100], fake[:100])
+m.manifold_scores(real, fake, 5, 5)
+"""
+    theirs = f"""
+import metrics, torch, prdc
+from torch_fidelity.metric_prc import prc_features_to_metric
+real, fake = (torch.from_numpy(metrics.features({n}, 64, seed)) for seed in (0, 1))
+prc_features_to_metric(real[:100], fake[:100], verbose=False)
+prdc.compute_prdc(real[:100].numpy(), fake[:100].numpy(), 5)
+prc_features_to_metric(fake, real, prc_neighborhood=5, verbose=False); prdc.compute_prdc(real.numpy(), fake.numpy(), 5)
+"""
+    own, peer = peak_of(ours, threads), peak_of(theirs, threads)
+    print(f"{'balls-64':12} peak memory: theirs {peer:.0f} MB, ours {own:.0f} MB, ratio {peer / own:.1f} (promised 10)")
+    n = 5000 if quick else 50_000
+    whole = f"""
+import metrics, numpy as np, ganbench.metrics as m
+real, fake = metrics.features({n}, 64, 0), metrics.features({n}, 64, 1)
+p = np.random.default_rng(0).dirichlet(np.ones(10), {n})
+m.score_all(real[:1200], fake[:1100], p[:1100])
+m.score_all(real, fake, p)
+"""
+    print(f"{'all-50000':12} peak memory of all together, {n:,} + {n:,}, d = 64: {peak_of(whole, threads):.0f} MB")
+
+
+def rates() -> None:
+    """This machine's matrix rates, which floors are computed from."""
+    import torch
+
+    for dtype in (torch.float32, torch.float64):
+        a = torch.randn(2048, 2048, dtype=dtype)
+        seconds = min(timed(lambda a=a: {"": float((a @ a)[0, 0])})[1] for _ in range(7))
+        print(f"{dtype}: {2 * 2048**3 / seconds / 1e9:.0f} GFLOP a CPU second")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from sklearn.datasets import load_digits
+
+from ganbench.kinds import Side
+from ganbench.metrics import (
+    FeatureSet,
+    MetricError,
+    _estimates,
+    _passes,
+    _screen,
+    features_of,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    manifold_scores,
+    score_all,
+)
+
+
+def sets(n: int, m: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(n + d)
+    real, fake = np.float32(rng.normal(size=(n, d))), np.float32(1.1 * rng.normal(size=(m, d)) + 0.1)
+    return real, fake, rng.dirichlet(np.full(10, 0.3), m)
+
+
+def one_by_one(real, fake, probabilities, size: int) -> dict[str, float]:
+    scores = {"fid": frechet_distance(real, fake)}
+    scores["is"], scores["is_std"] = inception_score(probabilities, 4)
+    scores["kid"], scores["kid_std"] = kernel_distance(real, fake, subset_size=size)
+    return scores | manifold_scores(real, fake)
+
+
+@pytest.mark.parametrize("n, m, d, size", [(300, 300, 16, 1000), (400, 300, 16, 200), (700, 640, 200, 300)])
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_same_bits_as_one_by_one(monkeypatch, n, m, d, size, shared):
+    if d == 200:
+        monkeypatch.setattr(_estimates, "CHEAP", 0)
+    real, fake, probabilities = sets(n, m, d)
+    known = FeatureSet(real) if shared else real
+    expected = one_by_one(real, fake, probabilities, size)
+    for _ in range(2):
+        assert score_all(known, fake, probabilities, subset_size=size, splits=4) == expected
+    without = score_all(known, fake, subset_size=size)
+    assert without == {key: value for key, value in expected.items() if not key.startswith("is")}
+
+
+def test_one_pass_serves_balls_and_kernel_and_the_real_side_is_seen_once(monkeypatch):
+    monkeypatch.setattr(_estimates, "CHEAP", 0)
+    passes = []
+    original = _screen.tiles
+
+    def counted(points, others=None):
+        passes.append((len(points.half), others and len(others.half)))
+        return original(points, others)
+
+    for module in (_passes, _estimates):
+        monkeypatch.setattr(module, "tiles", counted)
+    real, fake, _ = sets(700, 640, 200)
+    known = FeatureSet(real)
+    score_all(known, fake, subset_size=300)
+    assert sorted(passes, key=str) == [(640, None), (700, 640), (700, None)]
+    passes.clear()
+    score_all(known, fake[::-1], subset_size=300)
+    assert passes == [(640, None), (700, 640)]
+
+
+def test_a_side_is_wrapped_once():
+    side = Side(np.zeros((5, 2)), np.eye(5))
+    assert features_of(side) is features_of(side)
+    assert features_of(side).values is side.features
+    calls = []
+    for _ in range(2):
+        assert side.once(lambda s: len(s.features)) == 5
+        assert side.once(calls.append) is None
+    assert calls == [side]
+
+
+@pytest.mark.parametrize("n, m", [(5, 9), (9, 3)])
+def test_too_few_rows(n, m):
+    with pytest.raises(MetricError, match="rows"):
+        score_all(*sets(n, m, 4)[:2])
+
+
+def test_arrays_and_sets_are_told_apart_by_nothing():
+    real, fake, _ = sets(60, 50, 3)
+    assert frechet_distance(FeatureSet(real), FeatureSet(fake)) == frechet_distance(real, fake)
+    real.flags.writeable = False
+    assert frechet_distance(real, fake) == frechet_distance(real.copy(), fake)
+    with pytest.raises(MetricError, match="4 features a row and fake 3"):
+        score_all(FeatureSet(np.zeros((60, 4))), fake)
+    with pytest.raises(MetricError, match="not finite"):
+        FeatureSet(np.full((3, 2), np.nan))
+
+
+def test_monotone_under_noise_blur_and_dropped_modes():
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8) / 16.0
+    real, images, labels = images[:800].reshape(800, -1), images[800:1600], labels[800:1600]
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=images.shape)
+    worse = {
+        "noise": [images + level * noise for level in (0.0, 0.5, 0.8, 1.2)],
+        "blur": [gaussian_filter(images, (0, level, level)) for level in (0.0, 0.7, 1.0, 1.5)],
+        "dropped": [images[np.isin(labels, range(kept))][:300] for kept in (10, 6, 3, 1)],
+    }
+    for name, steps in worse.items():
+        scores = [score_all(real, step.reshape(len(step), -1)) for step in steps]
+        for key in ("fid", "kid"):
+            values = [score[key] for score in scores]
+            assert values == sorted(values) and values[-1] > 3 * values[0], (name, key)
+        values = [score["recall" if name == "dropped" else "coverage"] for score in scores]
+        assert values == sorted(values, reverse=True) and values[-1] < 0.6 * values[0], name
