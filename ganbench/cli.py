@@ -10,7 +10,8 @@ import click
 
 from ganbench import __version__
 from ganbench.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
-from ganbench.options import names_option, read_config, results_option
+from ganbench.marking import rescore, score
+from ganbench.options import names_option, read_config, results_option, weights_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -61,6 +62,7 @@ def cli() -> None:
 )
 @names_option("--metrics", "-m", help="Metrics to compute.  [default: all that suit the dataset]")
 @click.option("--extractor", help="What turns images into features.  [default: the classifier trained on the dataset]")
+@weights_option()
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option(
     "--threads",
@@ -186,6 +188,10 @@ def compare(before: Path, after: Path, fail_on_regression: bool) -> None:
     if problems:
         sys.exit(EXIT_DAMAGED)
     sys.exit(EXIT_FAILED if fail_on_regression and (table["conclusion"] == "worse").any() else 0)
+
+
+cli.add_command(score)
+cli.add_command(rescore)
 
 
 def main() -> None:

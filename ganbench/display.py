@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ganbench.planning import Planned
 from ganbench.reporters.layout import LEGEND, Section, cells, conditions, label, number, sections
+from ganbench.rescored import FILE
 from ganbench.store import Contents
 
 FIXED = 6  # the last of the columns that every terminal gets: rank, tier, variant, a score, verdict, seeds, failed
@@ -212,7 +213,8 @@ def summarise(contents: Contents, folder: Path) -> None:
     if contents.superseded:
         say(f"{contents.superseded} records of earlier code are in {folder / 'superseded'}", sys.stderr)
     for problem in contents.problems:
-        say(f"left out: {problem.path}: {problem.reason}; ganbench run trains it again", sys.stderr)
+        remedy = "ganbench rescore computes it again" if problem.path.name == FILE else "ganbench run trains it again"
+        say(f"left out: {problem.path}: {problem.reason}; {remedy}", sys.stderr)
     if contents.records:
         say(f"Tables: {folder / 'leaderboard.html'}, .md, .csv and trials.csv; a folder a trial beside them.")
 

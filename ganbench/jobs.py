@@ -25,12 +25,14 @@ from threadpoolctl import threadpool_limits
 from ganbench import describe, seeding
 from ganbench.errors import UsageError
 from ganbench.store import StoreError
+from ganbench.stored import rescore_trial
 from ganbench.trial import explain, run_trial
 
 _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "dataset": describe.describe_dataset,
     "reference": describe.describe_reference,
     "variant": describe.describe_variant,
+    "rescore": rescore_trial,
     "trial": run_trial,
 }
 

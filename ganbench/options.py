@@ -33,6 +33,14 @@ def results_option(help: str) -> Any:
     )
 
 
+def weights_option() -> Any:
+    return click.option(
+        "--weights",
+        type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+        help="File of the extractor's weights, .safetensors or .pth; it is then called NAME@HASH.",
+    )
+
+
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     if path is None:
         return

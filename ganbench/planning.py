@@ -17,6 +17,7 @@ class Request:
     """What ``ganbench run`` was asked for; None means the dataset's own default.
 
     Attributes:
+        weights: file of the extractor's weights.
         settings: by variant, hyperparameters as the user's text.
     """
 
@@ -29,6 +30,7 @@ class Request:
     samples: int | None = None
     metrics: tuple[str, ...] | None = None
     extractor: str | None = None
+    weights: str | None = None
     device: str = "auto"
     threads: int = 1
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -107,6 +109,7 @@ def plan(request: Request, ask: Ask) -> Plan:
                 "kind": "dataset",
                 "dataset": name,
                 "extractor": request.extractor,
+                "weights": request.weights,
                 "samples": request.samples,
                 "metrics": request.metrics,
                 **common,
@@ -114,13 +117,15 @@ def plan(request: Request, ask: Ask) -> Plan:
             for name in request.datasets
         ]
     )
+    # By the names that they give themselves: a folder that is asked for twice is one dataset.
+    datasets = list({dataset["name"]: dataset for dataset in datasets}.values())
     variants = ask(
         [
             {
                 "kind": "variant",
                 "variant": name,
                 "beside": list(request.plugins),
-                "datasets": list(request.datasets),
+                "datasets": [dataset["name"] for dataset in datasets],
                 "settings": request.settings.get(name, {}),
                 **common,
             }
@@ -138,7 +143,7 @@ def plan(request: Request, ask: Ask) -> Plan:
                 device = dataset["devices"][len(trials) % len(dataset["devices"])]
                 trials.append(_planned(request, dataset, variant, seed, device))
     notes = [note for described in (*datasets, *variants) for note in described["notes"]]
-    return Plan(trials, left_out, notes)
+    return Plan(trials, left_out, list(dict.fromkeys(notes)))
 
 
 def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any], seed: int, device: str) -> Planned:

@@ -16,6 +16,7 @@ from typing import Any
 
 import filelock
 
+from ganbench import rescored
 from ganbench.records import DamagedRecord, seal, unseal
 from ganbench.spec import TrialSpec
 
@@ -84,9 +85,24 @@ def read_records(root: Path | str) -> Contents:
         except (OSError, DamagedRecord, KeyError, TypeError) as reason:
             problems.append(Problem(path, str(reason)))
         else:
+            try:
+                record = with_rescored(record, folder)
+            except DamagedRecord as reason:
+                problems.append(Problem(folder / rescored.FILE, str(reason)))
             records.append(record)
     superseded = sum(1 for _ in (root / "superseded").glob("*/*/seed-*"))
     return Contents(records, problems, interrupted, superseded)
+
+
+def with_rescored(record: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A trial's record with what rescoring added to it; raises DamagedRecord where that was damaged."""
+    try:
+        text = (folder / rescored.FILE).read_bytes()
+    except FileNotFoundError:
+        return record
+    except OSError as reason:
+        raise DamagedRecord(f"it cannot be read: {reason.strerror}") from None
+    return rescored.merged(record, rescored.unseal(text, record))
 
 
 class Store:
@@ -123,7 +139,11 @@ class Store:
 
     def folder(self, spec: TrialSpec) -> Path:
         """Where a trial's files stand."""
-        return self.root / _place(spec.identity)
+        return self.place(spec.identity)
+
+    def place(self, identity: dict[str, Any]) -> Path:
+        """Where the files of the trial with that identity stand."""
+        return self.root / _place(identity)
 
     def find(self, spec: TrialSpec) -> dict[str, Any] | None:
         """The trial's record if there is a sound one; a damaged one is moved to ``quarantine/`` first."""

@@ -50,7 +50,7 @@ def run_sweep(
     screen = display()
     finished = False
     try:
-        screen.note("asking plugins and datasets about themselves ...")
+        screen.note("asking plugins and datasets (one without a shipped classifier trains it now, about a minute) ...")
         planned = plan(request, lambda payloads: ask(engine, payloads, timeout))
         for text in (*planned.notes, *(f"left out: {text}" for text in planned.left_out)):
             screen.note(text)

@@ -18,14 +18,16 @@ PACKAGE = ROOT / "ganbench"
 # A module imports only from modules in earlier lines, or earlier in its own line.
 ORDER = """
 errors canonical kinds hyperparameters variant hookspecs plugin __init__
-spec planning records store
+spec planning records rescored store
 statistics measures stability frames tiers ranking comparison
 discovery sources seeding tree
 datasets extractors metrics toolkit
 state telemetry real evaluation reference training
-environment artifacts trial describe jobs
+environment artifacts trial stored describe jobs
 executors reporters reporting
-display scheduler listing sweep options cli __main__
+display scheduler listing sweep rescoring
+archives samples cache progress scoring scorecard
+options marking cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.
 APART = {"datasets", "extractors", "metrics", "toolkit"}
@@ -107,7 +109,11 @@ def test_files_stay_small(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["run", "--help"], ["list", "--help"], ["report", "--help"], ["compare", "--help"], ["--version"]],
+    [
+        ["--version"],
+        ["--help"],
+        *([name, "--help"] for name in ("run", "list", "report", "compare", "score", "rescore")),
+    ],
     ids=" ".join,
 )
 def test_help_is_light(arguments: list[str]) -> None:
@@ -138,7 +144,7 @@ def test_help_answers_in_a_quarter_of_the_time_that_torch_takes_to_import() -> N
         "import ganbench",
         "from ganbench.plugin import hookimpl, Metric, Dataset, Extractor, Reporter, NotApplicable, Range",
         "import ganbench; ganbench.leaderboard, ganbench.compare, ganbench.load_results",
-        "import ganbench.sweep, ganbench.display, ganbench.reporting, ganbench.comparison",
+        "import ganbench.rescoring, ganbench.sweep, ganbench.display, ganbench.reporting, ganbench.comparison",
         "from ganbench.reporters import load_reporters, DEFAULT; load_reporters(DEFAULT)",
         "import ganbench.executors.local",
     ],

@@ -1,0 +1,100 @@
+"""A completed trial as it lies on disk: its record, and its variant as training left it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganbench import environment
+from ganbench.discovery import Catalog, discover
+from ganbench.errors import UsageError
+from ganbench.evaluation import Evaluator
+from ganbench.real import Real
+from ganbench.records import DamagedRecord, unseal
+from ganbench.sources import source_hash
+from ganbench.state import Misfit, capture, restore
+from ganbench.tree import Unreadable, fingerprint, load
+from ganbench.trial import build
+from ganbench.variant import Variant
+
+STATE = "state.safetensors"
+
+
+def read_trial(folder: Path) -> dict[str, Any]:
+    """The record of a completed trial with a stored state; raises UsageError for any other folder."""
+    try:
+        record = unseal((folder / "record.json").read_bytes())
+    except (OSError, DamagedRecord) as reason:
+        raise UsageError(f"{folder} is no finished trial: record.json: {reason}") from None
+    if record["status"] != "completed":
+        raise UsageError(f"{folder}: the trial ended as {record['status']}: it left no variant to draw samples from")
+    if not (folder / STATE).is_file():
+        raise UsageError(f"{folder} has no {STATE}: the trial must be run again")
+    return record
+
+
+def trained(record: dict[str, Any], folder: Path, catalog: Catalog, device: torch.device) -> Variant:
+    """The trial's variant at the end of its training.
+
+    Raises:
+        UsageError: its code or the stored state is no longer what made the record.
+    """
+    trial = record["identity"]["trial"]
+    cls = catalog.get("variant", trial["variant"]).thing
+    if source_hash(cls, trial["distribution"]) != trial["source"]:
+        raise UsageError(
+            f"the code of {trial['variant']} is no longer what trained {folder}; ganbench run trains it anew"
+        )
+    dataset = catalog.get("dataset", trial["dataset"]).thing
+    variant = build(cls, dataset, trial["hyperparameters"], trial["seed"]).to(device)
+    try:
+        state = load(folder / STATE, device)
+        restore(variant, state)
+    except (Unreadable, Misfit) as reason:
+        raise UsageError(f"{folder / STATE} cannot be used: {reason}") from None
+    if fingerprint(capture(variant)) != record["state_sha256"]:
+        raise UsageError(f"{folder / STATE} is not the state that the record names")
+    return variant
+
+
+def wanted(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """What discovery has to find to build the trial's variant and score it again."""
+    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+    names = {"variant": trial["variant"], "dataset": trial["dataset"], "extractor": evaluation["extractor"]}
+    return list(names.items())
+
+
+def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
+    """A job: metrics of a stored trial, as its last evaluation would have found them.
+
+    ``payload``: the trial's ``folder``, the ``metrics``' names, ``device`` (None: the kind that it was trained on).
+    """
+    folder = Path(payload["folder"])
+    record = read_trial(folder)
+    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+    catalog = discover([*wanted(record), *(("metric", name) for name in payload["metrics"])])
+    device = environment.select_device(payload["device"] or trial["device"])
+    real = Real(
+        catalog.get("dataset", trial["dataset"]).thing,
+        catalog.get("extractor", evaluation["extractor"]).thing,
+        evaluation["samples"],
+        device,
+    )
+    for what, found, known in (
+        (f"dataset {trial['dataset']}", real.hash, trial["dataset_hash"]),
+        (f"extractor {evaluation['extractor']}", real.extractor.weights_hash, evaluation["extractor_hash"]),
+    ):
+        if found != known:
+            raise UsageError(f"{what} is no longer what {folder} was scored with")
+    metrics = [catalog.get("metric", name).thing for name in payload["metrics"]]
+    evaluator = Evaluator(real, metrics, trial["seed"], trial["batch_size"])
+    history = record["evaluations"]
+    variant = trained(record, folder, catalog, device)
+    return {
+        "values": evaluator.again(variant, history[-1]["step"], history[:-1]),
+        "about": {metric.name: {"label": metric.label, "direction": metric.direction} for metric in metrics},
+        "environment": json.loads(json.dumps(environment.describe(device, payload["threads"], trial["distribution"]))),
+    }

@@ -1,0 +1,171 @@
+"""``ganbench rescore``: metrics of trained variants from their stored states, without training."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ganbench import load_results
+from ganbench.errors import UsageError
+from ganbench.records import DamagedRecord
+from ganbench.rescored import merged, seal, unseal
+from ganbench.rescoring import Options, rescore
+from ganbench.samples import Request, load
+from ganbench.scoring import Options as Scoring
+from ganbench.scoring import score
+from ganbench.stored import read_trial
+
+
+def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ganbench", *arguments],
+        cwd=folder,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep with few metrics, rescored with one that it has and two that it has not."""
+    folder = tmp_path_factory.mktemp("swept")
+    small = ("--images", "640", "--evaluations", "2", "--samples", "200", "--seeds", "1")
+    run = call(folder, "run", "-p", "vanilla,noise,planted-nan", "-d", "digits,ring8", "-m", "fid,kid,d_auc", *small)
+    assert run.returncode == 1, run.stderr  # one trial diverged
+    (folder / "before.csv").write_bytes((folder / "results/leaderboard.csv").read_bytes())
+    (folder / "records").write_text("".join(p.read_text() for p in sorted(folder.rglob("record.json"))))
+    done = call(folder, "rescore", "results", "--metrics", "fid,kid,recall,d_auc,is,prd", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+def again(folder: Path, *metrics: str, **names: tuple[str, ...]) -> int:
+    """``ganbench rescore`` in this process."""
+    return rescore(folder / "results", Options(metrics, **names), 1, "inline")
+
+
+def trial(folder: Path, dataset: str, variant: str) -> Path:
+    (found,) = (folder / "results" / dataset / variant).glob("seed-0-*")
+    return found
+
+
+def test_it_finds_what_the_last_evaluation_found_to_the_bit(swept: Path) -> None:
+    found = 0
+    for path in swept.rglob("rescored.json"):
+        record = json.loads((path.parent / "record.json").read_text())
+        found_again = json.loads(path.read_text())
+        assert found_again["record"] == record["sha256"] and found_again["environment"] == record["environment"]
+        for name in ("fid", "kid", "d_auc"):
+            assert found_again["values"][name] == record["values"][name]
+            assert found_again["metrics"][name]["floor"] == record["metrics"][name]["floor"]
+        assert found_again["values"]["recall"] is not None
+        found += 1
+    assert found == 4  # the diverged ones have no variant to rescore
+
+
+def test_records_are_untouched_and_tables_have_the_new_columns(swept: Path) -> None:
+    assert "".join(p.read_text() for p in sorted(swept.rglob("record.json"))) == (swept / "records").read_text()
+    before, after = pd.read_csv(swept / "before.csv"), pd.read_csv(swept / "results/leaderboard.csv")
+    new = [
+        f"{name}{end}"
+        for name in ("is", "recall", "prd", "prd.f8", "prd.f_1_8")
+        for end in ("", "_low", "_high", "_floor")
+    ]
+    assert {name for name in after.columns if name not in before.columns} == set(new)
+    pd.testing.assert_frame_equal(before, after[before.columns])
+    digits = after[(after.dataset == "digits") & (after.variant == "vanilla")].iloc[0]
+    assert digits["is"] > 1 and digits.is_floor > digits["is"] and 0 <= digits.recall < digits.recall_floor
+    trials = pd.read_csv(swept / "results/trials.csv")
+    assert (trials.recall.notna() == (trials.status == "completed")).all()
+    frame = load_results(swept / "results")
+    assert set(frame[frame.final & frame.value.notna() & (frame.dataset == "ring8")].metric) >= {"recall", "fid"}
+    assert "Recall (digits-cnn)" in (swept / "results/leaderboard.md").read_text()
+
+
+def test_what_is_done_is_not_done_again(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = {path: path.stat().st_mtime_ns for path in swept.rglob("rescored.json")}
+    assert again(swept, "recall", "fid") == 0
+    assert "0 trials to rescore, 4 rescored earlier" in capsys.readouterr().err
+    assert times == {path: path.stat().st_mtime_ns for path in swept.rglob("rescored.json")}
+    assert again(swept, "precision", "fid", plugins=("vanilla",), datasets=("ring8",)) == 0
+    assert "1 trials to rescore" in capsys.readouterr().err
+    path = trial(swept, "ring8", "vanilla") / "rescored.json"
+    assert set(json.loads(path.read_text())["metrics"]) == {
+        *("fid", "kid", "recall", "d_auc", "is", "prd", "prd.f8", "prd.f_1_8", "precision")
+    }
+    assert {p for p in times if times[p] != p.stat().st_mtime_ns} == {path}
+
+
+def test_a_damaged_file_is_named_and_ignored_and_made_again(swept: Path) -> None:
+    path = trial(swept, "digits", "noise") / "rescored.json"
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b'"recall":0', b'"recall":9', 1))
+    assert path.read_bytes() != good
+    report = call(swept, "report", "--results", "results")
+    assert report.returncode == 3 and str(path.relative_to(swept)) in report.stderr
+    assert "does not match its hash" in report.stderr and "ganbench rescore computes it again" in report.stderr
+    board = pd.read_csv(swept / "results/leaderboard.csv")
+    row = board[(board.dataset == "digits") & (board.variant == "noise")].iloc[0]
+    assert row.fid > 0 and pd.isna(row.recall)
+    assert again(swept, "fid", "kid", "recall", "d_auc", "is", "prd") == 0
+    assert path.read_bytes() == good
+
+
+def test_a_trial_that_cannot_be_rescored_costs_no_other(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["cp", "-r", str(swept / "results"), str(tmp_path / "results")], check=True)
+    for path in (tmp_path / "results").rglob("rescored.json"):
+        path.unlink()
+    (broken,) = (tmp_path / "results/ring8/noise").glob("seed-0-*/state.safetensors")
+    broken.write_bytes(broken.read_bytes()[:-1] + b"?")
+    assert again(tmp_path, "fid", datasets=("ring8",)) == 1
+    assert "noise on ring8, seed 0: not rescored" in capsys.readouterr().err
+    assert len(list((tmp_path / "results").rglob("rescored.json"))) == 1
+    with pytest.raises(UsageError, match="did you mean fid"):
+        again(tmp_path, "fit")
+    with pytest.raises(UsageError, match="no completed trial"):
+        again(tmp_path, "fid", plugins=("absent",))
+
+
+def test_a_stored_trial_is_scored_with_the_samples_of_its_last_evaluation(swept: Path) -> None:
+    folder = trial(swept, "digits", "vanilla")
+    record = read_trial(folder)
+    found = score("digits", str(folder), Scoring(Request(n=200), metrics=("fid", "kid")))
+    assert {one.name: one.value for one in found.scores} == {name: record["values"][name] for name in ("fid", "kid")}
+    assert {one.name: one.floor for one in found.scores} == {
+        name: record["metrics"][name]["floor"] for name in ("fid", "kid")
+    }
+    request = Request(results=swept / "results")
+    assert load(folder.name.rpartition("-")[2], request).hash == load(str(folder), Request(n=200)).hash
+    assert load(str(folder), Request(seed=1)).hash != load(str(folder), Request()).hash
+    assert len(load(str(folder), Request(n=7)).data) == 7
+    with pytest.raises(UsageError, match="ended as diverged"):
+        load(str(trial(swept, "digits", "planted-nan")), Request())
+    with pytest.raises(UsageError, match="no finished trial"):
+        read_trial(swept)
+
+
+def test_the_file_holds_its_own_hash_and_the_records() -> None:
+    record = {"sha256": "a", "metrics": {"fid": {"position": 0}}, "values": {"fid": 1.0}}
+    about = {"label": "X", "direction": "min", "floor": None, "position": 0}
+    found = {"record": "a", "metrics": {"x": about, "fid": about}, "values": {"x": 2.0, "fid": 9.0}, "environment": {}}
+    text = seal(found).encode()
+    both = merged(record, unseal(text, record))
+    assert both["values"] == {"fid": 1.0, "x": 2.0}  # the record's own stays
+    assert list(both["metrics"]) == ["fid", "x"] and both["metrics"]["x"]["position"] == 1
+    assert record["values"] == {"fid": 1.0}
+    for other in (text[:-2], text + b" ", b"{}", b"[]", b"nothing", text.replace(b"2.0", b"NaN")):
+        with pytest.raises(DamagedRecord):
+            unseal(other, record)
+    with pytest.raises(DamagedRecord, match="another record"):
+        unseal(text, {**record, "sha256": "b"})
