@@ -124,12 +124,13 @@ def run(**options: Any) -> None:
 
 
 @cli.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def list_(as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything, with hyperparameters.")
+@click.option("--planted", is_flag=True, help="Show the variants that fail on purpose, too.")
+def list_(as_json: bool, planted: bool) -> None:
     """List what is installed: variants, datasets, extractors, metrics; what is broken, and why."""
     from ganbench.listing import show_catalog
 
-    sys.exit(show_catalog(as_json))
+    sys.exit(show_catalog(as_json, planted))
 
 
 @cli.command()

@@ -11,23 +11,29 @@ from ganbench.display import plain
 from ganbench.hyperparameters import hyperparameters
 
 
-def show_catalog(as_json: bool) -> int:
+def show_catalog(as_json: bool, planted: bool = False) -> int:
     """Print the catalog; exit code 1 if something is broken or offered twice."""
     catalog = discover()
     if as_json:
         json.dump(_as_json(catalog), sys.stdout, indent=2)
         print()
     else:
-        _print(catalog)
+        _print(catalog, planted)
     return 1 if catalog.broken or catalog.duplicates else 0
 
 
-def _print(catalog: Catalog) -> None:
+def _print(catalog: Catalog, planted: bool) -> None:
+    hidden = 0
     for kind in KINDS:
         offers = [catalog.offers[kind, name] for name in catalog.names(kind)]
+        if kind == "variant" and not planted:
+            shown = [offer for offer in offers if offer.thing.role != "planted"]
+            offers, hidden = shown, len(offers) - len(shown)
         lines = [[f"{kind}s", "from", "about"]]
         lines += [[o.name, f"{o.distribution} {o.version}", _about(kind, o.thing)] for o in offers]
         print(plain(lines))
+    if hidden:
+        print(f"{hidden} variants that fail on purpose are not shown: ganbench list --planted")
     for bad in catalog.broken:
         print(f"broken: {bad.entry} ({bad.distribution}): {bad.reason}")
     for message in catalog.duplicates.values():
