@@ -48,10 +48,10 @@ def linear(variant: GAN, norm: float) -> GAN:
     return variant
 
 
-@pytest.mark.parametrize(("cls", "weight", "share"), [(WGANGP, 10.0, 1.0), (DRAGAN, 10.0, 1.0), (R1, 1.0, 0.5)])
+@pytest.mark.parametrize(("cls", "weight", "share"), [(WGANGP, 10.0, 1.0), (DRAGAN, 10.0, 1.0), (R1, 10.0, 0.5)])
 def test_penalties_have_their_closed_form_where_the_gradient_is_known(cls: type[GAN], weight: float, share: float):
     for norm in (0.5, 1.0, 3.0):
-        variant = linear(cls(IMAGE), norm)
+        variant = linear(cls(IMAGE, **{"gamma" if cls is R1 else "penalty": weight}), norm)
         real, fake = images(seed=1), images(seed=2)
         extra = variant.discriminator_phase(real, fake) - variant.discriminator_loss(
             variant.judge(real), variant.judge(fake)
