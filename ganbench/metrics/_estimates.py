@@ -10,7 +10,7 @@ import torch
 
 from ganbench.metrics._features import FeatureSet
 from ganbench.metrics._gram import GramSums, Rows, rows_of
-from ganbench.metrics._moments import ThirdMoments
+from ganbench.metrics._moments import ThirdMoments, one_thread
 from ganbench.metrics._screen import frame_of, plain_float32, screen_of, tiles
 
 BLOCK = 2048
@@ -123,11 +123,12 @@ class Subsets:
                 vector = third(rows.index_select(0, torch.from_numpy(index)))
                 yield vector, float(torch.dot(vector, vector) - diagonal[index].sum())
 
-        of_real = self._once("moments", lambda: [(v.clone(), own) for v, own in vectors(self.real, self.of_real)])
-        found = [
-            (own, within, float(torch.dot(x, y)))
-            for (x, own), (y, within) in zip(of_real, vectors(self.fake, self.of_fake), strict=True)
-        ]
+        with one_thread():
+            of_real = self._once("moments", lambda: [(v.clone(), own) for v, own in vectors(self.real, self.of_real)])
+            found = [
+                (own, within, float(torch.dot(x, y)))
+                for (x, own), (y, within) in zip(of_real, vectors(self.fake, self.of_fake), strict=True)
+            ]
         return self._combined(*zip(*found, strict=True))
 
     def _in_double(self) -> np.ndarray:

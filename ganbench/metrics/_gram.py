@@ -69,7 +69,7 @@ class GramSums:
         self.factor, self.at_mean = _factor(frame), 1.0 + float(frame.centre @ frame.centre) / d
         self.fakes, self.both, none = np.zeros((3, real.indicators.shape[1]))
         self.reals = none if reals is None else reals
-        self.spaces = torch.empty(2, 0, dtype=torch.float32)
+        self.spaces, self.wide = torch.empty(2, 0, dtype=torch.float32), torch.empty(0, dtype=torch.float64)
 
     def among_reals(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
         """Take a tile of the real rows among themselves."""
@@ -86,6 +86,7 @@ class GramSums:
     def _sums(self, left: Rows, right: Rows, rows: slice, columns: slice, tile: torch.Tensor) -> np.ndarray:
         if self.spaces.shape[1] < tile.numel():
             self.spaces = torch.empty(2, tile.numel(), dtype=torch.float32)
+            self.wide = torch.empty(tile.numel(), dtype=torch.float64)
         x, value = (space[: tile.numel()].view(tile.shape) for space in self.spaces)
         torch.add(left.linear[rows, None], tile, alpha=self.factor, out=x)
         x += right.linear[columns]
@@ -97,5 +98,6 @@ class GramSums:
         if left is right and once:
             value.fill_diagonal_(0.0)
         # In float64: the sums of a row's values have one sign, and float32 would round them a thousandfold.
-        products = (value.double() @ right.indicators[columns]) * left.indicators[rows]
+        wide = self.wide[: tile.numel()].view(tile.shape).copy_(value)
+        products = (wide @ right.indicators[columns]) * left.indicators[rows]
         return (1.0 if once else 2.0) * products.sum(dim=0).numpy()
