@@ -52,3 +52,14 @@ def test_copies_reach_the_floor_and_are_known_as_copies(ganbench, tmp_path: Path
     board, _ = run(ganbench, tmp_path, "-p", "memorizer,noise", "--seeds", "3", "--images", "6400")
     assert board.fid["memorizer"] == pytest.approx(board.fid_floor["memorizer"], rel=0.1)
     assert board.authenticity["memorizer"] < 0.02 < 0.5 < board.authenticity["noise"]
+
+
+def test_a_penalty_keeps_modes_of_stacked_digits_that_vanilla_loses(ganbench, tmp_path: Path) -> None:
+    board, trials = run(
+        ganbench,
+        tmp_path,
+        *("-p", "vanilla,r1", "-d", "stacked-digits", "--seeds", "5"),
+        *("--images", "32000", "--evaluations", "1", "--metrics", "modes,mode_kl"),
+    )
+    assert trials[trials.variant == "r1"].modes.min() > 900 > 600 > trials[trials.variant == "vanilla"].modes.max()
+    assert not set(board.tier["r1"]) & set(board.tier["vanilla"])
