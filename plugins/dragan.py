@@ -1,8 +1,8 @@
 """DRAGAN: the gradient penalty near the data.
 
 Kodali et al. 2017, "On Convergence and Stability of GANs", section 2.3: D's gradient is drawn towards norm 1
-at real samples moved by noise, in the ordinary two-phase game. With the paper's lambda = 10 D cannot tell the
-narrow modes of points apart; the default here is 1.
+at real samples moved by noise, in the ordinary two-phase game. With the paper's lambda = 10 G
+collapses on the narrow modes of points; the default here is 1.
 """
 
 from __future__ import annotations

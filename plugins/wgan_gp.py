@@ -2,8 +2,8 @@
 
 Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", Algorithm 1: the critic's gradient is
 drawn towards norm 1 at points between real and generated samples; Adam with beta1 = 0. Two defaults are not the
-paper's: n_critic = 5 leaves G too few updates in budgets of a minute, where every batch counts, and lambda = 10
-holds the critic back from the narrow modes of points as much as 0.1 lets it go on images.
+paper's: n_critic = 5 leaves G too few updates in budgets of a minute, where every batch counts, and with lambda = 10
+G finds few of the narrow modes of points.
 """
 
 from __future__ import annotations
