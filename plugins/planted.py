@@ -1,12 +1,11 @@
-"""Failures on purpose: vanilla GANs that break in a known way at a known time, to try verdicts and reports on."""
+"""Failures on purpose: GANs that break in a known way at a known time, to try verdicts and reports on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import torch
 from ganbench_plugins.vanilla import Vanilla
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,8 +14,8 @@ from torch.optim import Adam, Optimizer
 from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
 
 
-class Planted(Vanilla):
-    """Breaks at the first step whose ``clock.fraction`` is at least ``at``.
+class Planted:
+    """Mixed in before a GAN: breaks at the first step whose ``clock.fraction`` is at least ``at``.
 
     Attributes:
         broken: whether it has happened.
@@ -27,28 +26,22 @@ class Planted(Vanilla):
 
     def __init__(
         self,
-        shape: torch.Size,
+        shape: Any,
         at: Annotated[float, Range(0.0, 1.0), "share of the budget after which it fails"] = 0.5,
         **hyperparameters: Any,
     ) -> None:
-        super().__init__(shape, at=at, **hyperparameters)
+        super().__init__(shape, at=at, **hyperparameters)  # type: ignore[call-arg]
         self.broken = False
 
     def train_step(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
-        self.broken = clock.fraction >= self.at
-        return super().train_step(batch, clock)
+        self.broken = self.fails(clock)
+        return super().train_step(batch, clock)  # type: ignore[misc]
+
+    def fails(self, clock: Clock) -> bool:
+        return clock.fraction >= self.at
 
 
-class Collapse(Planted):
-    """G is blind to its latent from then on: all its samples are one. Verdict: collapsed."""
-
-    name = "planted-collapse"
-
-    def fake(self, z: Tensor) -> Batch:
-        return super().fake(torch.zeros_like(z) if self.broken else z)
-
-
-class NaN(Planted):
+class NaN(Planted, Vanilla):
     """G's loss is not a number from then on. Verdict: diverged, at that very step."""
 
     name = "planted-nan"
@@ -58,23 +51,25 @@ class NaN(Planted):
         return loss * math.nan if self.broken else loss
 
 
-class BlowUp(Planted):
-    """G's weights grow by ``growth`` a step from then on: 20-fold after 151 steps of 1.02. Verdict: diverged."""
+class BlowUp(Planted, Vanilla):
+    """A network's weights grow by ``growth`` a step from then on: 20-fold after 151 steps of 1.02. Verdict: diverged."""
 
     name = "planted-blowup"
     growth: float
+    network: str
 
     def __init__(
         self,
-        shape: torch.Size,
+        shape: Any,
         growth: Annotated[float, Range(1.0, 2.0), "factor on every weight at each step"] = 1.02,
+        network: Annotated[Literal["generator", "discriminator"], "whose weights"] = "generator",
         **hyperparameters: Any,
     ) -> None:
-        super().__init__(shape, growth=growth, **hyperparameters)
+        super().__init__(shape, growth=growth, network=network, **hyperparameters)
 
     def settle(self, clock: Clock) -> None:
         if self.broken:
-            for parameter in self.generator.parameters():
+            for parameter in getattr(self, self.network).parameters():
                 parameter.mul_(self.growth)
 
 
@@ -87,7 +82,7 @@ class Dominated(Vanilla):
 
     def __init__(
         self,
-        shape: torch.Size,
+        shape: Any,
         ratio: Annotated[float, Range(1.0, 1000.0, log=True), "D's step size over G's"] = 100.0,
         # Low enough that D wins without blowing up itself.
         lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size of G"] = 2e-5,
@@ -103,6 +98,32 @@ class Dominated(Vanilla):
         return -functional.softplus(fake_logits).mean()  # E log(1 - D(G(z))), the minimax loss itself
 
 
+class Unconstrained(Vanilla):
+    """A Wasserstein critic without a constraint: its scores, and with them all gradients, grow without bound.
+
+    Verdict: a failure, of one kind or another.
+    """
+
+    name = "planted-unconstrained"
+    role = "planted"
+    decision_threshold = None
+
+    def __init__(
+        self,
+        shape: Any,
+        critic_steps: Annotated[int, Range(1, 10), "critic updates for one of the generator"] = 5,
+        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 3e-3,
+        **hyperparameters: Any,
+    ) -> None:
+        super().__init__(shape, critic_steps=critic_steps, lr=lr, **hyperparameters)
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return fake_logits.mean() - real_logits.mean()
+
+    def generator_loss(self, fake_logits: Tensor) -> Tensor:
+        return -fake_logits.mean()
+
+
 @hookimpl
 def ganbench_variants() -> list[type[Variant]]:
-    return [BlowUp, Collapse, Dominated, NaN]
+    return [BlowUp, Dominated, NaN, Unconstrained]

@@ -1,0 +1,78 @@
+"""What is trained to calibrate the stability verdict, and what is known of it beforehand.
+
+A setting is a variant with hyperparameters on a dataset at a budget. ``failure`` settings fail by
+construction; ``learns`` settings are ordinary variants at their defaults, of which a run counts as healthy
+by its score alone (``judge.healthy``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SET_SEEDS = range(20)  # thresholds are set on these
+JUDGE_SEEDS = range(100, 140)  # and judged on these
+HALF = range(100, 120)  # of settings that take long
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the calibration.
+
+    Attributes:
+        truth: ``failure`` or ``learns``.
+        sets: whether its seeds 0 to 19 may set thresholds; else it is held out altogether.
+        images: budget.
+        at: share of the budget after which it fails, where it fails abruptly at one moment.
+    """
+
+    truth: str
+    variant: str
+    dataset: str
+    images: int
+    options: tuple[str, ...] = ()
+    sets: bool = True
+    seeds: range = JUDGE_SEEDS
+    at: float | None = None
+
+    @property
+    def name(self) -> str:
+        text = f"[{','.join(self.options)}]" if self.options else ""
+        return f"{self.variant}{text} on {self.dataset}"
+
+
+def _planted(dataset: str, converged: int, short: int) -> list[Setting]:
+    """The unambiguous failures, on one dataset."""
+
+    def plant(kind: str, images: int, *options: str, at: float | None = None) -> Setting:
+        return Setting("failure", f"planted-{kind}", dataset, images, options, at=at)
+
+    return [
+        plant("nan", short, at=0.5),
+        plant("blowup", 2 * short),
+        plant("blowup", 2 * short, "network=discriminator"),
+        plant("dominated", short, "lr=0.001"),  # D's step size times 100
+        plant("dominated", short, "lr=1e-05"),  # G's divided by 100
+        plant("unconstrained", converged),
+        plant("collapse", converged, at=0.5),
+        plant("collapse", converged, "at=0.8", at=0.8),
+        plant("collapse", converged, "points=2", at=0.5),
+        plant("classes", converged, "until=0.9"),
+        plant("classes", converged),
+    ]
+
+
+def _learning(dataset: str, images: int, variants: str, sets: bool, seeds: range = JUDGE_SEEDS) -> list[Setting]:
+    return [Setting("learns", name, dataset, images, sets=sets, seeds=seeds) for name in variants.split()]
+
+
+SETTINGS = [
+    *_planted("digits", 32_000, 12_800),
+    *_learning("digits", 32_000, "vanilla dcgan r1 sngan lsgan wgan-gp", sets=True),
+    *_planted("ring8", 100_000, 25_600),
+    *_learning("ring8", 200_000, "r1 sngan lsgan wgan-gp", sets=True),
+    *_learning("digits", 32_000, "minimax relativistic pacgan cgan vae gmm", sets=False),
+    *_learning("ring8", 200_000, "relativistic pacgan cgan", sets=False),
+    Setting("failure", "planted-collapse", "grid25", 200_000, sets=False, seeds=HALF, at=0.5),
+    Setting("failure", "planted-collapse", "grid25", 200_000, ("points=2",), sets=False, seeds=HALF, at=0.5),
+    *_learning("grid25", 400_000, "r1 sngan lsgan relativistic", sets=False, seeds=HALF),
+]

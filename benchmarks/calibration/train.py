@@ -1,0 +1,38 @@
+"""Train every setting of the calibration, or continue: python benchmarks/calibration/train.py FOLDER"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from settings import SET_SEEDS, SETTINGS, Setting
+
+
+def command(setting: Setting, folder: Path) -> list[str]:
+    """``ganbench run`` of one setting; the same command again continues."""
+    seeds = [*(SET_SEEDS if setting.sets else ()), *setting.seeds]
+    return [
+        *(sys.executable, "-m", "ganbench", "run", "--plugins", setting.variant, "--datasets", setting.dataset),
+        *("--images", str(setting.images), "--seeds", f"{','.join(map(str, seeds))},"),
+        *("--metrics", "fid" if setting.dataset not in ("ring8", "grid25") else "coverage"),
+        *(f"--set={setting.variant}.{option}" for option in setting.options),
+        *("--results", str(place(setting, folder))),
+    ]
+
+
+def place(setting: Setting, folder: Path) -> Path:
+    """The results folder of one setting."""
+    return folder / setting.name.replace(" ", "-")
+
+
+def main(folder: Path) -> None:
+    for number, setting in enumerate(SETTINGS, 1):
+        print(f"[{number}/{len(SETTINGS)}] {setting.name}", flush=True)
+        subprocess.run(command(setting, folder), stdout=subprocess.DEVNULL, check=False)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))
