@@ -149,10 +149,10 @@ def report(results: Path, formats: tuple[str, ...]) -> None:
         raise UsageError(
             f"there is no results folder {results}; ganbench run makes one, or name another with --results"
         )
-    contents, board = write_reports(results, formats or DEFAULT)
+    contents, board, trials = write_reports(results, formats or DEFAULT)
     if not contents.records and not contents.problems:
         raise UsageError(f"there are no records in {results}; ganbench run makes them")
-    show(board)
+    show(board, trials)
     summarise(contents, results)
     sys.exit(EXIT_DAMAGED if contents.problems else 0)
 

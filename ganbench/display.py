@@ -16,10 +16,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ganbench.planning import Planned
-from ganbench.reporters.layout import LEGEND, Section, cells, conditions, label, number, sections
+from ganbench.reporters.layout import LEGEND, Section, cells, conditions, judged, label, number, sections
 from ganbench.rescored import FILE
 from ganbench.store import Contents
 
+NAMED = 5  # trials with the same verdict that the terminal names
 FIXED = 6  # the last of the columns that every terminal gets: rank, tier, variant, a score, verdict, seeds, failed
 
 
@@ -149,8 +150,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def show(leaderboard: pd.DataFrame) -> None:
-    """Print every section: a drawn table on a terminal, plain aligned text elsewhere, one line a row."""
+def show(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> None:
+    """Print every section: a drawn table on a terminal, plain aligned text elsewhere, one line a row.
+
+    Below it, the trials whose training failed, a few of each kind.
+    """
     for section in sections(leaderboard):
         if sys.stdout.isatty():
             draw(section, Console())
@@ -158,6 +162,12 @@ def show(leaderboard: pd.DataFrame) -> None:
             headings, rows = cells(section)
             print(printable(f"{section.dataset}. {conditions(section)}"))
             print(plain([headings, *rows]))
+        for word, meaning, lines in judged(section, trials):
+            say(f"{word}: {meaning}.")
+            for line in lines[:NAMED]:
+                say(f"  {line}")
+            if len(lines) > NAMED:
+                say(f"  and {len(lines) - NAMED} more; trials.csv and leaderboard.md have them all")
 
 
 def plain(lines: list[list[str]]) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ganbench import canonical
+from ganbench.measures import SHOWN
 from ganbench.stability import verdict
 from ganbench.store import read_records
 
@@ -30,13 +31,27 @@ PROTOCOL_FIELDS = (
 )
 ROW = ["dataset", "dataset_hash", "protocol", "variant", "hyperparameters", "source"]
 TRIAL = [*ROW, "seed", "trial"]
-_CONTEXT = ["verdict", "note", "status", "reason", "role", "primary", "failure_score", "environment", *PROTOCOL_FIELDS]
+# The verdict on a trial's stability: what decided it, where it happened, and everything that was measured.
+STABILITY = ["evidence", "verdict_step", "verdict_images", *SHOWN]
+_CONTEXT = [
+    *STABILITY,
+    "verdict",
+    "note",
+    "status",
+    "reason",
+    "role",
+    "primary",
+    "failure_score",
+    "environment",
+    *PROTOCOL_FIELDS,
+]
 _CELL = ["images_seen", "metric", "value", "final", "position", "metric_label", "direction", "floor"]
 COLUMNS = [
     *("dataset", "extractor", "protocol", "variant", "seed", "status", "images_seen", "metric", "value", "final"),
     *("verdict", "note", "reason", "role", "primary", "failure_score"),
     *("position", "metric_label", "direction", "floor", "source", "hyperparameters", "dataset_hash"),
     *(field for field in PROTOCOL_FIELDS if field != "extractor"),
+    *STABILITY,
     *("environment", "trial"),
 ]
 
@@ -92,7 +107,7 @@ def to_frame(records: Iterable[Mapping[str, Any]], history: bool = True) -> pd.D
     values = _columns(cells, _CELL)
     index = np.array(owners, dtype=int)
     frame = pd.DataFrame({**{name: column.take(index) for name, column in context.items()}, **values})
-    for name in ("value", "floor", "failure_score"):
+    for name in ("value", "floor", "failure_score", *SHOWN):
         frame[name] = frame[name].astype(np.float64)
     for name in ("images_seen", "seed", "position"):
         frame[name] = frame[name].astype(np.int64)
@@ -121,6 +136,7 @@ def _trial(record: Mapping[str, Any]) -> tuple[Any, ...]:
     judged = verdict(record)
     return (
         *_order(record)[:-1],
+        *(judged.figures, judged.step, judged.images_seen, *(getattr(judged.measures, name) for name in SHOWN)),
         *(judged.word or "", judged.note, record["status"], record.get("reason") or "", record["role"]),
         *(record["primary"], _failure_score(record), record["environment_hash"]),
         *(both[field] for field in PROTOCOL_FIELDS),

@@ -1,4 +1,4 @@
-"""What the history of one trial measures, and the thresholds that its verdict compares them with.
+"""What the history of one trial measures; ``ganbench.stability`` judges it.
 
 Everything is judged on ``u = sqrt(max(FID, 0) / tr Sigma_real)``: 0 is perfect, 1 a constant at the real
 mean (whose FID is exactly that trace). It is dimensionless, so scaling the features changes nothing,
@@ -17,44 +17,14 @@ from math import sqrt
 from statistics import fmean, median
 from typing import Any
 
+from ganbench.thresholds import THRESHOLDS, Thresholds
+
 Series = Sequence[float | None]
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The constants of the rules, each with the evidence that set it.
-
-    "Healthy" are 102 runs in 11 settings, "slow" 42 in 5, "failures" 286 planted ones, of 30
-    evaluations each on digits, ring8 and grid25. "FA" counts healthy runs called a failure, "missed"
-    failures called stable; at these values they are 1 and 7.
-    """
-
-    parameter_growth: float = 20.0  # healthy at most 1.6; a discriminator at 100 times its rate at most 9.3
-    gradient_growth: float = 100.0  # healthy at most 2.5; WGAN without a constraint 200 and more
-    mode_drop: float = 0.5  # also coverage; 0.3 to 0.7 change no verdict
-    coverage_seen: float = 0.1  # below it a halved coverage is noise
-    kl_rise: float = 0.4  # 0.25 to 0.6 change no verdict
-    u_rise: float = 0.1  # 0.05 to 0.15 change no verdict: a drop counts only if the score got worse
-    auc: float = 0.95  # above it the discriminator has won an evaluation
-    d_dominance: float = 0.5  # alone it accuses healthy runs (up to 0.87 of H); 0.3 to 0.7 change no verdict
-    # Slow WGAN-GP has dominance 1.0 while it improves, and a batch-normalised discriminator spikes while it warms up
-    # (dcgan on digits: 1.2 to 1.7 % of the steps of five good runs, u 0.19): rule 3 needs a poor score too.
-    u_dominated: float = 0.3
-    improving: float = -0.05  # trend; flags 3 of 42 slow runs, -0.10 flags 11
-    d_saturation: float = 0.8  # 0.7 to 0.9 change no verdict
-    grad_spikes: float = 0.002  # 0 in all healthy and slow runs without normalisation; 0.005 misses 11
-    auc_spikes: float = 0.9  # spikes only mean dominance where the discriminator is ahead
-    modes_covered: float = 1 / 3  # share of the true modes
-    u_poor: float = 0.5  # undertrained above it, or never covered
-    oscillation: float = 0.1  # .07: FA 6, missed 3; .13: FA 0, missed 10
-    oscillation_alone: float = 0.15  # enough by itself; converging Dirac runs stay below 3e-6, cycling ones reach .27
-    degraded: float = 0.15  # .10: FA 6, missed 6; .20: FA 1, missed 9
-    u_nothing: float = 1.0  # a constant at the real mean does as well
-    fewest: int = 10  # below it no word: at 10, FA 2 and missed 28
-    coarse: int = 20  # below it the verdict is coarse: at 20, FA 1 and missed 9
-
-
-THRESHOLDS = Thresholds()
+# The measures that tables show, in this order.
+SHOWN = (
+    *("u_end", "u_best", "u_rise", "oscillation", "trend", "modes_end", "mode_drop", "coverage_drop", "kl_rise"),
+    *("d_auc_late", "d_auc_gap", "d_dominance", "d_saturation", "grad_spikes", "parameter_growth", "gradient_growth"),
+)
 
 
 @dataclass(frozen=True)
@@ -71,13 +41,14 @@ class Measures:
         coverage_best: that maximum of coverage.
         kl_rise: median of mode_kl over the tail - minimum of smoothed mode_kl, in nats.
         d_dominance: share of H with held-out AUC above 0.95.
-        d_auc, d_auc_gap: medians over H of the held-out AUC, and of training minus held-out AUC.
+        d_auc_late, d_auc_gap: medians over H of the held-out AUC, and of training minus held-out AUC.
         d_saturation: median over H of the lower accuracy on held-out real and on fake; None for critics.
         grad_spikes: share of discriminator steps with a gradient norm above 10 times its running median of 101.
         parameter_growth: largest parameter norm of a role over its initial one.
         gradient_growth: discriminator gradient norm, median of the last tenth over that of the first.
         best: index of the evaluation with the lowest smoothed u, among those in ``u``.
         collapse: index of the first evaluation from which modes, coverage or mode_kl stay lost.
+        won: index of the first evaluation from which the held-out AUC stays above 0.95.
     """
 
     u: tuple[float, ...] = ()
@@ -93,7 +64,7 @@ class Measures:
     coverage_best: float | None = None
     kl_rise: float | None = None
     d_dominance: float | None = None
-    d_auc: float | None = None
+    d_auc_late: float | None = None
     d_auc_gap: float | None = None
     d_saturation: float | None = None
     grad_spikes: float | None = None
@@ -101,9 +72,10 @@ class Measures:
     gradient_growth: float | None = None
     best: int | None = None
     collapse: int | None = None
+    won: int | None = None
 
 
-def measures(record: Mapping[str, Any]) -> Measures:
+def measures(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Measures:
     """Measure the history of ``record``: its ``evaluations``, ``telemetry`` and ``reference``."""
     reference, telemetry = record.get("reference") or {}, record.get("telemetry") or {}
     growth = parameter_growth(record["evaluations"])
@@ -139,18 +111,19 @@ def measures(record: Mapping[str, Any]) -> Measures:
     known = _known(kl)
     if len(known) >= 3:
         found["kl_rise"] = median(known[-tail:]) - min(_smooth(known))
-    limits = THRESHOLDS
     lost = [
         _lost(modes, max, lambda now, best: best > 0 and now <= (1 - limits.mode_drop) * best),
         _lost(coverage, max, lambda now, best: best >= limits.coverage_seen and now <= (1 - limits.mode_drop) * best),
         _lost(kl, min, lambda now, best: now - best >= limits.kl_rise),
     ]
     found["collapse"] = next((index for index in lost if index is not None), None)
-    auc = _series(watched, "d_auc")[-half:]
+    auc = _series(watched, "d_auc")
+    found["won"] = _lost(auc, max, lambda now, best: now > limits.auc)
+    auc = auc[-half:]
     train = _series(watched, "d_auc_train")[-half:]
     real, fake = (_series(watched, f"d_accuracy_{side}")[-half:] for side in ("real", "fake"))
     if known := _known(auc):
-        found["d_auc"] = median(known)
+        found["d_auc_late"] = median(known)
         found["d_dominance"] = sum(value > limits.auc for value in known) / len(known)
     if gaps := [a - b for a, b in zip(train, auc, strict=True) if a is not None and b is not None]:
         found["d_auc_gap"] = median(gaps)

@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ganbench.frames import Trials, final_trials, named
+from ganbench.frames import STABILITY, Trials, final_trials, named
+from ganbench.measures import SHOWN
 from ganbench.records import STATUSES
 from ganbench.stability import WORDS
 from ganbench.statistics import ALPHA, Floats, interval, seeds_to_separate, superiority
@@ -73,13 +74,17 @@ class Table:
 def trials_table(source: Source) -> pd.DataFrame:
     """One row a trial: dataset, extractor, protocol, variant, seed, status, reason, verdict, note, metrics, trial.
 
+    Then what is known of its stability: ``evidence`` (the figures that decided the verdict), ``verdict_step`` and
+    ``verdict_images`` (where it happened), and every measure of ``ganbench.measures.SHOWN``.
+
     ``source`` is a frame of ``load_results``, or records. Missing scores are NaN, missing text is "".
     """
     trials = final_trials(source)
     context = named(trials.context)
     head = ["dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note"]
     scores = pd.DataFrame(trials.values, columns=pd.Index(trials.metrics, dtype=object))
-    table = pd.concat([context[head], scores, context[["trial"]]], axis=1)
+    table = pd.concat([context[head], scores, context[["trial", *STABILITY]]], axis=1)
+    table = table.astype({"verdict_step": "Int64", "verdict_images": "Int64"})
     return table.sort_values(["dataset", "protocol", "variant", "seed", "trial"], kind="stable", ignore_index=True)
 
 
@@ -91,11 +96,13 @@ def leaderboard(source: Source) -> pd.DataFrame:
     medians share a rank. ``tier``: rows that share a letter cannot be told apart; ``?`` below 5 seeds.
     ``seeds`` are trials with a record, ``failed`` those not completed. ``<metric>`` is the median over
     completed trials, from ``_low`` to ``_high`` its interval (``statistics.interval``), ``_floor`` what
-    as many real images score. Baselines and planted failures come last, without rank and tier.
+    as many real images score. After the metrics come the medians of the stability measures, over completed
+    trials. Baselines and planted failures come last, without rank and tier.
     """
     trials = final_trials(source)
     verdicts, statuses = (trials.context[name].to_numpy(object) for name in ("verdict", "status"))
     head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"]
+    measured = trials.context[list(SHOWN)].to_numpy(np.float64)
     lines = []
     for table in tables(trials):
         placed = [
@@ -109,10 +116,11 @@ def leaderboard(source: Source) -> pd.DataFrame:
             line += [len(row.trials), len(row.trials) - len(completed), words]
             for metric in range(len(trials.metrics)):
                 line += _cell(trials.values[completed, metric], trials.floors[row.trials, metric])
+            line += [_median(column) for column in measured[completed].T]
             lines.append(line)
     columns = [f"{metric}{end}" for metric in trials.metrics for end in ("", "_low", "_high", "_floor")]
-    board = pd.DataFrame(lines, columns=pd.Index([*head, *columns], dtype=object))
-    numbers = dict.fromkeys(columns, "float64")
+    board = pd.DataFrame(lines, columns=pd.Index([*head, *columns, *SHOWN], dtype=object))
+    numbers = dict.fromkeys([*columns, *SHOWN], "float64")
     return board.astype({"rank": "Int64", "seeds": "int64", "failed": "int64", **numbers})
 
 
@@ -217,9 +225,13 @@ def primary_scores(trials: Trials, members: np.ndarray) -> Primary:
     return Primary(metric, direction, scores, completed, tested)
 
 
+def _median(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None
+
+
 def _cell(values: Floats, floors: Floats) -> list[float | None]:
-    values, floors = values[~np.isnan(values)], floors[~np.isnan(floors)]
-    floor = float(np.median(floors)) if len(floors) else None
+    values, floor = values[~np.isnan(values)], _median(floors)
     if not len(values):
         return [None, None, None, floor]
     low, high, _ = interval(values)

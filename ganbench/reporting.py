@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,8 +14,16 @@ from ganbench.reporters import load_reporters
 from ganbench.store import Contents, read_records
 
 
-def write_reports(folder: Path, formats: Iterable[str]) -> tuple[Contents, pd.DataFrame]:
-    """Write every format's files from the sound records in ``folder``; return what was read and the leaderboard.
+class Reports(NamedTuple):
+    """What was read of a results folder, and its tables."""
+
+    contents: Contents
+    leaderboard: pd.DataFrame
+    trials: pd.DataFrame
+
+
+def write_reports(folder: Path, formats: Iterable[str]) -> Reports:
+    """Write every format's files from the sound records in ``folder``; return what was read and the tables.
 
     The tables are a pure function of the records: writing them again gives the same bytes.
     """
@@ -25,7 +33,7 @@ def write_reports(folder: Path, formats: Iterable[str]) -> tuple[Contents, pd.Da
     if contents.records:
         for reporter in reporters:
             reporter.write(board, trials, folder)
-    return contents, board
+    return Reports(contents, board, trials)
 
 
 def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:

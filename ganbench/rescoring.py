@@ -65,14 +65,14 @@ def rescore(results: Path, options: Options, jobs: int | None, executor: str) ->
             todo = [task for task in tasks if task.metrics]
             screen.note(f"{len(todo)} trials to rescore, {len(tasks) - len(todo)} rescored earlier")
             failed = _run(engine, todo, options, screen) if todo else 0
-            contents, board = write_reports(results, DEFAULT)
+            contents, board, trials = write_reports(results, DEFAULT)
         finished = True
     except KeyboardInterrupt:
         screen.note("interrupted: what was rescored is kept; run the same command again to continue")
         return EXIT_INTERRUPTED
     finally:
         engine.close(cancel=not finished)
-    show(board)
+    show(board, trials)
     summarise(contents, results)
     if contents.problems:
         return EXIT_DAMAGED

@@ -67,7 +67,7 @@ def run_sweep(
             )
             statuses = sweep.run()
             screen.close()
-            contents, board = write_reports(results, DEFAULT)
+            contents, board, trials = write_reports(results, DEFAULT)
         finished = True
     except KeyboardInterrupt:
         screen.close()
@@ -76,7 +76,7 @@ def run_sweep(
     finally:
         screen.close()
         _close(engine, cancel=not finished)
-    show(board)
+    show(board, trials)
     summarise(contents, results)
     if contents.problems:
         return EXIT_DAMAGED

@@ -52,7 +52,7 @@ class NaN(Planted, Vanilla):
 
 
 class BlowUp(Planted, Vanilla):
-    """A network's weights grow by ``growth`` a step from then on: 20-fold after 151 steps of 1.02. Verdict: diverged."""
+    """A network's weights grow by ``growth`` a step from then on, 20-fold in 151 steps of 1.02. Verdict: diverged."""
 
     name = "planted-blowup"
     growth: float

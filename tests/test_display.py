@@ -40,6 +40,15 @@ def board(**names):
     return table
 
 
+def trials(verdicts):
+    columns = ["dataset", "protocol", "variant", "seed", "verdict", "note", "evidence", "verdict_step", "verdict_images"]
+    lines = [
+        ["digits", "0a1b2c3d", "vanilla", seed, word, "lost modes", "u_rise 0.9", 50, 3200]
+        for seed, word in enumerate(verdicts)
+    ]
+    return pd.DataFrame(lines, columns=columns)
+
+
 def trial(label="dcgan", seed=0, role="variant", budget=6400):
     protocol = SimpleNamespace(budget_images=budget, extractor="digits-cnn")
     return SimpleNamespace(
@@ -56,7 +65,7 @@ def record(status="completed", reason=None, **values):
 
 
 def test_a_pipe_gets_one_whole_line_a_row(capsys):
-    show(board())
+    show(board(), trials([]))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "digits. Protocol 0a1b2c3d: scores by digits-cnn."
     assert [line.split()[:2] for line in lines[2:]] == [
@@ -71,6 +80,14 @@ def test_a_pipe_gets_one_whole_line_a_row(capsys):
     assert "dcgan[discriminator_updates=5,lr=0.0001]" in first
     assert "2 stable, 1 oscillating, 2 diverged" in first
     assert "\x1b" not in "".join(lines)
+
+
+def test_trainings_that_failed_are_named_with_what_it_means(capsys):
+    show(board(), trials(["stable", "collapsed", "unknown", "", *["collapsed"] * 6]))
+    lines = capsys.readouterr().out.splitlines()[6:]
+    assert lines[0].startswith("collapsed: the generator shows one thing")
+    assert lines[1] == "  vanilla, seed 1 at 3,200 images (lost modes): u_rise 0.9"
+    assert lines[6:] == ["  and 2 more; trials.csv and leaderboard.md have them all"]
 
 
 def test_plain_pads_and_never_shortens():

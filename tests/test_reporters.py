@@ -26,6 +26,7 @@ PNG = base64.b64decode(
 FACTS = {"budget_images": 64000, "batch_size": 64, "precision": "fp32", "engine": "serial", "samples": 900}
 FACTS |= {"split": "test", "evaluations": 20}
 NAMES = {"dataset": "digits", "extractor": "digits-cnn", "protocol": "0a1b2c3d", "variant": "dcgan", "tier": "a"}
+NAMES |= {"evidence": "u_rise 0.9", "note": "lost modes"}
 NAMES |= {"verdict": "4 stable", "status": "diverged", "reason": "loss is nan", "label": "FID", "fact": "fp32"}
 
 
@@ -49,6 +50,8 @@ def tables(**names):
         ["ring8", "identity", "ffff0000", "vanilla", 7, "completed", "", "stable", "", 0.25, np.nan, "20000000"],
     ]
     trials = pd.DataFrame(lines, columns=[*columns, "recall", "fid", "trial"])
+    trials["evidence"], trials["verdict_step"], trials["verdict_images"] = n["evidence"], 500, 32_000
+    trials.loc[2, ["verdict", "note"]] = ["collapsed", n["note"]]
     board.attrs = {
         "metrics": {
             "fid": {"label": n["label"], "direction": "min"},
@@ -190,10 +193,10 @@ def test_cells_put_the_primary_metric_first_and_the_floor_last():
 
 
 def test_tables_do_without_what_is_said_about_them():
-    board, _ = tables()
+    board, trials = tables()
     board.attrs = {}
     assert cells(sections(board)[0])[0][3] == "recall (digits-cnn)"
-    assert "Protocol 0a1b2c3d" in to_markdown(board)
+    assert "Protocol 0a1b2c3d" in to_markdown(board, trials)
 
 
 def split_row(line):
@@ -202,7 +205,7 @@ def split_row(line):
 
 
 def test_markdown_has_one_line_a_row_and_as_many_cells_as_headings():
-    text = to_markdown(tables()[0])
+    text = to_markdown(*tables())
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 5 + 4
     assert {len(split_row(line)) for line in lines[:5]} == {8}
@@ -215,7 +218,7 @@ def test_markdown_has_one_line_a_row_and_as_many_cells_as_headings():
     "bad", ["a|b", "a\\|b", "a\nb", "a\r\n\r\n# b", "<img src=x onerror=alert(1)>", "&lt;b&gt;", "[a](http://b)", "`a"]
 )
 def test_markdown_escapes(place, bad):
-    plain, text = to_markdown(tables()[0]), to_markdown(tables(**{place: bad})[0])
+    plain, text = to_markdown(*tables()), to_markdown(*tables(**{place: bad}))
     assert len(text.splitlines()) == len(plain.splitlines())
     for harmless, line in zip(plain.splitlines(), text.splitlines(), strict=True):
         assert len(split_row(line)) == len(split_row(harmless))

@@ -13,7 +13,18 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from ganbench.kinds import Reporter
-from ganbench.reporters.layout import Section, arrow, conditions, floor, interval, label, number, sections, seeds
+from ganbench.reporters.layout import (
+    Section,
+    arrow,
+    conditions,
+    floor,
+    interval,
+    judged,
+    label,
+    number,
+    sections,
+    seeds,
+)
 from ganbench.store import write_atomic
 
 PLOT = 400  # width and height of a scatter plot in its own units
@@ -69,6 +80,7 @@ def _describe(section: Section, trials: pd.DataFrame, places: dict[str, Path]) -
         ],
         "floors": [floor(section, metric) for metric in section.metrics],
         "figures": [f for variant in section.rows["variant"] if (f := _figure(section, own, variant, places))],
+        "judged": judged(section, trials),
         "failures": own.loc[own["status"] != "completed", ["variant", "seed", "status", "reason"]].to_dict("records"),
     }
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+
+from ganbench.stability import FAILURES, MEANINGS
 
 ARROWS = {"min": " ↓", "max": " ↑"}
 LEGEND = (
@@ -116,6 +118,32 @@ def seeds(values: Iterable[int]) -> str:
         else:
             runs.append([seed, seed])
     return ", ".join(f"{low}" if low == high else f"{low}–{high}" for low, high in runs)
+
+
+class Judged(NamedTuple):
+    """Trials of one section with the same verdict, other than stable: the word, what it means, a line a trial."""
+
+    word: str
+    meaning: str
+    trials: list[str]
+
+
+def judged(section: Section, trials: pd.DataFrame) -> list[Judged]:
+    """What went wrong in training: every trial whose verdict is a failure, with figures and place, by verdict."""
+    own = trials[(trials["dataset"] == section.dataset) & (trials["protocol"] == section.protocol)]
+    found = []
+    for word in FAILURES:
+        lines = []
+        for _, trial in own[own["verdict"] == word].iterrows():
+            note = f" ({trial['note']})" if trial["note"] else ""
+            place = "" if pd.isna(trial["verdict_images"]) else f" at {trial['verdict_images']:,} images"
+            if not place and not pd.isna(trial["verdict_step"]):
+                place = f" at step {trial['verdict_step']:,}"
+            figures = f": {trial['evidence']}" if trial["evidence"] else ""
+            lines.append(f"{trial['variant']}, seed {trial['seed']}{place}{note}{figures}")
+        if lines:
+            found.append(Judged(word, MEANINGS[word], lines))
+    return found
 
 
 def cells(section: Section) -> tuple[list[str], list[list[str]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ganbench.kinds import Reporter
-from ganbench.reporters.layout import LEGEND, cells, conditions, sections
+from ganbench.reporters.layout import LEGEND, cells, conditions, judged, sections
 from ganbench.store import write_atomic
 
 # What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither,
@@ -21,11 +21,11 @@ class MarkdownReporter(Reporter):
     suffix = ".md"
 
     def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
-        write_atomic(folder / "leaderboard.md", to_markdown(leaderboard).encode())
+        write_atomic(folder / "leaderboard.md", to_markdown(leaderboard, trials).encode())
 
 
-def to_markdown(leaderboard: pd.DataFrame) -> str:
-    """Tables with medians and intervals over seeds; the last row of each is the floor."""
+def to_markdown(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> str:
+    """Tables with medians and intervals over seeds, the last row of each the floor; below, trainings that failed."""
     parts = [f"# Leaderboard\n\n{LEGEND}\n"]
     for section in sections(leaderboard):
         headings, rows = cells(section)
@@ -33,6 +33,8 @@ def to_markdown(leaderboard: pd.DataFrame) -> str:
         lines = [[_escape(cell) for cell in line] for line in (headings, *rows)]
         lines.insert(1, ["---"] * len(headings))
         parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
+        for word, meaning, entries in judged(section, trials):
+            parts.append(f"**{word}**: {_escape(meaning)}.\n\n" + "".join(f"- {_escape(line)}\n" for line in entries))
     return "\n".join(parts)
 
 
