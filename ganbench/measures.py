@@ -190,7 +190,7 @@ def _drop(series: Series, tail: int) -> float | None:
     if len(known) < 3:
         return None
     best = max(_smooth(known))
-    return 1 - median(known[-tail:]) / best if best > 0 else 0.0
+    return max(1 - median(known[-tail:]) / best, 0.0) if best > 0 else 0.0
 
 
 def _lost(series: Series, better: Callable[[float, float], float], lost: Callable[[float, float], bool]) -> int | None:

@@ -15,7 +15,8 @@ def command(setting: Setting, folder: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "ganbench", "run", "--plugins", setting.variant, "--datasets", setting.dataset),
         *("--images", str(setting.images), "--seeds", f"{','.join(map(str, seeds))},"),
-        *("--metrics", "fid" if setting.dataset not in ("ring8", "grid25") else "coverage"),
+        *("--metrics", "coverage" if setting.dataset in ("ring8", "grid25") else "fid"),
+        *(("--samples", "2000") if setting.dataset == "fashion-mnist" else ()),
         *(f"--set={setting.variant}.{option}" for option in setting.options),
         *("--results", str(place(setting, folder))),
     ]

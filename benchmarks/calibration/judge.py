@@ -1,0 +1,135 @@
+"""From trained settings to results/calibration: python benchmarks/calibration/judge.py FOLDER
+
+Writes ``trials.csv`` (every trial: what is known of it, its verdict, its measures) and ``README.md`` (what
+the verdict made of each setting, and how far each threshold is from a mistake).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from report import write
+from settings import SET_SEEDS, SETTINGS, Setting
+from train import place
+
+from ganbench.measures import SHOWN
+from ganbench.stability import Verdict, verdict
+from ganbench.store import read_records
+
+RESULTS = Path(__file__).parents[2] / "results" / "calibration"
+WITHIN = 1.5  # a healthy run is at most this factor worse than the median of its setting
+REACH = {"fid": 0.5, "coverage": 0.25}  # and this share of the way from a constant to the floor, or farther
+
+
+@dataclass
+class Trial:
+    """One trained trial: its setting, its record, and whether it is healthy by its score alone."""
+
+    setting: Setting
+    record: dict[str, Any]
+    healthy: bool = False
+
+    @property
+    def seed(self) -> int:
+        return int(self.record["identity"]["trial"]["seed"])
+
+    @property
+    def group(self) -> str:
+        """``set`` (thresholds were set on it), ``judged`` (other seeds of such a setting) or ``held out``."""
+        if not self.setting.sets:
+            return "held out"
+        return "set" if self.seed in SET_SEEDS else "judged"
+
+    @property
+    def score(self) -> float | None:
+        value = self.record["values"].get(self.record["primary"])
+        return None if self.record["status"] != "completed" else value
+
+
+def read(folder: Path) -> list[Trial]:
+    """Every trial that was trained, settings in their order."""
+    found = []
+    for setting in SETTINGS:
+        trials = [Trial(setting, slim(record)) for record in read_records(place(setting, folder)).records]
+        if setting.truth == "learns":
+            scores = [trial.score for trial in trials if trial.score is not None]
+            for trial in trials:
+                trial.healthy = healthy(trial, float(np.median(scores)))
+        found += trials
+    return found
+
+
+def slim(record: dict[str, Any]) -> dict[str, Any]:
+    """The fields that are read here: thousands of whole records would not fit a small machine."""
+    fields = "identity primary status values metrics reference evaluations telemetry role adversarial"
+    return {name: record[name] for name in (*fields.split(), "decision_threshold")}
+
+
+def healthy(trial: Trial, median: float) -> bool:
+    """By the final score alone, without the verdict: as good as its setting usually is, and near the floor.
+
+    FID: the square root, which is a distance, is at least half of the way from a constant's to the floor's.
+    Coverage: at least a quarter of the floor's; narrow modes leave the best of these budgets at 0.6.
+    """
+    metric, score = trial.record["primary"], trial.score
+    if score is None:
+        return False
+    floor = trial.record["metrics"][metric]["floor"]
+    if metric == "fid":
+        constant = sqrt(trial.record["reference"]["trace"])
+        reached = (constant - sqrt(score)) / (constant - sqrt(floor))
+        return score <= WITHIN * median and reached >= REACH[metric]
+    return score >= median / WITHIN and score >= REACH[metric] * floor
+
+
+def planted_step(trial: Trial) -> int | None:
+    """The first evaluation that can see an abrupt failure; the failure's own step where the trial ended there."""
+    if trial.setting.at is None:
+        return None
+    steps = [evaluation["step"] for evaluation in trial.record["evaluations"]]
+    total = -(-trial.record["identity"]["trial"]["budget_images"] // 64)
+    begins = int(np.ceil(trial.setting.at * total))  # the first step that is broken
+    return next((step for step in steps if step > begins), begins)
+
+
+def rows(trials: list[Trial]) -> Iterator[dict[str, Any]]:
+    """One line of ``trials.csv`` a trial."""
+    for trial in trials:
+        judged: Verdict = verdict(trial.record)
+        yield {
+            "setting": trial.setting.name,
+            "truth": trial.setting.truth,
+            "group": trial.group,
+            "seed": trial.seed,
+            "status": trial.record["status"],
+            "metric": trial.record["primary"],
+            "score": trial.score,
+            "healthy": trial.healthy,
+            "verdict": judged.word,
+            "note": judged.note,
+            "verdict_step": judged.step,
+            "planted_step": planted_step(trial),
+            **{name: getattr(judged.measures, name) for name in SHOWN},
+        }
+
+
+def main(folder: Path) -> None:
+    trials = read(folder)
+    table = pd.DataFrame(rows(trials)).astype({"verdict_step": "Int64", "planted_step": "Int64"})
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    # Six digits: enough to judge again, and a third of the size.
+    table.to_csv(RESULTS / "trials.csv", index=False, float_format="%.6g", lineterminator="\n")
+    write(RESULTS / "README.md", table, [trial for trial in trials if trial.group == "set"])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))
