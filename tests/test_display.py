@@ -41,7 +41,17 @@ def board(**names):
 
 
 def trials(verdicts):
-    columns = ["dataset", "protocol", "variant", "seed", "verdict", "note", "evidence", "verdict_step", "verdict_images"]
+    columns = [
+        "dataset",
+        "protocol",
+        "variant",
+        "seed",
+        "verdict",
+        "note",
+        "evidence",
+        "verdict_step",
+        "verdict_images",
+    ]
     lines = [
         ["digits", "0a1b2c3d", "vanilla", seed, word, "lost modes", "u_rise 0.9", 50, 3200]
         for seed, word in enumerate(verdicts)

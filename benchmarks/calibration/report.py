@@ -27,12 +27,14 @@ Made by
     python benchmarks/calibration/judge.py FOLDER
 
 The first command takes about two core-hours, and continues where it was stopped. [trials.csv](trials.csv) has
-every trial: what is known of it, its verdict, and every measure. [docs/stability.md](../../docs/stability.md) explains the rules.
+every trial: what is known of it, its verdict, and every measure. [docs/stability.md](../../docs/stability.md) explains
+the rules.
 
 **Failures** are built to fail (`plugins/planted*.py`). **Healthy** is decided by the final score alone, before any
 verdict: a run of an ordinary variant whose score is within a factor of 1.5 of its setting's median, and near the floor
 (FID: its square root at least half of the way from a constant's to the floor's; coverage: at least a quarter of the
-floor's). Runs of ordinary variants that are not healthy are listed and count neither way.
+floor's). Runs of ordinary variants that are not healthy are listed and count neither way. A Dirac-GAN with R1 is
+healthy because its convergence is proved.
 """
 
 

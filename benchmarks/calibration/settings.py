@@ -18,6 +18,8 @@ HALF = range(100, 120)  # of settings that take long
 class Setting:
     """One row of the calibration.
 
+    Truths: ``failure``, ``learns``, and ``converges``, a game of which that is proved.
+
     Attributes:
         truth: ``failure`` or ``learns``.
         sets: whether its seeds 0 to 19 may set thresholds; else it is held out altogether.
@@ -72,6 +74,9 @@ SETTINGS = [
     _plant("unconstrained", "ring8", 50_000),
     _plant("collapse", "ring8", 100_000, at=0.5),
     _plant("collapse", "ring8", 100_000, "points=2", at=0.5),
+    _plant("dirac", "ring8", 50_000),  # cycles
+    _plant("dirac", "ring8", 50_000, "updates=simultaneous"),  # grows
+    Setting("converges", "planted-dirac", "ring8", 50_000, ("gamma=1.0",)),
     *_learning("ring8", 200_000, "r1 pacgan", sets=True),
     *_learning("digits", 32_000, "minimax sngan relativistic vae gmm", sets=False),
     *_learning("ring8", 200_000, "relativistic cgan", sets=False),

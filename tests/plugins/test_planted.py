@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from ganbench_plugins.planted import BlowUp, Collapse, Dominated, NaN
+from ganbench_plugins.planted import BlowUp, Dominated, NaN, Unconstrained
+from ganbench_plugins.planted_collapse import Classes, Collapse
+from ganbench_plugins.r1 import R1
 from ganbench_plugins.vanilla import Vanilla
 
 from ganbench.discovery import discover
 from ganbench.evaluation import Evaluator
-from ganbench.plugin import Batch, Clock
+from ganbench.plugin import Batch, Clock, Variant
 from ganbench.real import Real
 from ganbench.seeding import derive, seed_everything
-from ganbench.stability import verdict
+from ganbench.stability import FAILURES, verdict
 from ganbench.state import capture, restore
 from ganbench.telemetry import Diverged
 from ganbench.training import Training
@@ -35,9 +37,12 @@ def ring() -> Real:
     return Real(catalog.get("dataset", "ring8").thing, catalog.get("extractor", "identity").thing, samples=300)
 
 
-def record(cls: type[Vanilla], real: Real, folder: Path, images: int = 12_800, seed: int = 0) -> dict[str, Any]:
+def record(
+    cls: type[Variant], real: Real, folder: Path, images: int = 12_800, **hyperparameters: Any
+) -> dict[str, Any]:
     """What the verdict reads of one trial of 20 evaluations; 12,800 images are 200 steps."""
-    variant = build(cls, real.dataset, {}, seed)
+    seed = 0
+    variant = build(cls, real.dataset, hyperparameters, seed)
     seed_everything(derive(seed, "training"))
     training = Training(
         variant,
@@ -65,12 +70,20 @@ def record(cls: type[Vanilla], real: Real, folder: Path, images: int = 12_800, s
     }
 
 
-@pytest.mark.parametrize("data", ["digits", "ring"])
-def test_collapse(data: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    found = verdict(record(Collapse, request.getfixturevalue(data), tmp_path, images=32_000))
+@pytest.mark.parametrize(("data", "points", "images"), [("digits", 1, 32_000), ("ring", 2, 64_000)])
+def test_collapse(data: str, points: int, images: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    found = verdict(record(Collapse, request.getfixturevalue(data), tmp_path, images, width=16, points=points))
     assert (found.word, found.notes) == ("collapsed", ("lost modes",))
-    if data == "digits":  # so early the ring's modes still come and go
-        assert found.step == 275  # the collapse comes after the evaluation at step 250: the next one sees it
+    if data == "digits":  # half of the budget, 250 steps, is an evaluation of its own; the next one sees it
+        assert found.step == 275  # so early the ring's modes still come and go
+
+
+def test_forgotten_classes(digits: Real, tmp_path: Path) -> None:
+    assert verdict(record(Classes, digits, tmp_path, 32_000, width=16)).word == "collapsed"
+
+
+def test_a_critic_without_a_constraint_is_no_success(digits: Real, tmp_path: Path) -> None:
+    assert verdict(record(Unconstrained, digits, tmp_path, 32_000)).word in FAILURES
 
 
 @pytest.mark.parametrize("data", ["digits", "ring"])
@@ -91,17 +104,28 @@ def test_blow_up(data: str, tmp_path: Path, request: pytest.FixtureRequest) -> N
     assert found.step is not None and 320 <= found.step <= 380  # 1.02^151 is 20: about step 351 of 400
 
 
-def step(variant: Vanilla, i: int) -> None:
-    data = torch.randn(8, 2, generator=torch.Generator().manual_seed(i))
-    variant.train_step(Batch(data), Clock(i, 8 * i, 80, i / 10, i == 9))
+SMALL: dict[type[Variant], dict[str, Any]] = {Classes: {"classes": 4, "width": 8}, Collapse: {"width": 8}}
 
 
-@pytest.mark.parametrize("cls", [Collapse, BlowUp, NaN])
-def test_until_then_it_is_vanilla_and_then_it_is_not(cls: type[Vanilla]) -> None:
+def small(cls: type[Variant]) -> Any:
+    return cls(torch.Size((2,)), **SMALL.get(cls, {"width": 16}))
+
+
+def step(variant: Variant, i: int) -> None:
+    rng = torch.Generator().manual_seed(i)
+    batch = Batch(torch.randn(8, 2, generator=rng), torch.arange(8) % 4)
+    variant.train_step(batch, Clock(i, 8 * i, 80, i / 10, i == 9))
+
+
+@pytest.mark.parametrize("cls", [Collapse, Classes, BlowUp, NaN])
+def test_until_then_it_is_an_ordinary_gan_and_then_it_is_not(cls: type[Variant]) -> None:
+    def ordinary() -> Variant:
+        return R1(torch.Size((2,)), width=8, decay=0.0) if cls in SMALL else Vanilla(torch.Size((2,)), width=16)
+
     prints = []
-    for kind in (cls, Vanilla):
+    for make in (lambda: small(cls), ordinary):
         seed_everything(0)
-        variant = kind(torch.Size((2,)), width=16)
+        variant = make()
         prints.append([])
         for i in range(6):
             step(variant, i)
@@ -109,12 +133,29 @@ def test_until_then_it_is_vanilla_and_then_it_is_not(cls: type[Vanilla]) -> None
     assert prints[0][:5] == prints[1][:5] and prints[0][5] != prints[1][5]
 
 
+def test_classes_are_hidden_from_then_until_then() -> None:
+    seen: list[Any] = []
+
+    class Spy(Classes):
+        def discriminator_phase(self, real: Batch, fake: Batch) -> Any:
+            seen.append(real)
+            return super().discriminator_phase(real, fake)
+
+    variant = Spy(torch.Size((2,)), classes=4, width=8, until=0.8)
+    for i in range(10):
+        step(variant, i)
+    assert [sorted(set(batch.labels.tolist())) for batch in seen] == [[0, 1, 2, 3]] * 5 + [[0, 1]] * 3 + [
+        [0, 1, 2, 3]
+    ] * 2
+    assert {len(batch.data) for batch in seen} == {8}
+
+
 @pytest.mark.parametrize("stop", [3, 5, 8])
-@pytest.mark.parametrize("cls", [Collapse, BlowUp])
-def test_a_failure_survives_a_resume(cls: type[Vanilla], stop: int, tmp_path: Path) -> None:
-    def run(start: int, end: int, state: dict[str, Any] | None = None) -> Vanilla:
+@pytest.mark.parametrize("cls", [Collapse, Classes, BlowUp])
+def test_a_failure_survives_a_resume(cls: type[Variant], stop: int, tmp_path: Path) -> None:
+    def run(start: int, end: int, state: dict[str, Any] | None = None) -> Variant:
         seed_everything(0)
-        variant = cls(torch.Size((2,)), width=16)
+        variant = small(cls)
         if state is not None:
             restore(variant, state)
         for i in range(start, end):
@@ -131,10 +172,11 @@ def test_a_failure_survives_a_resume(cls: type[Vanilla], stop: int, tmp_path: Pa
         assert torch.equal(resumed.sample(4, rng[0]), whole.sample(4, rng[1]))
 
 
-def test_a_collapsed_generator_shows_one_sample() -> None:
+@pytest.mark.parametrize("points", [1, 2])
+def test_a_collapsed_generator_shows_that_many_samples(points: int) -> None:
     seed_everything(0)
-    variant = Collapse(torch.Size((2,)), width=16)
+    variant = Collapse(torch.Size((2,)), width=8, points=points)
     step(variant, 4)
-    assert len(variant.sample(5).unique(dim=0)) == 5
+    assert len(variant.sample(50).unique(dim=0)) == 50
     step(variant, 5)
-    assert len(variant.sample(5).unique(dim=0)) == 1
+    assert len(variant.sample(50).unique(dim=0)) == points
