@@ -13,7 +13,18 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from ganbench.kinds import Reporter
-from ganbench.reporters.layout import Section, arrow, conditions, floor, interval, label, number, sections, seeds
+from ganbench.reporters.layout import (
+    Section,
+    arrow,
+    conditions,
+    floor,
+    interval,
+    label,
+    number,
+    sections,
+    seeds,
+    warnings,
+)
 from ganbench.store import write_atomic
 
 PLOT = 400  # width and height of a scatter plot in its own units
@@ -61,6 +72,7 @@ def _describe(section: Section, trials: pd.DataFrame, places: dict[str, Path]) -
         "dataset": section.dataset,
         "extractor": section.extractor,
         "conditions": conditions(section),
+        "warnings": warnings(section),
         "seeds": seeds(own["seed"]),
         "headings": [(label(section, metric), arrow(section, metric)) for metric in section.metrics],
         "groups": [
