@@ -140,7 +140,7 @@ class DualityGap(Metric):
             )
             for rows in (order[: n // 2], order[n // 2 :])
         ]
-        return duality_gap(variant, *halves, size, rng=evidence.seed)
+        return duality_gap(variant, halves[0], halves[1], size, rng=evidence.seed)
 
 
 @hookimpl
