@@ -130,8 +130,7 @@ class Metric(Kind):
         constants: what decides its value beside the evidence (k, splits, ...).
         floor: real images that stand in for samples when its floor is computed: ``train``,
             ``test`` or None for no floor.
-        rows: fewest real and fake rows that have a score; 0 where it reads none, or sets no bound.
-        requires: what else there must be, in a few words.
+        rows, requires: fewest real and fake rows that have a score (0: no bound); what else there must be, in words.
         rows_per_feature: below as many rows a feature its value is mostly bias, and tables warn; 0 for never.
     """
 
@@ -156,8 +155,8 @@ class Metric(Kind):
     @property
     def about(self) -> dict[str, Any]:
         """What a record keeps of it, for tables that are made without it."""
-        warned = {"rows_per_feature": self.rows_per_feature} if self.rows_per_feature else {}
-        return {"label": self.label, "direction": self.direction, **warned}
+        about = {"label": self.label, "direction": self.direction, "rows_per_feature": self.rows_per_feature}
+        return {key: value for key, value in about.items() if value}
 
 
 class Reporter(Kind):

@@ -26,7 +26,7 @@ state telemetry real evaluation reference training
 environment artifacts trial stored describe jobs
 executors reporters reporting
 display scheduler listing sweep rescoring
-archives samples cache progress scoring scorecard
+archives samples sides cache progress scoring scorecard
 options marking cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.
