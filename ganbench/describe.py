@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ganbench import canonical, environment
-from ganbench.discovery import Catalog, DiscoveryError, discover
+from ganbench.bias import bias_warnings
+from ganbench.discovery import DiscoveryError, discover
 from ganbench.errors import UsageError
 from ganbench.extractors import Unfit, with_weights
 from ganbench.hyperparameters import hyperparameters, label, resolve
-from ganbench.kinds import Dataset, Metric
+from ganbench.kinds import Dataset
 from ganbench.real import MOST_SAMPLES, Real, load_split
 from ganbench.reference import describe, floors
 from ganbench.sources import source_hash
@@ -55,6 +56,9 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
             raise
         raise UsageError(f"{reason}. Choose another extractor with --extractor: {_suitable(dataset)}") from None
     held_out = len(real.images["test"])
+    samples = payload["samples"] or min(held_out, most)
+    about = {m: catalog.get("metric", m).thing.about for m in metrics}
+    compared = min(held_out, samples, real.features or samples)
     return {
         "name": dataset.name,
         "hash": real.hash,
@@ -63,9 +67,13 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         "devices": environment.devices(payload["device"]),
         "extractor": chosen.name,
         "extractor_hash": chosen.weights_hash,
-        "samples": payload["samples"] or min(held_out, most),
-        "metrics": {m: _about(catalog, m) for m in metrics},
-        "notes": [*real.notes, *getattr(chosen, "notes", ())],
+        "samples": samples,
+        "metrics": about,
+        "notes": [
+            *real.notes,
+            *getattr(chosen, "notes", ()),
+            *(f"{dataset.name}: {text}" for text in bias_warnings(about.values(), compared, chosen.size)),
+        ],
     }
 
 
@@ -125,11 +133,6 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         "environment": environment.with_distribution(described, offer.distribution),
         "notes": notes,
     }
-
-
-def _about(catalog: Catalog, name: str) -> dict[str, Any]:
-    metric: Metric = catalog.get("metric", name).thing
-    return {"label": metric.label, "direction": metric.direction}
 
 
 def _suitable(dataset: Dataset) -> str:

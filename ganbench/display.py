@@ -16,7 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ganbench.planning import Planned
-from ganbench.reporters.layout import LEGEND, Section, cells, conditions, judged, label, number, sections
+from ganbench.reporters.layout import LEGEND, Section, cells, conditions, judged, label, number, sections, warnings
 from ganbench.rescored import FILE
 from ganbench.store import Contents
 
@@ -161,6 +161,8 @@ def show(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> None:
         else:
             headings, rows = cells(section)
             print(printable(f"{section.dataset}. {conditions(section)}"))
+            for text in warnings(section):
+                print(printable(f"warning: {text}"))
             print(plain([headings, *rows]))
         for word, meaning, lines in judged(section, trials):
             say(f"{word}: {meaning}.")
@@ -203,6 +205,8 @@ def draw(section: Section, console: Console) -> None:
         table.add_row(*map(escape, row[:shown]), style="italic" if row is rows[-1] else unranked)
     console.print(escape(printable(section.dataset)), style="bold", highlight=False)
     console.print(escape(printable(conditions(section))), style="dim", highlight=False)
+    for text in warnings(section):
+        console.print(escape(printable(f"warning: {text}")), style="yellow", highlight=False)
     console.print(table)
     if hidden:
         text = f"Not shown for lack of width: {', '.join(hidden)}; they are in leaderboard.html and .csv."

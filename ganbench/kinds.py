@@ -130,6 +130,8 @@ class Metric(Kind):
         constants: what decides its value beside the evidence (k, splits, ...).
         floor: real images that stand in for samples when its floor is computed: ``train``,
             ``test`` or None for no floor.
+        rows, requires: fewest real and fake rows that have a score (0: no bound); what else there must be, in words.
+        rows_per_feature: below as many rows a feature its value is mostly bias, and tables warn; 0 for never.
     """
 
     _fields = ("name", "label", "direction", "cost", "needs", "constants")
@@ -139,9 +141,22 @@ class Metric(Kind):
     needs: frozenset[str] | set[str] = frozenset({"features"})
     constants: Mapping[str, Any] = {}
     floor: Literal["train", "test"] | None = "train"
+    rows: tuple[int, int] = (0, 0)
+    requires: str = ""
+    rows_per_feature: int = 0
 
     def __call__(self, evidence: Evidence) -> float | Mapping[str, float]:
         raise NotImplementedError(f"{self!r} does not define __call__(evidence)")
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float] | None:
+        """Where ``value`` would lie for other samples, ``(low, high)``; None where no bootstrap is sound."""
+        return None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a record keeps of it, for tables that are made without it."""
+        about = {"label": self.label, "direction": self.direction, "rows_per_feature": self.rows_per_feature}
+        return {key: value for key, value in about.items() if value}
 
 
 class Reporter(Kind):

@@ -9,6 +9,7 @@ from typing import Any
 from ganbench.discovery import KINDS, Catalog, discover
 from ganbench.display import plain
 from ganbench.hyperparameters import hyperparameters
+from ganbench.kinds import Metric
 
 
 def show_catalog(as_json: bool, planted: bool = False) -> int:
@@ -63,6 +64,7 @@ def _as_json(catalog: Catalog) -> dict[str, Any]:
                 "version": o.version,
                 "about": _about(kind, o.thing),
                 **({"hyperparameters": _settings(o.thing), "role": o.thing.role} if kind == "variant" else {}),
+                **(_declared(o.thing) if kind == "metric" else {}),
             }
             for o in (catalog.offers[kind, name] for name in catalog.names(kind))
         ]
@@ -71,6 +73,22 @@ def _as_json(catalog: Catalog) -> dict[str, Any]:
     listed["broken"] = [vars(bad) for bad in catalog.broken]
     listed["duplicates"] = list(catalog.duplicates.values())
     return listed
+
+
+def _declared(metric: Metric) -> dict[str, Any]:
+    """What a metric says of itself beside its name."""
+    return {
+        "label": metric.label,
+        "direction": metric.direction,
+        "cost": metric.cost,
+        "needs": sorted(metric.needs),
+        "rows": dict(zip(("real", "fake"), metric.rows, strict=True)),
+        "requires": metric.requires,
+        "rows_per_feature": metric.rows_per_feature,
+        "floor": metric.floor,
+        "interval": type(metric).interval is not Metric.interval,
+        "constants": dict(metric.constants),
+    }
 
 
 def _settings(cls: type) -> list[dict[str, Any]]:

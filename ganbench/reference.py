@@ -16,12 +16,16 @@ FLOOR_DRAWS = 10
 
 
 def describe(real: Real) -> dict[str, Any]:
-    """The scale: ``trace`` of the held-out features' covariance, sizes, the number of true modes and their centres."""
+    """The scale: ``trace`` of the held-out features' covariance, sizes, the number of true modes and their centres.
+
+    ``real`` are the held-out rows that have features, ``features`` how many each has: a few rows of many make FID bias.
+    """
     dataset = real.dataset
     modes = len(dataset.centres) if dataset.centres is not None else dataset.classes
     return {
         "trace": trace_of_covariance(features_of(real.real)),
         "real": len(real.real.features),
+        "features": int(real.real.features.shape[1]),
         "fake": real.samples,
         "train": min(real.samples, len(real.images["train"])),
         "modes": modes,

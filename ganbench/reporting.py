@@ -13,6 +13,8 @@ from ganbench.ranking import leaderboard, trials_table
 from ganbench.reporters import load_reporters
 from ganbench.store import Contents, read_records
 
+ABOUT = ("label", "direction", "rows_per_feature")
+
 
 class Reports(NamedTuple):
     """What was read of a results folder, and its tables."""
@@ -39,18 +41,26 @@ def write_reports(folder: Path, formats: Iterable[str]) -> Reports:
 def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Leaderboard and trials. What a page says beside the cells stands in the leaderboard's ``attrs``:
 
-    ``metrics`` (label and direction of each), ``protocols`` (fields of each protocol), ``primary`` and ``centres``
-    (the ranking metric and the true modes of each dataset).
+    ``metrics`` (of each what ``Metric.about`` says), ``protocols`` (fields of each protocol), ``primary`` and
+    ``centres`` (ranking metric and true modes of each dataset), ``sizes`` (rows a side and features of each dataset by
+    protocol; records of earlier versions do not say).
     """
     board, trials = leaderboard(records), trials_table(records)
-    about: dict[str, dict[str, Any]] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}}
+    about: dict[str, dict[str, Any]] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}, "sizes": {}}
     for record in records:
         trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
         fields = {**trial, **evaluation}
-        about["metrics"] |= {n: {k: m[k] for k in ("label", "direction")} for n, m in record["metrics"].items()}
+        about["metrics"] |= {n: {k: m[k] for k in ABOUT if k in m} for n, m in record["metrics"].items()}
         about["protocols"][record["identity"]["protocol"]] = {name: fields[name] for name in PROTOCOL_FIELDS}
         about["primary"][trial["dataset"]] = record["primary"]
-        if record["reference"].get("centres"):
-            about["centres"][trial["dataset"]] = record["reference"]["centres"]
+        reference = record["reference"]
+        if reference.get("centres"):
+            about["centres"][trial["dataset"]] = reference["centres"]
+        if "features" in reference:
+            sizes = about["sizes"].setdefault(trial["dataset"], {})
+            sizes[record["identity"]["protocol"]] = {
+                "n": min(reference["real"], reference["fake"]),
+                "d": reference["features"],
+            }
     board.attrs.update(about)
     return board, trials

@@ -44,10 +44,11 @@ def run_score(
 def table(found: Scores) -> str:
     """One line a metric, numbers at full precision."""
     about = found.about
-    lines = [["score", "metric", "value", "floor", "n"]]
+    lines = [["score", "metric", "value", f"{about['interval_level']:.0%} interval", "floor", "n"]]
     for one in found.scores:
         cells = [
             "not applicable" if one.value is None else repr(one.value),
+            "" if one.low is None else f"[{one.low:.5g}, {one.high:.5g}]",
             "" if one.floor is None else repr(one.floor),
         ]
         lines.append([one.label + ARROWS[one.direction], one.name, *cells, f"{about['fake']['n']:,}"])

@@ -7,39 +7,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ganbench import environment, seeding
+from ganbench.bias import bias_warnings
 from ganbench.cache import Cache, Cached, Kept, folder
 from ganbench.describe import default_extractor
 from ganbench.discovery import discover
 from ganbench.errors import UsageError
-from ganbench.evaluation import apply
 from ganbench.extractors import with_weights
-from ganbench.kinds import Dataset, Evidence, Extractor, Metric, MetricError, NotApplicable, Side
+from ganbench.kinds import Dataset, Extractor, Metric, NotApplicable, Side
 from ganbench.metrics import features_of
+from ganbench.metrics.intervals import LEVEL
 from ganbench.progress import Meter, Metered
-from ganbench.real import CHUNK, Real
 from ganbench.samples import Request, Samples, load
 from ganbench.seeding import derive
+from ganbench.sides import Sides, intervals, measured
 
 METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
 IMAGES = "inception-v3"  # the extractor of images that belong to no dataset
-DRAWS = 10  # of training images, whose scores' mean is the floor; one where the network is slow
-FEWEST_PER_FEATURE = 2  # samples below which a covariance has more noise than signal
 
 
 @dataclass(frozen=True)
 class Score:
-    """One line of the table; ``floor`` is None where there is none."""
+    """One line of the table.
+
+    Attributes:
+        floor: None where there is none.
+        low, high: bootstrap interval of ``value`` over samples; None where a bootstrap is not sound.
+    """
 
     name: str
     label: str
     direction: str
     value: float | None
     floor: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass
@@ -109,7 +113,9 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
         with meter.measuring(f"{chosen.name}, {fake_text}"):
             second = side.of(fake)
         kept = Kept(cached.cache, features_of(first)) if cached is not None else None
-        values = measured(metrics, second, first, side, derive(options.request.seed or 0, "metrics"))
+        evidence = side.evidence(second, first, derive(options.request.seed or 0, "metrics"))
+        values = measured(metrics, evidence)
+        bounds = intervals(metrics, values, evidence)
         with meter.measuring(f"{chosen.name}, floor"):
             floors = side.floors(metrics, first)
         if kept is not None:
@@ -125,6 +131,7 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
             metric.direction,
             value,
             floors.get(name),
+            *bounds.get(name, (None, None)),
         )
         for metric in metrics
         for name, value in values[metric.name].items()
@@ -135,13 +142,14 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
         "extractor": chosen.name,
         "extractor_hash": chosen.weights_hash,
         "features": int(first.features.shape[1]),
+        "interval_level": LEVEL,
         "size": options.request.size,
         "seed": options.request.seed,
         "device": device.type,
     }
     if cached is not None:
         about["cache"] = {"found": cached.found, "computed": cached.missed}
-    return Scores(about, lines, [*side.notes, *getattr(chosen, "notes", ()), *warnings(held, fake, first)])
+    return Scores(about, lines, [*side.notes, *getattr(chosen, "notes", ()), *warnings(metrics, held, fake, first)])
 
 
 def alike(one: Samples, other: Samples) -> tuple[Tensor, Tensor]:
@@ -173,74 +181,10 @@ def choose_extractor(held: Samples, fake: Samples, options: Options) -> Extracto
     return with_weights(chosen, options.weights) if options.weights else chosen
 
 
-class Sides:
-    """Turns samples into what metrics read, and a dataset's training images into floors."""
-
-    def __init__(self, held: Samples, dataset: Dataset, extractor: Extractor, fakes: int, device: torch.device) -> None:
-        self.extractor, self.dataset, self.device, self.fakes = extractor, dataset, device, fakes
-        # Only a held-out split has training images to be compared with.
-        self.real = Real(dataset, extractor, fakes, device) if held.split else None
-        self.has_floor = held.split == "test"
-        self.notes = self.real.notes if self.real else []
-        if self.real is None and hasattr(extractor, "fit"):
-            raise UsageError(f"extractor {extractor.name} is trained on a dataset: name it with --real, or another one")
-
-    def of(self, samples: Samples) -> Side:
-        with torch.no_grad():
-            outputs = [self.extractor(chunk.to(self.device)) for chunk in samples.data.split(CHUNK)]
-        features = torch.cat([torch.as_tensor(found).float().cpu() for found, _ in outputs]).numpy()
-        probabilities = None
-        if outputs[0][1] is not None:
-            probabilities = torch.cat([torch.as_tensor(found).float().cpu() for _, found in outputs]).numpy()
-        return Side(samples.data.numpy(), features, probabilities, samples.labels)
-
-    def train(self) -> Side:
-        if self.real is None or not self.has_floor:
-            raise NotApplicable("there is no training split: name a dataset with --real")
-        return self.real.train
-
-    def floors(self, metrics: Sequence[Metric], held: Side) -> dict[str, float | None]:
-        """Each score of as many real training images: the mean over draws, as ``ganbench run`` has it."""
-        real = self.real
-        if real is None or not self.has_floor:
-            return {}
-        draws = DRAWS if self.fakes < len(real.images["train"]) and not getattr(self.extractor, "dear", False) else 1
-        found: dict[str, list[float]] = {}
-        for kind, times in (("train", draws), ("test", 1)):
-            chosen = [metric for metric in metrics if metric.floor == kind]
-            for i in range(times if chosen else 0):
-                rows = real.draw("train", self.fakes, "floor", i)
-                side = held if kind == "test" else real.side("train", rows, whole=True)
-                for values in measured(chosen, side, held, self, 0).values():
-                    for name, value in values.items():
-                        if value is not None:
-                            found.setdefault(name, []).append(value)
-        return {name: float(np.mean(values)) for name, values in found.items()}
-
-
-def measured(
-    metrics: Sequence[Metric], fake: Side, held: Side, sides: Sides, seed: int
-) -> dict[str, dict[str, float | None]]:
-    """Values by metric and column name."""
-    evidence = Evidence(fake, held, sides.train, sides.dataset, seed, extractor=sides.extractor)
-    values = {}
-    for metric in metrics:
-        try:
-            values[metric.name] = apply([metric], evidence)
-        except MetricError as reason:
-            raise UsageError(f"metric {metric.name}: {reason}") from None
-    return values
-
-
-def warnings(held: Samples, fake: Samples, side: Side) -> list[str]:
+def warnings(metrics: Sequence[Metric], held: Samples, fake: Samples, side: Side) -> list[str]:
     """What makes these numbers hard to compare."""
-    found = []
     n, d = min(len(held.data), len(fake.data)), side.features.shape[1]
-    if n < FEWEST_PER_FEATURE * d:
-        found.append(
-            f"n = {n:,} is below {FEWEST_PER_FEATURE} d = {FEWEST_PER_FEATURE * d:,}: FID is mostly bias; "
-            "compare it only with FID at the same n"
-        )
+    found = bias_warnings([metric.about for metric in metrics], n, d)
     if held.data.shape[2:] != fake.data.shape[2:]:
         first, second = ("x".join(map(str, data.shape[2:])) for data in (held.data, fake.data))
         found.append(f"{held.title} has images of {first}, {fake.title} of {second}: the network resizes both")

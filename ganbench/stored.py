@@ -95,6 +95,6 @@ def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
     variant = trained(record, folder, catalog, device)
     return {
         "values": evaluator.again(variant, history[-1]["step"], history[:-1]),
-        "about": {metric.name: {"label": metric.label, "direction": metric.direction} for metric in metrics},
+        "about": {metric.name: metric.about for metric in metrics},
         "environment": json.loads(json.dumps(environment.describe(device, payload["threads"], trial["distribution"]))),
     }

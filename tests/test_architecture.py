@@ -18,7 +18,7 @@ PACKAGE = ROOT / "ganbench"
 # A module imports only from modules in earlier lines, or earlier in its own line.
 ORDER = """
 errors canonical kinds hyperparameters variant hookspecs plugin __init__
-spec planning records rescored store
+bias spec planning records rescored store
 statistics thresholds measures stability frames tiers ranking comparison
 discovery sources seeding tree
 datasets extractors metrics toolkit
@@ -26,7 +26,7 @@ state telemetry real evaluation reference training
 environment artifacts trial stored describe jobs
 executors reporters reporting
 display scheduler listing sweep rescoring
-archives samples cache progress scoring scorecard
+archives samples sides cache progress scoring scorecard
 options marking cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.

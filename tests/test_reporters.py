@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ganbench.display import show
 from ganbench.errors import UsageError
 from ganbench.reporters import load_reporters
 from ganbench.reporters.csv import to_csv
 from ganbench.reporters.html import to_html
-from ganbench.reporters.layout import cells, number, sections, seeds
+from ganbench.reporters.layout import cells, number, sections, seeds, warnings
 from ganbench.reporters.markdown import to_markdown
 
 PNG = base64.b64decode(
@@ -190,6 +191,22 @@ def test_cells_put_the_primary_metric_first_and_the_floor_last():
     headings, rows = cells(second)
     assert headings[3:] == ["Recall (identity) ↑", "Verdict", "Seeds", "Failed"]
     assert rows[0][3] == "0.250"
+
+
+def test_too_few_samples_for_the_features_are_warned_of_in_every_format(capsys, tmp_path):
+    board, trials = tables()
+    board.attrs["metrics"]["fid"]["rows_per_feature"] = 2
+
+    def told(n: int, d: int) -> list[bool]:
+        board.attrs["sizes"] = {"digits": {"0a1b2c3d": {"n": n, "d": d}}, "ring8": {"ffff0000": {"n": 5, "d": 2}}}
+        show(board)
+        texts = [capsys.readouterr().out, to_markdown(board), to_html(board, trials, tmp_path)]
+        return [f"n = {n} is below 2 d = {2 * d}: FID is mostly bias" in text for text in texts]
+
+    assert told(900, 451) == [True] * 3 and told(900, 450) == [False] * 3
+    assert warnings(sections(board)[1]) == []  # it has no FID
+    del board.attrs["sizes"]  # as records of earlier versions leave it
+    assert [warnings(section) for section in sections(board)] == [[], []]
 
 
 def test_tables_do_without_what_is_said_about_them():

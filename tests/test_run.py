@@ -102,6 +102,7 @@ def test_it_says_what_was_left_out_and_what_was_done(sweep: Path) -> None:
     assert "dcgan on ring8" in (sweep / "stderr").read_text()
     out = (sweep / "stdout").read_text()
     assert "FID (digits-cnn)" in out and "floor" in out and "leaderboard.html" in out
+    assert "mostly bias" not in out + (sweep / "stderr").read_text()  # 200 samples are enough for 32 features
     assert max(map(len, out.splitlines())) > 200  # not on a terminal nothing is wrapped or shortened
 
 

@@ -27,6 +27,7 @@ from ganbench.errors import UsageError
 from ganbench.extractors import classifier
 from ganbench.metrics import (
     FeatureSet,
+    bootstrap,
     density_coverage,
     frechet_distance,
     inception_score,
@@ -140,7 +141,31 @@ def test_the_table_has_every_digit_and_files_are_written_only_when_asked_for(gan
         assert repr(about["value"]) in told.stdout and repr(about["floor"]) in told.stdout
         assert about["label"] in told.stdout and about["label"].endswith(" (digits-cnn)")
     assert "\x1b" not in told.stdout + told.stderr
-    assert "n = 50 is below 2 d = 64" in told.stderr
+    assert "n = 50 is below 2 d = 64: FID is mostly bias" in told.stderr
+    assert found["interval_level"] == 0.95
+    fid, precision = found["metrics"]["fid"], found["metrics"]["precision"]
+    assert fid["low"] is None and fid["high"] is None  # no bootstrap of it is sound
+    assert 0 <= precision["low"] < precision["value"] < precision["high"] <= 1
+    assert f"[{precision['low']:.5g}, {precision['high']:.5g}]" in told.stdout and "95% interval" in told.stdout
+
+
+def test_only_metrics_that_few_samples_bias_are_warned_of() -> None:
+    def notes(*metrics: str) -> list[str]:
+        return score("digits", "digits:train", Options(Request(n=50), metrics=metrics)).notes
+
+    (both,) = notes("fid", "kid", "fid_inf")
+    assert both.startswith("n = 50 is below 2 d = 64: FID, FID∞ are mostly bias")
+    assert notes("kid", "precision") == []
+    assert score("digits", "digits:train", Options(metrics=("fid",))).notes == []
+
+
+def test_intervals_are_those_of_the_metrics_own_terms() -> None:
+    found = {one.name: one for one in score("digits", "digits:train", Options()).scores}
+    assert {name for name, one in found.items() if one.low is not None} == {"is", "precision"}
+    assert all((one.low is None) == (one.high is None) for one in found.values())
+    _, probabilities = features(TRAIN)
+    plain = bootstrap(lambda rows: inception_score(rows)[0], probabilities)
+    assert (found["is"].low, found["is"].high) == pytest.approx(plain, rel=0.01)
 
 
 def test_drawing_fewer_is_seeded() -> None:
@@ -376,6 +401,8 @@ def ganbench_metrics():
         "direction": "min",
         "value": 7.0,
         "floor": None,
+        "low": None,
+        "high": None,
     }
 
 

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from ganbench.metrics.conditional import classification_accuracy, intra_class_frechet_distance
     from ganbench.metrics.discrimination import balanced_accuracy, roc_auc
     from ganbench.metrics.diversity import vendi_score
+    from ganbench.metrics.duality import duality_gap
     from ganbench.metrics.duplicates import near_duplicates
     from ganbench.metrics.extrapolation import frechet_distance_infinity
     from ganbench.metrics.frechet import frechet_distance, trace_of_covariance
     from ganbench.metrics.inception import inception_score
-    from ganbench.metrics.intervals import bootstrap, sampling_interval
+    from ganbench.metrics.intervals import bootstrap
     from ganbench.metrics.kernel import kernel_distance
     from ganbench.metrics.manifold import density_coverage, manifold_scores, precision_recall
     from ganbench.metrics.memorization import authenticity
@@ -44,6 +45,7 @@ __all__ = [
     "class_coverage",
     "classification_accuracy",
     "density_coverage",
+    "duality_gap",
     "features_of",
     "frechet_distance",
     "frechet_distance_infinity",
@@ -60,7 +62,6 @@ __all__ = [
     "prd_scores",
     "precision_recall",
     "roc_auc",
-    "sampling_interval",
     "score_all",
     "similarities",
     "sliced_wasserstein",
@@ -76,6 +77,7 @@ _HOMES = {
     "class_coverage": "modes",
     "classification_accuracy": "conditional",
     "density_coverage": "manifold",
+    "duality_gap": "duality",
     "features_of": "_features",
     "frechet_distance": "frechet",
     "frechet_distance_infinity": "extrapolation",
@@ -92,7 +94,6 @@ _HOMES = {
     "prd_scores": "clusters",
     "precision_recall": "manifold",
     "roc_auc": "discrimination",
-    "sampling_interval": "intervals",
     "score_all": "together",
     "similarities": "similarity",
     "sliced_wasserstein": "slicing",

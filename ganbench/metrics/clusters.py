@@ -102,6 +102,7 @@ class PrecisionRecallDistributions(Metric):
     direction = "max"
     cost = "end"
     constants = {"clusters": CLUSTERS, "runs": RUNS, "angles": ANGLES, "beta": BETA, "seed": SEED}
+    rows = (CLUSTERS // 2, CLUSTERS // 2)
 
     def __call__(self, evidence: Evidence) -> dict[str, float]:
         return prd_scores(evidence.real.features, evidence.fake.features)

@@ -12,6 +12,7 @@ from ganbench.metrics._checks import feature_pair, positive_integer
 from ganbench.metrics._classifier import BATCH, STEPS, Trained
 from ganbench.metrics._draws import CHUNK, extract, rounded
 from ganbench.metrics.frechet import frechet_distance
+from ganbench.metrics.intervals import bootstrap
 from ganbench.metrics.probing import class_numbers
 from ganbench.plugin import hookimpl
 
@@ -137,8 +138,14 @@ class ClassificationAccuracyScore(ConditionalMetric):
     direction = "max"
     constants = {"classifier": "two convolutions on pixels", "steps": STEPS, "batch": BATCH, "seed": SEED}
 
+    rows = (1, 1)
+    requires = "samples of classes"
+
     def __call__(self, evidence: Evidence) -> float:
         return float(evidence.once(hits_of_evidence).mean())
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        return bootstrap(np.mean, evidence.once(hits_of_evidence))
 
 
 class IntraFID(ConditionalMetric):
@@ -148,6 +155,9 @@ class IntraFID(ConditionalMetric):
     label = "Intra-class FID"
     direction = "min"
     constants = {"ddof": 1}
+    rows = (2, 2)
+    requires = "2 of each class in both"
+    rows_per_feature = 2
 
     def __call__(self, evidence: Evidence) -> float:
         sides = evidence.real, evidence.once(labelled)

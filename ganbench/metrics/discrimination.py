@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ganbench.kinds import Evidence, Metric, NotApplicable, Scores
 from ganbench.metrics._checks import numbers
+from ganbench.metrics.intervals import bootstrap
 from ganbench.plugin import hookimpl
 
 
@@ -59,12 +61,19 @@ def _scores(evidence: Evidence) -> Scores:
     return evidence.scores
 
 
+def _threshold(scores: Scores) -> float:
+    if scores.threshold is None:
+        raise NotApplicable("the variant's discriminator is a critic: it declares no decision threshold")
+    return scores.threshold
+
+
 class DiscriminatorMetric(Metric):
     """Reads the discriminator's scores. At equilibrium each is 1/2; real data have no value of their own."""
 
     direction = "none"
     needs = frozenset({"variant"})
     floor = None
+    requires = "one training batch"
 
 
 class DiscriminatorAUC(DiscriminatorMetric):
@@ -77,6 +86,10 @@ class DiscriminatorAUC(DiscriminatorMetric):
         scores = _scores(evidence)
         return roc_auc(scores.test, scores.fake)
 
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        scores = _scores(evidence)
+        return bootstrap(roc_auc, scores.test, scores.fake)
+
 
 class DiscriminatorTrainAUC(DiscriminatorMetric):
     """ROC area on training images; what it has over ``d_auc`` is the discriminator's over-fitting."""
@@ -88,6 +101,10 @@ class DiscriminatorTrainAUC(DiscriminatorMetric):
         scores = _scores(evidence)
         return roc_auc(scores.train, scores.fake)
 
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        scores = _scores(evidence)
+        return bootstrap(roc_auc, scores.train, scores.fake)
+
 
 class DiscriminatorAccuracy(DiscriminatorMetric):
     """Balanced accuracy on held-out images at the variant's decision threshold."""
@@ -97,9 +114,11 @@ class DiscriminatorAccuracy(DiscriminatorMetric):
 
     def __call__(self, evidence: Evidence) -> float:
         scores = _scores(evidence)
-        if scores.threshold is None:
-            raise NotApplicable("the variant's discriminator is a critic: it declares no decision threshold")
-        return balanced_accuracy(scores.test, scores.fake, scores.threshold)
+        return balanced_accuracy(scores.test, scores.fake, _threshold(scores))
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        scores = _scores(evidence)
+        return bootstrap(partial(balanced_accuracy, threshold=_threshold(scores)), scores.test, scores.fake)
 
 
 @hookimpl

@@ -50,6 +50,8 @@ class VendiScore(Metric):
     direction = "max"
     cost = "end"
     constants = {"kernel": "cosine", "q": 1}
+    rows = (0, 1)
+    requires = "images"
 
     def __call__(self, evidence: Evidence) -> float:
         if len(evidence.dataset.shape) == 1:

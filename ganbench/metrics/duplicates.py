@@ -69,6 +69,7 @@ class NearDuplicates(Metric):
     label = "Near duplicates"
     direction = "min"
     constants = {"share": SHARE, "seed": SEED}
+    rows = (2, 2)
 
     def __call__(self, evidence: Evidence) -> float:
         real, fake = evidence.real, evidence.fake

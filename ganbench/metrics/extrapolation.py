@@ -61,6 +61,9 @@ class FrechetInfinity(Metric):
     direction = "min"
     cost = "end"
     constants = {"points": POINTS, "smallest": "m/2", "seed": SEED}
+    rows = (2, 4)
+    requires = "2 (d + 1) samples"
+    rows_per_feature = 2
 
     def __call__(self, evidence: Evidence) -> float:
         n, d = evidence.fake.features.shape

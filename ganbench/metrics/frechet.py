@@ -62,6 +62,8 @@ class FrechetInceptionDistance(Metric):
     label = "FID"
     direction = "min"
     constants = {"ddof": 1}
+    rows = (2, 2)
+    rows_per_feature = 2
 
     def __call__(self, evidence: Evidence) -> float:
         return float(evidence.once(of_evidence))

@@ -17,21 +17,19 @@ training would change.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ganbench.kinds import Evidence, MetricError
-from ganbench.metrics import conditional, probing, similarity, smoothness
+from ganbench.kinds import MetricError
 from ganbench.metrics._checks import positive_integer
-from ganbench.metrics.discrimination import balanced_accuracy, roc_auc
-from ganbench.metrics.inception import inception_score
 
 DRAWS = 1000
 SEED = 2020
 LEVEL = 0.95
+BLOCK = 100
+"""Resamples whose weights are held at once."""
 
 
 def bootstrap(
@@ -56,57 +54,35 @@ def bootstrap(
         Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
     """
     sides = [np.asarray(array) for array in arrays]
-    if not sides or any(side.ndim == 0 or not len(side) for side in sides) or not 0.0 < level < 1.0:
-        raise MetricError("a bootstrap needs arrays with rows, and a level between 0 and 1")
+    if not sides or any(side.ndim == 0 or not len(side) for side in sides):
+        raise MetricError("a bootstrap needs arrays with rows")
     state = np.random.default_rng(rng)
     values = [
         function(*(side[state.integers(len(side), size=len(side))] for side in sides))
         for _ in range(positive_integer(draws, "draws"))
     ]
+    return percentiles(values, level)
+
+
+def bootstrap_share(share: float, n: int) -> tuple[float, float]:
+    """``bootstrap`` of a share of ``n`` rows: which of them count does not matter, only how many."""
+    return bootstrap(np.mean, np.arange(n) < round(share * n))
+
+
+def resampled_means(rows: np.ndarray, state: np.random.Generator, draws: int = DRAWS) -> Iterator[np.ndarray]:
+    """Means over the rows ``(n, k)`` of each resample, ``(block, k)`` at a time, ``draws`` in all.
+
+    A resample's mean is a product with the counts of its rows: for many columns far cheaper than the rows themselves.
+    """
+    n = len(rows)
+    for start in range(0, positive_integer(draws, "draws"), BLOCK):
+        counts = [np.bincount(state.integers(n, size=n), minlength=n) for _ in range(min(BLOCK, draws - start))]
+        yield np.stack(counts).astype(np.float64) @ rows / n
+
+
+def percentiles(values: Any, level: float = LEVEL) -> tuple[float, float]:
+    """The middle ``level`` of values, ``(low, high)``; raises MetricError for a level outside (0, 1)."""
+    if not 0.0 < level < 1.0:
+        raise MetricError(f"a level lies between 0 and 1, not {level!r}")
     low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
-
-
-def _score(probabilities: np.ndarray) -> float:
-    return inception_score(probabilities)[0]
-
-
-def _mean_of(compute: Callable[[Evidence], np.ndarray]) -> Callable[[Evidence, float], tuple[Any, ...]]:
-    return lambda evidence, value: (np.mean, evidence.once(compute))
-
-
-def _share(evidence: Evidence, value: float) -> tuple[Any, ...]:
-    """Which samples count does not matter to the bootstrap of a share, only how many."""
-    n = len(evidence.fake.features)
-    return np.mean, np.arange(n) < round(value * n)
-
-
-def _accuracy(evidence: Evidence, value: float) -> tuple[Any, ...]:
-    scores: Any = evidence.scores
-    return partial(balanced_accuracy, threshold=scores.threshold), scores.test, scores.fake
-
-
-SOUND: dict[str, Callable[[Evidence, float], tuple[Any, ...]]] = {
-    "is": lambda evidence, value: (_score, evidence.fake.probabilities),
-    "precision": _share,
-    "authenticity": _share,
-    "high_quality": _share,
-    "d_auc": lambda evidence, value: (roc_auc, evidence.scores.test, evidence.scores.fake),  # type: ignore[union-attr]
-    "d_auc_train": lambda evidence, value: (roc_auc, evidence.scores.train, evidence.scores.fake),  # type: ignore[union-attr]
-    "d_accuracy": _accuracy,
-    "ms_ssim": _mean_of(similarity.of_evidence),
-    "smoothness": _mean_of(smoothness.of_evidence),
-    "cas": _mean_of(conditional.hits_of_evidence),
-    "d_probe": _mean_of(probing.of_evidence),
-}
-"""For each metric with a sound bootstrap, the function and arrays to resample."""
-
-
-def sampling_interval(
-    name: str, value: float, evidence: Evidence, draws: int = DRAWS, rng: int = SEED
-) -> tuple[float, float] | None:
-    """The bootstrap interval of one metric's ``value`` on ``evidence``; None where a bootstrap is not sound."""
-    if name not in SOUND:
-        return None
-    function, *arrays = SOUND[name](evidence, value)
-    return bootstrap(function, *arrays, draws=draws, rng=rng)

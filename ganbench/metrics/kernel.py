@@ -76,6 +76,7 @@ class KernelInceptionDistance(Metric):
     direction = "min"
     cost = "end"
     constants = {"subsets": SUBSETS, "subset_size": SUBSET_SIZE, "seed": SEED, "kernel": "(x.y/d+1)^3"}
+    rows = (2, 2)
 
     def __call__(self, evidence: Evidence) -> float:
         return kernel_distance(features_of(evidence.real), features_of(evidence.fake), balls=(BALL_K, DENSITY_K))[0]

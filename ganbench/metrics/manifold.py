@@ -8,6 +8,7 @@ from ganbench.kinds import Evidence, Metric
 from ganbench.metrics._checks import positive_integer
 from ganbench.metrics._features import feature_sets, features_of
 from ganbench.metrics._passes import ball_scores
+from ganbench.metrics.intervals import bootstrap_share
 from ganbench.plugin import hookimpl
 
 BALL_K = 3
@@ -86,16 +87,24 @@ class ManifoldScore(Metric):
     """One of the four; the first that is asked for computes them all."""
 
     direction = "max"
+    rows = (DENSITY_K + 1, BALL_K + 1)
 
     def __call__(self, evidence: Evidence) -> float:
         return evidence.once(of_evidence)[self.name]
+
+
+class Precision(ManifoldScore):
+    """A share of samples."""
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        return bootstrap_share(value, len(evidence.fake.features))
 
 
 @hookimpl
 def ganbench_metrics() -> list[Metric]:
     closed, opened = {"k": BALL_K, "ball": "closed"}, {"k": DENSITY_K, "ball": "open"}
     return [
-        ManifoldScore(name="precision", label="Precision", constants=closed),
+        Precision(name="precision", label="Precision", constants=closed),
         ManifoldScore(name="recall", label="Recall", constants=closed),
         ManifoldScore(name="density", label="Density", constants=opened),
         ManifoldScore(name="coverage", label="Coverage", constants=opened),

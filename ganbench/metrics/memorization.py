@@ -9,6 +9,7 @@ import torch
 from ganbench.kinds import Evidence, Metric
 from ganbench.metrics._checks import feature_pair
 from ganbench.metrics._distances import nearest
+from ganbench.metrics.intervals import bootstrap_share
 from ganbench.plugin import hookimpl
 
 
@@ -47,9 +48,14 @@ class Authenticity(Metric):
     direction = "none"
     cost = "end"
     floor = "test"
+    rows = (0, 1)
+    requires = "2 training rows"
 
     def __call__(self, evidence: Evidence) -> float:
         return authenticity(evidence.fake.features, evidence.train().features)
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        return bootstrap_share(value, len(evidence.fake.features))
 
 
 @hookimpl

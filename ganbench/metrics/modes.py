@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 
 from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
 from ganbench.metrics._checks import feature_pair, numbers, positive_integer
+from ganbench.metrics.intervals import bootstrap_share
 from ganbench.plugin import hookimpl
 
 DEVIATIONS = 3.0
@@ -127,6 +128,8 @@ class ModeScore(Metric):
 
     needs = frozenset({"samples"})  # labelled images need probabilities too; points do not
     constants = {"deviations": DEVIATIONS, "share": SHARE}
+    rows = (1, 1)
+    requires = "modes or classes"
 
     def __call__(self, evidence: Evidence) -> float:
         scores = evidence.once(of_evidence)
@@ -135,10 +138,20 @@ class ModeScore(Metric):
         return scores[self.name]
 
 
+class HighQuality(ModeScore):
+    """A share of samples."""
+
+    rows = (0, 1)
+    requires = "points with known modes"
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        return bootstrap_share(value, len(evidence.fake.samples))
+
+
 @hookimpl
 def ganbench_metrics() -> list[Metric]:
     return [
         ModeScore(name="modes", label="Modes", direction="max"),
         ModeScore(name="mode_kl", label="Mode KL", direction="min"),
-        ModeScore(name="high_quality", label="High quality", direction="max"),
+        HighQuality(name="high_quality", label="High quality", direction="max"),
     ]

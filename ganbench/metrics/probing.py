@@ -11,6 +11,7 @@ import torch
 from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable, Side
 from ganbench.metrics._checks import feature_pair
 from ganbench.metrics._draws import normalised
+from ganbench.metrics.intervals import bootstrap
 from ganbench.plugin import hookimpl
 
 MOST = 5000
@@ -102,9 +103,13 @@ class DiscriminatorProbe(Metric):
     needs = frozenset({"variant", "labels"})
     constants = {"rows": MOST, "steps": STEPS, "C": 1.0}
     floor = None
+    requires = "one training batch"
 
     def __call__(self, evidence: Evidence) -> float:
         return float(evidence.once(of_evidence).mean())
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        return bootstrap(np.mean, evidence.once(of_evidence))
 
 
 @hookimpl

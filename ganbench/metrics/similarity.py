@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
 from ganbench.metrics._checks import positive_integer
+from ganbench.metrics.intervals import bootstrap
 from ganbench.plugin import hookimpl
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -137,9 +138,14 @@ class MultiScaleSimilarity(Metric):
     cost = "end"
     needs = frozenset({"samples"})
     constants = {"pairs": PAIRS, "window": WINDOW, "sigma": SIGMA, "seed": SEED}
+    rows = (0, 2)
+    requires = f"{SMALLEST} pixels a side"
 
     def __call__(self, evidence: Evidence) -> float:
         return float(evidence.once(of_evidence).mean())
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        return bootstrap(np.mean, evidence.once(of_evidence))
 
 
 @hookimpl

@@ -79,6 +79,7 @@ class SlicedWasserstein(Metric):
     direction = "min"
     cost = "end"
     constants = {"projections": PROJECTIONS, "seed": SEED}
+    rows = (1, 1)
 
     def __call__(self, evidence: Evidence) -> float:
         return sliced_wasserstein(evidence.real.features, evidence.fake.features)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
 from ganbench.metrics._checks import features
 from ganbench.metrics._draws import CHUNK, extract, unrounded
+from ganbench.metrics.intervals import bootstrap
 from ganbench.plugin import hookimpl
 
 EPSILON = 1e-2
@@ -104,9 +105,13 @@ class Smoothness(Metric):
     needs = frozenset({"variant"})
     constants = {"epsilon": EPSILON, "paths": PATHS, "path": "spherical"}
     floor = None
+    requires = "a latent space"
 
     def __call__(self, evidence: Evidence) -> float:
         return float(evidence.once(of_evidence).mean())
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        return bootstrap(np.mean, evidence.once(of_evidence))
 
 
 @hookimpl

@@ -24,6 +24,7 @@ from ganbench.reporters.layout import (
     number,
     sections,
     seeds,
+    warnings,
 )
 from ganbench.store import write_atomic
 
@@ -72,6 +73,7 @@ def _describe(section: Section, trials: pd.DataFrame, places: dict[str, Path]) -
         "dataset": section.dataset,
         "extractor": section.extractor,
         "conditions": conditions(section),
+        "warnings": warnings(section),
         "seeds": seeds(own["seed"]),
         "headings": [(label(section, metric), arrow(section, metric)) for metric in section.metrics],
         "groups": [

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ganbench.bias import bias_warnings
 from ganbench.stability import FAILURES, MEANINGS
 
 ARROWS = {"min": " ↓", "max": " ↑"}
@@ -25,6 +26,7 @@ class Section:
         about: of each metric ``label`` and ``direction``, as the records say.
         facts: fields of the protocol by name; empty where the leaderboard does not say.
         centres: true modes ``(k, 2)`` of a dataset of points; empty for others.
+        sizes: ``n`` rows a side and ``d`` features; empty where the records do not say.
     """
 
     dataset: str
@@ -35,16 +37,17 @@ class Section:
     about: dict[str, Any]
     facts: dict[str, Any]
     centres: list[list[float]]
+    sizes: dict[str, int]
 
 
 def sections(leaderboard: pd.DataFrame) -> list[Section]:
     """The leaderboard's tables, each ranked apart.
 
     ``leaderboard.attrs`` says what they mean: ``metrics`` by name, ``protocols`` by their eight digits, ``primary``
-    metric and ``centres`` by dataset.
+    metric and ``centres`` by dataset, ``sizes`` by dataset and protocol.
     """
-    about, protocols, primary, centres = (
-        leaderboard.attrs.get(name, {}) for name in ("metrics", "protocols", "primary", "centres")
+    about, protocols, primary, centres, sizes = (
+        leaderboard.attrs.get(name, {}) for name in ("metrics", "protocols", "primary", "centres", "sizes")
     )
     found = []
     metrics = [name for name in leaderboard.columns if f"{name}_low" in leaderboard.columns]
@@ -54,8 +57,8 @@ def sections(leaderboard: pd.DataFrame) -> list[Section]:
         present = [m for m in metrics if rows[m].notna().any()]
         first = [m for m in present if m == primary.get(content)]
         present = first + [m for m in present if m not in first]
-        facts = protocols.get(protocol, {})
-        found.append(Section(dataset, extractor, protocol, rows, present, about, facts, centres.get(content, [])))
+        facts, size = protocols.get(protocol, {}), sizes.get(content, {}).get(protocol, {})
+        found.append(Section(dataset, extractor, protocol, rows, present, about, facts, centres.get(content, []), size))
     return found
 
 
@@ -107,6 +110,13 @@ def conditions(section: Section) -> str:
         f"{facts['batch_size']:,}, {facts['precision']}, {facts['engine']} engine; {facts['samples']:,} samples scored "
         f"by {section.extractor} against the {facts['split']} split at each of {facts['evaluations']:,} evaluations."
     )
+
+
+def warnings(section: Section) -> list[str]:
+    """Which scores of the table are mostly bias."""
+    if not section.sizes:
+        return []
+    return bias_warnings([section.about.get(metric, {}) for metric in section.metrics], **section.sizes)
 
 
 def seeds(values: Iterable[int]) -> str:

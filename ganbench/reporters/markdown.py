@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ganbench.kinds import Reporter
-from ganbench.reporters.layout import LEGEND, cells, conditions, judged, sections
+from ganbench.reporters.layout import LEGEND, cells, conditions, judged, sections, warnings
 from ganbench.store import write_atomic
 
 # What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither,
@@ -30,6 +30,7 @@ def to_markdown(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> str:
     for section in sections(leaderboard):
         headings, rows = cells(section)
         parts.append(f"## {_escape(section.dataset)}\n\n{_escape(conditions(section))}\n")
+        parts += [f"**Warning:** {_escape(text)}.\n" for text in warnings(section)]
         lines = [[_escape(cell) for cell in line] for line in (headings, *rows)]
         lines.insert(1, ["---"] * len(headings))
         parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")

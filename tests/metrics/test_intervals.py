@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from importlib.metadata import entry_points
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from ganbench.kinds import Scores
+from ganbench.kinds import Metric, Scores
 from ganbench.metrics import (
     MetricError,
     balanced_accuracy,
@@ -12,9 +14,9 @@ from ganbench.metrics import (
     frechet_distance,
     inception_score,
     roc_auc,
-    sampling_interval,
 )
-from ganbench.metrics.intervals import SOUND
+from ganbench.metrics.inception import inception_interval
+from ganbench.metrics.intervals import resampled_means
 
 
 def test_the_interval_of_a_mean_is_the_normal_one():
@@ -58,32 +60,66 @@ def test_errors(arrays, level):
         bootstrap(np.mean, [1.0], draws=0)
 
 
+def offered() -> dict[str, Metric]:
+    points = [p for p in entry_points(group="ganbench") if p.value.startswith("ganbench.metrics.")]
+    return {m.name: m for point in points for m in point.load().ganbench_metrics()}
+
+
 def test_intervals_of_metrics(make_evidence):
     rng = np.random.default_rng(5)
     x = rng.normal(size=(300, 2))
     p = rng.dirichlet(np.full(5, 0.3), size=300)
     scores = Scores(*(rng.normal(loc, size=250) for loc in (1.0, 0.5, 0.0)), threshold=0.2)
     evidence = make_evidence(x, x, x, probabilities=(p, p), scores=scores)
-    share = sampling_interval("precision", 0.8, evidence, draws=400)
-    assert share == pytest.approx([binom.ppf(q, 300, 0.8) / 300 for q in (0.025, 0.975)], abs=0.01)
+    metrics = offered()
+    for name in ("precision", "authenticity", "high_quality"):
+        share = metrics[name].interval(evidence, 0.8)
+        assert share == pytest.approx([binom.ppf(q, 300, 0.8) / 300 for q in (0.025, 0.975)], abs=0.01)
     for name, value in (
         ("is", inception_score(p)[0]),
         ("d_auc", roc_auc(scores.test, scores.fake)),
         ("d_auc_train", roc_auc(scores.train, scores.fake)),
         ("d_accuracy", balanced_accuracy(scores.test, scores.fake, 0.2)),
     ):
-        low, high = sampling_interval(name, value, evidence, draws=200)
+        low, high = metrics[name].interval(evidence, value)
         assert low < value < high and high - low < 0.3
+
+
+def test_the_fast_bootstrap_of_the_inception_score_is_the_plain_one():
+    p = np.random.default_rng(7).dirichlet(np.full(6, 0.4), size=400)
+    plain = bootstrap(lambda rows: inception_score(rows)[0], p, draws=1000, rng=1)
+    assert inception_interval(p) == pytest.approx(plain, abs=0.2 * (plain[1] - plain[0]))
+    halves = inception_interval(p, splits=2)  # each half has its own marginal, and so the mean score is another
+    value = inception_score(p, splits=2)[0]
+    assert halves[0] < value < halves[1] and halves != inception_interval(p)
+
+
+def test_the_interval_of_the_inception_score_covers_it_with_many_classes():
+    """Other draws of as many rows score within it as often as it says; the plain percentiles lie below them all."""
+    rng = np.random.default_rng(10)
+    draws = [np.float32(rng.dirichlet(np.full(200, 0.05), size=300)) for _ in range(40)]
+    expected = np.mean([inception_score(p)[0] for p in draws])
+    found = [inception_interval(p) for p in draws]
+    assert 0.85 <= np.mean([low <= expected <= high for low, high in found]) <= 1.0
+    assert bootstrap(lambda rows: inception_score(rows)[0], draws[0], draws=100)[1] < inception_score(draws[0])[0]
+
+
+def test_means_of_resamples_are_those_of_their_rows():
+    rows = np.random.default_rng(8).normal(size=(30, 3))
+    means = np.concatenate(list(resampled_means(rows, np.random.default_rng(9), draws=250)))
+    state = np.random.default_rng(9)
+    expected = [rows[state.integers(30, size=30)].mean(axis=0) for _ in range(250)]
+    assert np.allclose(means, expected, atol=1e-14)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["fid", "fid_inf", "intra_fid", "kid", "sliced_wasserstein", "recall", "coverage", "modes", "vendi", "prd"]
-    + ["near_duplicates", "no-such-metric"],
+    ["fid", "fid_inf", "intra_fid", "kid", "sliced_wasserstein", "recall", "density", "coverage", "modes", "mode_kl"]
+    + ["vendi", "prd", "near_duplicates", "duality_gap"],
 )
 def test_none_where_copies_of_rows_count(name, make_evidence):
     x = np.ones((5, 2))
-    assert name not in SOUND and sampling_interval(name, 0.5, make_evidence(x, x, x)) is None
+    assert offered()[name].interval(make_evidence(x, x, x), 0.5) is None
 
 
 def test_per_sample_terms_are_those_of_the_metric(make_evidence, monkeypatch):
@@ -92,4 +128,4 @@ def test_per_sample_terms_are_those_of_the_metric(make_evidence, monkeypatch):
     for name in ("ms_ssim", "smoothness", "cas", "d_probe"):
         evidence = make_evidence(x, x, x)
         monkeypatch.setattr(evidence, "once", lambda compute: terms)
-        assert sampling_interval(name, terms.mean(), evidence, draws=50) == bootstrap(np.mean, terms, draws=50)
+        assert offered()[name].interval(evidence, terms.mean()) == bootstrap(np.mean, terms)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from ganbench_plugins.cgan import CGAN
 
 from ganbench.evaluation import Evaluator
 from ganbench.kinds import Dataset, Extractor, Metric
+from ganbench.listing import show_catalog
 from ganbench.metrics import (
     MetricError,
     _classifier,
@@ -57,13 +60,77 @@ def test_each_is_described(offered):
     assert all(m.__doc__ and m.label and isinstance(m.constants, dict) for m in offered)
 
 
-def test_every_metric_of_ganbench_is_documented():
+@pytest.fixture(scope="module")
+def every() -> dict[str, Metric]:
+    points = [p for p in entry_points(group="ganbench") if p.value.startswith("ganbench.metrics.")]
+    return {m.name: m for point in points for m in point.load().ganbench_metrics()}
+
+
+def table() -> dict[str, list[str]]:
+    """The cells of docs/metrics.md by metric: label, better, range, when, needs, interval, constants, floor."""
+    lines = (Path(__file__).parents[2] / "docs/metrics.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    return {row[0].split("`")[1]: row[1:] for row in rows}
+
+
+def test_every_metric_of_ganbench_is_documented(every):
     text = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
     names = {p.name for p in entry_points(group="ganbench") if p.value.startswith("ganbench.metrics.")}
-    rows = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
-    assert rows == names
+    assert set(table()) == names == set(every)
     for name in names:
         assert len(re.findall(rf"\*\*.*?`{name}`.*?\*\*", text)) == 1, name
+
+
+def test_the_table_of_the_documentation_says_what_the_metrics_declare(every):
+    words = {"min": ("lower",), "max": ("higher",), "none": ("-", "1/2 is balance")}
+    for name, (label, better, _, when, needs, interval, _, floor) in table().items():
+        metric = every[name]
+        assert (label, when) == (metric.label, metric.cost) and better in words[metric.direction], name
+        said = [", ".join(str(n or "-") for n in metric.rows)] if any(metric.rows) else []
+        said += [metric.requires] if metric.requires else []
+        said += [f"warned below {metric.rows_per_feature} d"] if metric.rows_per_feature else []
+        assert said and needs == "; ".join(said), name
+        assert interval == ("yes" if type(metric).interval is not Metric.interval else "-"), name
+        assert (floor == "none") == (metric.floor is None), name
+
+
+def test_the_list_for_machines_says_the_same(every, capsys):
+    assert show_catalog(as_json=True) == 0
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["metrics"]}
+    for name, metric in every.items():
+        found = listed[name]
+        assert (found["label"], found["direction"], found["cost"]) == (metric.label, metric.direction, metric.cost)
+        assert (found["rows"], found["requires"]) == (
+            dict(zip(("real", "fake"), metric.rows, strict=True)),
+            metric.requires,
+        )
+        assert (found["floor"], found["rows_per_feature"]) == (metric.floor, metric.rows_per_feature)
+        assert found["interval"] is (table()[name][5] == "yes") and set(found["needs"]) == metric.needs
+        assert found["constants"].keys() == metric.constants.keys()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fid", "kid", "sliced_wasserstein", "is", "precision", "recall", "density", "coverage", "prd", "near_duplicates"]
+    + ["authenticity", "high_quality"],
+)
+def test_fewer_rows_than_declared_are_an_error(every, make_evidence, name):
+    metric = every[name]
+    x = np.random.default_rng(3).normal(size=(30, 2))
+
+    def value(n_real: int, n_fake: int) -> Any:
+        p = np.full((n_fake, 4), 0.25)
+        known = {"centres": np.zeros((1, 2)), "std": 1.0}
+        return metric(make_evidence(x[:n_fake], x[::-1][:n_real], x, probabilities=(p, None), dataset=known))
+
+    least = [n or 5 for n in metric.rows]
+    assert value(*least) is not None
+    for side, n in enumerate(metric.rows):
+        if n:
+            fewer = list(least)
+            fewer[side] -= 1
+            with pytest.raises(MetricError):
+                value(*fewer)
 
 
 class Columns(Extractor):
