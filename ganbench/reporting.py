@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from ganbench.frames import PROTOCOL_FIELDS
+from ganbench.findings import findings
+from ganbench.frames import PROTOCOL_FIELDS, final_trials
 from ganbench.ranking import leaderboard, trials_table
 from ganbench.reporters import load_reporters
 from ganbench.store import Contents, read_records
@@ -32,9 +33,11 @@ def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Leaderboard and trials. What a page says beside the cells stands in the leaderboard's ``attrs``:
 
     ``metrics`` (label and direction of each), ``protocols`` (fields of each protocol), ``primary`` and ``centres``
-    (the ranking metric and the true modes of each dataset).
+    (the ranking metric and the true modes of each dataset), ``findings`` (``ganbench.findings.Findings``).
     """
-    board, trials = leaderboard(records), trials_table(records)
+    read = final_trials(records)
+    board, trials = leaderboard(read), trials_table(read)
+    board.attrs["findings"] = findings(read)
     about: dict[str, dict[str, Any]] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}}
     for record in records:
         trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]

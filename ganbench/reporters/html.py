@@ -13,7 +13,19 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from ganbench.kinds import Reporter
-from ganbench.reporters.layout import Section, arrow, conditions, floor, interval, label, number, sections, seeds
+from ganbench.reporters.layout import (
+    PAIRS,
+    Section,
+    arrow,
+    conditions,
+    floor,
+    interval,
+    label,
+    number,
+    sections,
+    seeds,
+)
+from ganbench.reporters.remarks import overview, remarks
 from ganbench.store import write_atomic
 
 PLOT = 400  # width and height of a scatter plot in its own units
@@ -43,7 +55,9 @@ def to_html(leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> st
         style=style,
         digest=digest,
         plot=PLOT,
+        pairs=PAIRS,
         sections=[_describe(section, trials, places) for section in sections(leaderboard)],
+        across=overview(leaderboard),
     )
 
 
@@ -67,6 +81,7 @@ def _describe(section: Section, trials: pd.DataFrame, places: dict[str, Path]) -
             [row for row in rows if row["rank"] != ""],
             [row for row in rows if row["rank"] == ""],
         ],
+        "remarks": remarks(section),
         "floors": [floor(section, metric) for metric in section.metrics],
         "figures": [f for variant in section.rows["variant"] if (f := _figure(section, own, variant, places))],
         "failures": own.loc[own["status"] != "completed", ["variant", "seed", "status", "reason"]].to_dict("records"),

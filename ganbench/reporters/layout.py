@@ -8,10 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from ganbench.findings import Findings
+
 ARROWS = {"min": " ↓", "max": " ↑"}
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
     "? has fewer than 5 seeds; floor: what as many real samples score."
+)
+PAIRS = (
+    "P is the share of pairs of trials in which the better one scores better, p is from Welch's test, after Holm over "
+    "all pairs of the table; the seeds named separate two variants with power 0.8 if they differ as much as seen here."
 )
 
 
@@ -23,6 +29,7 @@ class Section:
         about: of each metric ``label`` and ``direction``, as the records say.
         facts: fields of the protocol by name; empty where the leaderboard does not say.
         centres: true modes ``(k, 2)`` of a dataset of points; empty for others.
+        findings: what the statistics say, of all sections; None where the leaderboard does not say.
     """
 
     dataset: str
@@ -33,17 +40,19 @@ class Section:
     about: dict[str, Any]
     facts: dict[str, Any]
     centres: list[list[float]]
+    findings: Findings | None
 
 
 def sections(leaderboard: pd.DataFrame) -> list[Section]:
     """The leaderboard's tables, each ranked apart.
 
     ``leaderboard.attrs`` says what they mean: ``metrics`` by name, ``protocols`` by their eight digits, ``primary``
-    metric and ``centres`` by dataset.
+    metric and ``centres`` by dataset, and the ``findings``.
     """
     about, protocols, primary, centres = (
         leaderboard.attrs.get(name, {}) for name in ("metrics", "protocols", "primary", "centres")
     )
+    findings = leaderboard.attrs.get("findings")
     found = []
     metrics = [name for name in leaderboard.columns if f"{name}_low" in leaderboard.columns]
     for names, rows in leaderboard.groupby(["dataset", "extractor", "protocol"], sort=False):
@@ -53,7 +62,8 @@ def sections(leaderboard: pd.DataFrame) -> list[Section]:
         first = [m for m in present if m == primary.get(content)]
         present = first + [m for m in present if m not in first]
         facts = protocols.get(protocol, {})
-        found.append(Section(dataset, extractor, protocol, rows, present, about, facts, centres.get(content, [])))
+        modes = centres.get(content, [])
+        found.append(Section(dataset, extractor, protocol, rows, present, about, facts, modes, findings))
     return found
 
 

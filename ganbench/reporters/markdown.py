@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from ganbench.kinds import Reporter
-from ganbench.reporters.layout import LEGEND, cells, conditions, sections
+from ganbench.reporters.layout import LEGEND, PAIRS, cells, conditions, sections
+from ganbench.reporters.remarks import overview, remarks
 from ganbench.store import write_atomic
 
 # What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither,
@@ -25,15 +26,26 @@ class MarkdownReporter(Reporter):
 
 
 def to_markdown(leaderboard: pd.DataFrame) -> str:
-    """Tables with medians and intervals over seeds; the last row of each is the floor."""
-    parts = [f"# Leaderboard\n\n{LEGEND}\n"]
+    """Tables with medians and intervals over seeds, the last row of each the floor, and what the statistics say."""
+    parts = [f"# Leaderboard\n\n{LEGEND} {PAIRS}\n"]
     for section in sections(leaderboard):
-        headings, rows = cells(section)
         parts.append(f"## {_escape(section.dataset)}\n\n{_escape(conditions(section))}\n")
-        lines = [[_escape(cell) for cell in line] for line in (headings, *rows)]
-        lines.insert(1, ["---"] * len(headings))
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
-    return "\n".join(parts)
+        parts += [_table(*cells(section)), _list(remarks(section))]
+    if together := overview(leaderboard):
+        parts.append("## Across datasets\n")
+        parts += [_table(together.headings, together.rows)] if together.rows else []
+        parts.append(_list(together.notes))
+    return "\n".join(part for part in parts if part)
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> str:
+    lines = [[_escape(cell) for cell in line] for line in (headings, *rows)]
+    lines.insert(1, ["---"] * len(headings))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _list(sentences: list[str]) -> str:
+    return "".join(f"- {_escape(sentence)}\n" for sentence in sentences)
 
 
 def _escape(text: str) -> str:
