@@ -24,7 +24,7 @@ from ganbench.tiers import UNTESTED, letters
 
 FEWEST_DATASETS = 8
 FEWEST_VARIANTS = 3
-COLUMNS = ["variant", "datasets", "average_rank", "tier", "score", "score_low", "score_high"]
+COLUMNS = ["variant", "datasets", "trials", "average_rank", "tier", "score", "score_low", "score_high"]
 TAUS = np.linspace(0, 1, 101)
 _RESAMPLES = 2_000
 
@@ -120,9 +120,11 @@ def aggregate(together: Shared) -> pd.DataFrame:
     lines = []
     for i, tier in zip(order, display, strict=True):
         middle = _interquartile(together.scores[variants[i]])
-        lines.append([variants[i], len(datasets), places[:, i].mean(), tier, *middle])
+        trials = sum(len(row.trials) for table in datasets for row in table.ranked if row.variant == variants[i])
+        lines.append([variants[i], len(datasets), trials, places[:, i].mean(), tier, *middle])
     board = pd.DataFrame(lines, columns=pd.Index(COLUMNS, dtype=object))
-    board = board.astype({"datasets": "int64", **dict.fromkeys(("average_rank", *COLUMNS[4:]), "float64")})
+    numbers = dict.fromkeys(("average_rank", "score", "score_low", "score_high"), "float64")
+    board = board.astype({"datasets": "int64", "trials": "int64", **numbers})
     summary = tested and {"statistic": tested.statistic, "p": tested.p, "difference": tested.difference}
     board.attrs.update({"datasets": [table.dataset for table in datasets], "friedman": summary, "notes": notes})
     return board
@@ -157,7 +159,7 @@ def _normalised(trials: Trials, table: Table) -> dict[str, Floats] | None:
 
     constant = root(float(np.nanmedian(constants)))
     scale = root(float(np.nanmedian(floors))) - constant
-    if scale == 0 or (scale < 0) is not (table.direction == "min"):
+    if scale == 0 or (scale < 0) != (table.direction == "min"):
         return None
     return {row.variant: np.sort((root(row.scores) - constant) / scale) for row in table.ranked}
 

@@ -46,7 +46,9 @@ def neighbours(source: Source) -> pd.DataFrame:
     """Each ranked variant with the next one, and how many seeds a side would separate them at power 0.8.
 
     Columns: dataset, protocol, rank, variant, next, effect (P(variant beats next)), p (Holm over all
-    pairs of the table; NaN below 5 seeds), separated, seeds_needed (empty if no number would do).
+    pairs of the table; NaN below 5 seeds), separated, better (whose mean, on the scale of the tests, is the
+    better one where they are separated, else ""), seeds_needed (empty if no number would do). With heavy
+    tails ``better`` can be the second, whose median is not.
     """
     return _neighbours(tables(final_trials(source)))
 
@@ -79,9 +81,11 @@ def _neighbours(found: Iterable[Table]) -> pd.DataFrame:
             if needed is not None and not p <= ALPHA:
                 # Where spreads or numbers of seeds differ, Welch's test asks for more than the pooled one expects.
                 needed = max(needed, min(len(row.tested), len(following.tested)) + 1)
+            ahead = (row.tested.mean() < following.tested.mean()) == (table.direction == "min")
+            better = (row.variant if ahead else following.variant) if p <= ALPHA else ""
             line = [table.dataset, table.protocol, table.ranks[i], row.variant, following.variant]
-            lines.append([*line, effect, p, p <= ALPHA, needed])
-    head = ["dataset", "protocol", "rank", "variant", "next", "effect", "p", "separated", "seeds_needed"]
+            lines.append([*line, effect, p, p <= ALPHA, better, needed])
+    head = ["dataset", "protocol", "rank", "variant", "next", "effect", "p", "separated", "better", "seeds_needed"]
     return pd.DataFrame(lines, columns=pd.Index(head, dtype=object)).astype({"seeds_needed": "Int64"})
 
 

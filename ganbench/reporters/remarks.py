@@ -12,9 +12,14 @@ from ganbench.statistics import true_coverage
 
 ACROSS = (
     "Normalised score: 0 is a constant, 1 the floor; the interquartile mean over all trials, each dataset with the same "
-    "weight, with its 95 % bootstrap interval over seeds on these datasets. A failed trial scores 0. The last columns are "
+    "weight, with a 95 % bootstrap interval over seeds on these datasets. A failed trial scores 0. The last columns are "
     "the performance profile: the share of trials above that score."
 )
+NARROW = (
+    "With fewer than 40 trials of a variant that interval is too narrow: in simulation it held the true score in 83 % of "
+    "cases with 2 datasets of 5 seeds, in 90 % with 2 of 10, in 94 % with 8 of 5."
+)
+_TRIALS_OF_INTERVAL = 40
 _SHOWN_TAUS = (0.25, 0.5, 0.75)
 
 
@@ -65,7 +70,9 @@ def overview(leaderboard: pd.DataFrame) -> Overview | None:
     headings = ["Variant", "Average rank ↓", "Tier", "Normalised score ↑", *(f"Above {tau}" for tau in _SHOWN_TAUS)]
     names = ", ".join(table.attrs["datasets"])
     told = [f"{len(table.attrs['datasets'])} datasets: {names}.", *table.attrs["notes"]]
-    return Overview(headings, rows, [*told, ACROSS] if rows else told)
+    if rows:
+        told += [ACROSS, NARROW] if table["trials"].min() < _TRIALS_OF_INTERVAL else [ACROSS]
+    return Overview(headings, rows, told)
 
 
 def _own(table: pd.DataFrame, section: Section) -> pd.DataFrame:
@@ -99,9 +106,9 @@ def _means(means: pd.DataFrame) -> str:
 def _pair(pair: dict[str, Any]) -> str:
     first, second, p, effect = pair["variant"], pair["next"], pair["p"], pair["effect"]
     if pair["separated"]:
-        if effect < 0.5:
-            # Failures or outliers can put the better median behind.
-            return f"{second} beats {first} although its median is not the better one: P {1 - effect:.2f}, p {p:.2g}."
+        if pair["better"] == second:
+            # Failures or a long tail: the test compares means, the ranks medians.
+            return f"{second} beats {first} on the mean that is tested, not in the median: P {1 - effect:.2f}, p {p:.2g}."
         return f"{first} beats {second}: P {effect:.2f}, p {p:.2g}."
     needed = pair["seeds_needed"]
     seeds = "no number of seeds that were tried would" if pd.isna(needed) else f"about {needed} seeds a side would"
