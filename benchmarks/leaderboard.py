@@ -51,7 +51,8 @@ def records(trials: int) -> Iterator[dict[str, Any]]:
         trial |= {"dataset": f"dataset-{dataset}", "variant": f"variant-{variant:02}", "seed": seed}
         identity = record["identity"]
         identity["id"] = canonical.sha256([trial, identity["evaluation"]])[:8]
-        identity["protocol"] = canonical.sha256({k: {**trial, **identity["evaluation"]}[k] for k in PROTOCOL_FIELDS})[:8]
+        fields = {**trial, **identity["evaluation"]}
+        identity["protocol"] = canonical.sha256({name: fields[name] for name in PROTOCOL_FIELDS})[:8]
         record["label"] = trial["variant"]
         factor = float(np.exp(0.2 * (variant % 12) + 0.3 * rng.normal()))
         for evaluation in record["evaluations"][1:]:
@@ -94,13 +95,16 @@ def main() -> None:
         print("| what | CPU seconds | wall seconds | peak MiB |\n|---|---|---|---|")
         contents = timed("read and verify the records", lambda: read_records(root))
         assert len(contents.records) == options.trials and not contents.problems, contents.problems[:3]
-        board = timed("`ganbench.leaderboard` of the records", lambda: leaderboard(contents.records))
+        held = contents.records
+        board = timed("`ganbench.leaderboard` of the records", lambda: leaderboard(held))
         if options.profile:
             with cProfile.Profile() as profile:
-                leaderboard(contents.records)
+                leaderboard(held)
             pstats.Stats(profile).sort_stats("cumulative").print_stats(30)
-        del contents
-        timed("all of `ganbench report`: read, tables, CSV, HTML, Markdown", lambda: write_reports(root, ("csv", "html", "md")))
+        timed(
+            "all of `ganbench report`: read, tables, CSV, HTML, Markdown",
+            lambda: write_reports(root, ("csv", "html", "md")),
+        )
     assert "torch" not in sys.modules
     print(f"\n{len(board)} rows in {board['dataset'].nunique()} tables; torch was not imported.")
 

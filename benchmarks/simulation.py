@@ -228,7 +228,10 @@ def _letters(repeats: int) -> str:
 
 def _power(repeats: int) -> str:
     rows = [
-        [f"{step} sd, a factor {np.exp(0.3 * step):.2f}", *(f"{power(repeats, k, n, step):.0f}" for k in (2, 6, 12) for n in (5, 8, 10))]
+        [
+            f"{step} sd, a factor {np.exp(0.3 * step):.2f}",
+            *(f"{power(repeats, k, n, step):.0f}" for k in (2, 6, 12) for n in (5, 8, 10)),
+        ]
         for step in (1, 2, 3)
     ]
     return "Neighbours that differ and were told apart, %.\n\n" + table(

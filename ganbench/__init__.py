@@ -32,7 +32,7 @@ _HOMES = {
     "neighbours": "findings",
     "profiles": "aggregation",
 }
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", "across", "compare", "leaderboard", "load_results", "neighbours", "profiles"]
 __version__ = version("ganbench")
 
 

@@ -51,9 +51,10 @@ def across(source: Source) -> pd.DataFrame:
     A row is a variant that is ranked on every dataset (of each, the protocol with the most variants):
     ``average_rank`` over the datasets, ties shared; ``tier``, letters as in ``leaderboard``, from Nemenyi's
     test if Friedman's rejects at 5 %, ``?`` below 8 datasets or 3 variants; ``score``, the interquartile mean of the
-    normalised scores of all its trials, every dataset with the same weight, from ``score_low`` to ``score_high`` its 95 %
-    bootstrap interval over seeds within these datasets (Agarwal et al., "Deep Reinforcement Learning at the
-    Edge of the Statistical Precipice", 2021, section 4.1 and 4.3). No rows with fewer than 2 datasets or variants.
+    normalised scores of all its ``trials``, every dataset with the same weight, from ``score_low`` to
+    ``score_high`` its 95 % bootstrap interval over seeds within these datasets (Agarwal et al., "Deep
+    Reinforcement Learning at the Edge of the Statistical Precipice", 2021, section 4.1 and 4.3). No rows with
+    fewer than 2 datasets or variants.
 
     ``attrs``: ``datasets`` by name; ``friedman``, its ``statistic``, ``p`` and Nemenyi's critical
     ``difference``, or None; ``notes``, sentences on what was tested, what was not, and why.
@@ -67,8 +68,8 @@ def profiles(source: Source) -> pd.DataFrame:
 
     ``share`` in [0, 1] is the part of a variant's trials whose normalised score is above ``tau`` (101
     values from 0 to 1), every dataset with the same weight; ``low`` to ``high`` its pointwise 95 % bootstrap band.
-    Agarwal et al. 2021, section 4.2 (score distributions), after Dolan and More, "Benchmarking Optimization Software with
-    Performance Profiles", Mathematical Programming 91 (2002).
+    Agarwal et al. 2021, section 4.2 (score distributions), after Dolan and More, "Benchmarking Optimization
+    Software with Performance Profiles", Mathematical Programming 91 (2002).
     """
     trials = final_trials(source)
     return profile(shared(trials, list(tables(trials))))
@@ -85,7 +86,7 @@ def shared(trials: Trials, found: list[Table]) -> Shared:
         chosen.append(max(several, key=lambda table: (len(table.ranked), sum(len(row.trials) for row in table.ranked))))
         if len(several) > 1:
             notes.append(
-                f"Of {len(several)} protocols on {dataset} the one with the most variants counts, {chosen[-1].protocol}."
+                f"Of {len(several)} tables of {dataset} the one with the most variants counts: {chosen[-1].protocol}."
             )
     names = [{row.variant for row in table.ranked} for table in chosen]
     variants = sorted(set.intersection(*names)) if len(names) > 1 else []
@@ -97,7 +98,7 @@ def shared(trials: Trials, found: list[Table]) -> Shared:
     for table in chosen:
         normalised = _normalised(trials, table)
         if normalised is None:
-            notes.append(f"{table.dataset} has no normalised score: {table.metric} lacks a floor or a constant's score.")
+            notes.append(f"{table.dataset} has no normalised score: {table.metric} has no scale.")
             continue
         for name in variants:
             scores[name].append(normalised[name])
@@ -182,7 +183,8 @@ def _weights(strata: list[Floats], resamples: int | None = None) -> Floats:
     for stratum in strata:
         n = len(stratum)
         draws = max(n - 1, 1)
-        counts = np.full((1, n), draws / n) if resamples is None else rng.multinomial(draws, np.full(n, 1 / n), resamples)
+        even = np.full(n, 1 / n)
+        counts = draws * even[None] if resamples is None else rng.multinomial(draws, even, resamples)
         parts.append(counts / (draws * len(strata)))
     return np.concatenate(parts, axis=1)
 

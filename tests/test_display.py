@@ -65,7 +65,7 @@ def test_a_pipe_gets_one_whole_line_a_row(capsys):
         ["floor", "0.0764"],
         [],
     ]
-    assert lines[6].endswith("true median in this share of repetitions: 75 % (3 completed seeds); 93.75 % (5 completed seeds).")
+    assert lines[6].endswith("share of repetitions: 75 % (3 completed seeds); 93.75 % (5 completed seeds).")
     headings, first = lines[1], lines[2]
     for metric in ("FID (digits-cnn) ↓", "Coverage (digits-cnn) ↑"):
         assert first[headings.index(metric) :].startswith("2.50 [1.25, 3.75]")

@@ -1,4 +1,4 @@
-"""``leaderboard.csv``, ``trials.csv`` and ``across.csv``: floats exact, missing cells empty, no text that a spreadsheet runs."""
+"""``leaderboard.csv``, ``trials.csv``, ``across.csv``: floats exact, missing cells empty, no text that a sheet runs."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ from ganbench.reporters.layout import Section, number
 from ganbench.statistics import true_coverage
 
 ACROSS = (
-    "Normalised score: 0 is a constant, 1 the floor; the interquartile mean over all trials, each dataset with the same "
-    "weight, with a 95 % bootstrap interval over seeds on these datasets. A failed trial scores 0. The last columns are "
-    "the performance profile: the share of trials above that score."
+    "Normalised score: 0 is a constant, 1 the floor; the interquartile mean over all trials, each dataset with the "
+    "same weight, with a 95 % bootstrap interval over seeds on these datasets. A failed trial scores 0. The last "
+    "columns are the performance profile: the share of trials above that score."
 )
 NARROW = (
-    "With fewer than 40 trials of a variant that interval is too narrow: in simulation it held the true score in 83 % of "
-    "cases with 2 datasets of 5 seeds, in 90 % with 2 of 10, in 94 % with 8 of 5."
+    "With fewer than 40 trials of a variant that interval is too narrow: in simulation it held the true score in "
+    "83 % of cases with 2 datasets of 5 seeds, in 90 % with 2 of 10; in 92 to 95 % with 8 of 5."
 )
 _TRIALS_OF_INTERVAL = 40
 _SHOWN_TAUS = (0.25, 0.5, 0.75)
@@ -95,7 +95,7 @@ def _without_failures(ranks: pd.DataFrame) -> str:
             told.append(f"{row['variant']} would have no rank")
         elif row["rank_completed"] != row["rank"]:
             told.append(f"{row['variant']} would be rank {row['rank_completed']} instead of {row['rank']}")
-    return f"Without the failed trials {', '.join(told)}." if told else "Without the failed trials the ranks are the same."
+    return f"Without the failed trials {', '.join(told) or 'the ranks are the same'}."
 
 
 def _means(means: pd.DataFrame) -> str:
@@ -103,12 +103,14 @@ def _means(means: pd.DataFrame) -> str:
     return f"Interquartile means [95 %], from 8 completed seeds on: {', '.join(told)}." if told else ""
 
 
-def _pair(pair: dict[str, Any]) -> str:
+def _pair(pair: dict[Any, Any]) -> str:
     first, second, p, effect = pair["variant"], pair["next"], pair["p"], pair["effect"]
     if pair["separated"]:
         if pair["better"] == second:
             # Failures or a long tail: the test compares means, the ranks medians.
-            return f"{second} beats {first} on the mean that is tested, not in the median: P {1 - effect:.2f}, p {p:.2g}."
+            return (
+                f"{second} beats {first} on the mean that is tested, not in the median: P {1 - effect:.2f}, p {p:.2g}."
+            )
         return f"{first} beats {second}: P {effect:.2f}, p {p:.2g}."
     needed = pair["seeds_needed"]
     seeds = "no number of seeds that were tried would" if pd.isna(needed) else f"about {needed} seeds a side would"
@@ -117,7 +119,7 @@ def _pair(pair: dict[str, Any]) -> str:
     return f"{first} and {second} cannot be told apart: P {effect:.2f}, p {p:.2g}; {seeds} separate them."
 
 
-def _span(row: dict[str, Any], low: str, high: str) -> str:
+def _span(row: dict[Any, Any], low: str, high: str) -> str:
     return "" if pd.isna(row[low]) else f"[{number(row[low])}, {number(row[high])}]"
 
 
