@@ -4,9 +4,10 @@
     python benchmarks/simulation.py --repeats 200   # a tenth of it
     python benchmarks/simulation.py --only letters  # intervals, letters, power or across
 
-Scores of every trial are drawn from a known distribution, put into frames as ``ganbench.load_results`` returns
-them, 2,000 benchmarks at a time as so many datasets, and given to ``ganbench.leaderboard`` and ``ganbench.across``;
-what is counted is what these say. Prints Markdown. A cell that misses its bound is marked with *.
+Scores of every trial are drawn from a known distribution. Intervals are those of ``statistics.interval`` and letters
+those of ``tiers.separate``, which ``ganbench.leaderboard`` shows. For power, scores are put into frames as
+``ganbench.load_results`` returns them, all benchmarks at a time as so many datasets, and given to
+``ganbench.leaderboard`` itself; for tiers across datasets, to ``ganbench.across``. Prints Markdown. A cell that misses its bound is marked with *.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from scipy import stats
 import ganbench
 from ganbench.aggregation import _interquartile
 from ganbench.frames import COLUMNS
-from ganbench.statistics import true_coverage
+from ganbench.statistics import interval, true_coverage
+from ganbench.tiers import separate
 
 CONSTANT, FLOOR = 100.0, 0.5
 LEAST, MOST = 93.0, 97.0
@@ -126,29 +128,24 @@ def frame(
     return pd.DataFrame(columns)[COLUMNS]
 
 
-def simulate(draw: Draw, repeats: int, variants: int, seeds: int) -> pd.DataFrame:
-    """The leaderboard of ``repeats`` benchmarks of equal variants."""
-    rng = np.random.default_rng([0, draw.stream, variants, seeds])
-    scores = draw.scores(rng, (repeats, variants, seeds))
-    return ganbench.leaderboard(frame(scores, rng.random(scores.shape) < draw.failed, draw.direction))
-
-
 def covered(draw: Draw, repeats: int, seeds: int) -> tuple[float, float]:
     """Share in % of intervals that hold the true median of trials that complete, and the share that they state."""
-    board = simulate(draw, repeats, 1, seeds)
-    metric = "fid" if draw.direction == "min" else "coverage"
-    completed = (board["seeds"] - board["failed"]).to_numpy()
-    known = completed > 0
-    hits = (board[f"{metric}_low"] <= draw.median) & (draw.median <= board[f"{metric}_high"])
-    stated = [true_coverage(n) for n in completed[known]]
-    return 100 * float(hits[known].mean()), 100 * float(np.mean(stated))
+    rng = np.random.default_rng([0, draw.stream, 1, seeds])
+    scores = draw.scores(rng, (repeats, seeds))
+    failed = rng.random(scores.shape) < draw.failed
+    found = [interval(row[~bad]) for row, bad in zip(scores, failed, strict=True) if not bad.all()]
+    hits = [one.low <= draw.median <= one.high for one in found]
+    return 100 * float(np.mean(hits)), 100 * float(np.mean([one.coverage for one in found]))
 
 
 def split(draw: Draw, repeats: int, variants: int, seeds: int) -> float:
     """Share in % of benchmarks in which some of these equal variants share no letter."""
-    board = simulate(draw, repeats, variants, seeds)
-    groups = board.groupby("dataset")["tier"].agg(list)
-    return 100 * float(np.mean([_apart(tiers) for tiers in groups]))
+    rng = np.random.default_rng([0, draw.stream, variants, seeds])
+    scores = draw.scores(rng, (repeats, variants, seeds))
+    worst = CONSTANT if draw.direction == "min" else 0.0
+    scores = np.where(rng.random(scores.shape) < draw.failed, worst, scores)
+    tested = np.log(scores) if draw.direction == "min" else scores
+    return 100 * float(np.mean([_apart(separate(list(one)).letters) for one in tested]))
 
 
 def _apart(tiers: list[str]) -> bool:
