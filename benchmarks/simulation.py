@@ -7,7 +7,8 @@
 Scores of every trial are drawn from a known distribution. Intervals are those of ``statistics.interval`` and letters
 those of ``tiers.separate``, which ``ganbench.leaderboard`` shows. For power, scores are put into frames as
 ``ganbench.load_results`` returns them, all benchmarks at a time as so many datasets, and given to
-``ganbench.leaderboard`` itself; for tiers across datasets, to ``ganbench.across``. Prints Markdown. A cell that misses its bound is marked with *.
+``ganbench.leaderboard`` itself; for tiers across datasets, to ``ganbench.across``. Prints Markdown. A cell that
+misses its bound is marked with *.
 """
 
 from __future__ import annotations
