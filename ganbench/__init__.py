@@ -4,6 +4,9 @@
     frame = ganbench.load_results("results")     # one row a trial, evaluation and metric
     ganbench.leaderboard(frame)                  # ranked, with intervals, tiers and failures
     ganbench.compare(before, after)              # better, worse or no evidence
+    ganbench.neighbours(frame)                   # what separates each from the next, or would
+    ganbench.across(frame)                       # several datasets: average ranks and normalised scores
+    ganbench.profiles(frame)                     # share of trials above each normalised score
 
 Importing this package brings neither torch nor pandas; the functions load what they need.
 """
@@ -15,12 +18,21 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ganbench.aggregation import across, profiles
     from ganbench.comparison import compare
+    from ganbench.findings import neighbours
     from ganbench.frames import load_results
     from ganbench.ranking import leaderboard
 
-_HOMES = {"compare": "comparison", "leaderboard": "ranking", "load_results": "frames"}
-__all__ = ["__version__", "compare", "leaderboard", "load_results"]
+_HOMES = {
+    "across": "aggregation",
+    "compare": "comparison",
+    "leaderboard": "ranking",
+    "load_results": "frames",
+    "neighbours": "findings",
+    "profiles": "aggregation",
+}
+__all__ = ["__version__", "across", "compare", "leaderboard", "load_results", "neighbours", "profiles"]
 __version__ = version("ganbench")
 
 

@@ -16,7 +16,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ganbench.planning import Planned
-from ganbench.reporters.layout import LEGEND, Section, cells, conditions, judged, label, number, sections, warnings
+from ganbench.reporters.layout import LEGEND, PAIRS, Section, cells, conditions, label, number, sections, warnings
+from ganbench.reporters.remarks import judged, overview, remarks
 from ganbench.rescored import FILE
 from ganbench.store import Contents
 
@@ -170,6 +171,18 @@ def show(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> None:
                 say(f"  {line}")
             if len(lines) > NAMED:
                 say(f"  and {len(lines) - NAMED} more; trials.csv and leaderboard.md have them all")
+        _tell(remarks(section))
+    if together := overview(leaderboard):
+        say("Across datasets")
+        if together.rows:
+            print(plain([together.headings, *together.rows]))
+        _tell(together.notes)
+
+
+def _tell(sentences: list[str]) -> None:
+    for sentence in sentences:
+        say(f"  {sentence}")
+    print()
 
 
 def plain(lines: list[list[str]]) -> str:
@@ -217,7 +230,7 @@ def summarise(contents: Contents, folder: Path) -> None:
     """Say what the tables mean, what they leave out, and where they stand."""
     failed = [record for record in contents.records if record["status"] != "completed"]
     if contents.records:
-        say(LEGEND)
+        say(f"{LEGEND} {PAIRS}")
     for record in failed:
         trial = record["identity"]["trial"]
         what = f"{record['label']} on {trial['dataset']}, seed {trial['seed']}"

@@ -73,6 +73,10 @@ class Trials(NamedTuple):
     directions: dict[str, str]
 
 
+# What tables are made of; trials that one table has read serve the next.
+Source = pd.DataFrame | Trials | Iterable[Mapping[str, Any]]
+
+
 def load_results(path: Path | str) -> pd.DataFrame:
     """The records below a results folder as one tidy frame: a row for each trial, evaluation and metric.
 
@@ -169,11 +173,13 @@ def _cells(record: Mapping[str, Any], history: bool) -> Iterable[tuple[Any, ...]
         yield end, name, record["values"].get(name), True, position, label, direction, floor
 
 
-def final_trials(source: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Trials:
+def final_trials(source: Source) -> Trials:
     """One row a trial, from a frame of ``load_results`` (its rows in any order) or from records.
 
     Raises ValueError for a frame without the columns of ``to_frame``.
     """
+    if isinstance(source, Trials):
+        return source
     frame = source if isinstance(source, pd.DataFrame) else to_frame(source, history=False)
     if missing := [name for name in COLUMNS if name not in frame.columns]:
         raise ValueError(f"not a frame of ganbench.load_results: it has no column {', '.join(missing)}")

@@ -6,21 +6,20 @@ Both are pure functions of the records: no clock, host or order of the input is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ganbench.frames import STABILITY, Trials, final_trials, named
+from ganbench.frames import STABILITY, Source, Trials, final_trials, named
 from ganbench.measures import SHOWN
 from ganbench.records import STATUSES
 from ganbench.stability import WORDS
-from ganbench.statistics import ALPHA, Floats, interval, seeds_to_separate, superiority
+from ganbench.statistics import Floats, interval
 from ganbench.tiers import Separation, separate
 
-Source = pd.DataFrame | Iterable[Mapping[str, Any]]
 _WORD_ORDER = {word: i for i, word in enumerate((*WORDS, *STATUSES))}
 # A score of 0 has no logarithm: this share of a constant's score is added, far below any floor.
 _LOG_OFFSET = 1e-6
@@ -64,6 +63,7 @@ class Table:
     dataset: str
     extractor: str
     protocol: str
+    metric: str
     direction: Literal["min", "max"]
     ranked: list[Row]
     ranks: list[int]
@@ -124,44 +124,6 @@ def leaderboard(source: Source) -> pd.DataFrame:
     return board.astype({"rank": "Int64", "seeds": "int64", "failed": "int64", **numbers})
 
 
-def neighbours(source: Source) -> pd.DataFrame:
-    """Each ranked variant with the next one, and how many seeds a side would separate them at power 0.8.
-
-    Columns: dataset, protocol, rank, variant, next, effect (P(variant beats next)), p (Holm over all
-    pairs of the table; NaN below 5 seeds), separated, seeds_needed (empty if no number would do).
-    """
-    lines = []
-    for table in tables(final_trials(source)):
-        # The letters come from as many tests as there are pairs once every variant has its seeds.
-        tests = max(len(table.ranked) * (len(table.ranked) - 1) // 2, 1)
-        for i, (row, following) in enumerate(zip(table.ranked, table.ranked[1:], strict=False)):
-            p = float(table.separation.p[i, i + 1])
-            effect = superiority(row.scores, following.scores, table.direction)
-            needed = seeds_to_separate(row.tested, following.tested, tests)
-            line = [table.dataset, table.protocol, table.ranks[i], row.variant, following.variant]
-            lines.append([*line, effect, p, p <= ALPHA, needed])
-    head = ["dataset", "protocol", "rank", "variant", "next", "effect", "p", "separated", "seeds_needed"]
-    return pd.DataFrame(lines, columns=pd.Index(head, dtype=object)).astype({"seeds_needed": "Int64"})
-
-
-def ranks(source: Source) -> pd.DataFrame:
-    """Ranks with and without failures: dataset, protocol, variant, rank, rank_completed.
-
-    ``rank_completed`` goes by the median over completed trials alone; empty if there is none.
-    """
-    lines = []
-    for table in tables(final_trials(source)):
-        sign = -1 if table.direction == "max" else 1
-        medians = [sign * float(np.median(row.completed)) if len(row.completed) else None for row in table.ranked]
-        for row, rank, mine in zip(table.ranked, table.ranks, medians, strict=True):
-            place = None if mine is None else 1 + sum(other is not None and other < mine for other in medians)
-            lines.append([table.dataset, table.protocol, row.variant, rank, place])
-    head = ["dataset", "protocol", "variant", "rank", "rank_completed"]
-    return pd.DataFrame(lines, columns=pd.Index(head, dtype=object)).astype(
-        {"rank": "Int64", "rank_completed": "Int64"}
-    )
-
-
 def tables(trials: Trials) -> Iterator[Table]:
     """The rows of each (dataset, protocol), ranked and tested, sorted by both names."""
     context = named(trials.context)
@@ -187,6 +149,7 @@ def tables(trials: Trials) -> Iterator[Table]:
             dataset=dataset,
             extractor=str(group["extractor"].iloc[0]),
             protocol=protocol,
+            metric=primary.metric,
             direction=primary.direction,
             ranked=ranked,
             ranks=(np.searchsorted(order, order, side="left") + 1).tolist(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -90,7 +91,7 @@ def seal(record: dict[str, Any]) -> str:
 
 
 def unseal(text: str | bytes) -> dict[str, Any]:
-    """Read the text of a record; raises DamagedRecord unless it is exactly what ``seal`` wrote."""
+    """Read the text of a record; raises DamagedRecord unless its hash is that of everything else in it."""
     try:
         record = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as reason:
@@ -102,7 +103,7 @@ def unseal(text: str | bytes) -> dict[str, Any]:
         raise DamagedRecord(
             f"schema {schema!r} is newer than this version of ganbench reads ({SCHEMA}); upgrade ganbench"
         )
-    if seal(record).encode() != (text if isinstance(text, bytes) else text.encode()):
+    if not _is_whole(text if isinstance(text, bytes) else text.encode(), record.get("sha256")):
         raise DamagedRecord("its content does not match its hash: it was edited, cut short or damaged")
     for key, kind in _REQUIRED.items():
         if not isinstance(record.get(key), kind):
@@ -110,6 +111,16 @@ def unseal(text: str | bytes) -> dict[str, Any]:
     if record["status"] not in STATUSES:
         raise DamagedRecord(f"unknown status {record['status']!r}")
     return record
+
+
+def _is_whole(text: bytes, digest: Any) -> bool:
+    """Whether ``text`` is what ``seal`` wrote. It hashed the content's text, which is this one without the hash:
+    taking that out is six times as fast as writing the content again, and thousands of records are read for one table.
+    """
+    if not isinstance(digest, str):
+        return False
+    before, found, after = text.partition(f',"sha256":"{digest}"'.encode(errors="replace"))
+    return bool(found) and after.endswith(b"}\n") and hashlib.sha256(before + after[:-1]).hexdigest() == digest
 
 
 def _refuse_constant(name: str) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ganbench.frames import PROTOCOL_FIELDS
+from ganbench.findings import findings
+from ganbench.frames import PROTOCOL_FIELDS, final_trials
 from ganbench.ranking import leaderboard, trials_table
 from ganbench.reporters import load_reporters
 from ganbench.store import Contents, read_records
@@ -43,9 +44,11 @@ def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     ``metrics`` (of each what ``Metric.about`` says), ``protocols`` (fields of each protocol), ``primary`` and
     ``centres`` (ranking metric and true modes of each dataset), ``sizes`` (rows a side and features of each dataset by
-    protocol; records of earlier versions do not say).
+    protocol; records of earlier versions do not say), ``findings`` (``ganbench.findings.Findings``).
     """
-    board, trials = leaderboard(records), trials_table(records)
+    read = final_trials(records)
+    board, trials = leaderboard(read), trials_table(read)
+    board.attrs["findings"] = findings(read)
     about: dict[str, dict[str, Any]] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}, "sizes": {}}
     for record in records:
         trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "ganbench"
 ORDER = """
 errors canonical kinds hyperparameters variant hookspecs plugin __init__
 bias spec planning records rescored store
-statistics thresholds measures stability frames tiers ranking comparison
+statistics thresholds measures stability frames tiers ranking aggregation findings comparison
 discovery sources seeding tree
 datasets extractors metrics toolkit
 state telemetry real evaluation reference training

@@ -78,12 +78,13 @@ def test_a_pipe_gets_one_whole_line_a_row(capsys):
     show(board(), trials([]))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "digits. Protocol 0a1b2c3d: scores by digits-cnn."
-    assert [line.split()[:2] for line in lines[2:]] == [
+    assert [line.split()[:2] for line in lines[2:6]] == [
         ["1", "a"],
         ["noise", "2.50"],
         ["floor", "0.0764"],
         [],
     ]
+    assert lines[6].endswith("share of repetitions: 75 % (3 completed seeds); 93.75 % (5 completed seeds).")
     headings, first = lines[1], lines[2]
     for metric in ("FID (digits-cnn) ↓", "Coverage (digits-cnn) ↑"):
         assert first[headings.index(metric) :].startswith("2.50 [1.25, 3.75]")

@@ -13,9 +13,10 @@ import pytest
 
 from ganbench import canonical
 from ganbench.comparison import Incomparable, compare
+from ganbench.findings import neighbours, ranks
 from ganbench.frames import PROTOCOL_FIELDS, STABILITY, TRIAL, final_trials, to_frame
 from ganbench.measures import SHOWN
-from ganbench.ranking import leaderboard, neighbours, ranks, trials_table
+from ganbench.ranking import leaderboard, trials_table
 from ganbench.statistics import interval
 
 TRACE = 100.0

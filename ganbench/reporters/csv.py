@@ -1,4 +1,4 @@
-"""``leaderboard.csv`` and ``trials.csv``: floats exact, missing cells empty, no text that a spreadsheet runs."""
+"""``leaderboard.csv``, ``trials.csv``, ``across.csv``: floats exact, missing cells empty, no text that a sheet runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ganbench.findings import Findings
 from ganbench.kinds import Reporter
 from ganbench.store import write_atomic
 
@@ -22,6 +23,11 @@ class CsvReporter(Reporter):
     def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
         for name, table in (("leaderboard", leaderboard), ("trials", trials)):
             write_atomic(folder / f"{name}.csv", to_csv(table).encode())
+        findings: Findings | None = leaderboard.attrs.get("findings")
+        if findings is not None and len(findings.across.attrs["datasets"]) > 1:
+            write_atomic(folder / "across.csv", to_csv(findings.across).encode())
+        else:  # what stands there is of records that are gone
+            (folder / "across.csv").unlink(missing_ok=True)
 
 
 def to_csv(table: pd.DataFrame) -> str:

@@ -14,18 +14,19 @@ from jinja2 import Environment, PackageLoader
 
 from ganbench.kinds import Reporter
 from ganbench.reporters.layout import (
+    PAIRS,
     Section,
     arrow,
     conditions,
     floor,
     interval,
-    judged,
     label,
     number,
     sections,
     seeds,
     warnings,
 )
+from ganbench.reporters.remarks import judged, overview, remarks
 from ganbench.store import write_atomic
 
 PLOT = 400  # width and height of a scatter plot in its own units
@@ -55,7 +56,9 @@ def to_html(leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> st
         style=style,
         digest=digest,
         plot=PLOT,
+        pairs=PAIRS,
         sections=[_describe(section, trials, places) for section in sections(leaderboard)],
+        across=overview(leaderboard),
     )
 
 
@@ -80,6 +83,7 @@ def _describe(section: Section, trials: pd.DataFrame, places: dict[str, Path]) -
             [row for row in rows if row["rank"] != ""],
             [row for row in rows if row["rank"] == ""],
         ],
+        "remarks": remarks(section),
         "floors": [floor(section, metric) for metric in section.metrics],
         "figures": [f for variant in section.rows["variant"] if (f := _figure(section, own, variant, places))],
         "judged": judged(section, trials),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from ganbench.bias import bias_warnings
-from ganbench.stability import FAILURES, MEANINGS
+from ganbench.findings import Findings
 
 ARROWS = {"min": " ↓", "max": " ↑"}
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
     "? has fewer than 5 seeds; floor: what as many real samples score."
+)
+PAIRS = (
+    "P is the share of pairs of trials in which the better one scores better, p is from Welch's test, after Holm over "
+    "all pairs of the table; the seeds named separate two variants with power 0.8 if they differ as much as seen here."
 )
 
 
@@ -27,6 +31,7 @@ class Section:
         facts: fields of the protocol by name; empty where the leaderboard does not say.
         centres: true modes ``(k, 2)`` of a dataset of points; empty for others.
         sizes: ``n`` rows a side and ``d`` features; empty where the records do not say.
+        findings: what the statistics say, of all sections; None where the leaderboard does not say.
     """
 
     dataset: str
@@ -38,17 +43,19 @@ class Section:
     facts: dict[str, Any]
     centres: list[list[float]]
     sizes: dict[str, int]
+    findings: Findings | None
 
 
 def sections(leaderboard: pd.DataFrame) -> list[Section]:
     """The leaderboard's tables, each ranked apart.
 
     ``leaderboard.attrs`` says what they mean: ``metrics`` by name, ``protocols`` by their eight digits, ``primary``
-    metric and ``centres`` by dataset, ``sizes`` by dataset and protocol.
+    metric and ``centres`` by dataset, ``sizes`` by dataset and protocol, and the ``findings``.
     """
     about, protocols, primary, centres, sizes = (
         leaderboard.attrs.get(name, {}) for name in ("metrics", "protocols", "primary", "centres", "sizes")
     )
+    findings = leaderboard.attrs.get("findings")
     found = []
     metrics = [name for name in leaderboard.columns if f"{name}_low" in leaderboard.columns]
     for names, rows in leaderboard.groupby(["dataset", "extractor", "protocol"], sort=False):
@@ -58,7 +65,8 @@ def sections(leaderboard: pd.DataFrame) -> list[Section]:
         first = [m for m in present if m == primary.get(content)]
         present = first + [m for m in present if m not in first]
         facts, size = protocols.get(protocol, {}), sizes.get(content, {}).get(protocol, {})
-        found.append(Section(dataset, extractor, protocol, rows, present, about, facts, centres.get(content, []), size))
+        modes = centres.get(content, [])
+        found.append(Section(dataset, extractor, protocol, rows, present, about, facts, modes, size, findings))
     return found
 
 
@@ -128,32 +136,6 @@ def seeds(values: Iterable[int]) -> str:
         else:
             runs.append([seed, seed])
     return ", ".join(f"{low}" if low == high else f"{low}–{high}" for low, high in runs)
-
-
-class Judged(NamedTuple):
-    """Trials of one section with the same verdict, other than stable: the word, what it means, a line a trial."""
-
-    word: str
-    meaning: str
-    trials: list[str]
-
-
-def judged(section: Section, trials: pd.DataFrame) -> list[Judged]:
-    """What went wrong in training: every trial whose verdict is a failure, with figures and place, by verdict."""
-    own = trials[(trials["dataset"] == section.dataset) & (trials["protocol"] == section.protocol)]
-    found = []
-    for word in FAILURES:
-        lines = []
-        for _, trial in own[own["verdict"] == word].iterrows():
-            note = f" ({trial['note']})" if trial["note"] else ""
-            place = "" if pd.isna(trial["verdict_images"]) else f" at {trial['verdict_images']:,} images"
-            if not place and not pd.isna(trial["verdict_step"]):
-                place = f" at step {trial['verdict_step']:,}"
-            figures = f": {trial['evidence']}" if trial["evidence"] else ""
-            lines.append(f"{trial['variant']}, seed {trial['seed']}{place}{note}{figures}")
-        if lines:
-            found.append(Judged(word, MEANINGS[word], lines))
-    return found
 
 
 def cells(section: Section) -> tuple[list[str], list[list[str]]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from ganbench.kinds import Reporter
-from ganbench.reporters.layout import LEGEND, cells, conditions, judged, sections, warnings
+from ganbench.reporters.layout import LEGEND, PAIRS, cells, conditions, sections, warnings
+from ganbench.reporters.remarks import judged, overview, remarks
 from ganbench.store import write_atomic
 
 # What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither,
@@ -25,18 +26,33 @@ class MarkdownReporter(Reporter):
 
 
 def to_markdown(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> str:
-    """Tables with medians and intervals over seeds, the last row of each the floor; below, trainings that failed."""
-    parts = [f"# Leaderboard\n\n{LEGEND}\n"]
+    """Tables with medians and intervals over seeds, the last row of each the floor.
+
+    Below each, trainings that failed, and what the statistics say.
+    """
+    parts = [f"# Leaderboard\n\n{LEGEND} {PAIRS}\n"]
     for section in sections(leaderboard):
-        headings, rows = cells(section)
         parts.append(f"## {_escape(section.dataset)}\n\n{_escape(conditions(section))}\n")
         parts += [f"**Warning:** {_escape(text)}.\n" for text in warnings(section)]
-        lines = [[_escape(cell) for cell in line] for line in (headings, *rows)]
-        lines.insert(1, ["---"] * len(headings))
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
+        parts.append(_table(*cells(section)))
         for word, meaning, entries in judged(section, trials):
-            parts.append(f"**{word}**: {_escape(meaning)}.\n\n" + "".join(f"- {_escape(line)}\n" for line in entries))
-    return "\n".join(parts)
+            parts += [f"**{word}**: {_escape(meaning)}.\n", _list(entries)]
+        parts.append(_list(remarks(section)))
+    if together := overview(leaderboard):
+        parts.append("## Across datasets\n")
+        parts += [_table(together.headings, together.rows)] if together.rows else []
+        parts.append(_list(together.notes))
+    return "\n".join(part for part in parts if part)
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> str:
+    lines = [[_escape(cell) for cell in line] for line in (headings, *rows)]
+    lines.insert(1, ["---"] * len(headings))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _list(sentences: list[str]) -> str:
+    return "".join(f"- {_escape(sentence)}\n" for sentence in sentences)
 
 
 def _escape(text: str) -> str:

@@ -1,0 +1,113 @@
+"""Time and memory of the tables of 10,000 trials.
+
+    python benchmarks/leaderboard.py                    # the figures of docs/performance.md
+    python benchmarks/leaderboard.py --trials 1000      # a tenth of it
+    python benchmarks/leaderboard.py --profile          # and where the time of the tables goes
+
+Every record is one of results/reference (21 evaluations, telemetry and all) under another identity and
+with other scores, over 8 datasets, 25 variants and 50 seeds; a twentieth of them failed. They are written
+as ``ganbench run`` writes them, and read and ranked as ``ganbench report`` does. Seconds are CPU seconds of
+this process; the disk's cache is warm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganbench import canonical
+from ganbench.frames import PROTOCOL_FIELDS
+from ganbench.ranking import leaderboard
+from ganbench.records import seal
+from ganbench.reporting import write_reports
+from ganbench.store import read_records
+
+REFERENCE = Path(__file__).parent.parent / "results" / "reference"
+DATASETS, VARIANTS, SEEDS = 8, 25, 50
+
+
+def records(trials: int) -> Iterator[dict[str, Any]]:
+    """Records as real ones: of the datasets, variants and seeds in turn, until there are ``trials``."""
+    template = min(REFERENCE.glob("digits/vanilla/seed-*/record.json"))
+    text = template.read_text()
+    rng = np.random.default_rng(0)
+    seeds = max(round(trials / DATASETS / VARIANTS), 1)
+    for number in range(trials):
+        place, seed = divmod(number, seeds)
+        variant, dataset = divmod(place, DATASETS)
+        record = json.loads(text)
+        trial = record["identity"]["trial"]
+        trial |= {"dataset": f"dataset-{dataset}", "variant": f"variant-{variant:02}", "seed": seed}
+        identity = record["identity"]
+        identity["id"] = canonical.sha256([trial, identity["evaluation"]])[:8]
+        fields = {**trial, **identity["evaluation"]}
+        identity["protocol"] = canonical.sha256({name: fields[name] for name in PROTOCOL_FIELDS})[:8]
+        record["label"] = trial["variant"]
+        factor = float(np.exp(0.2 * (variant % 12) + 0.3 * rng.normal()))
+        for evaluation in record["evaluations"][1:]:
+            evaluation["watch"]["fid"] *= factor * float(np.exp(0.05 * rng.normal()))
+        record["values"] = {name: None if v is None else v * factor for name, v in record["values"].items()}
+        if rng.random() < 0.05:
+            record |= {"status": "crashed", "reason": "the process ended by signal 9", "values": {}}
+            record["evaluations"] = record["evaluations"][:10]
+        yield record
+
+
+def timed(what: str, call: Callable[[], Any]) -> Any:
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = call()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(f"| {what} | {cpu:.1f} | {wall:.1f} | {peak():,.0f} |", flush=True)
+    return found
+
+
+def peak() -> float:
+    """Peak memory of this process so far, in MiB."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=DATASETS * VARIANTS * SEEDS)
+    parser.add_argument("--profile", action="store_true", help="say where the time of the leaderboard goes")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        size = 0
+        for record in records(options.trials):
+            identity, trial = record["identity"], record["identity"]["trial"]
+            place = root / trial["dataset"] / trial["variant"] / f"seed-{trial['seed']}-{identity['id']}"
+            place.mkdir(parents=True)
+            size += (place / "record.json").write_bytes(seal(record).encode())
+        print(f"{options.trials:,} records, {size / 1e6:,.0f} MB on disk\n")
+        print("| what | CPU seconds | wall seconds | peak MiB |\n|---|---|---|---|")
+        contents = timed("read and verify the records", lambda: read_records(root))
+        assert len(contents.records) == options.trials and not contents.problems, contents.problems[:3]
+        held = contents.records
+        board = timed("`ganbench.leaderboard` of the records", lambda: leaderboard(held))
+        if options.profile:
+            with cProfile.Profile() as profile:
+                leaderboard(held)
+            pstats.Stats(profile).sort_stats("cumulative").print_stats(30)
+        timed(
+            "all of `ganbench report`: read, tables, CSV, HTML, Markdown",
+            lambda: write_reports(root, ("csv", "html", "md")),
+        )
+    assert "torch" not in sys.modules
+    print(f"\n{len(board)} rows in {board['dataset'].nunique()} tables; torch was not imported.")
+
+
+if __name__ == "__main__":
+    main()

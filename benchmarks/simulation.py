@@ -1,0 +1,270 @@
+"""Do the statistics keep their word? Simulated benchmarks whose truth is known.
+
+    python benchmarks/simulation.py                 # the tables of docs/statistics.md, some minutes on one core
+    python benchmarks/simulation.py --repeats 200   # a tenth of it
+    python benchmarks/simulation.py --only letters  # intervals, letters, power or across
+
+Scores of every trial are drawn from a known distribution. Intervals are those of ``statistics.interval`` and letters
+those of ``tiers.separate``, which ``ganbench.leaderboard`` shows. For power, scores are put into frames as
+``ganbench.load_results`` returns them, all benchmarks at a time as so many datasets, and given to
+``ganbench.leaderboard`` itself; for tiers across datasets, to ``ganbench.across``. Prints Markdown. A cell that
+misses its bound is marked with *.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+import ganbench
+from ganbench.aggregation import _interquartile
+from ganbench.frames import COLUMNS
+from ganbench.statistics import interval, true_coverage
+from ganbench.tiers import separate
+
+CONSTANT, FLOOR = 100.0, 0.5
+LEAST, MOST = 93.0, 97.0
+SPLIT = 6.0
+
+
+class Draw(NamedTuple):
+    """How scores are drawn: ``scores(rng, shape)``, their true median, and the share of trials that end as failures.
+
+    Attributes:
+        stream: tells its random numbers from those of the others.
+        direction: ``min`` for scores as FID, tested on logarithms; ``max`` for scores as coverage, tested as they are.
+    """
+
+    scores: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+    median: float
+    stream: int
+    failed: float = 0.0
+    direction: str = "min"
+
+
+def _mixture(share: float) -> Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]:
+    """Log-normal, and a share of trials that complete with eight times the score."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return np.exp(0.3 * rng.normal(size=shape)) * np.where(rng.random(shape) < share, 8.0, 1.0)
+
+    return draw
+
+
+def _mixture_median(share: float) -> float:
+    """Where the distribution function of ``_mixture`` is a half."""
+
+    def below(log: float) -> float:
+        return (1 - share) * stats.norm.cdf(log / 0.3) + share * stats.norm.cdf((log - np.log(8)) / 0.3)
+
+    low, high = -3.0, 3.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) < 0.5 else (low, middle)
+    return float(np.exp(low))
+
+
+def _log_normal(spread: float) -> Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]:
+    return lambda rng, shape: np.exp(spread * rng.normal(size=shape))
+
+
+DRAWS = {
+    "normal": Draw(lambda rng, shape: rng.normal(0.6, 0.1, shape), 0.6, 0, direction="max"),
+    "log-normal, sd 0.3": Draw(_log_normal(0.3), 1.0, 1),
+    "log-normal, sd 1": Draw(_log_normal(1.0), 1.0, 2),
+    "gamma, shape 2": Draw(lambda rng, shape: rng.gamma(2.0, size=shape), float(stats.gamma.median(2.0)), 3),
+    "10 % collapse, x8": Draw(_mixture(0.1), _mixture_median(0.1), 4),
+    "30 % collapse, x8": Draw(_mixture(0.3), _mixture_median(0.3), 5),
+    "10 % crash": Draw(_log_normal(0.3), 1.0, 6, failed=0.1),
+    "20 % crash": Draw(_log_normal(0.3), 1.0, 7, failed=0.2),
+    "40 % crash": Draw(_log_normal(0.3), 1.0, 8, failed=0.4),
+}
+
+
+def frame(
+    scores: np.ndarray, failed: np.ndarray | None = None, direction: str = "min", floor: float = FLOOR
+) -> pd.DataFrame:
+    """Trials with these scores, as ``ganbench.load_results`` returns them without histories.
+
+    Args:
+        scores: ``(datasets, variants, seeds)`` of the primary metric: ``fid`` if ``direction`` is ``min``, else
+            ``coverage``. NaN where there is no such trial.
+        failed: which of them failed, of the same shape; none if None.
+        floor: of every dataset. A constant scores 100 or, in coverage, 0.
+    """
+    there = ~np.isnan(scores)
+    dataset, variant, seed = np.nonzero(there)
+    failures = np.zeros_like(there) if failed is None else failed
+    bad = failures[there]
+    metric = "fid" if direction == "min" else "coverage"
+    columns: dict[str, Any] = {
+        **dict.fromkeys(COLUMNS, ""),
+        "dataset": np.array([f"data-{i:05}" for i in range(len(scores))], dtype=object)[dataset],
+        "variant": np.array([f"v{i:02}" for i in range(scores.shape[1])], dtype=object)[variant],
+        "seed": seed,
+        "status": np.where(bad, "crashed", "completed").astype(object),
+        "verdict": np.where(bad, "", "stable").astype(object),
+        "value": np.where(bad, np.nan, scores[there]),
+        "floor": floor,
+        "failure_score": CONSTANT if direction == "min" else 0.0,
+        "images_seen": 64_000,
+        "position": 0,
+        "final": True,
+        "extractor": "cnn",
+        "protocol": "0a1b2c3d",
+        "role": "variant",
+        "primary": metric,
+        "metric": metric,
+        "metric_label": metric,
+        "direction": direction,
+        "hyperparameters": "{}",
+        "trial": [f"{i:08x}" for i in range(len(seed))],
+    }
+    return pd.DataFrame(columns)[COLUMNS]
+
+
+def covered(draw: Draw, repeats: int, seeds: int) -> tuple[float, float]:
+    """Share in % of intervals that hold the true median of trials that complete, and the share that they state."""
+    rng = np.random.default_rng([0, draw.stream, 1, seeds])
+    scores = draw.scores(rng, (repeats, seeds))
+    failed = rng.random(scores.shape) < draw.failed
+    found = [interval(row[~bad]) for row, bad in zip(scores, failed, strict=True) if not bad.all()]
+    hits = [one.low <= draw.median <= one.high for one in found]
+    return 100 * float(np.mean(hits)), 100 * float(np.mean([one.coverage for one in found]))
+
+
+def split(draw: Draw, repeats: int, variants: int, seeds: int) -> float:
+    """Share in % of benchmarks in which some of these equal variants share no letter."""
+    rng = np.random.default_rng([0, draw.stream, variants, seeds])
+    scores = draw.scores(rng, (repeats, variants, seeds))
+    worst = CONSTANT if draw.direction == "min" else 0.0
+    scores = np.where(rng.random(scores.shape) < draw.failed, worst, scores)
+    tested = np.log(scores) if draw.direction == "min" else scores
+    return 100 * float(np.mean([_apart(separate(list(one)).letters) for one in tested]))
+
+
+def _apart(tiers: list[str]) -> bool:
+    """Whether two variants have no letter in common; with at most 26 variants a letter is one character."""
+    return any(not set(a) & set(b) for i, a in enumerate(tiers) for b in tiers[:i])
+
+
+def power(repeats: int, variants: int, seeds: int, step: float) -> float:
+    """Share in % of neighbours told apart on a ladder of ``step`` standard deviations of the log score each."""
+    rng = np.random.default_rng([1, variants, seeds])
+    ladder = step * np.arange(variants)[:, None]
+    scores = np.exp(0.3 * (rng.normal(size=(repeats, variants, seeds)) + ladder)) / 10
+    tiers = ganbench.leaderboard(frame(scores)).set_index(["dataset", "variant"])["tier"].unstack()
+    pairs = zip(tiers.columns, tiers.columns[1:], strict=False)
+    return 100 * float(np.mean([[_apart([a, b]) for a, b in zip(tiers[x], tiers[y], strict=True)] for x, y in pairs]))
+
+
+def aggregated(repeats: int, datasets: int, seeds: int, failed: float = 0.0) -> float:
+    """Share in % of intervals of the normalised score over datasets that hold the true interquartile mean."""
+    rng = np.random.default_rng([2, datasets, seeds])
+    centres = np.linspace(np.log(1), np.log(20), datasets)[:, None]
+
+    def draw(n: int) -> list[np.ndarray]:
+        score = np.exp(centres + 0.3 * rng.normal(size=(datasets, n)))
+        score = np.where(rng.random(score.shape) < failed, CONSTANT, score)
+        return list(1 - (np.sqrt(score) - np.sqrt(FLOOR)) / (np.sqrt(CONSTANT) - np.sqrt(FLOOR)))
+
+    truth = float(stats.trim_mean(np.concatenate(draw(200_000)), 0.25))
+    found = [_interquartile([np.sort(x) for x in draw(seeds)]) for _ in range(repeats)]
+    return 100 * float(np.mean([low <= truth <= high for _, low, high in found]))
+
+
+def false_ranks(repeats: int, datasets: int, variants: int) -> float:
+    """Share in % of suites of equal variants in which the tiers over datasets tell some apart."""
+    rng = np.random.default_rng([3, datasets, variants])
+    found = 0
+    for _ in range(repeats):
+        scores = np.exp(0.3 * rng.normal(size=(datasets, variants, 5)) + rng.normal(size=(datasets, 1, 1)))
+        found += _apart(ganbench.across(frame(scores))["tier"].tolist())
+    return 100 * found / repeats
+
+
+def table(headings: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
+    lines = [list(map(str, headings)), *(list(map(str, row)) for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _mark(value: float, kept: bool, digits: int = 1) -> str:
+    return f"{value:.{digits}f}{'' if kept else ' *'}"
+
+
+def _intervals(repeats: int) -> str:
+    sizes = (3, 4, 5, 6, 8, 10, 20)
+    rows = []
+    for name, draw in DRAWS.items():
+        cells = []
+        for n in sizes:
+            found, stated = covered(draw, repeats, n)
+            kept = LEAST <= found <= MOST if stated == 95 else abs(found - stated) <= 2
+            cells.append(_mark(found, kept) + (f" ({stated:.1f})" if draw.failed else ""))
+        rows.append([name, *cells])
+    stated = [f"n = {n} ({100 * true_coverage(n):.4g})" for n in sizes]
+    return "Intervals that hold the true median, %; in brackets what they state.\n\n" + table(["scores", *stated], rows)
+
+
+def _letters(repeats: int) -> str:
+    cases = [(k, n) for k in (2, 6, 12) for n in (5, 8, 10)]
+    rows = []
+    for name, draw in DRAWS.items():
+        found = [split(draw, repeats, k, n) for k, n in cases]
+        rows.append([name, *(_mark(value, value <= SPLIT) for value in found)])
+    return "Benchmarks in which equal variants got different letters, %.\n\n" + table(
+        ["scores", *(f"k = {k}, n = {n}" for k, n in cases)], rows
+    )
+
+
+def _power(repeats: int) -> str:
+    rows = [
+        [
+            f"{step} sd, a factor {np.exp(0.3 * step):.2f}",
+            *(f"{power(repeats, k, n, step):.0f}" for k in (2, 6, 12) for n in (5, 8, 10)),
+        ]
+        for step in (1, 2, 3)
+    ]
+    return "Neighbours that differ and were told apart, %.\n\n" + table(
+        ["distance", *(f"k = {k}, n = {n}" for k in (2, 6, 12) for n in (5, 8, 10))], rows
+    )
+
+
+def _across(repeats: int) -> str:
+    cases = [(d, n) for d in (2, 4, 8) for n in (3, 5, 10)]
+    rows = [
+        [name, *(f"{aggregated(repeats // 4, d, n, failed):.1f}" for d, n in cases)]
+        for name, failed in (("no failures", 0.0), ("20 % failures", 0.2))
+    ]
+    text = "Intervals of the normalised score that hold the true interquartile mean, %; D datasets, n seeds; "
+    text += f"{repeats // 4} suites a cell.\n\n"
+    text += table(["scores", *(f"D = {d}, n = {n}" for d, n in cases)], rows)
+    cases = [(d, k) for d in (8, 12) for k in (3, 6, 12)]
+    cells = [_mark(value, value <= SPLIT) for value in (false_ranks(repeats // 4, d, k) for d, k in cases)]
+    text += f"\nSuites in which equal variants got different tiers over D datasets, %; {repeats // 4} a cell.\n\n"
+    return text + table([f"D = {d}, k = {k}" for d, k in cases], [cells])
+
+
+PARTS = {"intervals": _intervals, "letters": _letters, "power": _power, "across": _across}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=2000, help="simulated benchmarks of each cell")
+    parser.add_argument("--only", choices=PARTS)
+    options = parser.parse_args()
+    start = time.process_time()
+    for name in [options.only] if options.only else PARTS:
+        print(PARTS[name](options.repeats), flush=True)
+    print(f"{options.repeats:,} simulated benchmarks a cell; {time.process_time() - start:.0f} CPU seconds.")
+
+
+if __name__ == "__main__":
+    main()
