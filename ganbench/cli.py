@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from ganbench import __version__
-from ganbench.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from ganbench.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from ganbench.joining import compare, merge
 from ganbench.marking import rescore, score
 from ganbench.options import names_option, read_config, results_option, weights_option
 
@@ -157,42 +158,8 @@ def report(results: Path, formats: tuple[str, ...]) -> None:
     sys.exit(EXIT_DAMAGED if contents.problems else 0)
 
 
-@cli.command()
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
-@click.option("--fail-on-regression", is_flag=True, help="Exit 1 if a variant is significantly worse.")
-def compare(before: Path, after: Path, fail_on_regression: bool) -> None:
-    """Compare two results folders: for each variant better, worse, or no evidence.
-
-    Rows of different protocol or data are refused (exit code 3), naming what differs.
-    """
-    from ganbench.comparison import Incomparable
-    from ganbench.comparison import compare as compare_frames
-    from ganbench.display import show_comparison
-    from ganbench.frames import to_frame
-    from ganbench.store import read_records
-
-    folders = []
-    for path in (before, after):
-        if not path.is_dir():
-            raise UsageError(f"there is no results folder {path}")
-        folders.append(read_records(path))
-    problems = [problem for contents in folders for problem in contents.problems]
-    for problem in problems:
-        click.echo(f"left out: {problem.path}: {problem.reason}", err=True)
-    try:
-        table = compare_frames(*(to_frame(contents.records) for contents in folders))
-    except Incomparable as reason:
-        click.echo(f"ganbench: {reason}", err=True)
-        sys.exit(EXIT_DAMAGED)
-    show_comparison(table)
-    if problems:
-        sys.exit(EXIT_DAMAGED)
-    sys.exit(EXIT_FAILED if fail_on_regression and (table["conclusion"] == "worse").any() else 0)
-
-
-cli.add_command(score)
-cli.add_command(rescore)
+for command in (compare, merge, score, rescore):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ganbench.frames import Trials, final_trials, named
+from ganbench.frames import COMPARABLE, Trials, final_trials, named
 from ganbench.records import STATUSES
 from ganbench.stability import WORDS
 from ganbench.statistics import ALPHA, Floats, interval, seeds_to_separate, superiority
@@ -71,7 +71,8 @@ class Table:
 
 
 def trials_table(source: Source) -> pd.DataFrame:
-    """One row a trial: dataset, extractor, protocol, variant, seed, status, reason, verdict, note, metrics, trial.
+    """One row a trial: dataset, extractor, protocol, variant, seed, status, reason, verdict, note, metrics, trial;
+    then what ``compare`` has to know of it, ``frames.COMPARABLE``.
 
     ``source`` is a frame of ``load_results``, or records. Missing scores are NaN, missing text is "".
     """
@@ -79,7 +80,9 @@ def trials_table(source: Source) -> pd.DataFrame:
     context = named(trials.context)
     head = ["dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note"]
     scores = pd.DataFrame(trials.values, columns=pd.Index(trials.metrics, dtype=object))
-    table = pd.concat([context[head], scores, context[["trial"]]], axis=1)
+    context = context.assign(direction=[trials.directions.get(name, "none") for name in context["primary"]])
+    conditions = [context[name.removeprefix("protocol_")].rename(name) for name in COMPARABLE]
+    table = pd.concat([context[head], scores, context["trial"], *conditions], axis=1)
     return table.sort_values(["dataset", "protocol", "variant", "seed", "trial"], kind="stable", ignore_index=True)
 
 
