@@ -19,15 +19,15 @@ PACKAGE = ROOT / "ganbench"
 ORDER = """
 errors canonical kinds hyperparameters variant hookspecs plugin __init__
 spec planning records rescored store
-statistics measures stability frames trials_csv tiers ranking comparison digest
+statistics measures stability frames trials_csv tiers ranking comparison budgets proposals digest
 discovery sources seeding tree
 datasets extractors metrics toolkit
 state telemetry real evaluation reference training
 environment artifacts trial stored describe jobs
 executors reporters reporting
-display scheduler listing sweep rescoring merging
+display scheduler listing sweep rescoring merging tuning_tables tuning
 archives samples cache progress scoring scorecard
-options marking joining cli __main__
+options marking joining searching cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.
 APART = {"datasets", "extractors", "metrics", "toolkit"}
@@ -112,7 +112,7 @@ def test_files_stay_small(path: Path) -> None:
     [
         ["--version"],
         ["--help"],
-        *([name, "--help"] for name in ("run", "list", "report", "compare", "merge", "score", "rescore")),
+        *([name, "--help"] for name in ("run", "list", "report", "compare", "merge", "score", "rescore", "tune")),
     ],
     ids=" ".join,
 )
@@ -145,7 +145,7 @@ def test_help_answers_in_a_quarter_of_the_time_that_torch_takes_to_import() -> N
         "from ganbench.plugin import hookimpl, Metric, Dataset, Extractor, Reporter, NotApplicable, Range",
         "import ganbench; ganbench.leaderboard, ganbench.compare, ganbench.load_results",
         "import ganbench.rescoring, ganbench.sweep, ganbench.display, ganbench.reporting, ganbench.comparison",
-        "import ganbench.merging, ganbench.trials_csv",
+        "import ganbench.merging, ganbench.trials_csv, ganbench.tuning",
         "from ganbench.reporters import load_reporters, DEFAULT; load_reporters(DEFAULT)",
         "import ganbench.executors.local",
     ],

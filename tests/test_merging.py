@@ -14,7 +14,7 @@ from ganbench.digest import stored_digest
 from ganbench.errors import UsageError
 from ganbench.merging import merge
 from ganbench.planning import Planned
-from ganbench.records import compose, seal, unseal
+from ganbench.records import compose, unseal
 from ganbench.spec import Protocol, TrialSpec
 from ganbench.store import Store, read_records
 from ganbench.tree import fingerprint, save

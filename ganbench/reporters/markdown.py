@@ -30,10 +30,15 @@ def to_markdown(leaderboard: pd.DataFrame) -> str:
     for section in sections(leaderboard):
         headings, rows = cells(section)
         parts.append(f"## {_escape(section.dataset)}\n\n{_escape(conditions(section))}\n")
-        lines = [[_escape(cell) for cell in line] for line in (headings, *rows)]
-        lines.insert(1, ["---"] * len(headings))
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
+        parts.append(to_table(headings, rows))
     return "\n".join(parts)
+
+
+def to_table(headings: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown; no cell can end it or be markup."""
+    lines = [[_escape(cell) for cell in line] for line in (headings, *rows)]
+    lines.insert(1, ["---"] * len(headings))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def _escape(text: str) -> str:
