@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ganbench.frames import PROTOCOL_FIELDS, Trials, final_trials
-from ganbench.ranking import Source, primary_scores
-from ganbench.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, superiority
+from ganbench.frames import PROTOCOL_FIELDS, Source, Trials, final_trials
+from ganbench.ranking import primary_scores
+from ganbench.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, seeds_to_separate, superiority
 from ganbench.tiers import p_values
 
 COLUMNS = [
     *("dataset", "extractor", "protocol", "variant", "metric", "before", "after"),
-    *("difference", "p", "effect", "conclusion", "note"),
+    *("difference", "p", "effect", "conclusion", "seeds_before", "seeds_after", "seeds_needed", "note"),
 ]
 _CONDITIONS = ["dataset_hash", *PROTOCOL_FIELDS]
 _SIDES = ("before", "after")
@@ -40,8 +40,9 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
     metric over completed trials, their ``difference`` (after - before), ``p`` (Welch on the scale of the
     leaderboard, failed trials counted as a constant at the real mean, Holm over all rows; NaN below 5
     seeds), ``effect`` = P(b beats a), ``conclusion`` (``better``, ``worse``: p <= 0.05; else ``no
-    evidence``) and a ``note`` of differences in environment, seeds, hyperparameters and failures.
-    Baselines and planted failures are left out.
+    evidence``), the seeds that were tested on each side and how many a side would show such a difference
+    at power 0.8 (empty if no number would), and a ``note`` of differences in environment, seeds,
+    hyperparameters and failures. Baselines and planted failures are left out.
 
     Raises:
         Incomparable: a variant is in both, but under no protocol or content of the dataset that both have.
@@ -59,12 +60,41 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
         tested = [sample for pair, ok in zip(samples, testable, strict=True) if ok for sample in pair]
         first = np.arange(0, len(tested), 2)
         p[testable] = holm(p_values(tested, first, first + 1))
-    for line, adjusted in zip(lines, p, strict=True):
+    for line, (before, after), adjusted in zip(lines, samples, p, strict=True):
         line["p"] = adjusted
+        needed = seeds_to_separate(before, after, len(pairs)) if len(before) and len(after) else None
+        line |= {"seeds_before": len(before), "seeds_after": len(after)}
+        line["seeds_needed"] = None if needed is None else max(needed, MINIMUM_SEEDS)
         gained = line.pop("gained")
         line["conclusion"] = ("better" if gained > 0 else "worse") if adjusted <= ALPHA else "no evidence"
-    numbers = dict.fromkeys(("before", "after", "difference", "p", "effect"), "float64")
-    return pd.DataFrame(lines, columns=pd.Index(COLUMNS, dtype=object)).astype(numbers)
+    types = dict.fromkeys(("before", "after", "difference", "p", "effect"), "float64")
+    types |= {"seeds_before": "int64", "seeds_after": "int64", "seeds_needed": "Int64"}
+    return pd.DataFrame(lines, columns=pd.Index(COLUMNS, dtype=object)).astype(types)
+
+
+def unmatched(a: Source, b: Source) -> list[str]:
+    """What only one side has, and ``compare`` therefore leaves out: ``dcgan on ring8: only before``."""
+    sides = []
+    for source in (a, b):
+        context = final_trials(source).context
+        mine = context[context["role"] == "variant"]
+        sides.append(set(zip(mine["variant"], mine["dataset"], strict=True)))
+    before, after = sides
+    lacking = [*((pair, "before") for pair in before - after), *((pair, "after") for pair in after - before)]
+    return [f"{variant} on {dataset}: only {side}" for (variant, dataset), side in sorted(lacking)]
+
+
+def undecidable(table: pd.DataFrame) -> list[str]:
+    """The rows of a comparison whose seeds could never show a difference, with how many would."""
+    found = []
+    for row in table[table["p"].isna()].to_dict("records"):
+        text = (
+            f"{row['variant']} on {row['dataset']}: {row['seeds_before']} seeds before, {row['seeds_after']} after; "
+            f"it takes {MINIMUM_SEEDS} a side to show anything"
+        )
+        more = f", and about {row['seeds_needed']} for a difference like this one"
+        found.append(text + (more if pd.notna(row["seeds_needed"]) else ""))
+    return found
 
 
 def _both(a: Source, b: Source) -> Trials:

@@ -11,7 +11,7 @@ from ganbench.bias import bias_warnings
 from ganbench.discovery import DiscoveryError, discover
 from ganbench.errors import UsageError
 from ganbench.extractors import Unfit, with_weights
-from ganbench.hyperparameters import hyperparameters, label, resolve
+from ganbench.hyperparameters import hyperparameters, label, resolve, space
 from ganbench.kinds import Dataset
 from ganbench.real import MOST_SAMPLES, Real, load_split
 from ganbench.reference import describe, floors
@@ -103,10 +103,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         values = resolve(cls, payload["settings"])
     except ValueError as reason:
         raise UsageError(f"--set {name}: {reason}") from None
-    try:
-        values = json.loads(canonical.dumps(values))  # as the record will hold them: a tuple is a list there
-    except (TypeError, ValueError) as reason:
-        raise UsageError(f"{name}: a hyperparameter's default is no JSON value ({reason})") from None
+    values, defaults = _as_recorded(name, values), _as_recorded(name, resolve(cls, {}))
     declared = hyperparameters(cls)
     notes = [
         f"{name}: {key}={value} is outside the range that its author declares ({limits.low} to {limits.high})"
@@ -127,12 +124,28 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         "distribution": offer.distribution,
         "source": source_hash(cls, offer.distribution),
         "hyperparameters": values,
-        "label": label(cls, values),
+        "label": label(name, values, defaults),
         "role": cls.role,
         "unsuitable": unsuitable,
         "environment": environment.with_distribution(described, offer.distribution),
         "notes": notes,
     }
+
+
+def describe_space(payload: dict[str, Any]) -> dict[str, Any]:
+    """What a search may choose a variant's hyperparameters from, and their defaults."""
+    name = payload["variant"]
+    cls = discover([("variant", name)]).get("variant", name).thing
+    return {"space": _as_recorded(name, space(cls)), "defaults": _as_recorded(name, resolve(cls, {}))}
+
+
+def _as_recorded(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Hyperparameters as the record will hold them: a tuple is a list there."""
+    try:
+        found: dict[str, Any] = json.loads(canonical.dumps(values))
+    except (TypeError, ValueError) as reason:
+        raise UsageError(f"{name}: a hyperparameter's default is no JSON value ({reason})") from None
+    return found
 
 
 def _suitable(dataset: Dataset) -> str:

@@ -258,5 +258,5 @@ def say(text: str, file: TextIO | None = None) -> None:
 
 def show_comparison(table: pd.DataFrame) -> None:
     """Print a comparison, one line a variant and metric."""
-    shown = table.map(lambda cell: number(cell) if isinstance(cell, float) else str(cell))
+    shown = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))
     sys.stdout.write(plain([list(map(str, shown.columns)), *shown.to_numpy().tolist()]))

@@ -45,6 +45,12 @@ _CONTEXT = [
     "environment",
     *PROTOCOL_FIELDS,
 ]
+# What a trials.csv has after its trial, so that its rows can be compared without their records. A field of the
+# protocol has a prefix there, because precision is a metric too.
+COMPARABLE = (
+    *("role", "primary", "direction", "failure_score", "dataset_hash", "hyperparameters", "environment", "source"),
+    *(f"protocol_{field}" for field in PROTOCOL_FIELDS if field != "extractor"),
+)
 _CELL = ["images_seen", "metric", "value", "final", "position", "metric_label", "direction", "floor"]
 COLUMNS = [
     *("dataset", "extractor", "protocol", "variant", "seed", "status", "images_seen", "metric", "value", "final"),

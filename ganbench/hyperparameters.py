@@ -108,11 +108,30 @@ def resolve(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def label(cls: type, values: Mapping[str, Any]) -> str:
-    """The variant's name with the values that differ from its defaults: ``dcgan[lr=0.0001]``."""
-    known = hyperparameters(cls)
-    changed = [f"{name}={value}" for name, value in values.items() if value != known[name].default]
-    return f"{cls.name}[{','.join(changed)}]" if changed else str(cls.name)  # type: ignore[attr-defined]
+def label(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """A variant's name with the values that differ from its defaults: ``dcgan[lr=0.0001]``."""
+    changed = [f"{key}={value}" for key, value in values.items() if value != defaults[key]]
+    return f"{name}[{','.join(changed)}]" if changed else name
+
+
+def space(cls: type) -> dict[str, dict[str, Any]]:
+    """What a search may choose from, as JSON: of each hyperparameter ``choices``, or ``low, high, log, whole``.
+
+    These are the numbers with a ``Range``, and every bool and ``Literal``; the others keep their defaults.
+    """
+    return {h.name: about for h in hyperparameters(cls).values() if (about := _searchable(h)) is not None}
+
+
+def _searchable(h: Hyperparameter) -> dict[str, Any] | None:
+    origin = typing.get_origin(h.type)
+    if origin is typing.Literal:
+        return {"choices": list(typing.get_args(h.type))}
+    if h.type is bool:
+        return {"choices": [False, True]}
+    kinds = typing.get_args(h.type) if origin in (typing.Union, UnionType) else (h.type,)
+    if h.range is None or not {int, float} & set(kinds):
+        return None
+    return {"low": h.range.low, "high": h.range.high, "log": h.range.log, "whole": float not in kinds}
 
 
 def _hints(function: Any) -> dict[str, Any]:

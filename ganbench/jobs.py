@@ -32,6 +32,7 @@ _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "dataset": describe.describe_dataset,
     "reference": describe.describe_reference,
     "variant": describe.describe_variant,
+    "space": describe.describe_space,
     "rescore": rescore_trial,
     "trial": run_trial,
 }

@@ -27,10 +27,24 @@ def names_option(*flags: str, **kwargs: Any) -> Any:
     return click.option(*flags, type=Names(), multiple=True, callback=_joined, **kwargs)
 
 
-def results_option(help: str) -> Any:
+def results_option(help: str, default: str = "results") -> Any:
     return click.option(
-        "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help=help
+        "--results", type=click.Path(path_type=Path), default=Path(default), show_default=True, help=help
     )
+
+
+def request_options(command: Any) -> Any:
+    """The options of every command that trains: what is trained, and under which protocol."""
+    for option in reversed(_REQUEST):
+        command = option(command)
+    return command
+
+
+def engine_options(command: Any) -> Any:
+    """The options of every command that trains: where, how long, and who watches."""
+    for option in reversed(_ENGINE):
+        command = option(command)
+    return command
 
 
 def weights_option() -> Any:
@@ -60,3 +74,82 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
             raise click.BadParameter(f"{path}: there is no setting {key!r}; there are {', '.join(near)}")
         defaults[option.name] = (value if isinstance(value, list) else [value]) if option.multiple else value
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+_REQUEST = [
+    names_option("--plugins", "-p", required=True, help="Variants to train, such as dcgan,vanilla."),
+    names_option(
+        "--datasets",
+        "-d",
+        default=["digits"],
+        help="What they learn: digits, fashion-mnist, ring8, ...  [default: digits]",
+    ),
+    click.option(
+        "--images", type=click.IntRange(1), help="Budget: real images each trial sees.  [default: the dataset's own]"
+    ),
+    click.option(
+        "--evaluations",
+        type=click.IntRange(1),
+        default=20,
+        show_default=True,
+        help="Scored points of a training; they never change the weights.",
+    ),
+    click.option(
+        "--batch-size", type=click.IntRange(2), default=64, show_default=True, help="Real images a training step sees."
+    ),
+    click.option(
+        "--samples",
+        type=click.IntRange(2),
+        help="Samples scored at an evaluation.  [default: as many as held-out images, at most 10,000]",
+    ),
+    names_option("--metrics", "-m", help="Metrics to compute.  [default: all that suit the dataset]"),
+    click.option(
+        "--extractor", help="What turns images into features.  [default: the classifier trained on the dataset]"
+    ),
+    weights_option(),
+]
+_ENGINE = [
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Threads of a trial. They change the last bits of the numbers.",
+    ),
+    click.option(
+        "--jobs",
+        "-j",
+        type=click.IntRange(1),
+        help="Trials at a time; never changes a score.  [default: cores / threads]",
+    ),
+    click.option(
+        "--executor",
+        default="local",
+        show_default=True,
+        help="Engine: local (a process a trial) or inline (this process, for debuggers).",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="End a trial that runs longer; it counts as failed.",
+    ),
+    click.option("--retry-failed", is_flag=True, help="Run failed trials again; without it they are kept."),
+    names_option("--observe", help="Plugins that may watch the run, such as a logger."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="VARIANT.KEY=VALUE",
+        help="A hyperparameter, such as dcgan.lr=1e-4. Repeatable.",
+    ),
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=read_config,
+        help="TOML file of these options; the command line wins.",
+    ),
+]

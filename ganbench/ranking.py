@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ganbench.frames import STABILITY, Source, Trials, final_trials, named
+from ganbench.frames import COMPARABLE, STABILITY, Source, Trials, final_trials, named
 from ganbench.measures import SHOWN
 from ganbench.records import STATUSES
 from ganbench.stability import WORDS
@@ -72,7 +72,8 @@ class Table:
 
 
 def trials_table(source: Source) -> pd.DataFrame:
-    """One row a trial: dataset, extractor, protocol, variant, seed, status, reason, verdict, note, metrics, trial.
+    """One row a trial: dataset, extractor, protocol, variant, seed, status, reason, verdict, note, metrics, trial;
+    then what ``compare`` has to know of it, ``frames.COMPARABLE``.
 
     Then what is known of its stability: ``evidence`` (the figures that decided the verdict), ``verdict_step`` and
     ``verdict_images`` (where it happened), and every measure of ``ganbench.measures.SHOWN``.
@@ -83,7 +84,9 @@ def trials_table(source: Source) -> pd.DataFrame:
     context = named(trials.context)
     head = ["dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note"]
     scores = pd.DataFrame(trials.values, columns=pd.Index(trials.metrics, dtype=object))
-    table = pd.concat([context[head], scores, context[["trial", *STABILITY]]], axis=1)
+    context = context.assign(direction=[trials.directions.get(name, "none") for name in context["primary"]])
+    conditions = [context[name.removeprefix("protocol_")].rename(name) for name in COMPARABLE]
+    table = pd.concat([context[head], scores, context[["trial", *STABILITY]], *conditions], axis=1)
     table = table.astype({"verdict_step": "Int64", "verdict_images": "Int64"})
     return table.sort_values(["dataset", "protocol", "variant", "seed", "trial"], kind="stable", ignore_index=True)
 

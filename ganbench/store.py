@@ -190,9 +190,13 @@ class Store:
     def supersede(self, spec: TrialSpec) -> int:
         """Set aside the records of other sources of this variant with the same hyperparameters; return how many."""
         moved = 0
+        mine = [f'"{name}":"{getattr(spec, name)}"'.encode() for name in ("distribution", "source")]
         for path in sorted((self.root / spec.dataset / spec.variant).glob("seed-*/record.json")):
             try:
-                trial = unseal(path.read_bytes())["identity"]["trial"]
+                text = path.read_bytes()
+                if all(mark in text for mark in mine):  # as canonical JSON has them: a search has hundreds of records
+                    continue
+                trial = unseal(text)["identity"]["trial"]
             except (DamagedRecord, KeyError, OSError):
                 continue
             other = (trial["distribution"], trial["source"]) != (spec.distribution, spec.source)

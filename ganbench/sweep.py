@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,79 +15,127 @@ from typing import Any
 from ganbench.display import display, plain, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from ganbench.executors import Executor, load_executor
-from ganbench.planning import Plan, Request, parse_seeds, parse_settings, plan
+from ganbench.planning import Plan, Planned, Request, parse_seeds, parse_settings, plan
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
 from ganbench.scheduler import Sweep, ask
 from ganbench.store import Store
 
 
+@dataclass(frozen=True)
+class Engine:
+    """Where and how trials run: the options that no score depends on."""
+
+    jobs: int | None
+    executor: str
+    timeout: float | None
+    retry_failed: bool
+    observe: tuple[str, ...]
+
+
+class Session:
+    """One command that trains: its engine, its screen, and those who watch."""
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self.options = engine
+        self.engine = load_executor(engine.executor, engine.jobs or max(1, _cores() // threads), threads)
+        self.screen = display()
+        self.observers: _Observers | None = None
+
+    def ask(self, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return ask(self.engine, payloads, self.options.timeout)
+
+    def plan(self, request: Request) -> Plan:
+        """The request's trials; raises UsageError if there are none."""
+        self.screen.note(
+            "asking plugins and datasets (one without a shipped classifier trains it now, about a minute) ..."
+        )
+        planned = plan(request, self.ask)
+        for text in (*planned.notes, *(f"left out: {text}" for text in planned.left_out)):
+            self.screen.note(text)
+        if not planned.trials:
+            raise UsageError("nothing to run: every variant was left out on every dataset")
+        return planned
+
+    def sweep(self, store: Store, request: Request, planned: Plan) -> Counter[str]:
+        """Run a plan into a folder that is locked; return how many of its trials have each status."""
+        self.observers = self.observers or _Observers(self.options.observe, self.screen.note)
+        statuses = Sweep(
+            *(store, self.engine, request, planned, self.screen, self.options.timeout, self.options.retry_failed),
+            observed=self.observers.evaluated,
+            finished=self.observers.finished,
+        ).run()
+        self.screen.close()
+        self.screen = display()  # another sweep gets bars of its own
+        return statuses
+
+
+def conduct(engine: Engine, threads: int, work: Callable[[Session], Callable[[], int]]) -> int:
+    """Run ``work``, end the engine, and return what the function that ``work`` gave returns: the exit code.
+
+    An interrupt ends the workers and leaves what is finished.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    session = Session(engine, threads)
+    finished = False
+    try:
+        conclude = work(session)
+        finished = True
+    except KeyboardInterrupt:
+        session.screen.close()
+        session.screen.note("interrupted: nothing finished was lost; run the same command again to continue")
+        return EXIT_INTERRUPTED
+    finally:
+        session.screen.close()
+        _close(session.engine, cancel=not finished)
+    return conclude()
+
+
 def run_sweep(
     *,
     plugins: tuple[str, ...],
-    datasets: tuple[str, ...],
     seeds: tuple[str, ...],
     settings: tuple[str, ...],
-    jobs: int | None,
-    executor: str,
-    timeout: float | None,
-    retry_failed: bool,
-    observe: tuple[str, ...],
+    metrics: tuple[str, ...],
     results: Path,
     dry_run: bool,
-    metrics: tuple[str, ...],
     **rest: Any,
 ) -> int:
     """Plan, run, report; return the exit code."""
+    engine = Engine(**{field.name: rest.pop(field.name) for field in fields(Engine)})
     request = Request(
         plugins=plugins,
-        datasets=datasets,
         seeds=parse_seeds(seeds),
         settings=parse_settings(settings, plugins),
         metrics=metrics or None,
         **rest,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
-    engine = load_executor(executor, jobs or max(1, _cores() // request.threads), request.threads)
-    screen = display()
-    finished = False
-    try:
-        screen.note("asking plugins and datasets (one without a shipped classifier trains it now, about a minute) ...")
-        planned = plan(request, lambda payloads: ask(engine, payloads, timeout))
-        for text in (*planned.notes, *(f"left out: {text}" for text in planned.left_out)):
-            screen.note(text)
-        if not planned.trials:
-            raise UsageError("nothing to run: every variant was left out on every dataset")
-        if dry_run:
-            finished = True
-            return _dry_run(planned, Store(results))
-        observers = _Observers(observe, screen.note)
+
+    def work(session: Session) -> Callable[[], int]:
+        planned = session.plan(request)
         store = Store(results)
+        if dry_run:
+            return lambda: preview(planned.trials, store)
         with store.locked():
-            sweep = Sweep(
-                store, engine, request, planned, screen, timeout, retry_failed, observers.evaluated, observers.finished
-            )
-            statuses = sweep.run()
-            screen.close()
+            statuses = session.sweep(store, request, planned)
             contents, board, trials = write_reports(results, DEFAULT)
-        finished = True
-    except KeyboardInterrupt:
-        screen.close()
-        screen.note("interrupted: nothing finished was lost; run the same command again to continue")
-        return EXIT_INTERRUPTED
-    finally:
-        screen.close()
-        _close(engine, cancel=not finished)
-    show(board, trials)
-    summarise(contents, results)
-    if contents.problems:
-        return EXIT_DAMAGED
-    return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED
+
+        def conclude() -> int:
+            show(board, trials)
+            summarise(contents, results)
+            if contents.problems:
+                return EXIT_DAMAGED
+            return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED
+
+        return conclude
+
+    return conduct(engine, request.threads, work)
 
 
-def _dry_run(planned: Plan, store: Store) -> int:
+def preview(trials: list[Planned], store: Store) -> int:
+    """Print what would be trained; return the exit code."""
     lines = [["trial", "images", "state"]]
-    for trial in planned.trials:
+    for trial in trials:
         lines.append([trial.title, str(trial.spec.protocol.budget_images), store.state(trial.spec)])
     sys.stdout.write(plain(lines))
     return EXIT_COMPLETED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganbench import canonical
+from ganbench.digest import digest
 from ganbench.store import write_atomic
 
 _SCALARS = (bool, int, float, str, type(None))
@@ -106,9 +106,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> Any:
 
 
 def _digest(content: Any, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(canonical.dumps(content).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return digest(
+        content,
+        (
+            (name, str(tensor.dtype), tuple(tensor.shape), tensor.reshape(-1).view(torch.uint8).numpy().data)
+            for name, tensor in sorted(tensors.items())
+        ),
+    )

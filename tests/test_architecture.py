@@ -19,15 +19,16 @@ PACKAGE = ROOT / "ganbench"
 ORDER = """
 errors canonical kinds hyperparameters variant hookspecs plugin __init__
 bias spec planning records rescored store
-statistics thresholds measures stability frames tiers ranking aggregation findings comparison
+statistics thresholds measures stability frames trials_csv tiers ranking aggregation findings comparison
+budgets proposals digest
 discovery sources seeding tree
 datasets extractors metrics toolkit
 state telemetry real evaluation reference training
 environment artifacts trial stored describe jobs
 executors reporters reporting
-display scheduler listing sweep rescoring
+display scheduler listing sweep rescoring merging tuning_tables tuning
 archives samples sides cache progress scoring scorecard
-options marking cli __main__
+options marking joining searching cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.
 APART = {"datasets", "extractors", "metrics", "toolkit"}
@@ -112,7 +113,7 @@ def test_files_stay_small(path: Path) -> None:
     [
         ["--version"],
         ["--help"],
-        *([name, "--help"] for name in ("run", "list", "report", "compare", "score", "rescore")),
+        *([name, "--help"] for name in ("run", "list", "report", "compare", "merge", "score", "rescore", "tune")),
     ],
     ids=" ".join,
 )
@@ -145,6 +146,7 @@ def test_help_answers_in_a_quarter_of_the_time_that_torch_takes_to_import() -> N
         "from ganbench.plugin import hookimpl, Metric, Dataset, Extractor, Reporter, NotApplicable, Range",
         "import ganbench; ganbench.leaderboard, ganbench.compare, ganbench.load_results",
         "import ganbench.rescoring, ganbench.sweep, ganbench.display, ganbench.reporting, ganbench.comparison",
+        "import ganbench.merging, ganbench.trials_csv, ganbench.tuning",
         "from ganbench.reporters import load_reporters, DEFAULT; load_reporters(DEFAULT)",
         "import ganbench.executors.local",
     ],
@@ -156,7 +158,7 @@ def test_what_brings_no_torch(code: str) -> None:
 def test_packages_and_entry_points_match_the_folders() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     on_disk = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
-    assert set(project["tool"]["setuptools"]["packages"]) == on_disk | {"ganbench_plugins"}
+    assert set(project["tool"]["setuptools"]["packages"]) == on_disk | {"ganbench_plugins", "ganbench_reference"}
     declared = project["project"]["entry-points"]["ganbench"]
     variants = {path.stem for path in (ROOT / "plugins").glob("*.py")} - {"__init__"}
     assert {v.split(".")[1] for v in declared.values() if v.startswith("ganbench_plugins")} == variants

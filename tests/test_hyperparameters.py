@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from ganbench.hyperparameters import Range, hyperparameters, label, resolve, takes_classes
+from ganbench.hyperparameters import Range, hyperparameters, label, resolve, space, takes_classes
 
 
 class Base:
@@ -87,9 +87,31 @@ def test_a_whole_default_of_a_float_is_the_same_setting() -> None:
 
 
 def test_the_label_shows_what_differs_from_the_defaults() -> None:
-    assert label(Derived, resolve(Derived, {})) == "derived"
-    assert label(Derived, resolve(Derived, {"lr": "1e-4", "depth": "3"})) == "derived[lr=0.0001,depth=3]"
-    assert label(Derived, resolve(Derived, {"lr": "0.001"})) == "derived"
+    defaults = resolve(Derived, {})
+    assert label("derived", defaults, defaults) == "derived"
+    changed = resolve(Derived, {"lr": "1e-4", "depth": "3"})
+    assert label("derived", changed, defaults) == "derived[lr=0.0001,depth=3]"
+    assert label("derived", resolve(Derived, {"lr": "0.001"}), defaults) == "derived"
+
+
+def test_a_search_may_choose_from_ranges_bools_and_literals() -> None:
+    assert space(Base) == {"lr": {"low": 1e-5, "high": 1e-2, "log": True, "whole": False}}
+    assert space(Derived) == {"loss": {"choices": ["bce", "hinge"]}, "norm": {"choices": [False, True]}}
+
+    class Ranged(Base):
+        def __init__(
+            self,
+            shape,
+            depth: Annotated[int, Range(1, 4)] = 2,
+            clip: Annotated[float | None, Range(0.1, 1)] = None,
+            note: Annotated[str, Range(0, 1)] = "",
+        ):
+            super().__init__(shape)
+
+    assert space(Ranged) == {
+        "depth": {"low": 1, "high": 4, "log": False, "whole": True},
+        "clip": {"low": 0.1, "high": 1, "log": False, "whole": False},
+    }
 
 
 def test_range() -> None:

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from ganbench import canonical
-from ganbench.comparison import Incomparable, compare
+from ganbench.comparison import Incomparable, compare, undecidable, unmatched
 from ganbench.findings import neighbours, ranks
-from ganbench.frames import PROTOCOL_FIELDS, STABILITY, TRIAL, final_trials, to_frame
+from ganbench.frames import COMPARABLE, PROTOCOL_FIELDS, STABILITY, TRIAL, final_trials, to_frame
 from ganbench.measures import SHOWN
 from ganbench.ranking import leaderboard, trials_table
 from ganbench.statistics import interval
@@ -120,12 +120,13 @@ def test_trials_table_has_its_columns_and_empty_cells():
     ]
     table = trials_table(records)
     head = ["dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note"]
-    assert list(table.columns) == [*head, "fid", "recall", "trial", *STABILITY]
+    assert list(table.columns) == [*head, "fid", "recall", "trial", *STABILITY, *COMPARABLE]
     assert table["verdict"].tolist() == ["stable", "", ""]
     assert table["trial"].tolist() == [records[i]["identity"]["id"] for i in (1, 0, 2)]
     lines = csv(table).splitlines()
     assert lines[2].split(",")[3:11] == ["dcgan", "1", "oom", "because", "", "", "", ""]
     assert lines[3].split(",")[3:11] == ["noise", "0", "completed", "", "", "", "80.0", ""]
+    assert table["direction"].tolist() == ["min"] * 3 and table["failure_score"].tolist() == [TRACE] * 3
     assert ",nan" not in csv(table).lower() and "None" not in csv(table)
 
 
@@ -376,6 +377,10 @@ def test_compare_says_better_worse_and_no_evidence():
     assert found.loc["a", ["metric", "before", "after", "difference"]].tolist() == ["fid", 36.0, 1.2, 1.2 - 36.0]
     assert found["effect"].tolist() == [1.0, 0.0, sum(a > b for a in GOOD for b in FAIR) / 25]
     assert found["note"].tolist() == ["", "", ""]
+    assert (found[["seeds_before", "seeds_after"]] == 5).all(axis=None)
+    assert found.loc["a", "seeds_needed"] == 5 and found.loc["c", "seeds_needed"] > 20
+    assert undecidable(found.reset_index()) == []
+    assert unmatched(before, after) == ["gone on digits: only before", "new on digits: only after"]
     alone = compare(before[:5], after[:5])
     assert found.loc["a", "p"] == pytest.approx(2 * alone.loc[0, "p"], rel=0.5)  # Holm over three rows, not one
     assert found.loc["a", "p"] > alone.loc[0, "p"]
@@ -408,6 +413,10 @@ def test_compare_needs_five_seeds_and_notes_what_differs():
     found = compare(group("a", GOOD), after).iloc[0]
     assert (found["conclusion"], np.isnan(found["p"])) == ("no evidence", True)
     assert found["note"] == "environment differs; hyperparameters differ; seeds 0-4 before, 0-3 after"
+    (text,) = undecidable(compare(group("a", GOOD), after))
+    assert text.startswith("a on digits: 5 seeds before, 4 after; it takes 5 a side to show anything, and about 5 for")
+    (text,) = undecidable(compare(group("a", [1.0] * 2), group("a", [1.0] * 2)))
+    assert text == "a on digits: 2 seeds before, 2 after; it takes 5 a side to show anything"
 
 
 @pytest.mark.parametrize("field", ["dataset_hash", *PROTOCOL_FIELDS])

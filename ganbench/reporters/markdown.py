@@ -34,25 +34,26 @@ def to_markdown(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> str:
     for section in sections(leaderboard):
         parts.append(f"## {_escape(section.dataset)}\n\n{_escape(conditions(section))}\n")
         parts += [f"**Warning:** {_escape(text)}.\n" for text in warnings(section)]
-        parts.append(_table(*cells(section)))
+        parts.append(to_table(*cells(section)))
         for word, meaning, entries in judged(section, trials):
             parts += [f"**{word}**: {_escape(meaning)}.\n", _list(entries)]
         parts.append(_list(remarks(section)))
     if together := overview(leaderboard):
         parts.append("## Across datasets\n")
-        parts += [_table(together.headings, together.rows)] if together.rows else []
+        parts += [to_table(together.headings, together.rows)] if together.rows else []
         parts.append(_list(together.notes))
     return "\n".join(part for part in parts if part)
 
 
-def _table(headings: list[str], rows: list[list[str]]) -> str:
+def _list(sentences: list[str]) -> str:
+    return "".join(f"- {_escape(sentence)}\n" for sentence in sentences)
+
+
+def to_table(headings: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown; no cell can end it or be markup."""
     lines = [[_escape(cell) for cell in line] for line in (headings, *rows)]
     lines.insert(1, ["---"] * len(headings))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-def _list(sentences: list[str]) -> str:
-    return "".join(f"- {_escape(sentence)}\n" for sentence in sentences)
 
 
 def _escape(text: str) -> str:

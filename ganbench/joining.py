@@ -1,0 +1,103 @@
+"""The commands that take several results together: ``ganbench compare`` and ``ganbench merge``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, UsageError
+
+
+@click.command()
+@click.argument("before", metavar="BEFORE")
+@click.argument("after", metavar="AFTER")
+@click.option(
+    "--fail-on-regression",
+    is_flag=True,
+    help="Exit 1 if a variant is significantly worse, 2 if the seeds could never show it.",
+)
+def compare(before: str, after: str, fail_on_regression: bool) -> None:
+    """Compare two sets of results: for each variant better, worse, or no evidence.
+
+    BEFORE and AFTER are results folders, trials.csv files, or the word reference: the results that come with
+    ganbench. Each row has the p-value (Welch's t-test, Holm over all rows), the effect P(AFTER beats BEFORE), and
+    notes of other environments, seeds or failures. Rows of different protocol or data are refused (exit code 3),
+    naming what differs.
+
+    \b
+    Examples:
+      ganbench compare before after
+      ganbench compare reference results
+      ganbench compare main/trials.csv results --fail-on-regression
+    """
+    from ganbench.comparison import Incomparable, undecidable, unmatched
+    from ganbench.comparison import compare as compare_frames
+    from ganbench.display import say, show_comparison
+    from ganbench.frames import to_frame
+    from ganbench.store import read_records
+    from ganbench.trials_csv import read_trials, reference_table
+
+    frames, problems = [], []
+    for name in (before, after):
+        path = reference_table() if name == "reference" else Path(name)
+        if path.is_file():
+            frames.append(read_trials(path))
+        elif path.is_dir():
+            contents = read_records(path)
+            problems += contents.problems
+            frames.append(to_frame(contents.records, history=False))
+        else:
+            raise UsageError(f"there is no results folder or trials.csv {name}")
+    for problem in problems:
+        say(f"left out: {problem.path}: {problem.reason}", sys.stderr)
+    try:
+        table = compare_frames(*frames)
+    except Incomparable as reason:
+        say(f"ganbench: {reason}", sys.stderr)
+        sys.exit(EXIT_DAMAGED)
+    for text in unmatched(*frames):
+        say(f"left out: {text}", sys.stderr)
+    if table.empty:
+        raise UsageError(f"{before} and {after} have no variant and dataset in common: there is nothing to compare")
+    show_comparison(table)
+    if problems:
+        sys.exit(EXIT_DAMAGED)
+    if not fail_on_regression:
+        sys.exit(EXIT_COMPLETED)
+    if (table["conclusion"] == "worse").any():
+        sys.exit(EXIT_FAILED)
+    texts = undecidable(table)
+    for text in texts:
+        say(f"ganbench: {text}", sys.stderr)
+    sys.exit(EXIT_USAGE if texts else EXIT_COMPLETED)
+
+
+@click.command()
+@click.argument(
+    "sources",
+    nargs=-1,
+    required=True,
+    metavar="FOLDER...",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option(
+    "--into", "target", required=True, type=click.Path(path_type=Path), help="Results folder that gets the trials."
+)
+def merge(sources: tuple[Path, ...], target: Path) -> None:
+    """Bring the trials of several results folders together in one, and write its tables.
+
+    Every record is verified by its hash, every trained state by the record. The same record twice is kept once; two
+    different records of one trial are an error that names both and says what differs, and neither is copied. What
+    is damaged is named and left out. Both end with exit code 3, everything else merged. The same command again
+    completes a merge that was interrupted.
+
+    \b
+    Examples:
+      ganbench merge laptop server --into results
+      ganbench merge seeds-0-4 seeds-5-9 --into results
+    """
+    from ganbench.merging import merge as merge_folders
+
+    sys.exit(merge_folders(sources, target))

@@ -1,0 +1,141 @@
+"""``trials.csv`` read back: the ends of trials as the frame that ``leaderboard`` and ``compare`` take."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ganbench.errors import UsageError
+from ganbench.frames import COLUMNS, COMPARABLE
+from ganbench.records import STATUSES
+
+_HEAD = ("dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note")
+_WHOLE = (
+    *("seed", "protocol_samples", "protocol_evaluations", "protocol_metrics_version"),
+    *("protocol_budget_images", "protocol_batch_size"),
+)
+_CHOICES = {
+    "status": STATUSES,
+    "role": ("variant", "baseline", "planted"),
+    "direction": ("min", "max", "none"),
+}
+# What a table adds to tell two contents of one name apart (frames.named); the columns after the trial say it in full.
+_SUFFIX = re.compile(r"(@[0-9a-f]{8})+$")
+_LONGEST_CELL = 1_000_000
+
+
+def reference_table() -> Path:
+    """The trials.csv of the reference leaderboard, as it was installed.
+
+    Raises:
+        UsageError: this installation does not have it.
+    """
+    spec = importlib.util.find_spec("ganbench_reference")
+    for place in (spec and spec.submodule_search_locations) or ():
+        if (path := Path(place) / "trials.csv").is_file():
+            return path
+    raise UsageError("this installation of ganbench has no reference results; install it again with pip")
+
+
+def read_trials(path: Path) -> pd.DataFrame:
+    """A frame as ``frames.to_frame`` makes it, with the end of training only, from a ``trials.csv``.
+
+    Raises:
+        UsageError: it cannot be read, or is anything else; the message says which row and column.
+    """
+    rows = _rows(path)
+    header = next(rows, (0, []))[1]
+    if repeated := sorted({name for name in header if header.count(name) > 1}):
+        raise UsageError(f"{path} is no trials.csv of ganbench: it has two columns {', '.join(repeated)}")
+    if missing := [name for name in (*_HEAD, "trial", *COMPARABLE) if name not in header]:
+        what = (
+            "ganbench report --results FOLDER writes one" if len(missing) == len(COMPARABLE) else "compare its folder"
+        )
+        raise UsageError(f"{path} is no trials.csv that can be compared, it has no column {', '.join(missing)}; {what}")
+    metrics = header[header.index("note") + 1 : header.index("trial")]
+    found: list[dict[str, Any]] = []
+    for line, cells in rows:
+        row = _Row(path, line, dict(zip(header, cells, strict=True)))
+        found += _cells(row, metrics)
+    frame = pd.DataFrame(found, columns=pd.Index(COLUMNS, dtype=object))
+    return frame.astype({"value": "float64", "floor": "float64", "failure_score": "float64", "final": "bool"})
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows with their line numbers, each as long as the first."""
+    csv.field_size_limit(_LONGEST_CELL)
+    width = None
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.reader(file, strict=True)
+            for cells in reader:
+                width = len(cells) if width is None else width
+                if len(cells) != width:
+                    raise UsageError(f"{path}, line {reader.line_num}: {len(cells)} cells under {width} columns")
+                yield reader.line_num, cells
+    except OSError as reason:
+        raise UsageError(f"{path} cannot be read: {reason.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as reason:
+        raise UsageError(f"{path} is no CSV file: {reason}") from None
+
+
+class _Row:
+    """One trial's cells, read as what they have to be."""
+
+    def __init__(self, path: Path, line: int, cells: dict[str, str]) -> None:
+        self.path, self.line, self.cells = path, line, cells
+        for name, choices in _CHOICES.items():
+            if cells[name] not in choices:
+                self._refuse(name, f"one of {', '.join(choices)}")
+        for name in ("dataset", "protocol", "variant", "trial", "primary"):
+            if not cells[name]:
+                self._refuse(name, "a name")
+
+    def whole(self, name: str) -> int:
+        return int(self._read(name, int, "a whole number"))
+
+    def number(self, name: str) -> float:
+        """NaN for an empty cell."""
+        return self._read(name, float, "a number") if self.cells[name] else math.nan
+
+    def _read(self, name: str, kind: Callable[[str], Any], expected: str) -> Any:
+        try:
+            value = kind(self.cells[name])
+            if math.isfinite(value):
+                return value
+        except (ValueError, OverflowError):
+            pass
+        return self._refuse(name, expected)
+
+    def _refuse(self, name: str, expected: str) -> Any:
+        text = self.cells[name]
+        raise UsageError(f"{self.path}, line {self.line}, column {name}: {text[:40]!r} where {expected} should be")
+
+
+def _cells(row: _Row, metrics: list[str]) -> Iterator[dict[str, Any]]:
+    """A row of the frame for each metric; a trial without one has a row all the same."""
+    text = row.cells
+    trial: dict[str, Any] = {name: text[name] for name in (*_HEAD, "trial", *COMPARABLE)}
+    trial |= {name: row.whole(name) for name in _WHOLE}
+    trial |= {name: _SUFFIX.sub("", text[name]) for name in ("dataset", "variant")}
+    trial["failure_score"] = row.number("failure_score")
+    trial = {name.removeprefix("protocol_"): value for name, value in trial.items()}
+    seen = trial["budget_images"] if text["status"] == "completed" else 0
+    trial |= {"images_seen": seen, "final": True, "floor": math.nan}
+    direction = trial.pop("direction")
+    for position, metric in enumerate(metrics or [""]):
+        yield {
+            **trial,
+            "metric": metric,
+            "metric_label": metric,
+            "position": position,
+            "direction": direction if metric == trial["primary"] else "none",
+            "value": row.number(metric) if metric else math.nan,
+        }

@@ -1,0 +1,145 @@
+"""``trials.csv`` read back, the reference results that are installed, and ``ganbench compare`` over all three kinds."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ganbench.errors import UsageError
+from ganbench.frames import COMPARABLE, load_results
+from ganbench.ranking import trials_table
+from ganbench.reporters.csv import to_csv
+from ganbench.trials_csv import read_trials, reference_table
+
+REFERENCE = Path(__file__).parent.parent / "results/reference"
+
+
+def rewritten(path: Path, change: Callable[[list[dict[str, str]]], None]) -> Path:
+    """The reference table with some cells changed."""
+    with (REFERENCE / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    change(rows)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_the_installed_reference_is_the_table_of_the_repository() -> None:
+    assert reference_table().read_bytes() == (REFERENCE / "trials.csv").read_bytes()
+
+
+def test_the_reference_table_is_what_its_records_say() -> None:
+    assert to_csv(trials_table(load_results(REFERENCE))) == (REFERENCE / "trials.csv").read_text()
+
+
+def test_a_table_reads_back_to_the_same_table() -> None:
+    again = trials_table(read_trials(REFERENCE / "trials.csv"))
+    assert to_csv(again) == (REFERENCE / "trials.csv").read_text()
+
+
+def test_failures_floors_and_names_that_were_told_apart(tmp_path: Path) -> None:
+    def change(rows: list[dict[str, str]]) -> None:
+        rows[0] |= {"status": "crashed", "reason": "'=x", "fid": "", "variant": "dcgan@1a2b3c4d"}
+        rows[1] |= {"variant": "dcgan[note=a@b]@1a2b3c4d@5e6f7a8b", "failure_score": ""}
+
+    frame = read_trials(rewritten(tmp_path / "trials.csv", change))
+    first = frame[(frame.trial == "1602fde4") & (frame.metric == "fid")].iloc[0]
+    assert (first.variant, first.status, first.images_seen) == ("dcgan", "crashed", 0)
+    assert pd.isna(first.value) and first.failure_score > 25
+    assert set(frame.variant) == {"dcgan", "dcgan[note=a@b]", "noise", "vanilla"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "has no column dataset, extractor"),
+        (b"a,b\n1,2\n", "has no column dataset, extractor"),
+        (b"a,a\n1,2\n", "two columns a"),
+        (b"a,b\n1\n", "has no column"),
+        (b"\xff\xfe\x00", "no CSV file"),
+        (b'a,b\n"1,2\n', "has no column"),
+    ],
+)
+def test_a_file_that_is_none_of_ours(tmp_path: Path, text: bytes, message: str) -> None:
+    (tmp_path / "trials.csv").write_bytes(text)
+    with pytest.raises(UsageError, match=message):
+        read_trials(tmp_path / "trials.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("fid", "fast", r"line 3, column fid: 'fast' where a number should be"),
+        ("fid", "nan", "column fid"),
+        ("fid", "1e999", "column fid"),
+        ("seed", "1.5", "column seed: '1.5' where a whole number should be"),
+        ("protocol_samples", "", "column protocol_samples"),
+        ("status", "perfect", "column status: 'perfect' where one of completed, diverged"),
+        ("role", "", "column role"),
+        ("direction", "up", "column direction"),
+        ("trial", "", "column trial"),
+    ],
+)
+def test_a_cell_that_is_no_number_is_named(tmp_path: Path, column: str, value: str, message: str) -> None:
+    path = rewritten(tmp_path / "trials.csv", lambda rows: rows[1].update({column: value}))
+    with pytest.raises(UsageError, match=message):
+        read_trials(path)
+
+
+def test_a_short_row_and_a_table_of_an_earlier_version(tmp_path: Path) -> None:
+    lines = (REFERENCE / "trials.csv").read_text().splitlines()
+    (tmp_path / "short.csv").write_text("\n".join([*lines[:2], lines[2].rpartition(",")[0]]) + "\n")
+    with pytest.raises(UsageError, match=f"line 3: {len(lines[0].split(',')) - 1} cells under"):
+        read_trials(tmp_path / "short.csv")
+    table = pd.read_csv(REFERENCE / "trials.csv").drop(columns=list(COMPARABLE))
+    table.to_csv(tmp_path / "old.csv", index=False)
+    with pytest.raises(UsageError, match="report --results FOLDER writes one"):
+        read_trials(tmp_path / "old.csv")
+
+
+def test_compare_takes_a_folder_a_table_and_the_reference(ganbench, tmp_path: Path) -> None:
+    shutil.copytree(REFERENCE, tmp_path / "folder", ignore=shutil.ignore_patterns("samples", "*.html"))
+    tables = [
+        ganbench("compare", before, after, "--fail-on-regression")
+        for before, after in (("reference", "folder"), ("folder/trials.csv", "reference"), ("folder", "folder"))
+    ]
+    assert [table.returncode for table in tables] == [0, 0, 0], tables[0].stderr
+    assert len({table.stdout for table in tables}) == 1 and tables[0].stdout.count("no evidence") == 2
+
+    worse = rewritten(
+        tmp_path / "worse.csv",
+        lambda rows: [row.update(fid=str(9 * float(row["fid"]))) for row in rows if row["variant"] == "dcgan"],
+    )
+    assert ganbench("compare", "reference", str(worse)).returncode == 0
+    failed = ganbench("compare", "reference", str(worse), "--fail-on-regression")
+    assert failed.returncode == 1 and "worse" in failed.stdout
+    assert ganbench("compare", str(worse), "reference", "--fail-on-regression").returncode == 0
+
+    def few(rows: list[dict[str, str]]) -> None:
+        rows[:] = [row for row in rows if row["seed"] in ("0", "1", "2")]
+
+    rewritten(tmp_path / "few.csv", few)
+    assert ganbench("compare", "reference", "few.csv").returncode == 0
+    blind = ganbench("compare", "reference", "few.csv", "--fail-on-regression")
+    assert blind.returncode == 2
+    assert re.search(r"dcgan on digits: 5 seeds before, 3 after; it takes 5 a side", blind.stderr)
+
+
+def test_compare_refuses_other_protocols_and_says_what_is_in_one_only(ganbench, tmp_path: Path) -> None:
+    rewritten(tmp_path / "other.csv", lambda rows: [row.update(protocol_samples="100") for row in rows])
+    refused = ganbench("compare", "reference", "other.csv")
+    assert refused.returncode == 3 and refused.stderr.count("samples differs: 900 before, 100 after") == 1
+    rewritten(tmp_path / "renamed.csv", lambda rows: [row.update(variant=f"my-{row['variant']}") for row in rows])
+    nothing = ganbench("compare", "reference", "renamed.csv")
+    assert nothing.returncode == 2 and "nothing to compare" in nothing.stderr
+    assert "dcgan on digits: only before" in nothing.stderr and "my-vanilla on digits: only after" in nothing.stderr
+    missing = ganbench("compare", "reference", "nowhere.csv")
+    assert missing.returncode == 2 and "no results folder or trials.csv nowhere.csv" in missing.stderr
