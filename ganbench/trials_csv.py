@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from ganbench.errors import UsageError
-from ganbench.frames import COLUMNS, COMPARABLE
+from ganbench.frames import COLUMNS, COMPARABLE, STABILITY
+from ganbench.measures import SHOWN
 from ganbench.records import STATUSES
 
 _HEAD = ("dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note")
@@ -65,7 +66,8 @@ def read_trials(path: Path) -> pd.DataFrame:
         row = _Row(path, line, dict(zip(header, cells, strict=True)))
         found += _cells(row, metrics)
     frame = pd.DataFrame(found, columns=pd.Index(COLUMNS, dtype=object))
-    return frame.astype({"value": "float64", "floor": "float64", "failure_score": "float64", "final": "bool"})
+    numbers = dict.fromkeys(("value", "floor", "failure_score", *SHOWN), "float64")
+    return frame.astype({**numbers, "final": "bool"})
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -126,6 +128,8 @@ def _cells(row: _Row, metrics: list[str]) -> Iterator[dict[str, Any]]:
     trial |= {name: row.whole(name) for name in _WHOLE}
     trial |= {name: _SUFFIX.sub("", text[name]) for name in ("dataset", "variant")}
     trial["failure_score"] = row.number("failure_score")
+    measured = [name for name in STABILITY if name in text]  # a file of an earlier version may lack some
+    trial |= {name: text[name] if name == "evidence" else row.number(name) for name in measured}
     trial = {name.removeprefix("protocol_"): value for name, value in trial.items()}
     seen = trial["budget_images"] if text["status"] == "completed" else 0
     trial |= {"images_seen": seen, "final": True, "floor": math.nan}
