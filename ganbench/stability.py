@@ -70,7 +70,7 @@ def verdict(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Verdi
     3. ``dominated``: u is poor, and the discriminator has won half of H and u no longer improves (or the
        discriminator saturates, or its gradients spike while it is ahead). Only with a discriminator.
     4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating.
-    5. ``oscillating``: u swings by 0.1 and is poor or was better, or by 0.15.
+    5. ``oscillating``: u swings by 0.1 and does not improve, is poor or was better; or by 0.15.
     6. ``degraded``: u was better by 0.15, as in over-training; ``d_auc_gap`` shows over-fitting.
     7. ``collapsed`` (learned nothing): no better than a constant, and not improving.
     8. ``stable``; ``still improving`` and ``undertrained`` are notes, because slow is no failure.
@@ -124,7 +124,7 @@ def _judge(
     u, rise, swing, trend = m.u_end or 0.0, m.u_rise or 0.0, m.oscillation or 0.0, m.trend or 0.0
     stuck = trend > limits.improving
     oscillating = swing >= limits.oscillation_alone or (
-        swing >= limits.oscillation and (u >= limits.u_poor or rise >= limits.u_rise)
+        swing >= limits.oscillation and (stuck or u >= limits.u_poor or rise >= limits.u_rise)
     )
     lost = (
         _least(m.mode_drop, limits.mode_drop)

@@ -98,7 +98,7 @@ def test_trainings_that_failed_are_named_with_what_it_means(capsys):
     lines = capsys.readouterr().out.splitlines()[6:]
     assert lines[0].startswith("collapsed: the generator shows one thing")
     assert lines[1] == "  vanilla, seed 1 at 3,200 images (lost modes): u_rise 0.9"
-    assert lines[6:] == ["  and 2 more; trials.csv and leaderboard.md have them all"]
+    assert lines[6] == "  and 2 more; trials.csv and leaderboard.md have them all"
 
 
 def test_plain_pads_and_never_shortens():

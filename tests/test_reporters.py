@@ -199,8 +199,8 @@ def test_too_few_samples_for_the_features_are_warned_of_in_every_format(capsys, 
 
     def told(n: int, d: int) -> list[bool]:
         board.attrs["sizes"] = {"digits": {"0a1b2c3d": {"n": n, "d": d}}, "ring8": {"ffff0000": {"n": 5, "d": 2}}}
-        show(board)
-        texts = [capsys.readouterr().out, to_markdown(board), to_html(board, trials, tmp_path)]
+        show(board, trials)
+        texts = [capsys.readouterr().out, to_markdown(board, trials), to_html(board, trials, tmp_path)]
         return [f"n = {n} is below 2 d = {2 * d}: FID is mostly bias" in text for text in texts]
 
     assert told(900, 451) == [True] * 3 and told(900, 450) == [False] * 3
