@@ -25,6 +25,7 @@ from scipy import stats
 import ganbench
 from ganbench.aggregation import _interquartile
 from ganbench.frames import COLUMNS
+from ganbench.measures import SHOWN
 from ganbench.statistics import interval, true_coverage
 from ganbench.tiers import separate
 
@@ -105,6 +106,7 @@ def frame(
     metric = "fid" if direction == "min" else "coverage"
     columns: dict[str, Any] = {
         **dict.fromkeys(COLUMNS, ""),
+        **dict.fromkeys((*SHOWN, "verdict_step", "verdict_images"), np.nan),
         "dataset": np.array([f"data-{i:05}" for i in range(len(scores))], dtype=object)[dataset],
         "variant": np.array([f"v{i:02}" for i in range(scores.shape[1])], dtype=object)[variant],
         "seed": seed,

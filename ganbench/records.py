@@ -115,7 +115,7 @@ def unseal(text: str | bytes) -> dict[str, Any]:
 
 def _is_whole(text: bytes, digest: Any) -> bool:
     """Whether ``text`` is what ``seal`` wrote. It hashed the content's text, which is this one without the hash:
-    taking that out is six times as fast as writing the content again, and thousands of records are read for one table.
+    taking that out is faster than writing the content again, and thousands of records are read for one table.
     """
     if not isinstance(digest, str):
         return False

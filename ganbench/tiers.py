@@ -82,13 +82,15 @@ def _letter(index: int) -> str:
 def p_values(samples: Sequence[Floats], first: NDArray[Any], second: NDArray[Any]) -> Floats:
     """Unadjusted p-values of the pairs ``(samples[first[i]], samples[second[i]])``.
 
-    Welch's test; where it is undefined (two constants that differ, such as every seed perfect against
-    every seed failed) the exact permutation p-value ``2 / binomial(n + m, n)``: to separate so completely
-    by chance is exactly that likely.
+    Welch's test. A sample without variance (every trial failed, every mode found) says nothing of how far the
+    next one would fall, and Welch takes it for exact; then the p-value is at least ``2 / binomial(n + m, n)``, the
+    exact permutation test's for two samples that do not overlap. Two constants that differ have that one.
     """
     sizes = np.array([len(sample) for sample in samples])
+    constant = np.array([sample[0] == sample[-1] for sample in samples])
     raw = welch_pairs(samples, first, second)
-    return np.where(np.isnan(raw), 2 / special.comb(sizes[first] + sizes[second], sizes[first]), raw)
+    least = 2 / special.comb(sizes[first] + sizes[second], sizes[first])
+    return np.where(constant[first] | constant[second], np.fmax(raw, least), raw)
 
 
 def separate(samples: Sequence[ArrayLike], alpha: float = ALPHA) -> Separation:
