@@ -1,12 +1,7 @@
-"""From trained settings to results/calibration: python benchmarks/calibration/judge.py FOLDER
-
-Writes ``trials.csv`` (every trial: what is known of it, its verdict, its measures) and ``README.md`` (what
-the verdict made of each setting, and how far each threshold is from a mistake).
-"""
+"""Trained settings, and what is known of each trial beside its verdict."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
@@ -14,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from report import write
 from settings import SET_SEEDS, SETTINGS, Setting
-from train import place
+from training import place
 
 from ganbench.measures import SHOWN
 from ganbench.stability import Verdict, verdict
 from ganbench.store import read_records
 
-RESULTS = Path(__file__).parents[2] / "results" / "calibration"
 WITHIN = 1.5  # a healthy run is at most this factor worse than the median of its setting
 REACH = {"fid": 0.5, "coverage": 0.25}  # and this share of the way from a constant to the floor, or farther
 
@@ -121,18 +113,3 @@ def rows(trials: list[Trial]) -> Iterator[dict[str, Any]]:
             "planted_step": planted_step(trial),
             **{name: getattr(judged.measures, name) for name in SHOWN},
         }
-
-
-def main(folder: Path) -> None:
-    trials = read(folder)
-    table = pd.DataFrame(rows(trials)).astype({"verdict_step": "Int64", "planted_step": "Int64"})
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    # Six digits: enough to judge again, and a third of the size.
-    table.to_csv(RESULTS / "trials.csv", index=False, float_format="%.6g", lineterminator="\n")
-    write(RESULTS / "README.md", table, [trial for trial in trials if trial.group == "set"])
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]))

@@ -23,10 +23,9 @@ HEAD = """# Calibration of the stability verdict
 
 Made by
 
-    python benchmarks/calibration/train.py FOLDER
-    python benchmarks/calibration/judge.py FOLDER
+    python benchmarks/calibration FOLDER
 
-The first command takes about two core-hours, and continues where it was stopped. [trials.csv](trials.csv) has
+which trains for about two core-hours, and continues where it was stopped. [trials.csv](trials.csv) has
 every trial: what is known of it, its verdict, and every measure. [docs/stability.md](../../docs/stability.md) explains
 the rules.
 

@@ -1,4 +1,4 @@
-"""Train every setting of the calibration, or continue: python benchmarks/calibration/train.py FOLDER"""
+"""Every setting of the calibration, trained by ``ganbench run``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,8 @@ def place(setting: Setting, folder: Path) -> Path:
     return folder / setting.name.replace(" ", "-")
 
 
-def main(folder: Path) -> None:
+def train(folder: Path) -> None:
+    """Train what is not trained yet."""
     for number, setting in enumerate(SETTINGS, 1):
         print(f"[{number}/{len(SETTINGS)}] {setting.name}", flush=True)
         subprocess.run(command(setting, folder), stdout=subprocess.DEVNULL, check=False)
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]))
