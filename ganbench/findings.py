@@ -14,7 +14,7 @@ import pandas as pd
 from ganbench.aggregation import aggregate, profile, shared
 from ganbench.frames import Source, final_trials
 from ganbench.ranking import Table, tables
-from ganbench.statistics import ALPHA, interquartile_mean, seeds_to_separate, superiority
+from ganbench.statistics import ALPHA, MINIMUM_SEEDS, interquartile_mean, seeds_to_separate, superiority
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def _neighbours(found: Iterable[Table]) -> pd.DataFrame:
             needed = seeds_to_separate(row.tested, following.tested, tests)
             if needed is not None and not p <= ALPHA:
                 # Where spreads or numbers of seeds differ, Welch's test asks for more than the pooled one expects.
-                needed = max(needed, min(len(row.tested), len(following.tested)) + 1)
+                needed = max(needed, min(len(row.tested), len(following.tested)) + 1, MINIMUM_SEEDS)
             ahead = (row.tested.mean() < following.tested.mean()) == (table.direction == "min")
             better = (row.variant if ahead else following.variant) if p <= ALPHA else ""
             line = [table.dataset, table.protocol, table.ranks[i], row.variant, following.variant]
