@@ -71,7 +71,7 @@ def verdict(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Verdi
        discriminator saturates, or its gradients spike while it is ahead). Only with a discriminator.
     4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating.
     5. ``oscillating``: u swings by 0.1 and does not improve, is poor or was better; or by 0.15.
-    6. ``degraded``: u was better by 0.15, as in over-training; ``d_auc_gap`` shows over-fitting.
+    6. ``degraded``: u was better by 0.125, as in over-training; ``d_auc_gap`` shows over-fitting.
     7. ``collapsed`` (learned nothing): no better than a constant, and not improving.
     8. ``stable``; ``still improving`` and ``undertrained`` are notes, because slow is no failure.
 

@@ -342,7 +342,7 @@ BEST = sorted(converging(noise=0.0)[:13])[1]  # smoothed
         (history(1.2 - 0.0048 * np.arange(20)), history(1.2 - 0.0052 * np.arange(20)), "collapsed"),
         (history(0.7 + 0.11 * (-1.0) ** np.arange(20)), history(0.7 + 0.09 * (-1.0) ** np.arange(20)), "oscillating"),
         (history(FALLING + 0.16 * SWING), history(FALLING + 0.14 * SWING), "oscillating"),
-        (history(rising(BEST + 0.16)), history(rising(BEST + 0.14)), "degraded"),
+        (history(rising(BEST + 0.135)), history(rising(BEST + 0.115)), "degraded"),
         (history([1.01] * 20), history([0.99] * 20), "collapsed"),
     ],
 )
