@@ -41,7 +41,7 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
     leaderboard, failed trials counted as a constant at the real mean, Holm over all rows; NaN below 5
     seeds), ``effect`` = P(b beats a), ``conclusion`` (``better``, ``worse``: p <= 0.05; else ``no
     evidence``), the seeds that were tested on each side and how many a side would show such a difference
-    at power 0.8 (empty if no number would), and a ``note`` of differences in environment, seeds,
+    at power 0.8 (empty where they do not say), and a ``note`` of differences in environment, seeds,
     hyperparameters and failures. Baselines and planted failures are left out.
 
     Raises:

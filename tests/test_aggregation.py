@@ -171,6 +171,8 @@ def test_the_reader_is_told_what_neighbours_differ_in() -> None:
     assert needed > 5 and f"about {needed} seeds a side would separate them" in told(near)
     few = told(frame(np.exp(rng.normal(size=(1, 2, 3)))))
     assert "75 % (3 completed seeds)" in few and "it takes 5 of each" in few and "were not tested" in few
+    single = told(frame(np.exp(rng.normal(size=(1, 2, 1)))))
+    assert "these trials do not say how many seeds would separate them" in single
 
 
 def test_a_better_median_that_loses_the_test_is_not_called_better() -> None:
