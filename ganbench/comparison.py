@@ -83,8 +83,8 @@ def unmatched(a: Source, b: Source) -> list[str]:
         mine = context[context["role"] == "variant"]
         found: dict[tuple[str, str], dict[tuple[Any, ...], str]] = {}
         columns = [mine[name].to_numpy(object) for name in ("variant", "dataset", "protocol", *_CONDITIONS)]
-        for variant, dataset, protocol, *conditions in zip(*columns, strict=True):
-            found.setdefault((variant, dataset), {})[tuple(conditions)] = protocol
+        for variant, dataset, protocol, *fields in zip(*columns, strict=True):
+            found.setdefault((variant, dataset), {})[tuple(fields)] = protocol
         sides.append(found)
     told = set()
     for own, other, side in zip(sides, reversed(sides), _SIDES, strict=True):
