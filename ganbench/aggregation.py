@@ -215,8 +215,8 @@ def _list(found: list[Table]) -> str:
 
 
 def _untested(datasets: int, variants: int) -> str:
-    lacking = [f"{FEWEST_DATASETS} datasets, here are {datasets}"] if datasets < FEWEST_DATASETS else []
-    lacking += [f"{FEWEST_VARIANTS} variants, here are {variants}"] if variants < FEWEST_VARIANTS else []
+    lacking = [f"{FEWEST_DATASETS} datasets (here {datasets})"] if datasets < FEWEST_DATASETS else []
+    lacking += [f"{FEWEST_VARIANTS} variants (here {variants})"] if variants < FEWEST_VARIANTS else []
     return (
         f"No test and no tiers across datasets: Friedman and Nemenyi need at least {' and '.join(lacking)}. "
         "An average rank says nothing here about datasets that were not tried."

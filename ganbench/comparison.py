@@ -41,7 +41,7 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
     leaderboard, failed trials counted as a constant at the real mean, Holm over all rows; NaN below 5
     seeds), ``effect`` = P(b beats a), ``conclusion`` (``better``, ``worse``: p <= 0.05; else ``no
     evidence``), the seeds that were tested on each side and how many a side would show such a difference
-    at power 0.8 (empty if no number would), and a ``note`` of differences in environment, seeds,
+    at power 0.8 (empty where they do not say), and a ``note`` of differences in environment, seeds,
     hyperparameters and failures. Baselines and planted failures are left out.
 
     Raises:
@@ -73,15 +73,28 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
 
 
 def unmatched(a: Source, b: Source) -> list[str]:
-    """What only one side has, and ``compare`` therefore leaves out: ``dcgan on ring8: only before``."""
-    sides = []
+    """What only one side has, and ``compare`` therefore leaves out: ``dcgan on ring8: only before``.
+
+    Where both have the variant on the dataset, the protocol that only one has is named too.
+    """
+    sides: list[dict[tuple[str, str], dict[tuple[Any, ...], str]]] = []
     for source in (a, b):
         context = final_trials(source).context
         mine = context[context["role"] == "variant"]
-        sides.append(set(zip(mine["variant"], mine["dataset"], strict=True)))
-    before, after = sides
-    lacking = [*((pair, "before") for pair in before - after), *((pair, "after") for pair in after - before)]
-    return [f"{variant} on {dataset}: only {side}" for (variant, dataset), side in sorted(lacking)]
+        found: dict[tuple[str, str], dict[tuple[Any, ...], str]] = {}
+        columns = [mine[name].to_numpy(object) for name in ("variant", "dataset", "protocol", *_CONDITIONS)]
+        for variant, dataset, protocol, *fields in zip(*columns, strict=True):
+            found.setdefault((variant, dataset), {})[tuple(fields)] = protocol
+        sides.append(found)
+    told = set()
+    for own, other, side in zip(sides, reversed(sides), _SIDES, strict=True):
+        for (variant, dataset), protocols in own.items():
+            for conditions, protocol in protocols.items():
+                if (variant, dataset) not in other:
+                    told.add(f"{variant} on {dataset}: only {side}")
+                elif conditions not in other[variant, dataset]:
+                    told.add(f"{variant} on {dataset}, protocol {protocol}: only {side}")
+    return sorted(told)
 
 
 def undecidable(table: pd.DataFrame) -> list[str]:

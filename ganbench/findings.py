@@ -47,7 +47,7 @@ def neighbours(source: Source) -> pd.DataFrame:
 
     Columns: dataset, protocol, rank, variant, next, effect (P(variant beats next)), p (Holm over all
     pairs of the table; NaN below 5 seeds), separated, better (whose mean, on the scale of the tests, is the
-    better one where they are separated, else ""), seeds_needed (empty if no number would do). With heavy
+    better one where they are separated, else ""), seeds_needed (empty where they do not say). With heavy
     tails ``better`` can be the second, whose median is not.
     """
     return _neighbours(tables(final_trials(source)))

@@ -60,7 +60,10 @@ def compare(before: str, after: str, fail_on_regression: bool) -> None:
     for text in unmatched(*frames):
         say(f"left out: {text}", sys.stderr)
     if table.empty:
-        raise UsageError(f"{before} and {after} have no variant and dataset in common: there is nothing to compare")
+        raise UsageError(
+            f"{before} and {after} have no variant and dataset in common: there is nothing to compare "
+            "(baselines and planted failures are left out)"
+        )
     show_comparison(table)
     if problems:
         sys.exit(EXIT_DAMAGED)

@@ -93,6 +93,8 @@ def load(text: str, request: Request) -> Samples:
     if path.is_dir():
         if (path / "record.json").is_file():
             return _of_trial(text, path, request)
+        if any(path.glob("*/*/seed-*/record.json")):
+            raise UsageError(f"{text} is a results folder; name the folder of one of its trials")
         return _of_images(text, *_in_folder(path), request)
     if path.is_file():
         if path.suffix.lower() == ".zip":

@@ -63,8 +63,8 @@ def verdict(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Verdi
     """Judge one trial; the first rule that holds gives the word.
 
     1. ``diverged``: something was not finite; a role's parameter norm grew more than 20-fold, or the
-       discriminator's gradient norm more than 100-fold. Needs no number of evaluations. Below 10 of
-       them anything else is ``unknown``.
+       discriminator's gradient norm more than 50-fold. Only the gradients need 10 evaluations; below
+       that anything else is ``unknown``.
     2. ``collapsed`` (lost modes): half the modes or of the coverage gone at the end, or mode_kl up by
        0.4, and u up by 0.1.
     3. ``dominated``: u is poor, and the discriminator has won half of H and u no longer improves (or the
@@ -107,7 +107,9 @@ def _diverged(record: Mapping[str, Any], found: Measures, limits: Thresholds) ->
         where = record["evaluations"][first]
         evidence = {"parameter_growth": found.parameter_growth}
         return Verdict("diverged", ("parameters blew up",), evidence, where.get("step"), where["images_seen"])
-    if _least(found.gradient_growth, limits.gradient_growth, strict=True):
+    # Over the few steps of a short training, a critic's gradients rise by as much while all is well.
+    enough = len(found.u) >= limits.fewest
+    if enough and _least(found.gradient_growth, limits.gradient_growth, strict=True):
         return Verdict("diverged", ("gradients blew up",), {"gradient_growth": found.gradient_growth})
     return None
 

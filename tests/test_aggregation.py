@@ -112,7 +112,7 @@ def test_every_dataset_weighs_the_same_whatever_its_seeds() -> None:
 def test_tests_across_datasets_begin_at_eight_and_the_reader_is_told() -> None:
     few = across(frame(suite(7)))
     assert few["tier"].tolist() == ["?"] * 3 and few.attrs["friedman"] is None
-    assert "need at least 8 datasets, here are 7" in few.attrs["notes"][0]
+    assert "need at least 8 datasets (here 7)" in few.attrs["notes"][0]
     enough = across(frame(suite(8)))
     assert enough["variant"].tolist() == ["v00", "v01", "v02"]
     # Neighbours are one rank apart, less than 1.17; the outer two are two apart.
@@ -120,7 +120,7 @@ def test_tests_across_datasets_begin_at_eight_and_the_reader_is_told() -> None:
     assert enough.attrs["friedman"]["p"] == pytest.approx(np.exp(-8))
     assert "1.17 apart" in enough.attrs["notes"][0]
     two = across(frame(suite(8, (1.0, 2.0))))
-    assert two["tier"].tolist() == ["?", "?"] and "3 variants, here are 2" in two.attrs["notes"][0]
+    assert two["tier"].tolist() == ["?", "?"] and "3 variants (here 2)" in two.attrs["notes"][0]
 
 
 def test_variants_that_are_not_everywhere_are_left_out_and_named() -> None:
@@ -171,6 +171,8 @@ def test_the_reader_is_told_what_neighbours_differ_in() -> None:
     assert needed > 5 and f"about {needed} seeds a side would separate them" in told(near)
     few = told(frame(np.exp(rng.normal(size=(1, 2, 3)))))
     assert "75 % (3 completed seeds)" in few and "it takes 5 of each" in few and "were not tested" in few
+    single = told(frame(np.exp(rng.normal(size=(1, 2, 1)))))
+    assert "these trials do not say how many seeds would separate them" in single
 
 
 def test_a_better_median_that_loses_the_test_is_not_called_better() -> None:
@@ -212,7 +214,7 @@ def test_reports_show_several_datasets_and_one_file_holds_them(tmp_path: Path) -
     assert written["average_rank"].tolist() == [1.0, 2.0, 3.0]
     for page in ("leaderboard.md", "leaderboard.html"):
         text = (tmp_path / page).read_text()
-        assert "Across datasets" in text and "need at least 8 datasets, here are 2" in text
+        assert "Across datasets" in text and "need at least 8 datasets (here 2)" in text
     for reporter in load_reporters(["csv", "md", "html"]):
         reporter.write(one, trials, tmp_path)
     assert not (tmp_path / "across.csv").exists()

@@ -429,6 +429,8 @@ def test_compare_refuses_another_protocol_or_content_and_names_it(field):
     assert f"digits: a cannot be compared, {field} differs: {was} before, {value} after" == str(refused.value)
     # With a protocol that both have, that one is compared.
     assert len(compare(before + after, after)) == 1
+    protocol = before[0]["identity"]["protocol"]
+    assert unmatched(before + after, after) == [f"a on digits, protocol {protocol}: only before"]
 
 
 def test_variants_in_one_of_both_are_no_reason_to_refuse():

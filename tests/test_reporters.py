@@ -193,6 +193,15 @@ def test_cells_put_the_primary_metric_first_and_the_floor_last():
     assert rows[0][3] == "0.250"
 
 
+def test_the_primary_metric_has_its_column_and_floor_where_every_trial_failed():
+    board, _ = tables()
+    attrs, board = board.attrs, board[board["variant"] == "dcgan"].reset_index(drop=True)
+    board[["fid", "fid_low", "fid_high"]] = np.nan
+    board.attrs = attrs
+    headings, rows = cells(sections(board)[0])
+    assert headings[3] == "FID (digits-cnn) ↓" and [row[3] for row in rows] == ["", "0.100"]
+
+
 def test_too_few_samples_for_the_features_are_warned_of_in_every_format(capsys, tmp_path):
     board, trials = tables()
     board.attrs["metrics"]["fid"]["rows_per_feature"] = 2

@@ -283,6 +283,9 @@ def test_requests_that_cannot_be_met_say_so(tmp_path: Path) -> None:
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(50, 2)))
     np.save(tmp_path / "three.npy", TEST[:3])
     np.save(tmp_path / "large.npy", np.zeros((30, 28, 28), dtype=np.uint8))
+    trial = tmp_path / "digits" / "dcgan" / "seed-0-00000000"
+    trial.mkdir(parents=True)
+    (trial / "record.json").write_text("{}")
     for real, fake, options, message in (
         ("digits", str(tmp_path / "points.npy"), Options(), "not of one kind"),
         ("digits", str(tmp_path / "three.npy"), Options(metrics=("precision",)), "at least 4 rows"),
@@ -291,6 +294,7 @@ def test_requests_that_cannot_be_met_say_so(tmp_path: Path) -> None:
         ("digits", "digits:train", Options(metrics=("fid", "d_auc")), "d_auc needs variant"),
         ("digits", "digits:train", Options(weights=tmp_path / "three.npy"), "takes no weights"),
         ("digits", "no/such/place", Options(), "there is no file or folder"),
+        ("digits", str(tmp_path), Options(), "is a results folder; name the folder of one of its trials"),
         ("digits", "digitz", Options(), "did you mean digits"),
         ("digits", "12345678", Options(), "0 trials"),
         (str(tmp_path / "points.npy"), str(tmp_path / "points.npy"), Options(extractor="mnist-cnn"), "trained on"),

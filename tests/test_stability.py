@@ -222,6 +222,8 @@ def test_gradients_that_blow_up():
     assert verdict(record).word == "stable"
     record["telemetry"]["gradient_norm_tenths"]["discriminator"] = [1.0] * 9 + [50.1]
     assert verdict(record).word == "diverged"
+    record["evaluations"] = record["evaluations"][:10]  # the untrained one and nine
+    assert verdict(record).word == "unknown"
 
 
 def test_nan_is_diverged_at_its_step_with_any_number_of_evaluations():

@@ -24,7 +24,7 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class Section:
-    """One (dataset, protocol) of a leaderboard: its rows, and the metrics that have values in it, the primary first.
+    """One (dataset, protocol) of a leaderboard: its rows, and the primary metric and those that have values in it.
 
     Attributes:
         about: of each metric ``label`` and ``direction``, as the records say.
@@ -61,7 +61,8 @@ def sections(leaderboard: pd.DataFrame) -> list[Section]:
     for names, rows in leaderboard.groupby(["dataset", "extractor", "protocol"], sort=False):
         dataset, extractor, protocol = map(str, names)
         content = dataset.partition("@")[0]
-        present = [m for m in metrics if rows[m].notna().any()]
+        # The primary metric stands there even if every trial failed: its floor and empty cells say so.
+        present = [m for m in metrics if rows[m].notna().any() or m == primary.get(content)]
         first = [m for m in present if m == primary.get(content)]
         present = first + [m for m in present if m not in first]
         facts, size = protocols.get(protocol, {}), sizes.get(content, {}).get(protocol, {})

@@ -114,10 +114,12 @@ def _pair(pair: dict[Any, Any]) -> str:
             )
         return f"{first} beats {second}: P {effect:.2f}, p {p:.2g}."
     needed = pair["seeds_needed"]
-    seeds = "no number of seeds that were tried would" if pd.isna(needed) else f"about {needed} seeds a side would"
+    # Empty without a difference, without a spread (a single seed each), and above 10,000.
+    unknown = "these trials do not say how many seeds would separate them"
+    seeds = unknown if pd.isna(needed) else f"about {needed} seeds a side would separate them"
     if pd.isna(p):
-        return f"{first} and {second} were not tested: P {effect:.2f}; {seeds} separate them."
-    return f"{first} and {second} cannot be told apart: P {effect:.2f}, p {p:.2g}; {seeds} separate them."
+        return f"{first} and {second} were not tested: P {effect:.2f}; {seeds}."
+    return f"{first} and {second} cannot be told apart: P {effect:.2f}, p {p:.2g}; {seeds}."
 
 
 def _span(row: dict[Any, Any], low: str, high: str) -> str:
