@@ -254,9 +254,3 @@ def say(text: str, file: TextIO | None = None) -> None:
         Console(file=file).print(escape(text), highlight=False)
     else:
         print(text, file=file)
-
-
-def show_comparison(table: pd.DataFrame) -> None:
-    """Print a comparison, one line a variant and metric."""
-    shown = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))
-    sys.stdout.write(plain([list(map(str, shown.columns)), *shown.to_numpy().tolist()]))

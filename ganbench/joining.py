@@ -34,8 +34,9 @@ def compare(before: str, after: str, fail_on_regression: bool) -> None:
     """
     from ganbench.comparison import Incomparable, undecidable, unmatched
     from ganbench.comparison import compare as compare_frames
-    from ganbench.display import say, show_comparison
+    from ganbench.display import plain, say
     from ganbench.frames import to_frame
+    from ganbench.reporters.layout import number
     from ganbench.store import read_records
     from ganbench.trials_csv import read_trials, reference_table
 
@@ -64,7 +65,8 @@ def compare(before: str, after: str, fail_on_regression: bool) -> None:
             f"{before} and {after} have no variant and dataset in common: there is nothing to compare "
             "(baselines and planted failures are left out)"
         )
-    show_comparison(table)
+    shown = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))
+    sys.stdout.write(plain([list(map(str, shown.columns)), *shown.to_numpy().tolist()]))
     if problems:
         sys.exit(EXIT_DAMAGED)
     if not fail_on_regression:

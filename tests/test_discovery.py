@@ -129,4 +129,4 @@ def test_an_unmarked_hook_is_pointed_out(install: Install, ganbench: Ganbench) -
 def test_failures_on_purpose_are_listed_only_when_asked_for(ganbench: Ganbench) -> None:
     plain, planted = (ganbench("list", *more).stdout for more in ((), ("--planted",)))
     assert "planted-nan" in planted and "planted-nan" not in plain and "dcgan" in plain
-    assert "4 variants that fail on purpose" in plain
+    assert "7 variants that fail on purpose" in plain
