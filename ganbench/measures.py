@@ -20,6 +20,7 @@ from typing import Any
 from ganbench.thresholds import THRESHOLDS, Thresholds
 
 Series = Sequence[float | None]
+FEWEST_STEPS = 100  # of the discriminator, below which its gradients are not compared
 # The measures that tables show, in this order.
 SHOWN = (
     *("u_end", "u_best", "u_rise", "oscillation", "trend", "modes_end", "mode_drop", "coverage_drop", "kl_rise"),
@@ -83,7 +84,7 @@ def measures(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Meas
         "modes": reference.get("modes"),
         "grad_spikes": (telemetry.get("gradient_spikes") or {}).get("discriminator"),
         "parameter_growth": max(growth, default=None),
-        "gradient_growth": _gradient_growth((telemetry.get("gradient_norm_tenths") or {}).get("discriminator") or ()),
+        "gradient_growth": _gradient_growth(telemetry),
     }
     watched = [evaluation["watch"] for evaluation in trained(record)]
     u = tuple(sqrt(max(watch["fid"], 0.0) / watch["trace"]) for watch in watched)
@@ -161,7 +162,11 @@ def _deviation(values: Sequence[float]) -> float:
     return sqrt(fmean([(value - centre) ** 2 for value in values]))
 
 
-def _gradient_growth(tenths: Series) -> float | None:
+def _gradient_growth(telemetry: Mapping[str, Any]) -> float | None:
+    """None below 100 steps: a tenth of fewer is a handful of steps, of which the first is like no other."""
+    if (telemetry.get("updates") or {}).get("discriminator", FEWEST_STEPS) < FEWEST_STEPS:
+        return None
+    tenths = (telemetry.get("gradient_norm_tenths") or {}).get("discriminator") or ()
     first, last = (tenths[0], tenths[-1]) if tenths else (None, None)
     return last / first if first and last is not None else None
 

@@ -99,6 +99,7 @@ def run_tune(
         with contextlib.ExitStack() as locks:
             for store in (root, search, finals):
                 locks.enter_context(store.locked())
+            _refuse_another_request(search, candidates)
             for numbers in groups:
                 batch = [candidate.proposed(numbers) for candidate in candidates]
                 session.sweep(search, request, Plan([*chain.from_iterable(batch)], [], []))
@@ -144,6 +145,19 @@ def _candidates(session: Session, request: Request, trials: int, sampler: str, s
         search = Search(variant, dataset)
         found.append(Candidate(search, proposer, about[variant]["defaults"], mine[:trials], mine[trials:]))
     return found
+
+
+def _refuse_another_request(store: Store, candidates: Sequence[Candidate]) -> None:
+    """A folder holds one search: its tables would mix trials that do not compare."""
+    mine = {candidate.search.dataset: candidate.finals[0].spec.identity["protocol"] for candidate in candidates}
+    for record in read_records(store.root).records:
+        dataset, protocol = record["identity"]["trial"]["dataset"], record["identity"]["protocol"]
+        if mine.get(dataset, protocol) != protocol:
+            raise UsageError(
+                f"{store.root} holds a search on {dataset} under protocol {protocol}, and this request has protocol "
+                f"{mine[dataset]} (another budget, batch size, extractor or number of samples); give it a folder of "
+                "its own with --results"
+            )
 
 
 def _learn(candidates: Sequence[Candidate], store: Store, batch: Sequence[Sequence[Planned]]) -> None:

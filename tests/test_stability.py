@@ -222,6 +222,9 @@ def test_gradients_that_blow_up():
     assert verdict(record).word == "stable"
     record["telemetry"]["gradient_norm_tenths"]["discriminator"] = [1.0] * 9 + [50.1]
     assert verdict(record).word == "diverged"
+    for steps, word in ((99, "stable"), (100, "diverged")):
+        record["telemetry"]["updates"] = {"generator": 5, "discriminator": steps}
+        assert verdict(record).word == word
     record["evaluations"] = record["evaluations"][:10]  # the untrained one and nine
     assert verdict(record).word == "unknown"
 

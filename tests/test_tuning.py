@@ -205,6 +205,11 @@ def test_a_search_killed_in_both_halves_ends_in_the_same_bytes(site: Path, ganbe
     assert set(pd.read_csv(tmp_path / "killed/final/leaderboard.csv").variant) == {"knob"}
     assert len(list(tmp_path.glob("killed/final/superseded/*/*/seed-*"))) == 2
 
+    before = artefacts(tmp_path / "killed")
+    other = ganbench(*COMMAND, "--results", "killed", "--images", "1280", site=site)
+    assert other.returncode == 2 and "another budget" in other.stderr and "--results" in other.stderr
+    assert artefacts(tmp_path / "killed") == before
+
 
 @pytest.mark.slow  # pytest -m slow tests/test_tuning.py
 def test_tpe_gives_the_same_search_with_any_number_of_jobs(site: Path, ganbench, tmp_path: Path) -> None:
