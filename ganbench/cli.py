@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from ganbench import __version__
-from ganbench.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from ganbench.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError, printable
 from ganbench.marking import rescore, score
-from ganbench.options import names_option, read_config, results_option, weights_option
+from ganbench.options import Seconds, names_option, read_config, results_option, weights_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -47,7 +47,7 @@ def cli() -> None:
 )
 @click.option(
     "--evaluations",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 5000),
     default=20,
     show_default=True,
     help="Scored points of a training; they never change the weights.",
@@ -82,7 +82,7 @@ def cli() -> None:
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(),
     metavar="SECONDS",
     help="End a trial that runs longer; it counts as failed.",
 )
@@ -179,11 +179,11 @@ def compare(before: Path, after: Path, fail_on_regression: bool) -> None:
         folders.append(read_records(path))
     problems = [problem for contents in folders for problem in contents.problems]
     for problem in problems:
-        click.echo(f"left out: {problem.path}: {problem.reason}", err=True)
+        click.echo(printable(f"left out: {problem.path}: {problem.reason}"), err=True)
     try:
         table = compare_frames(*(to_frame(contents.records) for contents in folders))
     except Incomparable as reason:
-        click.echo(f"ganbench: {reason}", err=True)
+        click.echo(printable(f"ganbench: {reason}"), err=True)
         sys.exit(EXIT_DAMAGED)
     show_comparison(table)
     if problems:
@@ -204,16 +204,17 @@ def main() -> None:
     try:
         cli.main(prog_name="ganbench", standalone_mode=False)
     except click.ClickException as reason:
+        reason.message = "\n".join(map(printable, reason.message.split("\n")))  # type: ignore[misc]
         reason.show()
         sys.exit(reason.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("ganbench: interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except UsageError as reason:
-        click.echo(f"ganbench: {reason}", err=True)
+        click.echo(printable(f"ganbench: {reason}"), err=True)
         sys.exit(EXIT_USAGE)
     except StoreError as reason:
-        click.echo(f"ganbench: {reason}", err=True)
+        click.echo(printable(f"ganbench: {reason}"), err=True)
         sys.exit(EXIT_DAMAGED)
 
 

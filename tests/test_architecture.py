@@ -17,8 +17,8 @@ PACKAGE = ROOT / "ganbench"
 
 # A module imports only from modules in earlier lines, or earlier in its own line.
 ORDER = """
-errors canonical kinds hyperparameters variant hookspecs plugin __init__
-spec planning records rescored store
+errors canonical files names kinds hyperparameters variant hookspecs plugin __init__
+spec schema planning records rescored store
 statistics measures stability frames tiers ranking comparison
 discovery sources seeding tree
 datasets extractors metrics toolkit
