@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,21 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ganbench.files import clear, read_plain
 from ganbench.store import write_atomic
 
 GRID = 8  # samples a side
 CELL = 64  # smaller images are enlarged to about this many pixels, whole pixels only
 POINTS = 1000
+MOST_POINTS = 1 << 24  # bytes of points.csv
+_ROW = re.compile(r"[0-9]{1,16}(,-?[0-9.]{1,32}(e[-+]?[0-9]{1,3})?){2}")
 
 
 def write_samples(folder: Path, images_seen: int, samples: Tensor) -> None:
     """The first samples of an evaluation: ``samples/<images_seen>.png``, or rows of ``samples/points.csv``."""
     folder = folder / "samples"
     folder.mkdir(parents=True, exist_ok=True)
+    clear(folder)
     if samples.dim() == 4:
         write_atomic(folder / f"{images_seen}.png", picture(samples[: GRID * GRID].cpu().numpy()))
     else:
@@ -57,7 +62,11 @@ def write_history(folder: Path, evaluations: list[dict[str, Any]]) -> None:
 
 def _write_points(path: Path, images_seen: int, points: np.ndarray) -> None:
     """Keep the rows of earlier evaluations; a resumed trial may write its last one again."""
-    kept = [line for line in (path.read_text().splitlines()[1:] if path.exists() else []) if _seen(line) < images_seen]
+    try:
+        earlier = read_plain(path, MOST_POINTS).decode(errors="replace").splitlines()
+    except OSError:
+        earlier = []
+    kept = [line for line in earlier if _ROW.fullmatch(line) and _seen(line) < images_seen]
     rows = [f"{images_seen},{float(x)!r},{float(y)!r}" for x, y in points]
     write_atomic(path, ("\n".join(["images_seen,x,y", *kept, *rows]) + "\n").encode())
 

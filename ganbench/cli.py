@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ganbench import __version__
-from ganbench.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from ganbench.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError, printable
 from ganbench.joining import compare, merge
 from ganbench.marking import rescore, score
 from ganbench.options import engine_options, names_option, request_options, results_option
@@ -109,16 +109,17 @@ def main() -> None:
     try:
         cli.main(prog_name="ganbench", standalone_mode=False)
     except click.ClickException as reason:
+        reason.message = "\n".join(map(printable, reason.message.split("\n")))  # type: ignore[misc]
         reason.show()
         sys.exit(reason.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("ganbench: interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except UsageError as reason:
-        click.echo(f"ganbench: {reason}", err=True)
+        click.echo(printable(f"ganbench: {reason}"), err=True)
         sys.exit(EXIT_USAGE)
     except StoreError as reason:
-        click.echo(f"ganbench: {reason}", err=True)
+        click.echo(printable(f"ganbench: {reason}"), err=True)
         sys.exit(EXIT_DAMAGED)
 
 

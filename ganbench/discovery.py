@@ -19,7 +19,8 @@ import pluggy
 
 from ganbench import hookspecs
 from ganbench.errors import UsageError, in_words
-from ganbench.kinds import Dataset, Extractor, Metric, check_name
+from ganbench.kinds import Dataset, Extractor, Metric
+from ganbench.names import check_name
 
 GROUP = "ganbench"
 KINDS = ("variant", "dataset", "extractor", "metric")

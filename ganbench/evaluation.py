@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ganbench.kinds import Evidence, Metric, NotApplicable, Scores
 from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
+from ganbench.names import check_column
 from ganbench.real import CHUNK, Real, to_uint8
 from ganbench.seeding import derive, generator, preserved_rng
 from ganbench.state import capture
@@ -87,7 +88,7 @@ def apply(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, float | No
             continue
         if isinstance(value, Mapping):
             for key, number in value.items():
-                values[metric.name if key == metric.name else f"{metric.name}.{key}"] = _finite(metric, number)
+                values[metric.name if key == metric.name else _column(metric, key)] = _finite(metric, number)
         else:
             values[metric.name] = _finite(metric, value)
     return values
@@ -227,6 +228,13 @@ def _require(metric: Metric, evidence: Evidence) -> None:
         raise NotApplicable("the extractor gives no class probabilities")
     if "labels" in metric.needs and evidence.real.labels is None:
         raise NotApplicable("the dataset has no labels")
+
+
+def _column(metric: Metric, key: str) -> str:
+    try:
+        return check_column(f"{metric.name}.{key}")
+    except ValueError as reason:
+        raise InvalidOutput(f"metric {metric.name} returned a value that no table can hold: {reason}") from None
 
 
 def _finite(metric: Metric, value: Any) -> float:

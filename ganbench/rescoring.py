@@ -13,7 +13,8 @@ from ganbench import rescored
 from ganbench.display import PlainDisplay, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied, load_executor
-from ganbench.records import DamagedRecord, columns
+from ganbench.files import read_plain
+from ganbench.records import MOST_BYTES, DamagedRecord, columns
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
 from ganbench.scheduler import ask
@@ -101,7 +102,7 @@ def _tasks(store: Store, contents: Contents, options: Options) -> Iterator[Task]
 def _earlier(folder: Path, record: Record) -> dict[str, Any]:
     """What stands in ``rescored.json``; nothing where it is missing or damaged, and then it is written anew."""
     try:
-        return rescored.unseal((folder / rescored.FILE).read_bytes(), record)
+        return rescored.unseal(read_plain(folder / rescored.FILE, MOST_BYTES), record)
     except (OSError, DamagedRecord):
         return {}
 

@@ -7,7 +7,6 @@ failures, retries what is the machine's fault, and is the only one to write reco
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -21,10 +20,12 @@ from ganbench.errors import UsageError
 from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied
 from ganbench.planning import Plan, Planned, Request
 from ganbench.records import compose
+from ganbench.schema import PROGRESS
 from ganbench.store import Store, StoreError, read_records
 
 ATTEMPTS = 3  # of a trial whose process somebody killed
 POLL_SECONDS = 0.5
+MOST_LINE = 1 << 20  # bytes of a line of progress; a longer one, and what follows it, is not shown
 KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 
 
@@ -152,7 +153,7 @@ class Sweep:
                 self._record(state.trial, outcome)
 
     def _submit(self, trial: Planned) -> Future[dict[str, Any]]:
-        folder = self.store.folder(trial.spec)
+        folder = self.store.prepare(trial.spec)
         payload = {
             "kind": "trial",
             "spec": trial.spec.payload(),
@@ -198,12 +199,11 @@ class Sweep:
         path: Path = self.store.folder(state.trial.spec) / "progress.jsonl"
         with contextlib.suppress(OSError), open(path, "rb") as file:
             file.seek(state.offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
+            while (line := file.readline(MOST_LINE)).endswith(b"\n"):
                 state.offset += len(line)
                 try:
-                    entry = json.loads(line)
+                    entry = canonical.loads(line)
+                    PROGRESS(entry)
                 except ValueError:  # a plugin may have tampered with the file; it is no more than a display
                     continue
                 evaluation = entry.get("evaluation")
@@ -242,6 +242,7 @@ def _reference_key(trial: Planned) -> tuple[str, ...]:
 
 def _key(trial: dict[str, Any], evaluation: dict[str, Any], environment: dict[str, Any]) -> tuple[str, ...]:
     """What decides a floor: the data, the extractor and n, and the environment without the plugin's own package."""
-    others = {name: version for name, version in environment["packages"].items() if name != trial["distribution"]}
-    shared = {**environment, "packages": {**others, "ganbench": environment["packages"]["ganbench"]}}
+    packages = environment.get("packages", {})
+    others = {name: version for name, version in packages.items() if name != trial["distribution"]}
+    shared = {**environment, "packages": {**others, "ganbench": packages.get("ganbench")}}
     return (trial["dataset"], trial["dataset_hash"], canonical.sha256([evaluation, shared]))

@@ -99,16 +99,7 @@ class TrialSpec:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Both parts with their hashes, the 8-digit ``protocol`` and the 8-digit ``id`` of the trial's folder."""
-        trial_hash, evaluation_hash = canonical.sha256(self.trial), canonical.sha256(self.evaluation)
-        comparable = [evaluation_hash, *(self.trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
-        return {
-            "trial": self.trial,
-            "evaluation": self.evaluation,
-            "trial_hash": trial_hash,
-            "evaluation_hash": evaluation_hash,
-            "protocol": canonical.sha256(comparable)[:8],
-            "id": hashlib.sha256(f"{trial_hash}{evaluation_hash}".encode()).hexdigest()[:8],
-        }
+        return identify(self.trial, self.evaluation)
 
     @property
     def id(self) -> str:
@@ -121,3 +112,17 @@ class TrialSpec:
     @classmethod
     def from_payload(cls, payload: dict[str, Any]) -> TrialSpec:
         return cls(**{**payload, "protocol": Protocol(**payload["protocol"])})
+
+
+def identify(trial: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Both parts with everything that follows from them."""
+    trial_hash, evaluation_hash = canonical.sha256(trial), canonical.sha256(evaluation)
+    comparable = [evaluation_hash, *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
+    return {
+        "trial": trial,
+        "evaluation": evaluation,
+        "trial_hash": trial_hash,
+        "evaluation_hash": evaluation_hash,
+        "protocol": canonical.sha256(comparable)[:8],
+        "id": hashlib.sha256(f"{trial_hash}{evaluation_hash}".encode()).hexdigest()[:8],
+    }

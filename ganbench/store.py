@@ -6,6 +6,7 @@ A file appears whole or not at all: it is written under another name, synced, an
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -17,10 +18,13 @@ from typing import Any
 import filelock
 
 from ganbench import rescored
-from ganbench.records import DamagedRecord, seal, unseal
+from ganbench.files import clear, leads_outside, read_plain
+from ganbench.records import MOST_BYTES, DamagedRecord, read, seal, unseal
+from ganbench.rescored import with_rescored
 from ganbench.spec import TrialSpec
 
 SET_ASIDE = ("quarantine", "superseded")
+WRITTEN = ("progress.jsonl", "log.txt")  # by a trial, line by line
 UNFINISHED = ("progress.jsonl", "checkpoint.safetensors")
 
 
@@ -50,7 +54,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that a crash at any moment leaves the old one or the new one, never part of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        temporary.unlink(missing_ok=True)  # and made anew: a link of that name is not followed
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -75,14 +80,16 @@ def read_records(root: Path | str) -> Contents:
         if folder.relative_to(root).parts[0] in SET_ASIDE or not folder.is_dir():
             continue
         path = folder / "record.json"
-        if not path.is_file():
+        if not os.path.lexists(path):
             interrupted += any((folder / name).exists() for name in UNFINISHED)
             continue
         try:
-            record = unseal(path.read_bytes())
+            record = read(path)
             if path.parent.relative_to(root) != _place(record["identity"]):
                 raise DamagedRecord(f"it belongs in {_place(record['identity'])}: the folder was copied or renamed")
-        except (OSError, DamagedRecord, KeyError, TypeError) as reason:
+        except OSError as reason:
+            problems.append(Problem(path, str(reason.strerror)))
+        except DamagedRecord as reason:
             problems.append(Problem(path, str(reason)))
         else:
             try:
@@ -92,17 +99,6 @@ def read_records(root: Path | str) -> Contents:
             records.append(record)
     superseded = sum(1 for _ in (root / "superseded").glob("*/*/seed-*"))
     return Contents(records, problems, interrupted, superseded)
-
-
-def with_rescored(record: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A trial's record with what rescoring added to it; raises DamagedRecord where that was damaged."""
-    try:
-        text = (folder / rescored.FILE).read_bytes()
-    except FileNotFoundError:
-        return record
-    except OSError as reason:
-        raise DamagedRecord(f"it cannot be read: {reason.strerror}") from None
-    return rescored.merged(record, rescored.unseal(text, record))
 
 
 class Store:
@@ -122,6 +118,8 @@ class Store:
             ) from None
         lock = filelock.FileLock(self.root / ".lock")
         try:
+            if Path(lock.lock_file).is_symlink():  # locking would empty the file that it leads to
+                raise OSError(errno.ELOOP, "its .lock is a link")
             lock.acquire(timeout=0)
         except filelock.Timeout:
             raise StoreError(
@@ -142,16 +140,38 @@ class Store:
         return self.place(spec.identity)
 
     def place(self, identity: dict[str, Any]) -> Path:
-        """Where the files of the trial with that identity stand."""
-        return self.root / _place(identity)
+        """Where the files of the trial with that identity stand; raises StoreError if a link leads elsewhere."""
+        return self._inside(self.root / _place(identity))
+
+    def _inside(self, folder: Path) -> Path:
+        if leads_outside(folder, self.root):
+            raise StoreError(
+                f"{folder} leads out of {self.root} through a link; nothing is written there: remove the link"
+            )
+        return folder
+
+    def prepare(self, spec: TrialSpec) -> Path:
+        """The folder of a trial that is about to run, made if need be; nothing in it leads elsewhere."""
+        folder = self.folder(spec)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            clear(folder)
+            for name in WRITTEN:
+                if (folder / name).is_dir():
+                    raise StoreError(f"{folder / name} is a folder where a file belongs: remove it")
+        except OSError as reason:
+            raise StoreError(
+                f"cannot write into {folder}: {reason.strerror}; mend that and run the same command again"
+            ) from None
+        return folder
 
     def find(self, spec: TrialSpec) -> dict[str, Any] | None:
         """The trial's record if there is a sound one; a damaged one is moved to ``quarantine/`` first."""
         path = self.folder(spec) / "record.json"
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
         try:
-            record = unseal(path.read_bytes())
+            record = _read(path)
             if record["identity"] != spec.identity:
                 raise DamagedRecord("it is the record of another trial")
         except DamagedRecord:
@@ -162,9 +182,9 @@ class Store:
     def state(self, spec: TrialSpec) -> str:
         """A word for people: the status of its record, ``interrupted``, or ``new``. Nothing is changed."""
         folder = self.folder(spec)
-        if (folder / "record.json").exists():
+        if os.path.lexists(folder / "record.json"):
             try:
-                return str(unseal((folder / "record.json").read_bytes())["status"])
+                return str(_read(folder / "record.json")["status"])
             except DamagedRecord:
                 return "damaged"
         return "interrupted" if any((folder / name).exists() for name in UNFINISHED) else "new"
@@ -193,11 +213,11 @@ class Store:
         mine = [f'"{name}":"{getattr(spec, name)}"'.encode() for name in ("distribution", "source")]
         for path in sorted((self.root / spec.dataset / spec.variant).glob("seed-*/record.json")):
             try:
-                text = path.read_bytes()
+                text = read_plain(path, MOST_BYTES)
                 if all(mark in text for mark in mine):  # as canonical JSON has them: a search has hundreds of records
                     continue
                 trial = unseal(text)["identity"]["trial"]
-            except (DamagedRecord, KeyError, OSError):
+            except (DamagedRecord, OSError):
                 continue
             other = (trial["distribution"], trial["source"]) != (spec.distribution, spec.source)
             if other and trial["hyperparameters"] == spec.hyperparameters:
@@ -207,7 +227,7 @@ class Store:
 
     def set_aside(self, folder: Path, where: str) -> Path:
         """Move a trial's folder below ``quarantine/`` or ``superseded/``; nothing there is overwritten."""
-        wanted = self.root / where / folder.relative_to(self.root)
+        wanted = self._inside(self.root / where / self._inside(folder).relative_to(self.root))
         target, n = wanted, 1
         while target.exists():
             n += 1
@@ -215,6 +235,14 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder, target)
         return target
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A record; raises DamagedRecord, or StoreError where the disk does not let it be read."""
+    try:
+        return read(path)
+    except OSError as reason:
+        raise StoreError(f"cannot read {path}: {reason.strerror}; mend that and run the same command again") from None
 
 
 def _place(identity: dict[str, Any]) -> Path:

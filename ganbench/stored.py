@@ -10,10 +10,10 @@ import torch
 
 from ganbench import environment
 from ganbench.discovery import Catalog, discover
-from ganbench.errors import UsageError
+from ganbench.errors import UsageError, in_words
 from ganbench.evaluation import Evaluator
 from ganbench.real import Real
-from ganbench.records import DamagedRecord, unseal
+from ganbench.records import DamagedRecord, read
 from ganbench.sources import source_hash
 from ganbench.state import Misfit, capture, restore
 from ganbench.tree import Unreadable, fingerprint, load
@@ -26,9 +26,10 @@ STATE = "state.safetensors"
 def read_trial(folder: Path) -> dict[str, Any]:
     """The record of a completed trial with a stored state; raises UsageError for any other folder."""
     try:
-        record = unseal((folder / "record.json").read_bytes())
+        record = read(folder / "record.json")
     except (OSError, DamagedRecord) as reason:
-        raise UsageError(f"{folder} is no finished trial: record.json: {reason}") from None
+        why = reason.strerror if isinstance(reason, OSError) else reason
+        raise UsageError(f"{folder} is no finished trial: record.json: {why}") from None
     if record["status"] != "completed":
         raise UsageError(f"{folder}: the trial ended as {record['status']}: it left no variant to draw samples from")
     if not (folder / STATE).is_file():
@@ -49,7 +50,12 @@ def trained(record: dict[str, Any], folder: Path, catalog: Catalog, device: torc
             f"the code of {trial['variant']} is no longer what trained {folder}; ganbench run trains it anew"
         )
     dataset = catalog.get("dataset", trial["dataset"]).thing
-    variant = build(cls, dataset, trial["hyperparameters"], trial["seed"]).to(device)
+    try:
+        variant = build(cls, dataset, trial["hyperparameters"], trial["seed"]).to(device)
+    except (
+        Exception
+    ) as reason:  # hyperparameters that its author did not think of, in a record that anybody may have made
+        raise UsageError(f"{folder}: {trial['variant']} cannot be built as it was: {in_words(reason)}") from None
     try:
         state = load(folder / STATE, device)
         restore(variant, state)

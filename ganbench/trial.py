@@ -18,6 +18,7 @@ from ganbench.artifacts import write_history, write_samples
 from ganbench.discovery import Catalog, discover
 from ganbench.errors import in_words
 from ganbench.evaluation import Evaluator, InvalidOutput
+from ganbench.files import NotPlain, read_plain
 from ganbench.hyperparameters import takes_classes
 from ganbench.kinds import Dataset
 from ganbench.real import Real
@@ -31,6 +32,7 @@ from ganbench.training import Training
 from ganbench.tree import save
 from ganbench.variant import Unsuitable, Variant
 
+MOST_PROGRESS = 1 << 28  # bytes of progress.jsonl
 PICTURES = 5  # points of a training at which samples are kept
 
 
@@ -231,10 +233,17 @@ class _Progress:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        earlier = path.read_text(errors="replace") if path.exists() else ""
-        self.attempts = earlier.count('{"attempt"') + 1
-        if earlier and not earlier.endswith("\n"):  # a kill cut the last line short
-            path.write_text(earlier + "\n")
+        try:
+            earlier = read_plain(path, MOST_PROGRESS)
+        except FileNotFoundError:
+            earlier = b""
+        except NotPlain:  # nobody's progress has such a size
+            path.unlink()
+            earlier = b""
+        self.attempts = earlier.count(b'{"attempt"') + 1
+        if earlier and not earlier.endswith(b"\n"):  # a kill cut the last line short
+            with open(path, "ab") as file:
+                file.write(b"\n")
         self.write({"attempt": self.attempts})
 
     def write(self, line: dict[str, Any]) -> None:

@@ -17,8 +17,8 @@ PACKAGE = ROOT / "ganbench"
 
 # A module imports only from modules in earlier lines, or earlier in its own line.
 ORDER = """
-errors canonical kinds hyperparameters variant hookspecs plugin __init__
-bias spec planning records rescored store
+errors canonical files names kinds hyperparameters variant hookspecs plugin __init__
+bias spec schema planning records rescored store
 statistics thresholds measures stability frames trials_csv tiers ranking aggregation findings comparison
 budgets proposals digest
 discovery sources seeding tree
