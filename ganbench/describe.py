@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         if (limits := declared[key].range) is not None and value not in limits
     ]
     unsuitable = {}
-    for dataset in payload["datasets"]:
+    for dataset in payload["datasets"] if payload["build"] else ():
         thing = catalog.get("dataset", dataset).thing
         try:
             build(cls, thing, values, seed=0)
@@ -125,6 +126,11 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         "environment": environment.with_distribution(described, offer.distribution),
         "notes": notes,
     }
+
+
+def describe_broken(payload: dict[str, Any]) -> dict[str, Any]:
+    """Every installed plugin that cannot be imported, and why."""
+    return {"broken": [asdict(bad) for bad in discover().broken]}
 
 
 def _about(catalog: Catalog, name: str) -> dict[str, Any]:

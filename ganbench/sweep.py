@@ -10,13 +10,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ganbench.asking import ask
 from ganbench.display import display, plain, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from ganbench.executors import Executor, load_executor
+from ganbench.memory import GIGABYTE, measurable
 from ganbench.planning import Plan, Request, parse_seeds, parse_settings, plan
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
-from ganbench.scheduler import Sweep, ask
+from ganbench.scheduler import Sweep
 from ganbench.store import Store
 
 
@@ -29,6 +31,7 @@ def run_sweep(
     jobs: int | None,
     executor: str,
     timeout: float | None,
+    memory: float | None,
     retry_failed: bool,
     observe: tuple[str, ...],
     results: Path,
@@ -45,13 +48,16 @@ def run_sweep(
         metrics=metrics or None,
         **rest,
     )
+    if memory is not None and not measurable():
+        raise UsageError("--memory: this system has no /proc to measure it by; run without it, and watch the machine")
+    most = None if memory is None else memory * GIGABYTE
     signal.signal(signal.SIGTERM, _interrupt)
     engine = load_executor(executor, jobs or max(1, _cores() // request.threads), request.threads)
     screen = display()
     finished = False
     try:
         screen.note("asking plugins and datasets (one without a shipped classifier trains it now, about a minute) ...")
-        planned = plan(request, lambda payloads: ask(engine, payloads, timeout))
+        planned = plan(request, lambda payloads: ask(engine, payloads, timeout, most))
         for text in (*planned.notes, *(f"left out: {text}" for text in planned.left_out)):
             screen.note(text)
         if not planned.trials:
@@ -63,7 +69,16 @@ def run_sweep(
         store = Store(results)
         with store.locked():
             sweep = Sweep(
-                store, engine, request, planned, screen, timeout, retry_failed, observers.evaluated, observers.finished
+                store,
+                engine,
+                request,
+                planned,
+                screen,
+                timeout,
+                retry_failed,
+                observers.evaluated,
+                observers.finished,
+                memory=most,
             )
             statuses = sweep.run()
             screen.close()

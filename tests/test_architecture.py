@@ -20,12 +20,12 @@ ORDER = """
 errors canonical kinds hyperparameters variant hookspecs plugin __init__
 spec planning records rescored store
 statistics measures stability frames tiers ranking comparison
-discovery sources seeding tree
+rehearsal discovery sources seeding tree
 datasets extractors metrics toolkit
 state telemetry real evaluation reference training
-environment artifacts trial stored describe jobs
+environment artifacts memory trial stored describe jobs
 executors reporters reporting
-display scheduler listing sweep rescoring
+display asking scheduler listing sweep rescoring
 archives samples cache progress scoring scorecard
 options marking cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list

@@ -25,7 +25,7 @@ import numpy as np
 
 from ganbench.kinds import Evidence, MetricError
 from ganbench.metrics import conditional, probing, similarity, smoothness
-from ganbench.metrics._checks import positive_integer
+from ganbench.metrics._checks import as_array, positive_integer
 from ganbench.metrics.discrimination import balanced_accuracy, roc_auc
 from ganbench.metrics.inception import inception_score
 
@@ -50,12 +50,12 @@ def bootstrap(
         ``(low, high)``.
 
     Raises:
-        MetricError: no rows, no arrays, or a level outside (0, 1).
+        MetricError: no rows, no arrays, a level outside (0, 1), or a value of ``function`` that is not finite.
 
     Source:
         Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
     """
-    sides = [np.asarray(array) for array in arrays]
+    sides = [as_array(array, "an argument of a bootstrap") for array in arrays]
     if not sides or any(side.ndim == 0 or not len(side) for side in sides) or not 0.0 < level < 1.0:
         raise MetricError("a bootstrap needs arrays with rows, and a level between 0 and 1")
     state = np.random.default_rng(rng)
@@ -63,6 +63,8 @@ def bootstrap(
         function(*(side[state.integers(len(side), size=len(side))] for side in sides))
         for _ in range(positive_integer(draws, "draws"))
     ]
+    if not np.isfinite(values).all():
+        raise MetricError("a bootstrap's function returned a value that is not finite for some of the resamples")
     low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
 
