@@ -18,9 +18,10 @@ from typing import Any, Protocol
 
 from ganbench import canonical
 from ganbench.asking import ask
+from ganbench.errors import in_words
 from ganbench.executors import DeadlineExceeded, Executor, Job, MemoryExceeded, OutOfMemory, WorkerDied
 from ganbench.planning import Plan, Planned, Request
-from ganbench.records import compose
+from ganbench.records import DamagedRecord, compose, seal, unseal
 from ganbench.store import Store, StoreError, read_records
 
 ATTEMPTS = 3  # of a trial whose process somebody killed
@@ -182,6 +183,10 @@ class Sweep:
                 return None
             tries = f", {state.attempt} times" if state.attempt > 1 else ""
             return {"status": "oom" if isinstance(reason, OutOfMemory) else "crashed", "reason": f"{reason}{tries}"}
+        except Exception as reason:  # the engine's own fault, or its user cancelled the job
+            return {"status": "error", "reason": f"its executor lost it: {in_words(reason)}"}
+        if not isinstance(result, dict):
+            return {"status": "error", "reason": f"its executor returned no result but {type(result).__name__}"}
         if "unwritable" in result:
             raise StoreError(result["unwritable"])
         if "failed" in result:
@@ -190,8 +195,12 @@ class Sweep:
 
     def _record(self, trial: Planned, outcome: dict[str, Any]) -> None:
         known = self.references[_reference_key(trial)]
-        record = compose(trial, known["reference"], known["floors"], outcome)
         cost = outcome.get("cost", {})
+        try:
+            record = unseal(seal(compose(trial, known["reference"], known["floors"], outcome)))
+        except (DamagedRecord, AttributeError, KeyError, TypeError, ValueError) as reason:
+            about = {"status": "error", "reason": f"its result cannot be recorded: {in_words(reason)}"}
+            record, cost = compose(trial, known["reference"], known["floors"], about), {}
         self.store.finish(trial.spec, record, cost)
         self.statuses[record["status"]] += 1
         self.finished(record)

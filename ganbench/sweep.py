@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +19,7 @@ from ganbench.planning import Plan, Request, parse_seeds, parse_settings, plan
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
 from ganbench.scheduler import Sweep
-from ganbench.store import Store
+from ganbench.store import Contents, Store
 
 
 def run_sweep(
@@ -93,6 +93,11 @@ def run_sweep(
         _close(engine, cancel=not finished)
     show(board)
     summarise(contents, results)
+    return exit_code(statuses, contents)
+
+
+def exit_code(statuses: Mapping[str, int], contents: Contents) -> int:
+    """Of a sweep that came to its end: 0 only where every trial completed and every record is sound."""
     if contents.problems:
         return EXIT_DAMAGED
     return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED
