@@ -1,4 +1,4 @@
-"""What a process of its own costs a trial: seconds from submission to result that the trial itself does not account for.
+"""What a process of its own costs a trial: seconds from submission to result that are not the trial's own.
 
     python benchmarks/isolation.py [trials]
 
