@@ -20,7 +20,7 @@ from ganbench.kinds import Evidence, Metric, NotApplicable, Scores
 from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
 from ganbench.names import check_column
 from ganbench.real import CHUNK, Real, to_uint8
-from ganbench.seeding import derive, generator, preserved_rng
+from ganbench.seeding import Settings, derive, generator, preserved_rng
 from ganbench.state import capture
 from ganbench.telemetry import Diverged, Telemetry
 from ganbench.tree import fingerprint
@@ -69,8 +69,10 @@ def draw_samples(variant: Variant, n: int, seed: int, device: torch.device) -> T
         size = min(CHUNK, n - start)
         chunk = variant.sample(size, rng)
         expected = (size, *variant.shape)
-        if not isinstance(chunk, Tensor) or tuple(chunk.shape) != expected or not chunk.is_floating_point():
-            got = f"{chunk.dtype} {tuple(chunk.shape)}" if isinstance(chunk, Tensor) else repr(type(chunk))
+        dense = isinstance(chunk, Tensor) and chunk.layout is torch.strided and not chunk.is_meta
+        if not dense or tuple(chunk.shape) != expected or not chunk.is_floating_point():
+            odd = "" if dense or not isinstance(chunk, Tensor) else f", {chunk.layout} on {chunk.device}"
+            got = f"{chunk.dtype} {tuple(chunk.shape)}{odd}" if isinstance(chunk, Tensor) else repr(type(chunk))
             raise InvalidOutput(f"{variant.name}.sample({size}) returned {got}: expected floating point {expected}")
         chunks.append(chunk.detach().to(device=device, dtype=torch.float32))
     return torch.cat(chunks)
@@ -102,11 +104,21 @@ class Evaluator:
         metrics: what is computed; those of cost ``end`` only at the last evaluation.
         seed: the trial's root seed; latents come from its stream ``evaluation``, the same at every point.
         batch_size: of training; the discriminator scores batches of exactly this size.
+        settings: of the process, under which features and metrics are computed whatever a variant has set;
+            by default those of now. The variant is sampled and scored under its own.
     """
 
-    def __init__(self, real: Real, metrics: Sequence[Metric], seed: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        real: Real,
+        metrics: Sequence[Metric],
+        seed: int,
+        batch_size: int,
+        settings: Settings | None = None,
+    ) -> None:
         self.real, self.metrics, self.seed, self.batch_size = real, metrics, seed, batch_size
         self.stream = derive(seed, "evaluation")
+        self.settings = settings or Settings.now()
 
     def __call__(
         self, variant: Variant, telemetry: Telemetry, images_seen: int, history: list[dict[str, Any]], last: bool
@@ -115,8 +127,9 @@ class Evaluator:
         norms = telemetry.parameter_norms()
         with shielded(variant, self.stream):
             evidence, samples = self._evidence(variant, telemetry.step, history)
-            values = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
-            watch = self._watch(evidence)
+            with self.settings.hold():
+                values = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
+                watch = self._watch(evidence)
         entry = {
             "step": telemetry.step,
             "images_seen": images_seen,
@@ -124,8 +137,9 @@ class Evaluator:
             "watch": {**watch, "parameter_norms": norms, **telemetry.since(history[-1]["step"] if history else 0)},
         }
         if last:
-            train, fake = features_of(self.real.train_draw), features_of(evidence.fake)
-            entry["fid_train"] = frechet_distance(train, fake)
+            with self.settings.hold():
+                train, fake = features_of(self.real.train_draw), features_of(evidence.fake)
+                entry["fid_train"] = frechet_distance(train, fake)
         return entry, samples
 
     def again(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -136,16 +150,20 @@ class Evaluator:
             history: the evaluations before the last.
         """
         with shielded(variant, self.stream):
-            return apply(self.metrics, self._evidence(variant, step, history)[0])
+            evidence = self._evidence(variant, step, history)[0]
+            with self.settings.hold():
+                return apply(self.metrics, evidence)
 
     def _evidence(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> tuple[Evidence, Tensor]:
         """What metrics may read, and the samples."""
         raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
         if not bool(torch.isfinite(raw).all()):
             raise Diverged(step, "a sample")
-        samples = to_uint8(raw) if raw.dim() == 4 else raw
+        with self.settings.hold():
+            samples = to_uint8(raw) if raw.dim() == 4 else raw
+            described = self.real.describe(samples)
         evidence = Evidence(
-            fake=self.real.describe(samples),
+            fake=described,
             real=self.real.real,
             train=lambda: self.real.train,
             dataset=self.real.dataset,

@@ -7,6 +7,7 @@ or another trial.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import multiprocessing
 import os
@@ -18,12 +19,12 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from threadpoolctl import threadpool_limits
 
-from ganbench import describe, seeding
-from ganbench.errors import UsageError
+from ganbench import describe, environment, memory, seeding
+from ganbench.errors import UsageError, one_line
 from ganbench.store import StoreError
 from ganbench.stored import rescore_trial
 from ganbench.trial import explain, run_trial
@@ -33,9 +34,14 @@ _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "reference": describe.describe_reference,
     "variant": describe.describe_variant,
     "space": describe.describe_space,
+    "broken": describe.describe_broken,
     "rescore": rescore_trial,
     "trial": run_trial,
 }
+
+# What a plugin can do to its own process or folder: no more files, small files, none where they were. It costs its
+# own trial. Every other reason why a file cannot be written is the disk's, and stops the sweep.
+_OWN_DOING = {errno.EMFILE, errno.EBADF, errno.EFBIG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
 def run_job(payload: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +50,9 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
     """
     if payload["isolated"]:
         _isolate()
+        # Not beside CUDA, which maps host memory of its own; there the watcher of the engine is alone.
+        if payload.get("memory") is not None and environment.select_device(payload["device"]).type == "cpu":
+            memory.limit_allocations(payload["memory"])
     seeding.pin(payload["threads"])
     with threadpool_limits(payload["threads"]), _logged(payload):
         try:
@@ -54,8 +63,10 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
                 raise  # an isolated process ignores Ctrl-C: there, only a plugin raises it
             if isinstance(reason, UsageError):
                 return {"failed": str(reason), "usage": True}
-            if isinstance(reason, StoreError):  # the disk's fault, not the variant's
-                return {"unwritable": str(reason)}
+            if isinstance(reason, StoreError):
+                if getattr(reason.__cause__, "errno", None) not in _OWN_DOING:
+                    return {"unwritable": str(reason)}
+                return {"failed": f"{one_line(str(reason)).partition(';')[0]}, by its own doing", "usage": False}
             with contextlib.suppress(Exception):  # standard error may be closed
                 traceback.print_exc()
             return {"failed": explain(reason), "usage": False}
@@ -80,18 +91,27 @@ def _isolate() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _appended(log: Path) -> BinaryIO:
+    """The log; nothing where it cannot be written: it is no result, and a disk that fails will be met again."""
+    try:
+        return open(log, "ab")
+    except OSError:
+        return open(os.devnull, "ab")
+
+
 @contextlib.contextmanager
 def _logged(payload: dict[str, Any]) -> Iterator[None]:
     """Send what an isolated job prints, from Python or from C, to its log, or nowhere; an empty log is removed."""
     if not payload["isolated"]:
         yield
         return
-    log = Path(payload.get("log", os.devnull))
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log = Path(payload.get("log", os.devnull)).absolute()
+    with contextlib.suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
-    with open(log, "ab") as file:
+    with _appended(log) as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     try:

@@ -169,6 +169,12 @@ _ENGINE = [
         metavar="SECONDS",
         help="End a trial that runs longer; it counts as failed.",
     ),
+    click.option(
+        "--memory",
+        type=click.FloatRange(0, min_open=True),
+        metavar="GB",
+        help="End a trial whose processes hold more RAM; it counts as failed. One at rest holds 0.5.",
+    ),
     click.option("--retry-failed", is_flag=True, help="Run failed trials again; without it they are kept."),
     names_option("--observe", help="Plugins that may watch the run, such as a logger."),
     click.option(

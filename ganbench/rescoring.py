@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ganbench import rescored
+from ganbench.asking import ask
 from ganbench.display import PlainDisplay, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
-from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied, load_executor
+from ganbench.executors import LOST, Executor, Job, load_executor
 from ganbench.files import read_plain
 from ganbench.records import MOST_BYTES, DamagedRecord, columns
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
-from ganbench.scheduler import ask
 from ganbench.store import Contents, Store, read_records, write_atomic
 
 Record = dict[str, Any]
@@ -125,7 +125,7 @@ def _run(engine: Executor, tasks: list[Task], options: Options, screen: PlainDis
         task = running[future]
         try:
             result = future.result()
-        except (WorkerDied, DeadlineExceeded) as reason:
+        except LOST as reason:
             result = {"failed": str(reason)}
         if "failed" in result:
             failed += 1

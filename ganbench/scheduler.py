@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ganbench import canonical
-from ganbench.errors import UsageError
-from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied
+from ganbench.asking import ask
+from ganbench.errors import in_words
+from ganbench.executors import DeadlineExceeded, Executor, Job, MemoryExceeded, OutOfMemory, WorkerDied
 from ganbench.planning import Plan, Planned, Request
-from ganbench.records import compose
+from ganbench.records import DamagedRecord, compose, seal, unseal
 from ganbench.schema import PROGRESS
 from ganbench.store import Store, StoreError, read_records
 
@@ -53,6 +54,7 @@ class Sweep:
     """One run of a plan.
 
     Attributes:
+        timeout: seconds a trial may run; ``memory``: bytes it may hold.
         observed: called with (spec, evaluation) for every evaluation, and ``finished`` with every new record.
     """
 
@@ -65,6 +67,7 @@ class Sweep:
     retry_failed: bool = False
     observed: Callable[[dict[str, Any], dict[str, Any]], None] = lambda spec, evaluation: None
     finished: Callable[[dict[str, Any]], None] = lambda record: None
+    memory: float | None = None
 
     def run(self) -> Counter[str]:
         """Run what is left to run; return how many of the plan's trials have each status."""
@@ -163,7 +166,7 @@ class Sweep:
             "device": trial.device,
             "threads": self.request.threads,
         }
-        return self.executor.submit(Job(payload, cpus=self.request.threads, deadline=self.timeout))
+        return self.executor.submit(Job(payload, cpus=self.request.threads, deadline=self.timeout, memory=self.memory))
 
     def _outcome(self, future: Future[dict[str, Any]], state: Running) -> dict[str, Any] | None:
         """How a trial ended; None to try it again."""
@@ -171,6 +174,8 @@ class Sweep:
             result = future.result()
         except DeadlineExceeded as reason:
             return {"status": "timeout", "reason": str(reason)}
+        except MemoryExceeded as reason:
+            return {"status": "oom", "reason": str(reason)}
         except WorkerDied as reason:
             # Somebody killed it (an operator, or the system for memory): the checkpoint is good, so go on.
             if reason.exit_code in KILLED and state.attempt < ATTEMPTS:
@@ -179,7 +184,11 @@ class Sweep:
                 )
                 return None
             tries = f", {state.attempt} times" if state.attempt > 1 else ""
-            return {"status": "crashed", "reason": f"{reason}{tries}"}
+            return {"status": "oom" if isinstance(reason, OutOfMemory) else "crashed", "reason": f"{reason}{tries}"}
+        except Exception as reason:  # the engine's own fault, or its user cancelled the job
+            return {"status": "error", "reason": f"its executor lost it: {in_words(reason)}"}
+        if not isinstance(result, dict):
+            return {"status": "error", "reason": f"its executor returned no result but {type(result).__name__}"}
         if "unwritable" in result:
             raise StoreError(result["unwritable"])
         if "failed" in result:
@@ -188,8 +197,12 @@ class Sweep:
 
     def _record(self, trial: Planned, outcome: dict[str, Any]) -> None:
         known = self.references[_reference_key(trial)]
-        record = compose(trial, known["reference"], known["floors"], outcome)
         cost = outcome.get("cost", {})
+        try:
+            record = unseal(seal(compose(trial, known["reference"], known["floors"], outcome)))
+        except (DamagedRecord, AttributeError, KeyError, TypeError, ValueError) as reason:
+            about = {"status": "error", "reason": f"its result cannot be recorded: {in_words(reason)}"}
+            record, cost = compose(trial, known["reference"], known["floors"], about), {}
         self.store.finish(trial.spec, record, cost)
         self.statuses[record["status"]] += 1
         self.finished(record)
@@ -213,27 +226,6 @@ class Sweep:
                     self.observed(state.trial.spec.identity["trial"], evaluation)
                 if images is not None:
                     self.display.progress(state.trial, images, evaluation)
-
-
-def ask(executor: Executor, payloads: list[dict[str, Any]], deadline: float | None = None) -> list[dict[str, Any]]:
-    """Run small jobs and return their results in order; raises UsageError, with the reason, if one fails."""
-    futures = [executor.submit(Job(p, deadline=deadline if p["kind"] == "variant" else None)) for p in payloads]
-    results = []
-    for payload, future in zip(payloads, futures, strict=True):
-        what = payload.get("variant") or payload.get("dataset")
-        try:
-            result = future.result()
-        except (WorkerDied, DeadlineExceeded) as reason:
-            raise UsageError(
-                f"{payload['kind']} {what} cannot be used: {reason} while it was being asked about itself"
-            ) from None
-        if "failed" in result:
-            if result["usage"]:
-                raise UsageError(result["failed"])
-            hint = "; --executor inline shows the traceback" if executor.isolated else ""
-            raise UsageError(f"{payload['kind']} {what} cannot be used: {result['failed']}{hint}")
-        results.append(result)
-    return results
 
 
 def _reference_key(trial: Planned) -> tuple[str, ...]:

@@ -50,6 +50,13 @@ class Contents:
     superseded: int
 
 
+def unwritable(path: Path, reason: OSError) -> StoreError:
+    """The error of a file that could not be written."""
+    return StoreError(
+        f"cannot write {path}: {reason.strerror}; nothing finished was lost: mend that and run the same command again"
+    )
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that a crash at any moment leaves the old one or the new one, never part of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -63,10 +70,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     except OSError as reason:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"cannot write {path}: {reason.strerror}; nothing finished was lost: "
-            "mend that and run the same command again"
-        ) from reason
+        raise unwritable(path, reason) from reason
     _sync_folder(path.parent)
 
 

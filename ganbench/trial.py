@@ -21,12 +21,13 @@ from ganbench.evaluation import Evaluator, InvalidOutput
 from ganbench.files import NotPlain, read_plain
 from ganbench.hyperparameters import takes_classes
 from ganbench.kinds import Dataset
+from ganbench.memory import GIGABYTE
 from ganbench.real import Real
-from ganbench.seeding import derive, seed_everything
+from ganbench.seeding import Settings, derive, seed_everything
 from ganbench.sources import source_hash
 from ganbench.spec import TrialSpec
 from ganbench.state import capture
-from ganbench.store import StoreError
+from ganbench.store import StoreError, unwritable
 from ganbench.telemetry import Diverged
 from ganbench.training import Training
 from ganbench.tree import save
@@ -52,7 +53,8 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     ``payload``: the spec, the metrics' names, the results ``folder`` of the trial, ``device`` and ``threads``.
     """
     spec = TrialSpec.from_payload(payload["spec"])
-    folder = Path(payload["folder"])
+    settings = Settings.now()  # before any plugin is imported
+    folder = Path(payload["folder"]).absolute()  # a plugin may change the working folder
     folder.mkdir(parents=True, exist_ok=True)
     progress = _Progress(folder / "progress.jsonl")
     start, cpu = time.perf_counter(), time.process_time()
@@ -63,7 +65,7 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     training: Training | None = None
     outcome: dict[str, Any] = {"status": "completed", "reason": None, "first_nonfinite": None}
     try:
-        training = _prepare(spec, payload["metrics"], device, canonical.sha256(described), folder)
+        training = _prepare(spec, payload["metrics"], device, canonical.sha256(described), folder, settings)
         _train(training, folder, progress)
     except StoreError:  # the disk's fault: no record, so that the same command goes on later
         raise
@@ -74,7 +76,11 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
             raise
         with contextlib.suppress(Exception):  # a plugin may have closed standard error, a trial's log
             traceback.print_exc()
-        outcome |= {"status": "oom" if is_out_of_memory(reason) else "error", "reason": explain(reason)}
+        outcome |= {"status": "error", "reason": explain(reason)}
+        if is_out_of_memory(reason):
+            limit = payload.get("memory")
+            about = "" if limit is None else f"; its limit is --memory {limit / GIGABYTE:g}"
+            outcome |= {"status": "oom", "reason": f"{outcome['reason']}{about}"}
         if training is not None and outcome["status"] == "error":
             try:
                 training.telemetry.gather()
@@ -124,7 +130,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _prepare(
-    spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, folder: Path
+    spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, folder: Path, settings: Settings
 ) -> Training:
     protocol = spec.protocol
     catalog: Catalog = discover(
@@ -158,7 +164,7 @@ def _prepare(
         return Training(
             variant,
             real,
-            Evaluator(real, chosen, spec.seed, protocol.batch_size),
+            Evaluator(real, chosen, spec.seed, protocol.batch_size, settings),
             budget_images=protocol.budget_images,
             batch_size=protocol.batch_size,
             evaluations=protocol.evaluations,
@@ -184,6 +190,11 @@ def _train(training: Training, folder: Path, progress: _Progress) -> None:
         progress.write({"evaluation": entry})
 
     training.run(folder / "checkpoint.safetensors", evaluated, lambda images: progress.write({"images": images}))
+    if not training.real.intact():
+        name = training.real.dataset.name
+        raise InvalidOutput(
+            f"the data of {name} were overwritten in training: a variant may change its batch, not them"
+        )
 
 
 def _result(training: Training | None, folder: Path, completed: bool) -> dict[str, Any]:
@@ -247,5 +258,8 @@ class _Progress:
         self.write({"attempt": self.attempts})
 
     def write(self, line: dict[str, Any]) -> None:
-        with open(self.path, "a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with open(self.path, "a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as reason:
+            raise unwritable(self.path, reason) from reason

@@ -21,12 +21,12 @@ errors canonical files names kinds hyperparameters variant hookspecs plugin __in
 bias spec schema planning records rescored store
 statistics thresholds measures stability frames trials_csv tiers ranking aggregation findings comparison
 budgets proposals digest
-discovery sources seeding tree
+rehearsal discovery sources seeding tree
 datasets extractors metrics toolkit
 state telemetry real evaluation reference training
-environment artifacts trial stored describe jobs
+environment artifacts memory trial stored describe jobs
 executors reporters reporting
-display scheduler listing sweep rescoring merging tuning_tables tuning
+display asking scheduler listing sweep rescoring merging tuning_tables tuning
 archives samples sides cache progress scoring scorecard
 options marking joining searching cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list

@@ -10,7 +10,7 @@ from ganbench.executors.worker import call
 
 
 class InlineExecutor:
-    """``jobs`` is ignored (one at a time) and deadlines are not kept."""
+    """``jobs`` is ignored (one at a time) and neither deadlines nor memory limits are kept."""
 
     isolated = False
 
