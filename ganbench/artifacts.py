@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ganbench.store import write_atomic
+from ganbench.files import make_folder, naming, write_atomic
 
 GRID = 8  # samples a side
 CELL = 64  # smaller images are enlarged to about this many pixels, whole pixels only
@@ -21,7 +21,7 @@ POINTS = 1000
 def write_samples(folder: Path, images_seen: int, samples: Tensor) -> None:
     """The first samples of an evaluation: ``samples/<images_seen>.png``, or rows of ``samples/points.csv``."""
     folder = folder / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if samples.dim() == 4:
         write_atomic(folder / f"{images_seen}.png", picture(samples[: GRID * GRID].cpu().numpy()))
     else:
@@ -44,7 +44,7 @@ def picture(images: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def write_history(folder: Path, evaluations: list[dict[str, Any]]) -> None:
+def history(evaluations: list[dict[str, Any]]) -> bytes:
     """``history.csv``: one row an evaluation, nested names joined by dots."""
     rows = [_flat(entry) for entry in evaluations]
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -52,14 +52,21 @@ def write_history(folder: Path, evaluations: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomic(folder / "history.csv", text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def _write_points(path: Path, images_seen: int, points: np.ndarray) -> None:
     """Keep the rows of earlier evaluations; a resumed trial may write its last one again."""
-    kept = [line for line in (path.read_text().splitlines()[1:] if path.exists() else []) if _seen(line) < images_seen]
-    rows = [f"{images_seen},{float(x)!r},{float(y)!r}" for x, y in points]
+    with naming("read", path):
+        lines = path.read_text().splitlines()[1:] if path.exists() else []
+    kept = [line for line in lines if _seen(line) < images_seen]
+    rows = point_rows(images_seen, points)
     write_atomic(path, ("\n".join(["images_seen,x,y", *kept, *rows]) + "\n").encode())
+
+
+def point_rows(images_seen: int, points: np.ndarray) -> list[str]:
+    """Lines of ``points.csv`` for the samples ``(n, 2)`` of one evaluation."""
+    return [f"{images_seen},{float(x)!r},{float(y)!r}" for x, y in points]
 
 
 def _seen(line: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ganbench import __version__
+from ganbench.auditing import selftest
 from ganbench.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from ganbench.marking import rescore, score
 from ganbench.options import names_option, read_config, results_option, weights_option
@@ -193,15 +194,18 @@ def compare(before: Path, after: Path, fail_on_regression: bool) -> None:
 
 cli.add_command(score)
 cli.add_command(rescore)
+cli.add_command(selftest)
 
 
 def main() -> None:
     """The console script."""
-    from ganbench.store import StoreError
+    from ganbench import failpoints
+    from ganbench.files import StoreError
 
     for stream in (sys.stdout, sys.stderr):  # a locale without arrows must not cost a finished sweep its table
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        failpoints.arm()
         cli.main(prog_name="ganbench", standalone_mode=False)
     except click.ClickException as reason:
         reason.show()

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import platform
 import resource
-import signal
 import sys
 import threading
 import traceback
@@ -22,9 +21,9 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ganbench import describe, seeding
+from ganbench import describe, failpoints, interruption, seeding
 from ganbench.errors import UsageError
-from ganbench.store import StoreError
+from ganbench.files import StoreError, make_folder, naming, remove
 from ganbench.stored import rescore_trial
 from ganbench.trial import explain, run_trial
 
@@ -66,8 +65,9 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _isolate() -> None:
-    """Leave Ctrl-C to the driver, and end by oneself when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C to the driver, stop at the next checkpoint on SIGTERM, and end when the driver is gone."""
+    interruption.follow()
+    failpoints.arm()
     driver = multiprocessing.parent_process()  # not getppid(): that may be the forkserver, which outlives the driver
     if driver is None:
         return
@@ -86,11 +86,13 @@ def _logged(payload: dict[str, Any]) -> Iterator[None]:
         yield
         return
     log = Path(payload.get("log", os.devnull))
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(log.parent)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
-    with open(log, "ab") as file:
+    with naming("write", log), open(log, "ab") as file:
+        if "log" in payload:
+            failpoints.reach("open", log)
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     try:
@@ -103,4 +105,4 @@ def _logged(payload: dict[str, Any]) -> Iterator[None]:
             os.dup2(original, descriptor)
             os.close(original)
         if log.is_file() and log.stat().st_size == 0:
-            log.unlink()
+            remove(log)

@@ -12,11 +12,10 @@ from typing import Any
 from ganbench import rescored
 from ganbench.display import PlainDisplay, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
-from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied, load_executor
+from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied, ask, load_executor
 from ganbench.records import DamagedRecord, columns
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
-from ganbench.scheduler import ask
 from ganbench.store import Contents, Store, read_records, write_atomic
 
 Record = dict[str, Any]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -16,14 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ganbench import canonical
-from ganbench.errors import UsageError
-from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied
+from ganbench import canonical, interruption
+from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied, ask
 from ganbench.planning import Plan, Planned, Request
 from ganbench.records import compose
-from ganbench.store import Store, StoreError, read_records
+from ganbench.files import StoreError
+from ganbench.store import Store, read_records
 
-ATTEMPTS = 3  # of a trial whose process somebody killed
+ATTEMPTS = 3  # of a trial whose process somebody killed, without getting further
+STOP_SECONDS = 10.0  # that a trial has for its checkpoint when a sweep is to stop
 POLL_SECONDS = 0.5
 KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 
@@ -39,12 +41,18 @@ class Display(Protocol):
 
 @dataclass
 class Running:
-    """A submitted trial and how much of its progress was read."""
+    """A submitted trial and how much of its progress was read.
+
+    Attributes:
+        images: seen so far, in all attempts; ``died_at`` when it was last killed.
+    """
 
     trial: Planned
     attempt: int
     offset: int = 0
     evaluated: int = -1
+    images: int = 0
+    died_at: int | None = None
 
 
 @dataclass
@@ -129,12 +137,33 @@ class Sweep:
 
     def _run(self, todo: list[Planned]) -> None:
         running: dict[Future[dict[str, Any]], Running] = {}
-        for trial in todo:
-            running[self._submit(trial)] = Running(trial, attempt=1)
-            if any(future.done() for future in running):  # an engine that runs a job as it is submitted
-                self._collect(running, 0)
-        while running:
-            self._collect(running, POLL_SECONDS)
+        with interruption.gently():
+            for trial in todo:
+                if interruption.requested():
+                    break
+                running[self._submit(trial)] = Running(trial, attempt=1)
+                if any(future.done() for future in running):  # an engine that runs a job as it is submitted
+                    self._collect(running, 0)
+            while running and not interruption.requested():
+                self._collect(running, POLL_SECONDS)
+            if interruption.requested():
+                self._stop(running)
+
+    def _stop(self, running: dict[Future[dict[str, Any]], Running]) -> None:
+        """Give running trials time to write a checkpoint; then raise KeyboardInterrupt."""
+        for future in [future for future in running if future.cancel()]:
+            del running[future]
+        if running:
+            self.display.note(
+                f"stopping: what runs writes a checkpoint, within {STOP_SECONDS:g} s; Ctrl-C again ends it at once"
+            )
+        deadline = time.monotonic() + STOP_SECONDS
+        while running and time.monotonic() < deadline:
+            self.executor.stop()  # again: a process may have been starting when it was first asked
+            self._collect(running, POLL_SECONDS / 5)
+        for state in running.values():
+            self.display.note(f"{state.trial.title}: it did not stop in time; its last checkpoint is used")
+        raise KeyboardInterrupt
 
     def _collect(self, running: dict[Future[dict[str, Any]], Running], seconds: float) -> None:
         """Record what has ended within some seconds; submit again what somebody killed."""
@@ -144,11 +173,11 @@ class Sweep:
         for future in done:
             state = running.pop(future)
             outcome = self._outcome(future, state)
-            if outcome is None:
-                again = Running(state.trial, state.attempt + 1, state.offset, state.evaluated)
-                running[self._submit(state.trial)] = again
-            else:
+            if outcome is not None:
                 self._record(state.trial, outcome)
+            elif not interruption.requested():
+                state.attempt, state.died_at = state.attempt + 1, state.images
+                running[self._submit(state.trial)] = state
 
     def _submit(self, trial: Planned) -> Future[dict[str, Any]]:
         folder = self.store.folder(trial.spec)
@@ -170,6 +199,10 @@ class Sweep:
         except DeadlineExceeded as reason:
             return {"status": "timeout", "reason": str(reason)}
         except WorkerDied as reason:
+            if interruption.requested():
+                return None
+            if state.died_at is not None and state.images > state.died_at:
+                state.attempt = 1
             # Somebody killed it (an operator, or the system for memory): the checkpoint is good, so go on.
             if reason.exit_code in KILLED and state.attempt < ATTEMPTS:
                 self.display.note(
@@ -178,6 +211,10 @@ class Sweep:
                 return None
             tries = f", {state.attempt} times" if state.attempt > 1 else ""
             return {"status": "crashed", "reason": f"{reason}{tries}"}
+        if "interrupted" in result:
+            if not interruption.requested():
+                self.display.note(f"{state.trial.title}: somebody stopped it with SIGTERM; continuing it")
+            return None
         if "unwritable" in result:
             raise StoreError(result["unwritable"])
         if "failed" in result:
@@ -211,28 +248,8 @@ class Sweep:
                     state.evaluated = evaluation["images_seen"]
                     self.observed(state.trial.spec.identity["trial"], evaluation)
                 if images is not None:
+                    state.images = max(state.images, images)
                     self.display.progress(state.trial, images, evaluation)
-
-
-def ask(executor: Executor, payloads: list[dict[str, Any]], deadline: float | None = None) -> list[dict[str, Any]]:
-    """Run small jobs and return their results in order; raises UsageError, with the reason, if one fails."""
-    futures = [executor.submit(Job(p, deadline=deadline if p["kind"] == "variant" else None)) for p in payloads]
-    results = []
-    for payload, future in zip(payloads, futures, strict=True):
-        what = payload.get("variant") or payload.get("dataset")
-        try:
-            result = future.result()
-        except (WorkerDied, DeadlineExceeded) as reason:
-            raise UsageError(
-                f"{payload['kind']} {what} cannot be used: {reason} while it was being asked about itself"
-            ) from None
-        if "failed" in result:
-            if result["usage"]:
-                raise UsageError(result["failed"])
-            hint = "; --executor inline shows the traceback" if executor.isolated else ""
-            raise UsageError(f"{payload['kind']} {what} cannot be used: {result['failed']}{hint}")
-        results.append(result)
-    return results
 
 
 def _reference_key(trial: Planned) -> tuple[str, ...]:

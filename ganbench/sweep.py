@@ -10,13 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ganbench import interruption
 from ganbench.display import display, plain, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
-from ganbench.executors import Executor, load_executor
+from ganbench.executors import Executor, ask, load_executor
 from ganbench.planning import Plan, Request, parse_seeds, parse_settings, plan
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
-from ganbench.scheduler import Sweep, ask
+from ganbench.scheduler import Sweep
 from ganbench.store import Store
 
 
@@ -45,7 +46,7 @@ def run_sweep(
         metrics=metrics or None,
         **rest,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption.drive()
     engine = load_executor(executor, jobs or max(1, _cores() // request.threads), request.threads)
     screen = display()
     finished = False
@@ -89,10 +90,6 @@ def _dry_run(planned: Plan, store: Store) -> int:
         lines.append([trial.title, str(trial.spec.protocol.budget_images), store.state(trial.spec)])
     sys.stdout.write(plain(lines))
     return EXIT_COMPLETED
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _close(engine: Executor, cancel: bool) -> None:

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "ganbench"
 
 # A module imports only from modules in earlier lines, or earlier in its own line.
 ORDER = """
-errors canonical kinds hyperparameters variant hookspecs plugin __init__
+errors canonical failpoints files interruption kinds hyperparameters variant hookspecs plugin __init__
 spec planning records rescored store
 statistics measures stability frames tiers ranking comparison
 discovery sources seeding tree
@@ -25,9 +25,9 @@ datasets extractors metrics toolkit
 state telemetry real evaluation reference training
 environment artifacts trial stored describe jobs
 executors reporters reporting
-display scheduler listing sweep rescoring
+display scheduler listing sweep rescoring selftest
 archives samples cache progress scoring scorecard
-options marking cli __main__
+options marking auditing cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.
 APART = {"datasets", "extractors", "metrics", "toolkit"}

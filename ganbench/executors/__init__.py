@@ -55,6 +55,10 @@ class Executor(Protocol):
         """Run a job; the future gives its result, or raises WorkerDied or DeadlineExceeded."""
         ...
 
+    def stop(self) -> None:
+        """Ask what is running to stop at its next checkpoint; may be called again and again."""
+        ...
+
     def close(self, cancel: bool = False) -> None:
         """Wait for what is running, or end it at once with ``cancel``. No process is left behind."""
         ...
@@ -68,3 +72,24 @@ def load_executor(name: str, jobs: int, threads: int) -> Executor:
         raise UsageError(f"there is no executor {name!r}; there are {', '.join(near)}")
     executor: Executor = points[name].load()(jobs=jobs, threads=threads)
     return executor
+
+
+def ask(executor: Executor, payloads: list[dict[str, Any]], deadline: float | None = None) -> list[dict[str, Any]]:
+    """Run small jobs and return their results in order; raises UsageError, with the reason, if one fails."""
+    futures = [executor.submit(Job(p, deadline=deadline if p["kind"] == "variant" else None)) for p in payloads]
+    results = []
+    for payload, future in zip(payloads, futures, strict=True):
+        what = payload.get("variant") or payload.get("dataset")
+        try:
+            result = future.result()
+        except (WorkerDied, DeadlineExceeded) as reason:
+            raise UsageError(
+                f"{payload['kind']} {what} cannot be used: {reason} while it was being asked about itself"
+            ) from None
+        if "failed" in result:
+            if result["usage"]:
+                raise UsageError(result["failed"])
+            hint = "; --executor inline shows the traceback" if executor.isolated else ""
+            raise UsageError(f"{payload['kind']} {what} cannot be used: {result['failed']}{hint}")
+        results.append(result)
+    return results

@@ -8,12 +8,16 @@ a broken standard output, an exit code of 0 without a result) ends with it and c
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -41,9 +45,18 @@ class LocalExecutor:
         self._lock = threading.Lock()  # multiprocessing reaps finished children whenever one is started
         self._running: set[Any] = set()
         self._closed = False
+        # A signal to the whole process group must not take the forkserver from under workers that write checkpoints.
+        with _ignoring(signal.SIGTERM):
+            forkserver.ensure_running()
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
         return self._slots.submit(self._run, job)
+
+    def stop(self) -> None:
+        with self._lock:
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process.pid, signal.SIGTERM)
 
     def close(self, cancel: bool = False) -> None:
         if cancel:
@@ -85,8 +98,25 @@ def _serve(sender: Connection, payload: dict[str, Any]) -> None:
     """A job's process: run it, send the result as JSON, and end, waiting for no thread that a plugin left behind."""
     with contextlib.suppress(OSError):
         os.setsid()  # with a session of its own, the children of a plugin can be ended with it
+    _die_with_parent()
     sender.send_bytes(json.dumps(call(payload)).encode())
     os._exit(0)
+
+
+def _die_with_parent() -> None:
+    """Have the system end this process with its forkserver, which ends with the driver: also in a call that hangs."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+@contextlib.contextmanager
+def _ignoring(number: int) -> Iterator[None]:
+    """What is started in the block ignores that signal."""
+    previous = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, previous)
 
 
 def _kill(pid: int | None) -> None:
