@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,34 @@ def write_samples(folder: Path, images_seen: int, samples: Tensor) -> None:
         write_atomic(folder / f"{images_seen}.png", picture(samples[: GRID * GRID].cpu().numpy()))
     else:
         _write_points(folder / "points.csv", images_seen, samples[:POINTS].cpu().numpy())
+
+
+def differing(folder: Path, evaluations: list[dict[str, Any]], samples: Tensor) -> list[str]:
+    """Which of a trial's ``history.csv`` and last samples are not what its record and those samples give."""
+    images_seen = evaluations[-1]["images_seen"]
+    files: dict[str, Callable[[Path], bool]] = {
+        "history.csv": lambda path: path.read_bytes() == history(evaluations),
+    }
+    if samples.dim() == 4:
+        expected = picture(samples[: GRID * GRID].cpu().numpy())
+        files[f"samples/{images_seen}.png"] = lambda path: _same_pixels(path.read_bytes(), expected)
+    else:
+        rows = point_rows(images_seen, samples[:POINTS].cpu().numpy())
+        files["samples/points.csv"] = lambda path: path.read_text().splitlines()[-len(rows) :] == rows
+    found = []
+    for name, same in files.items():
+        try:
+            if not same(folder / name):
+                found.append(name)
+        except (OSError, ValueError):
+            found.append(name)
+    return found
+
+
+def _same_pixels(content: bytes, expected: bytes) -> bool:
+    """Whether two PNG hold the same picture: how it is packed differs between versions of zlib."""
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as one, Image.open(io.BytesIO(expected)) as other:
+        return one.size == other.size and one.convert("RGB").tobytes() == other.convert("RGB").tobytes()
 
 
 def picture(images: np.ndarray) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ganbench import __version__
-from ganbench.auditing import selftest
+from ganbench.auditing import selftest, verify
 from ganbench.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from ganbench.marking import rescore, score
 from ganbench.options import names_option, read_config, results_option, weights_option
@@ -195,6 +195,7 @@ def compare(before: Path, after: Path, fail_on_regression: bool) -> None:
 cli.add_command(score)
 cli.add_command(rescore)
 cli.add_command(selftest)
+cli.add_command(verify)
 
 
 def main() -> None:

@@ -24,15 +24,17 @@ from threadpoolctl import threadpool_limits
 from ganbench import describe, failpoints, interruption, seeding
 from ganbench.errors import UsageError
 from ganbench.files import StoreError, make_folder, naming, remove
-from ganbench.stored import rescore_trial
+from ganbench.stored import rerun_trial, rescore_trial, verify_trial
 from ganbench.trial import explain, run_trial
 
 _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "dataset": describe.describe_dataset,
     "reference": describe.describe_reference,
     "variant": describe.describe_variant,
+    "rerun": rerun_trial,
     "rescore": rescore_trial,
     "trial": run_trial,
+    "verify": verify_trial,
 }
 
 

@@ -25,7 +25,7 @@ datasets extractors metrics toolkit
 state telemetry real evaluation reference training
 environment artifacts trial stored describe jobs
 executors reporters reporting
-display scheduler listing sweep rescoring selftest
+display scheduler listing sweep rescoring selftest verifying
 archives samples cache progress scoring scorecard
 options marking auditing cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list
@@ -112,7 +112,7 @@ def test_files_stay_small(path: Path) -> None:
     [
         ["--version"],
         ["--help"],
-        *([name, "--help"] for name in ("run", "list", "report", "compare", "score", "rescore")),
+        *([name, "--help"] for name in ("run", "list", "report", "compare", "score", "rescore", "selftest", "verify")),
     ],
     ids=" ".join,
 )
@@ -144,7 +144,7 @@ def test_help_answers_in_a_quarter_of_the_time_that_torch_takes_to_import() -> N
         "import ganbench",
         "from ganbench.plugin import hookimpl, Metric, Dataset, Extractor, Reporter, NotApplicable, Range",
         "import ganbench; ganbench.leaderboard, ganbench.compare, ganbench.load_results",
-        "import ganbench.rescoring, ganbench.sweep, ganbench.display, ganbench.reporting, ganbench.comparison",
+        "import ganbench.rescoring, ganbench.selftest, ganbench.verifying, ganbench.sweep, ganbench.display, ganbench.reporting, ganbench.comparison",
         "from ganbench.reporters import load_reporters, DEFAULT; load_reporters(DEFAULT)",
         "import ganbench.executors.local",
     ],

@@ -1,0 +1,265 @@
+"""``ganbench verify``: whether a results folder is what its trials gave. Nothing in it is changed."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganbench import canonical, rescored
+from ganbench.display import plain, say
+from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_INTERRUPTED, UsageError
+from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied, load_executor
+from ganbench.records import DamagedRecord, unseal
+from ganbench.reporters import DEFAULT, load_reporters
+from ganbench.reporting import tables
+from ganbench.store import Store, read_records
+
+SAME, CLOSE, WRONG, UNKNOWN = "bit-identical", "within tolerance", "MISMATCH", "not checked"
+TOLERANCE = 0.01  # of a number computed from a stored state in another environment, relative or of 1
+ENOUGH = 3  # seeds of a row whose spread says how much two trainings of a trial in other environments may differ
+OUTCOME = ("status", "reason", "evaluations", "fid_train", "state_sha256", "telemetry")
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``ganbench verify`` was asked for.
+
+    Attributes:
+        rerun: how many trials to train again, drawn with ``seed``.
+        device: None for the kind of device that each trial was trained on.
+    """
+
+    records_only: bool = False
+    rerun: int = 0
+    seed: int = 0
+    device: str | None = None
+    executor: str = "local"
+    jobs: int | None = None
+
+
+@dataclass
+class Row:
+    """One trial, and what was found: for each check a verdict and, where there is something to say, why.
+
+    Attributes:
+        record: as it was written; ``added``: what rescoring found since, or nothing.
+    """
+
+    title: str
+    record: Record
+    added: Record
+    folder: Path
+    stored: tuple[str, str] = ("", "")
+    rerun: tuple[str, str] = ("", "")
+
+
+def verify(results: Path, options: Options) -> int:
+    """Check a results folder, print what was found, and return the exit code."""
+    contents = read_records(results)
+    if not contents.records and not contents.problems:
+        raise UsageError(f"there are no records in {results}; ganbench run makes them")
+    rows = [_row(Store(results).place(record["identity"])) for record in contents.records]
+    wrong = [f"{problem.path}: {problem.reason}" for problem in contents.problems]
+    wrong += [
+        f"{path}: not what the records give: edited, older than they are, or of another version; "
+        "ganbench report writes it again"
+        for path in stale_tables(results, contents.records)
+    ]
+    if not options.records_only:
+        engine = load_executor(options.executor, options.jobs or os.cpu_count() or 1, 1)
+        finished = False
+        try:
+            _check_stored(engine, rows, options)
+            if options.rerun:
+                _check_reruns(engine, rows, options)
+            finished = True
+        except KeyboardInterrupt:
+            say("interrupted: nothing was changed", sys.stderr)
+            return EXIT_INTERRUPTED
+        finally:
+            engine.close(cancel=not finished)
+        sys.stdout.write(_table(rows, options))
+    for row in rows:
+        for verdict, why in (row.stored, row.rerun):
+            if verdict == WRONG:
+                wrong.append(f"{row.title} ({row.folder}): {why}")
+            elif why:
+                say(f"{row.title}: {verdict}: {why}", sys.stderr)
+    say(f"{len(rows)} sound records, {len(contents.problems)} damaged; {_summary(rows, options)}")
+    for text in wrong:
+        say(f"WRONG: {text}", sys.stderr)
+    return EXIT_DAMAGED if wrong else EXIT_COMPLETED
+
+
+def stale_tables(results: Path, records: list[Record]) -> list[Path]:
+    """The tables on disk that differ by a byte from what the records give."""
+    board, trials = tables(records)
+    with tempfile.TemporaryDirectory(prefix="ganbench-verify-") as scratch:
+        for folder in results.iterdir():
+            if folder.is_dir():  # a page shows samples and times
+                (Path(scratch) / folder.name).symlink_to(folder.absolute(), target_is_directory=True)
+        for reporter in load_reporters(DEFAULT):
+            reporter.write(board, trials, Path(scratch))
+        made = {path.name: path.read_bytes() for path in Path(scratch).iterdir() if path.is_file()}
+    return [
+        results / name
+        for name, content in sorted(made.items())
+        if (results / name).is_file() and (results / name).read_bytes() != content
+    ]
+
+
+def _row(folder: Path) -> Row:
+    record = unseal((folder / "record.json").read_bytes())
+    trial = record["identity"]["trial"]
+    try:
+        added = rescored.unseal((folder / rescored.FILE).read_bytes(), record)
+    except (OSError, DamagedRecord):  # the latter is among the folder's problems
+        added = {}
+    return Row(f"{record['label']} on {trial['dataset']}, seed {trial['seed']}", record, added, folder)
+
+
+def _check_stored(engine: Executor, rows: list[Row], options: Options) -> None:
+    """Draw samples from every stored state and compute the last evaluation again."""
+    running: dict[Future[Record], Row] = {}
+    for row in rows:
+        if row.record["status"] != "completed":
+            row.stored = (UNKNOWN, "")  # it left no state
+        elif not (row.folder / "state.safetensors").is_file():
+            row.stored = (UNKNOWN, "its state.safetensors is not there")
+        else:
+            running[_submit(engine, "verify", row, row.folder, options)] = row
+    for (_, row), result in zip(running.items(), _results(running), strict=True):
+        row.stored = _judge_stored(row, result)
+
+
+def _judge_stored(row: Row, result: Record) -> tuple[str, str]:
+    if "failed" in result:
+        return UNKNOWN, result["failed"]
+    if "unfaithful" in result:
+        return WRONG, result["unfaithful"]
+    exact = result["environment"] == row.record["environment"]
+    if exact and result["differing"]:
+        return WRONG, f"{', '.join(result['differing'])}: not what the record and the stored state give"
+    own = compare_values(row.record["values"], result["values"], exact)
+    if own[0] == WRONG or not row.added:
+        return own
+    added = compare_values(row.added["values"], result["values"], result["environment"] == row.added["environment"])
+    return own if added[0] == SAME else added
+
+
+def compare_values(recorded: Mapping[str, Any], found: Mapping[str, Any], exact: bool) -> tuple[str, str]:
+    """The verdict on values by column, and the first one that differs too much."""
+    different = [name for name in recorded if recorded[name] != found.get(name)]
+    if not different:
+        return SAME, ""
+    for name in different:
+        pair = recorded[name], found.get(name)
+        near = None not in pair and math.isclose(*pair, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        if exact or not near:
+            return WRONG, f"{name} is {pair[0]!r} in the record and {pair[1]!r} now"
+    return CLOSE, "in another environment than the record's"
+
+
+def _check_reruns(engine: Executor, rows: list[Row], options: Options) -> None:
+    """Train some trials again in a temporary folder."""
+    able = [row for row in rows if row.record["status"] in ("completed", "diverged")]
+    drawn = random.Random(options.seed).sample(able, min(options.rerun, len(able)))
+    say(f"training {len(drawn)} trials again ...", sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="ganbench-verify-") as scratch:
+        running = {
+            _submit(engine, "rerun", row, Path(scratch) / str(number), options): row
+            for number, row in enumerate(drawn)
+        }
+        for (_, row), result in zip(running.items(), _results(running), strict=True):
+            row.rerun = judge_rerun(row.record, result, [other.record for other in rows])
+
+
+def judge_rerun(record: Record, outcome: Record, others: Iterable[Record]) -> tuple[str, str]:
+    """The verdict on a trial that was trained again.
+
+    In another environment a training ends elsewhere, as with another seed: then its score has to lie where those of the
+    other seeds lie, their range widened by its width.
+    """
+    if "failed" in outcome:
+        return UNKNOWN, outcome["failed"]
+    if outcome.get("telemetry"):
+        outcome = {**outcome, "telemetry": {**outcome["telemetry"], "first_nonfinite": outcome["first_nonfinite"]}}
+    different = [name for name in OUTCOME if outcome.get(name) != record[name]]
+    different += [name for name, value in record["values"].items() if outcome["values"].get(name) != value]
+    if not different:
+        return SAME, ""
+    if outcome["environment_hash"] == record["environment_hash"]:
+        name = different[0]
+        now, then = (s.get(name, s["values"].get(name)) for s in (outcome, record))
+        return WRONG, f"trained again, {name} differs: {_short(then)} in the record and {_short(now)} now"
+    primary = record["primary"]
+    seeds = [o["values"][primary] for o in others if o["status"] == "completed" and _line(o) == _line(record)]
+    score = outcome["values"].get(primary)
+    if len(seeds) < ENOUGH or None in (*seeds, score):
+        return UNKNOWN, f"trained in another environment, and there are not {ENOUGH} seeds that say what that may change"
+    low, high = min(seeds), max(seeds)
+    told = f"{primary} {score:.6g} in another environment; the seeds of its row have {low:.6g} to {high:.6g}"
+    return (CLOSE if low - (high - low) <= score <= high + (high - low) else WRONG), told
+
+
+def _line(record: Record) -> str:
+    """What the seeds of a row of the leaderboard share."""
+    trial = {name: value for name, value in record["identity"]["trial"].items() if name != "seed"}
+    return canonical.dumps([trial, record["identity"]["evaluation"]])
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _submit(engine: Executor, kind: str, row: Row, folder: Path, options: Options) -> Future[Record]:
+    record = row.record
+    threads = record["environment"]["threads"]
+    found = record["metrics"] if kind == "rerun" else {**record["metrics"], **row.added.get("metrics", {})}
+    names = [name for name in found if "." not in name]
+    payload = {
+        "kind": kind,
+        "folder": str(folder.absolute()),
+        "metrics": names,
+        "device": options.device or record["identity"]["trial"]["device"],
+        "threads": threads,
+        **({"record": record} if kind == "rerun" else {}),
+    }
+    return engine.submit(Job(payload, cpus=threads))
+
+
+def _results(running: Iterable[Future[Record]]) -> Iterable[Record]:
+    for future in running:
+        try:
+            result = future.result()
+        except (WorkerDied, DeadlineExceeded) as reason:
+            result = {"failed": str(reason)}
+        yield {"failed": result["unwritable"]} if "unwritable" in result else result
+
+
+def _table(rows: list[Row], options: Options) -> str:
+    heads = ["trial", "record", "stored state and metrics", *(["trained again"] if options.rerun else [])]
+    lines = [[row.title, row.record["status"], row.stored[0], row.rerun[0]][: len(heads)] for row in rows]
+    return plain([heads, *lines])
+
+
+def _summary(rows: list[Row], options: Options) -> str:
+    if options.records_only:
+        return "states and metrics were not looked at"
+    parts = []
+    for what, verdicts in (("states", [r.stored[0] for r in rows]), ("reruns", [r.rerun[0] for r in rows])):
+        counts = [f"{verdicts.count(v)} {v}" for v in (SAME, CLOSE, WRONG, UNKNOWN) if v in verdicts]
+        if counts:
+            parts.append(f"{what}: {', '.join(counts)}")
+    return "; ".join(parts)
