@@ -1,4 +1,4 @@
-"""The commands that put a results folder, or the file system under it, to the test: ``ganbench selftest`` and ``verify``."""
+"""The commands that put a results folder, or the file system under it, to the test: ``selftest`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import click
 @click.command()
 @click.option("--kills", type=click.IntRange(1), default=50, show_default=True, help="How often to kill.")
 @click.option(
-    "--results", type=click.Path(file_okay=False, path_type=Path), help="Folder to do it in.  [default: a temporary one]"
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to do it in.  [default: a temporary one]",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the moments and targets.")
 def selftest(kills: int, results: Path | None, seed: int) -> None:

@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 from ganbench import canonical, interruption
 from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied, ask
+from ganbench.files import StoreError
 from ganbench.planning import Plan, Planned, Request
 from ganbench.records import compose
-from ganbench.files import StoreError
 from ganbench.store import Store, read_records
 
 ATTEMPTS = 3  # of a trial whose process somebody killed, without getting further

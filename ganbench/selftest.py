@@ -104,7 +104,9 @@ class Crashes:
             if ended := process.poll() is None or process.returncode >= 0:
                 self._finish(process)
         found = contents(self.place / "killed")
-        names = sorted(name for name in found.keys() | self.expected.keys() if found.get(name) != self.expected.get(name))
+        names = sorted(
+            name for name in found.keys() | self.expected.keys() if found.get(name) != self.expected.get(name)
+        )
         if names:
             raise Broken(f"{len(names)} files differ from the uninterrupted sweep: {', '.join(names[:5])}")
 

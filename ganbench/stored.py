@@ -100,7 +100,7 @@ def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
 def verify_trial(payload: dict[str, Any]) -> dict[str, Any]:
     """A job: what a stored trial's state gives now, for comparison with its record.
 
-    ``payload`` as for ``rescore_trial``. A reason why the files cannot belong to the record comes back as ``unfaithful``.
+    ``payload`` as for ``rescore_trial``. Why a file cannot belong to the record comes back as ``unfaithful``.
     """
     folder = Path(payload["folder"])
     record = read_trial(folder)

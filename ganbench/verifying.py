@@ -177,8 +177,7 @@ def _check_reruns(engine: Executor, rows: list[Row], options: Options) -> None:
     say(f"training {len(drawn)} trials again ...", sys.stderr)
     with tempfile.TemporaryDirectory(prefix="ganbench-verify-") as scratch:
         running = {
-            _submit(engine, "rerun", row, Path(scratch) / str(number), options): row
-            for number, row in enumerate(drawn)
+            _submit(engine, "rerun", row, Path(scratch) / str(number), options): row for number, row in enumerate(drawn)
         }
         for (_, row), result in zip(running.items(), _results(running), strict=True):
             row.rerun = judge_rerun(row.record, result, [other.record for other in rows])
@@ -206,7 +205,10 @@ def judge_rerun(record: Record, outcome: Record, others: Iterable[Record]) -> tu
     seeds = [o["values"][primary] for o in others if o["status"] == "completed" and _line(o) == _line(record)]
     score = outcome["values"].get(primary)
     if len(seeds) < ENOUGH or None in (*seeds, score):
-        return UNKNOWN, f"trained in another environment, and there are not {ENOUGH} seeds that say what that may change"
+        return (
+            UNKNOWN,
+            f"trained in another environment, and there are not {ENOUGH} seeds that say what that may change",
+        )
     low, high = min(seeds), max(seeds)
     told = f"{primary} {score:.6g} in another environment; the seeds of its row have {low:.6g} to {high:.6g}"
     return (CLOSE if low - (high - low) <= score <= high + (high - low) else WRONG), told

@@ -50,9 +50,7 @@ def run(zygote: subprocess.Popen[str]) -> Run:
         folder.mkdir(exist_ok=True)
         (folder / "output").unlink(missing_ok=True)
         order = {"arguments": [*arguments, "--executor", "inline"], "folder": str(folder), "seconds": seconds}
-        zygote.stdin.write(
-            json.dumps({**order, "environment": environment, "output": str(folder / "output")}) + "\n"
-        )
+        zygote.stdin.write(json.dumps({**order, "environment": environment, "output": str(folder / "output")}) + "\n")
         zygote.stdin.flush()
         return int(zygote.stdout.readline())
 
@@ -82,7 +80,9 @@ def clean(folder: Path) -> Path:
 
 def check(results: Path, whole: Whole, what: str) -> None:
     found = contents(results)
-    differing = sorted(name for name in found.keys() | whole.contents.keys() if found.get(name) != whole.contents.get(name))
+    differing = sorted(
+        name for name in found.keys() | whole.contents.keys() if found.get(name) != whole.contents.get(name)
+    )
     assert not differing, f"{what}: {differing}"
 
 
@@ -128,7 +128,14 @@ def sample(whole: Whole, every: int) -> list[int]:
 def test_a_sweep_passes_a_failpoint_at_every_write(run: Run, whole: Whole) -> None:
     counts = Counter(name.partition(".")[0] for name in whole.passed)
     assert len(whole.passed) > 120 and counts["fsync"] == counts["rename"] == counts["write"]
-    for name in ("record.json", "cost.json", "checkpoint.safetensors", "state.safetensors", "history.csv", "trials.csv"):
+    for name in (
+        "record.json",
+        "cost.json",
+        "checkpoint.safetensors",
+        "state.safetensors",
+        "history.csv",
+        "trials.csv",
+    ):
         for operation in ("open", "write", "fsync", "rename", "sync"):
             assert f"{operation}.{name}" in whole.passed
     for name in ("lock..lock", "mkdir.samples", "append.progress.jsonl", "unlink.checkpoint.safetensors"):

@@ -94,7 +94,9 @@ def gone(process: subprocess.Popen[str], left: list[int], seconds: float = 60) -
     return False
 
 
-@pytest.mark.parametrize(("number", "to_all"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)])
+@pytest.mark.parametrize(
+    ("number", "to_all"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)]
+)
 def test_the_first_signal_waits_for_a_checkpoint(number: signal.Signals, to_all: bool, tmp_path: Path) -> None:
     # A checkpoint only where one is asked for: an hour is longer than the trial.
     process = start(tmp_path, *LONG, GANBENCH_CHECKPOINT_SECONDS="3600")
