@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ganbench.display import say
@@ -95,7 +96,7 @@ class Crashes:
             ways = ["worker"] * self.rng.randrange(MOST_WORKERS + 1) + [self.rng.choice(["driver", "group"])]
             for way in ways[: most - self.killed.total()]:
                 if self.rng.random() < BUSY:
-                    self._wait(process, lambda before=before: self._trace("killed") != before, PATIENCE)
+                    self._wait(process, partial(self._changed, before), PATIENCE)
                     moment = self.rng.uniform(0, self.training)
                 else:
                     moment = self.rng.uniform(0, self.starting)
@@ -128,6 +129,9 @@ class Crashes:
             with contextlib.suppress(OSError):
                 found.append((path.name, path.stat().st_size, path.stat().st_mtime_ns))
         return tuple(found)
+
+    def _changed(self, before: tuple[tuple[str, int, int], ...]) -> bool:
+        return self._trace("killed") != before
 
     def _wait(self, process: subprocess.Popen[bytes], until: Callable[[], bool], seconds: float) -> None:
         """Wait for a condition, the end of a process, or some seconds."""

@@ -105,7 +105,7 @@ class Store:
             ) from None
         except OSError as reason:
             raise StoreError(
-                f"cannot write into {self.root}: {reason.strerror}; give another folder with --results"
+                f"cannot write {self.root / '.lock'}: {reason.strerror}; give another folder with --results"
             ) from None
         try:
             for path in self.root.glob(TEMPORARY):  # what a kill left half written of the tables

@@ -163,10 +163,10 @@ def compare_values(recorded: Mapping[str, Any], found: Mapping[str, Any], exact:
     if not different:
         return SAME, ""
     for name in different:
-        pair = recorded[name], found.get(name)
-        near = None not in pair and math.isclose(*pair, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        then, now = recorded[name], found.get(name)
+        near = then is not None and now is not None and math.isclose(then, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
         if exact or not near:
-            return WRONG, f"{name} is {pair[0]!r} in the record and {pair[1]!r} now"
+            return WRONG, f"{name} is {then!r} in the record and {now!r} now"
     return CLOSE, "in another environment than the record's"
 
 

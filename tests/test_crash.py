@@ -143,12 +143,12 @@ def test_a_sweep_passes_a_failpoint_at_every_write(run: Run, whole: Whole) -> No
 
 
 def test_killed_at_some_writes_it_ends_in_the_same_bytes(run: Run, whole: Whole, tmp_path: Path) -> None:
-    for n in sample(whole, 12):
+    for n in sample(whole, 24):
         die_at(run, whole, tmp_path, n)
 
 
 def test_a_write_that_fails_is_named_and_costs_nothing(run: Run, whole: Whole, tmp_path: Path) -> None:
-    for i, n in enumerate(sample(whole, 16)):
+    for i, n in enumerate(sample(whole, 32)):
         fail_at(run, whole, tmp_path, n, ("EIO", "ENOSPC")[i % 2])
 
 
