@@ -11,6 +11,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,11 +59,13 @@ def run(zygote: subprocess.Popen[str]) -> Run:
 
 
 class Whole:
-    """An uninterrupted sweep: its files, and the failpoints it passed in their order."""
+    """An uninterrupted sweep: its files, the failpoints it passed in their order, and how long it took."""
 
     def __init__(self, run: Run, folder: Path) -> None:
         log = folder / "passed"
+        begun = time.monotonic()
         assert run(folder, *SWEEP, GANBENCH_FAILPOINT_LOG=str(log)) == 0, (folder / "output").read_text()
+        self.seconds = time.monotonic() - begun
         self.passed = log.read_text().splitlines()
         self.contents = contents(folder / "results")
 
@@ -184,12 +187,13 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(run: Run, whole: Who
         sweeps, status = sweeps + 1, -9
         clean(tmp_path)
         while status == -9:
-            status = run(tmp_path, *SWEEP, seconds=rng.uniform(0.05, 3) if kills < 200 else None)
+            status = run(tmp_path, *SWEEP, seconds=rng.uniform(0, whole.seconds) if kills < 200 else None)
             kills += status == -9
-            spread[len(list(tmp_path.glob("results/*/*/*/record.json")))] += status == -9
+            files = [path.name for path in tmp_path.glob("results/*/*/*/*.json*")]
+            spread[f"{files.count('record.json')} finished, {files.count('progress.jsonl')} begun"] += status == -9
         assert status == 0, (tmp_path / "output").read_text()
         check(tmp_path / "results", whole, f"after {kills} kills")
-    print(f"{kills} kills at random moments in {sweeps} sweeps, by trials finished {dict(spread)}: all byte-identical")
+    print(f"{kills} kills at random moments in {sweeps} sweeps {dict(spread)}: all byte-identical")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from ganbench.selftest import contents, workers
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and process groups are POSIX")
 
+SLOW = pytest.mark.slow  # pytest -m slow tests/test_interruption.py
 TINY = ("-d", "ring8", "--evaluations", "2", "--samples", "64", "--metrics", "coverage")
 LONG = ("run", "-p", "vanilla", *TINY, "--seeds", "2", "--jobs", "2", "--images", "64000", "--set", "vanilla.width=16")
 # Two that never come back from a step, the second of them not even to Python.
@@ -95,7 +96,12 @@ def gone(process: subprocess.Popen[str], left: list[int], seconds: float = 60) -
 
 
 @pytest.mark.parametrize(
-    ("number", "to_all"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)]
+    ("number", "to_all"),
+    [
+        pytest.param(signal.SIGINT, False, marks=SLOW),
+        pytest.param(signal.SIGTERM, False, marks=SLOW),
+        (signal.SIGTERM, True),
+    ],
 )
 def test_the_first_signal_waits_for_a_checkpoint(number: signal.Signals, to_all: bool, tmp_path: Path) -> None:
     # A checkpoint only where one is asked for: an hour is longer than the trial.
@@ -124,6 +130,7 @@ def test_the_first_signal_waits_for_a_checkpoint(number: signal.Signals, to_all:
         assert all('"attempts": 2' in text for text in attempts)
 
 
+@SLOW
 @pytest.mark.parametrize("variant", ["sleeper", "stone"])
 def test_a_hanging_trial_holds_the_first_ctrl_c_up_only_so_long(variant: str, site: Path, tmp_path: Path) -> None:
     process = start(tmp_path, "run", "-p", variant, *TINY, "--seeds", "1", PYTHONPATH=str(site))
@@ -154,6 +161,7 @@ def test_the_second_ctrl_c_ends_at_once(site: Path, tmp_path: Path) -> None:
     assert gone(process, left)
 
 
+@SLOW
 @pytest.mark.skipif(sys.platform != "linux", reason="the system ends it: PR_SET_PDEATHSIG")
 def test_a_trial_that_holds_the_interpreter_ends_with_its_driver(site: Path, tmp_path: Path) -> None:
     process = start(tmp_path, "run", "-p", "stone", *TINY, "--seeds", "1", PYTHONPATH=str(site))
@@ -164,6 +172,7 @@ def test_a_trial_that_holds_the_interpreter_ends_with_its_driver(site: Path, tmp
     assert len(left) == 1 and gone(process, left)
 
 
+@SLOW
 def test_a_worker_that_is_sent_sigterm_is_continued(tmp_path: Path) -> None:
     process = start(tmp_path, *LONG, GANBENCH_CHECKPOINT_SECONDS="3600")
     wait_for(process, evaluated(tmp_path, 2))
