@@ -31,16 +31,13 @@ Run = Callable[..., int]
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).parent / "fixtures" / "zygote.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GANBENCH_CHECKPOINT_SECONDS": "0"},
-    )
-    yield process
-    process.stdin.close()
-    process.wait()
+    command = [sys.executable, str(Path(__file__).parent / "fixtures" / "zygote.py")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GANBENCH_CHECKPOINT_SECONDS": "0"}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        yield process
+        process.stdin.close()
 
 
 @pytest.fixture(scope="module")

@@ -121,10 +121,10 @@ def test_the_first_signal_waits_for_a_checkpoint(number: signal.Signals, to_all:
     assert gone(process, left) and not list(tmp_path.rglob("record.json"))
     assert len(list(tmp_path.rglob("checkpoint.safetensors"))) == 2
     if number == signal.SIGINT:
-        again = start(tmp_path, *LONG)
-        assert again.wait(timeout=300) == 0, again.stderr.read()
-        whole = start(tmp_path, *LONG, "--results", "whole")
-        assert whole.wait(timeout=300) == 0, whole.stderr.read()
+        for folder in ("results", "whole"):
+            done = start(tmp_path, *LONG, "--results", folder)
+            _, stderr = done.communicate(timeout=600)
+            assert done.returncode == 0, stderr
         assert contents(tmp_path / "results") == contents(tmp_path / "whole")
         attempts = [p.read_text() for p in tmp_path.glob("results/*/*/*/cost.json")]
         assert all('"attempts": 2' in text for text in attempts)
