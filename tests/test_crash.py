@@ -44,10 +44,17 @@ def zygote() -> Iterator[subprocess.Popen[str]]:
 def run(zygote: subprocess.Popen[str]) -> Run:
     """Run the command line inline in a folder; what it printed is in ``output``."""
 
-    def call(folder: Path, *arguments: str, seconds: float | None = None, **environment: str) -> int:
+    def call(
+        folder: Path, *arguments: str, seconds: float | None = None, audit: Path | None = None, **environment: str
+    ) -> int:
         folder.mkdir(exist_ok=True)
         (folder / "output").unlink(missing_ok=True)
-        order = {"arguments": [*arguments, "--executor", "inline"], "folder": str(folder), "seconds": seconds}
+        order = {
+            "arguments": [*arguments, "--executor", "inline"],
+            "folder": str(folder),
+            "seconds": seconds,
+            "audit": str(audit) if audit else None,
+        }
         zygote.stdin.write(json.dumps({**order, "environment": environment, "output": str(folder / "output")}) + "\n")
         zygote.stdin.flush()
         return int(zygote.stdout.readline())
@@ -56,14 +63,15 @@ def run(zygote: subprocess.Popen[str]) -> Run:
 
 
 class Whole:
-    """An uninterrupted sweep: its files, the failpoints it passed in their order, and how long it took."""
+    """An uninterrupted sweep: its files, the failpoints it passed in their order, what Python saw, how long it took."""
 
     def __init__(self, run: Run, folder: Path) -> None:
-        log = folder / "passed"
+        log, seen = folder / "passed", folder / "seen"
         begun = time.monotonic()
-        assert run(folder, *SWEEP, GANBENCH_FAILPOINT_LOG=str(log)) == 0, (folder / "output").read_text()
+        assert run(folder, *SWEEP, audit=seen, GANBENCH_FAILPOINT_LOG=str(log)) == 0, (folder / "output").read_text()
         self.seconds = time.monotonic() - begun
         self.passed = log.read_text().splitlines()
+        self.seen = Counter(line.partition(" ")[0] for line in seen.read_text().splitlines())
         self.contents = contents(folder / "results")
 
 
@@ -125,9 +133,12 @@ def sample(whole: Whole, every: int) -> list[int]:
     return sorted({*range(1, len(whole.passed) + 1, every), *kinds.values()})
 
 
-def test_a_sweep_passes_a_failpoint_at_every_write(run: Run, whole: Whole) -> None:
+def test_a_sweep_passes_a_failpoint_at_every_write(whole: Whole) -> None:
     counts = Counter(name.partition(".")[0] for name in whole.passed)
     assert len(whole.passed) > 120 and counts["fsync"] == counts["rename"] == counts["write"]
+    # What Python's own audit events count: nothing in the results folder changes beside a failpoint.
+    expected = {"os.rename": "rename", "os.mkdir": "mkdir", "os.remove": "unlink"}
+    assert whole.seen == {"open": counts["open"], **{e: counts[name] for e, name in expected.items()}}
     for name in (
         "record.json",
         "cost.json",
