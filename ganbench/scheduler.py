@@ -41,11 +41,7 @@ class Display(Protocol):
 
 @dataclass
 class Running:
-    """A submitted trial and how much of its progress was read.
-
-    Attributes:
-        images: seen so far, in all attempts; ``died_at`` when it was last killed.
-    """
+    """A submitted trial, how much of its progress was read, and the images it has seen, also when last killed."""
 
     trial: Planned
     attempt: int

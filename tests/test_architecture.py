@@ -25,7 +25,7 @@ datasets extractors metrics toolkit
 state telemetry real evaluation reference training
 environment artifacts trial stored describe jobs
 executors reporters reporting
-display scheduler listing sweep rescoring selftest verifying
+display scheduler listing sweep rescoring selftest agreement verifying
 archives samples cache progress scoring scorecard
 options marking auditing cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list

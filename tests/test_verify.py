@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganbench.agreement import CLOSE, SAME, UNKNOWN, WRONG, compare_values, judge_rerun
 from ganbench.errors import UsageError
 from ganbench.records import seal
 from ganbench.spec import TrialSpec
-from ganbench.verifying import CLOSE, SAME, UNKNOWN, WRONG, Options, compare_values, judge_rerun, verify
+from ganbench.verifying import Options, verify
 
 SMALL = ("--images", "640", "--evaluations", "2", "--samples", "100", "--seeds", "1", "--metrics", "fid,coverage")
 
