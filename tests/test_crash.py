@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="forks")
 
 SMALL = ("--images", "192", "--evaluations", "2", "--samples", "64", "--metrics", "coverage")
 SWEEP = ("run", "-p", "vanilla,noise", "-d", "ring8", "--seeds", "1", "--set", "vanilla.width=16", *SMALL)
+PARTS, KILLS = 4, 50  # of the long forms, which may run beside each other; kills of each part
 Run = Callable[..., int]
 
 
@@ -174,28 +175,33 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(run: Run, whole: Whole
 
 
 @pytest.mark.slow  # pytest -m slow tests/test_crash.py -k every -s
-def test_killed_at_every_write_it_ends_in_the_same_bytes(run: Run, whole: Whole, tmp_path: Path) -> None:
-    for n in range(1, len(whole.passed) + 1):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_at_every_write_it_ends_in_the_same_bytes(run: Run, whole: Whole, part: int, tmp_path: Path) -> None:
+    points = range(1 + part, len(whole.passed) + 1, PARTS)
+    for n in points:
         die_at(run, whole, tmp_path, n)
-    print(f"killed at each of {len(whole.passed)} writes: all byte-identical")
+    print(f"killed at {len(points)} of {len(whole.passed)} writes: all byte-identical")
 
 
 @pytest.mark.slow  # pytest -m slow tests/test_crash.py -k every -s
 @pytest.mark.parametrize("action", ["EIO", "ENOSPC"])
-def test_at_every_write_that_fails(run: Run, whole: Whole, action: str, tmp_path: Path) -> None:
-    for n in range(1, len(whole.passed) + 1):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_at_every_write_that_fails(run: Run, whole: Whole, action: str, part: int, tmp_path: Path) -> None:
+    points = range(1 + part, len(whole.passed) + 1, PARTS)
+    for n in points:
         fail_at(run, whole, tmp_path, n, action)
-    print(f"{action} at each of {len(whole.passed)} writes: all named, all byte-identical after")
+    print(f"{action} at {len(points)} of {len(whole.passed)} writes: all named, all byte-identical after")
 
 
 @pytest.mark.slow  # pytest -m slow tests/test_crash.py -k moments -s
-def test_killed_at_random_moments_it_ends_in_the_same_bytes(run: Run, whole: Whole, tmp_path: Path) -> None:
-    rng, kills, sweeps, spread = random.Random(0), 0, 0, Counter()
-    while kills < 200:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_at_random_moments_it_ends_in_the_same_bytes(run: Run, whole: Whole, part: int, tmp_path: Path) -> None:
+    rng, kills, sweeps, spread = random.Random(part), 0, 0, Counter()
+    while kills < KILLS:
         sweeps, status = sweeps + 1, -9
         clean(tmp_path)
         while status == -9:
-            status = run(tmp_path, *SWEEP, seconds=rng.uniform(0, whole.seconds) if kills < 200 else None)
+            status = run(tmp_path, *SWEEP, seconds=rng.uniform(0, whole.seconds) if kills < KILLS else None)
             kills += status == -9
             files = [path.name for path in tmp_path.glob("results/*/*/*/*.json*")]
             spread[f"{files.count('record.json')} finished, {files.count('progress.jsonl')} begun"] += status == -9
