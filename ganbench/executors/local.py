@@ -105,7 +105,10 @@ def _serve(sender: Connection, payload: dict[str, Any]) -> None:
 
 def _die_with_parent() -> None:
     """Have the system end this process with its forkserver, which ends with the driver: also in a call that hangs."""
-    if sys.platform == "linux":
+    # The forkserver goes on while anybody holds the other end of this pipe, and it gives every child a copy.
+    alive = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
+    if sys.platform == "linux" and alive is not None:
+        os.close(alive)
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
