@@ -154,6 +154,12 @@ class Evaluator:
             with self.settings.hold():
                 return apply(self.metrics, evidence)
 
+    def samples(self, variant: Variant) -> Tensor:
+        """The samples that every evaluation scores, as pictures and points show them."""
+        with shielded(variant, self.stream):
+            raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
+        return to_uint8(raw) if raw.dim() == 4 else raw
+
     def _evidence(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> tuple[Evidence, Tensor]:
         """What metrics may read, and the samples."""
         raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)

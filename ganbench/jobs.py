@@ -13,20 +13,19 @@ import multiprocessing
 import os
 import platform
 import resource
-import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ganbench import describe, environment, memory, seeding
+from ganbench import describe, environment, failpoints, interruption, memory, seeding
 from ganbench.errors import UsageError, one_line
-from ganbench.store import StoreError
-from ganbench.stored import rescore_trial
+from ganbench.files import StoreError, make_folder, naming, remove
+from ganbench.stored import rerun_trial, rescore_trial, verify_trial
 from ganbench.trial import explain, run_trial
 
 _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -35,8 +34,10 @@ _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "variant": describe.describe_variant,
     "space": describe.describe_space,
     "broken": describe.describe_broken,
+    "rerun": rerun_trial,
     "rescore": rescore_trial,
     "trial": run_trial,
+    "verify": verify_trial,
 }
 
 # What a plugin can do to its own process or folder: no more files, small files, none where they were. It costs its
@@ -78,8 +79,9 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _isolate() -> None:
-    """Leave Ctrl-C to the driver, and end by oneself when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C to the driver, stop at the next checkpoint on SIGTERM, and end when the driver is gone."""
+    interruption.follow()
+    failpoints.arm()
     driver = multiprocessing.parent_process()  # not getppid(): that may be the forkserver, which outlives the driver
     if driver is None:
         return
@@ -91,14 +93,6 @@ def _isolate() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _appended(log: Path) -> BinaryIO:
-    """The log; nothing where it cannot be written: it is no result, and a disk that fails will be met again."""
-    try:
-        return open(log, "ab")
-    except OSError:
-        return open(os.devnull, "ab")
-
-
 @contextlib.contextmanager
 def _logged(payload: dict[str, Any]) -> Iterator[None]:
     """Send what an isolated job prints, from Python or from C, to its log, or nowhere; an empty log is removed."""
@@ -106,12 +100,13 @@ def _logged(payload: dict[str, Any]) -> Iterator[None]:
         yield
         return
     log = Path(payload.get("log", os.devnull)).absolute()
-    with contextlib.suppress(OSError):
-        log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(log.parent)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
-    with _appended(log) as file:
+    with naming("write", log), open(log, "ab") as file:
+        if "log" in payload:
+            failpoints.reach("open", log)
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     try:
@@ -124,4 +119,4 @@ def _logged(payload: dict[str, Any]) -> Iterator[None]:
             os.dup2(original, descriptor)
             os.close(original)
         if log.is_file() and log.stat().st_size == 0:
-            log.unlink()
+            remove(log)

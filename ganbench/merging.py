@@ -15,11 +15,11 @@ from ganbench import rescored
 from ganbench.digest import stored_digest
 from ganbench.display import say, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, UsageError
-from ganbench.files import read_plain
+from ganbench.files import read_plain, write_atomic
 from ganbench.records import DamagedRecord, unseal
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
-from ganbench.store import SET_ASIDE, UNFINISHED, Problem, Store, write_atomic
+from ganbench.store import SET_ASIDE, UNFINISHED, Problem, Store
 
 Record = dict[str, Any]
 RECORD, STATE = "record.json", "state.safetensors"

@@ -14,11 +14,11 @@ from ganbench.asking import ask
 from ganbench.display import PlainDisplay, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from ganbench.executors import LOST, Executor, Job, load_executor
-from ganbench.files import read_plain
+from ganbench.files import read_plain, write_atomic
 from ganbench.records import MOST_BYTES, DamagedRecord, columns
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
-from ganbench.store import Contents, Store, read_records, write_atomic
+from ganbench.store import Contents, Store, read_records
 
 Record = dict[str, Any]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,16 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ganbench import canonical
+from ganbench import canonical, interruption
 from ganbench.asking import ask
 from ganbench.errors import in_words
 from ganbench.executors import DeadlineExceeded, Executor, Job, MemoryExceeded, OutOfMemory, WorkerDied
+from ganbench.files import StoreError
 from ganbench.planning import Plan, Planned, Request
 from ganbench.records import DamagedRecord, compose, seal, unseal
 from ganbench.schema import PROGRESS
-from ganbench.store import Store, StoreError, read_records
+from ganbench.store import Store, read_records
 
-ATTEMPTS = 3  # of a trial whose process somebody killed
+ATTEMPTS = 3  # of a trial whose process somebody killed, without getting further
+STOP_SECONDS = 10.0  # that a trial has for its checkpoint when a sweep is to stop
 POLL_SECONDS = 0.5
 MOST_LINE = 1 << 20  # bytes of a line of progress; a longer one, and what follows it, is not shown
 KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
@@ -41,12 +44,14 @@ class Display(Protocol):
 
 @dataclass
 class Running:
-    """A submitted trial and how much of its progress was read."""
+    """A submitted trial, how much of its progress was read, and the images it has seen, also when last killed."""
 
     trial: Planned
     attempt: int
     offset: int = 0
     evaluated: int = -1
+    images: int = 0
+    died_at: int | None = None
 
 
 @dataclass
@@ -134,12 +139,33 @@ class Sweep:
 
     def _run(self, todo: list[Planned]) -> None:
         running: dict[Future[dict[str, Any]], Running] = {}
-        for trial in todo:
-            running[self._submit(trial)] = Running(trial, attempt=1)
-            if any(future.done() for future in running):  # an engine that runs a job as it is submitted
-                self._collect(running, 0)
-        while running:
-            self._collect(running, POLL_SECONDS)
+        with interruption.gently():
+            for trial in todo:
+                if interruption.requested():
+                    break
+                running[self._submit(trial)] = Running(trial, attempt=1)
+                if any(future.done() for future in running):  # an engine that runs a job as it is submitted
+                    self._collect(running, 0)
+            while running and not interruption.requested():
+                self._collect(running, POLL_SECONDS)
+            if interruption.requested():
+                self._stop(running)
+
+    def _stop(self, running: dict[Future[dict[str, Any]], Running]) -> None:
+        """Give running trials time to write a checkpoint; then raise KeyboardInterrupt."""
+        for future in [future for future in running if future.cancel()]:
+            del running[future]
+        if running:
+            self.display.note(
+                f"stopping: what runs writes a checkpoint, within {STOP_SECONDS:g} s; Ctrl-C again ends it at once"
+            )
+        deadline = time.monotonic() + STOP_SECONDS
+        while running and time.monotonic() < deadline:
+            self.executor.stop()  # again: a process may have been starting when it was first asked
+            self._collect(running, POLL_SECONDS / 5)
+        for state in running.values():
+            self.display.note(f"{state.trial.title}: it did not stop in time; its last checkpoint is used")
+        raise KeyboardInterrupt
 
     def _collect(self, running: dict[Future[dict[str, Any]], Running], seconds: float) -> None:
         """Record what has ended within some seconds; submit again what somebody killed."""
@@ -149,11 +175,11 @@ class Sweep:
         for future in done:
             state = running.pop(future)
             outcome = self._outcome(future, state)
-            if outcome is None:
-                again = Running(state.trial, state.attempt + 1, state.offset, state.evaluated)
-                running[self._submit(state.trial)] = again
-            else:
+            if outcome is not None:
                 self._record(state.trial, outcome)
+            elif not interruption.requested():
+                state.attempt, state.died_at = state.attempt + 1, state.images
+                running[self._submit(state.trial)] = state
 
     def _submit(self, trial: Planned) -> Future[dict[str, Any]]:
         folder = self.store.prepare(trial.spec)
@@ -177,6 +203,10 @@ class Sweep:
         except MemoryExceeded as reason:
             return {"status": "oom", "reason": str(reason)}
         except WorkerDied as reason:
+            if interruption.requested():
+                return None
+            if state.died_at is not None and state.images > state.died_at:
+                state.attempt = 1
             # Somebody killed it (an operator, or the system for memory): the checkpoint is good, so go on.
             if reason.exit_code in KILLED and state.attempt < ATTEMPTS:
                 self.display.note(
@@ -189,6 +219,10 @@ class Sweep:
             return {"status": "error", "reason": f"its executor lost it: {in_words(reason)}"}
         if not isinstance(result, dict):
             return {"status": "error", "reason": f"its executor returned no result but {type(result).__name__}"}
+        if "interrupted" in result:
+            if not interruption.requested():
+                self.display.note(f"{state.trial.title}: somebody stopped it with SIGTERM; continuing it")
+            return None
         if "unwritable" in result:
             raise StoreError(result["unwritable"])
         if "failed" in result:
@@ -225,6 +259,7 @@ class Sweep:
                     state.evaluated = evaluation["images_seen"]
                     self.observed(state.trial.spec.identity["trial"], evaluation)
                 if images is not None:
+                    state.images = max(state.images, images)
                     self.display.progress(state.trial, images, evaluation)
 
 

@@ -8,7 +8,7 @@ size, precision and engine. Which metrics were chosen is in neither.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -104,6 +104,14 @@ class TrialSpec:
     @property
     def id(self) -> str:
         return str(self.identity["id"])
+
+    @classmethod
+    def from_identity(cls, identity: dict[str, Any]) -> TrialSpec:
+        """The spec with that identity, as a record holds it."""
+        trial, evaluation = identity["trial"], identity["evaluation"]
+        both = {**trial, **evaluation}
+        protocol = Protocol(**{f.name: both[f.name] for f in fields(Protocol)})
+        return cls(**{f.name: trial[f.name] for f in fields(cls) if f.name != "protocol"}, protocol=protocol)
 
     def payload(self) -> dict[str, Any]:
         """As JSON, for a process that will run it."""

@@ -1,7 +1,4 @@
-"""The results folder: ``<dataset>/<variant>/seed-<seed>-<id>/record.json`` and what stands beside it.
-
-A file appears whole or not at all: it is written under another name, synced, and renamed.
-"""
+"""The results folder: ``<dataset>/<variant>/seed-<seed>-<id>/record.json`` and what stands beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +15,18 @@ from typing import Any
 import filelock
 
 from ganbench import rescored
-from ganbench.files import clear, leads_outside, read_plain
+from ganbench.failpoints import reach
+from ganbench.files import (
+    StoreError,
+    clear,
+    leads_outside,
+    make_folder,
+    move,
+    naming,
+    read_plain,
+    remove,
+    write_atomic,
+)
 from ganbench.records import MOST_BYTES, DamagedRecord, read, seal, unseal
 from ganbench.rescored import with_rescored
 from ganbench.spec import TrialSpec
@@ -26,10 +34,7 @@ from ganbench.spec import TrialSpec
 SET_ASIDE = ("quarantine", "superseded")
 WRITTEN = ("progress.jsonl", "log.txt")  # by a trial, line by line
 UNFINISHED = ("progress.jsonl", "checkpoint.safetensors")
-
-
-class StoreError(RuntimeError):
-    """The results folder cannot be used. The message names the file and says what to do."""
+TEMPORARY = ".*.tmp"  # what write_atomic renames
 
 
 @dataclass(frozen=True)
@@ -48,30 +53,6 @@ class Contents:
     problems: list[Problem]
     interrupted: int
     superseded: int
-
-
-def unwritable(path: Path, reason: OSError) -> StoreError:
-    """The error of a file that could not be written."""
-    return StoreError(
-        f"cannot write {path}: {reason.strerror}; nothing finished was lost: mend that and run the same command again"
-    )
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a crash at any moment leaves the old one or the new one, never part of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.unlink(missing_ok=True)  # and made anew: a link of that name is not followed
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as reason:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise unwritable(path, reason) from reason
-    _sync_folder(path.parent)
 
 
 def read_records(root: Path | str) -> Contents:
@@ -115,15 +96,14 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; raises StoreError when another sweep has it."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as reason:
-            raise StoreError(
-                f"cannot create {self.root}: {reason.strerror}; give another folder with --results"
-            ) from None
+            make_folder(self.root)
+        except StoreError as reason:
+            raise StoreError(f"{reason}, or give another folder with --results") from None
         lock = filelock.FileLock(self.root / ".lock")
         try:
             if Path(lock.lock_file).is_symlink():  # locking would empty the file that it leads to
                 raise OSError(errno.ELOOP, "its .lock is a link")
+            reach("lock", self.root / ".lock")
             lock.acquire(timeout=0)
         except filelock.Timeout:
             raise StoreError(
@@ -132,9 +112,11 @@ class Store:
             ) from None
         except OSError as reason:
             raise StoreError(
-                f"cannot write into {self.root}: {reason.strerror}; give another folder with --results"
+                f"cannot write {self.root / '.lock'}: {reason.strerror}; give another folder with --results"
             ) from None
         try:
+            for path in self.root.glob(TEMPORARY):  # what a kill left half written of the tables
+                remove(path)
             yield
         finally:
             lock.release()
@@ -157,16 +139,11 @@ class Store:
     def prepare(self, spec: TrialSpec) -> Path:
         """The folder of a trial that is about to run, made if need be; nothing in it leads elsewhere."""
         folder = self.folder(spec)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            clear(folder)
-            for name in WRITTEN:
-                if (folder / name).is_dir():
-                    raise StoreError(f"{folder / name} is a folder where a file belongs: remove it")
-        except OSError as reason:
-            raise StoreError(
-                f"cannot write into {folder}: {reason.strerror}; mend that and run the same command again"
-            ) from None
+        make_folder(folder)
+        clear(folder)
+        for name in WRITTEN:
+            if (folder / name).is_dir():
+                raise StoreError(f"{folder / name} is a folder where a file belongs: remove it")
         return folder
 
     def find(self, spec: TrialSpec) -> dict[str, Any] | None:
@@ -196,7 +173,7 @@ class Store:
     def finish(self, spec: TrialSpec, record: dict[str, Any], cost: dict[str, Any]) -> None:
         """Write the record, last of all a trial's files, and remove what only a running trial needs."""
         folder = self.folder(spec)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_atomic(folder / "cost.json", (json.dumps(cost, indent=2, sort_keys=True) + "\n").encode())
         write_atomic(folder / "record.json", seal(record).encode())
         self.tidy(spec)
@@ -204,12 +181,16 @@ class Store:
     def tidy(self, spec: TrialSpec) -> None:
         """Remove what only a running trial needs, and what a kill left half written."""
         folder = self.folder(spec)
-        for path in (*(folder / name for name in UNFINISHED), *folder.rglob(".*.tmp")):
-            path.unlink(missing_ok=True)
+        for path in (*(folder / name for name in UNFINISHED), *folder.rglob(TEMPORARY)):
+            remove(path)
 
     def discard(self, spec: TrialSpec) -> None:
-        """Forget a trial's files, so that it starts from the beginning."""
-        shutil.rmtree(self.folder(spec), ignore_errors=True)
+        """Forget a trial's files, its record first, so that it starts from the beginning."""
+        folder = self.folder(spec)
+        remove(folder / "record.json")
+        with naming("remove", folder):
+            reach("rmtree", folder)
+            shutil.rmtree(folder)
 
     def supersede(self, spec: TrialSpec) -> int:
         """Set aside the records of other sources of this variant with the same hyperparameters; return how many."""
@@ -236,29 +217,16 @@ class Store:
         while target.exists():
             n += 1
             target = wanted.with_name(f"{wanted.name}-{n}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder, target)
+        move(folder, target)
         return target
 
 
 def _read(path: Path) -> dict[str, Any]:
     """A record; raises DamagedRecord, or StoreError where the disk does not let it be read."""
-    try:
+    with naming("read", path):
         return read(path)
-    except OSError as reason:
-        raise StoreError(f"cannot read {path}: {reason.strerror}; mend that and run the same command again") from None
 
 
 def _place(identity: dict[str, Any]) -> Path:
     trial = identity["trial"]
     return Path(trial["dataset"], trial["variant"], f"seed-{trial['seed']}-{identity['id']}")
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened for syncing there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ganbench import interruption
 from ganbench.asking import ask
 from ganbench.display import display, plain, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
@@ -88,7 +89,7 @@ def conduct(engine: Engine, threads: int, work: Callable[[Session], Callable[[],
 
     An interrupt ends the workers and leaves what is finished.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption.drive()
     session = Session(engine, threads)
     finished = False
     try:
@@ -157,10 +158,6 @@ def preview(trials: list[Planned], store: Store) -> int:
         lines.append([trial.title, str(trial.spec.protocol.budget_images), store.state(trial.spec)])
     sys.stdout.write(plain(lines))
     return EXIT_COMPLETED
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _close(engine: Executor, cancel: bool) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ganbench import canonical
 from ganbench.digest import digest
 from ganbench.errors import in_words
-from ganbench.store import write_atomic
+from ganbench.files import write_atomic
 
 _SCALARS = (bool, int, float, str, type(None))
 

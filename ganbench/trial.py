@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from ganbench import canonical, environment
-from ganbench.artifacts import write_history, write_samples
+from ganbench.artifacts import history, write_samples
 from ganbench.discovery import Catalog, discover
 from ganbench.errors import in_words
 from ganbench.evaluation import Evaluator, InvalidOutput
-from ganbench.files import NotPlain, read_plain
+from ganbench.files import NotPlain, StoreError, append, make_folder, naming, read_plain, remove, write_atomic
 from ganbench.hyperparameters import takes_classes
+from ganbench.interruption import Interrupted
 from ganbench.kinds import Dataset
 from ganbench.memory import GIGABYTE
 from ganbench.real import Real
@@ -27,7 +28,6 @@ from ganbench.seeding import Settings, derive, seed_everything
 from ganbench.sources import source_hash
 from ganbench.spec import TrialSpec
 from ganbench.state import capture
-from ganbench.store import StoreError, unwritable
 from ganbench.telemetry import Diverged
 from ganbench.training import Training
 from ganbench.tree import save
@@ -48,14 +48,15 @@ def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any],
 
 
 def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
-    """Run a trial, or continue it from its checkpoint, and return its outcome: status, reason, values, history, costs.
+    """Run a trial, or continue it from its checkpoint, and return its outcome: status, reason, values, history, costs;
+    or ``{"interrupted": True}`` where it was asked to stop and has written a checkpoint.
 
     ``payload``: the spec, the metrics' names, the results ``folder`` of the trial, ``device`` and ``threads``.
     """
     spec = TrialSpec.from_payload(payload["spec"])
     settings = Settings.now()  # before any plugin is imported
     folder = Path(payload["folder"]).absolute()  # a plugin may change the working folder
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     progress = _Progress(folder / "progress.jsonl")
     start, cpu = time.perf_counter(), time.process_time()
     device = torch.device(payload["device"])
@@ -69,6 +70,8 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
         _train(training, folder, progress)
     except StoreError:  # the disk's fault: no record, so that the same command goes on later
         raise
+    except Interrupted:
+        return {"interrupted": True}
     except Diverged as reason:
         outcome |= _diverged(reason)
     except BaseException as reason:
@@ -208,11 +211,11 @@ def _result(training: Training | None, folder: Path, completed: bool) -> dict[st
             "telemetry": None,
             "state_sha256": None,
         }
-    variant, history = training.variant, training.history
-    write_history(folder, history)
-    final = history[-1] if completed else {}
+    variant = training.variant
+    write_atomic(folder / "history.csv", history(training.history))
+    final = training.history[-1] if completed else {}
     return {
-        "evaluations": history,
+        "evaluations": training.history,
         "values": final.get("values", {}),
         "fid_train": final.get("fid_train"),
         "telemetry": training.telemetry.summary(),
@@ -244,22 +247,18 @@ class _Progress:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            earlier = read_plain(path, MOST_PROGRESS)
-        except FileNotFoundError:
-            earlier = b""
-        except NotPlain:  # nobody's progress has such a size
-            path.unlink()
-            earlier = b""
+        with naming("read", path):
+            try:
+                earlier = read_plain(path, MOST_PROGRESS)
+            except FileNotFoundError:
+                earlier = b""
+            except NotPlain:  # nobody's progress has such a size
+                remove(path)
+                earlier = b""
         self.attempts = earlier.count(b'{"attempt"') + 1
         if earlier and not earlier.endswith(b"\n"):  # a kill cut the last line short
-            with open(path, "ab") as file:
-                file.write(b"\n")
+            append(path, b"\n")
         self.write({"attempt": self.attempts})
 
     def write(self, line: dict[str, Any]) -> None:
-        try:
-            with open(self.path, "a") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as reason:
-            raise unwritable(self.path, reason) from reason
+        append(self.path, (json.dumps(line) + "\n").encode())

@@ -69,6 +69,10 @@ class Executor(Protocol):
         """Run a job; the future gives its result, or raises one of ``LOST``."""
         ...
 
+    def stop(self) -> None:
+        """Ask what is running to stop at its next checkpoint; may be called again and again."""
+        ...
+
     def close(self, cancel: bool = False) -> None:
         """Wait for what is running, or end it at once with ``cancel``. No process is left behind."""
         ...

@@ -28,5 +28,8 @@ class InlineExecutor:
                 raise
         return future
 
+    def stop(self) -> None:
+        """Nothing runs beside the caller, and that knows already."""
+
     def close(self, cancel: bool = False) -> None:
         pass

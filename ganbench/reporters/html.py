@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from ganbench import canonical
-from ganbench.files import leads_outside, read_plain
+from ganbench.files import leads_outside, read_plain, write_atomic
 from ganbench.kinds import Reporter
 from ganbench.reporters.layout import (
     PAIRS,
@@ -30,7 +30,6 @@ from ganbench.reporters.layout import (
 )
 from ganbench.reporters.remarks import judged, overview, remarks
 from ganbench.schema import MOST_MEASURE, fields, measure
-from ganbench.store import write_atomic
 
 MOST_BYTES = 1 << 24  # of a file that is read for the page
 MOST_SIDE = 1 << 14  # pixels of a picture

@@ -19,11 +19,12 @@ import ganbench.samples
 import ganbench.sweep
 import ganbench.tiers  # noqa: F401
 from ganbench.errors import UsageError
+from ganbench.files import StoreError
 from ganbench.records import DamagedRecord, seal
 from ganbench.reporters import DEFAULT, load_reporters
 from ganbench.spec import identify
 from ganbench.state import Misfit
-from ganbench.store import Store, StoreError
+from ganbench.store import Store
 from ganbench.tree import Unreadable
 
 ROOT = Path(__file__).parents[2]

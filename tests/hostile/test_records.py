@@ -14,11 +14,12 @@ import pytest
 
 from ganbench import canonical, rescored
 from ganbench.display import show, summarise
+from ganbench.files import write_atomic
 from ganbench.records import unseal
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
 from ganbench.spec import SCHEMA
-from ganbench.store import Contents, Store, read_records, write_atomic
+from ganbench.store import Contents, Store, read_records
 
 Record = dict[str, Any]
 Resealed = Callable[[Record], bytes]
