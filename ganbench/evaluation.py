@@ -8,8 +8,7 @@ compared with what it was.
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,15 @@ from torch import Tensor
 
 from ganbench.kinds import Evidence, Metric, NotApplicable, Scores
 from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
-from ganbench.names import check_column
 from ganbench.real import CHUNK, Real, to_uint8
 from ganbench.seeding import Settings, derive, generator, preserved_rng
 from ganbench.state import capture
 from ganbench.telemetry import Diverged, Telemetry
 from ganbench.tree import fingerprint
+from ganbench.values import InvalidOutput, apply
 from ganbench.variant import Variant, device_of
 
 MOST_SCORED = 2048  # rows of each kind that the discriminator scores
-
-
-class InvalidOutput(TypeError):
-    """A variant returned something else than its contract says."""
 
 
 @contextlib.contextmanager
@@ -76,24 +71,6 @@ def draw_samples(variant: Variant, n: int, seed: int, device: torch.device) -> T
             raise InvalidOutput(f"{variant.name}.sample({size}) returned {got}: expected floating point {expected}")
         chunks.append(chunk.detach().to(device=device, dtype=torch.float32))
     return torch.cat(chunks)
-
-
-def apply(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, float | None]:
-    """Values by column name; None where a metric does not apply. A mapping's other keys become ``<metric>.<key>``."""
-    values: dict[str, float | None] = {}
-    for metric in metrics:
-        try:
-            _require(metric, evidence)
-            value = metric(evidence)
-        except NotApplicable:
-            values[metric.name] = None
-            continue
-        if isinstance(value, Mapping):
-            for key, number in value.items():
-                values[metric.name if key == metric.name else _column(metric, key)] = _finite(metric, number)
-        else:
-            values[metric.name] = _finite(metric, value)
-    return values
 
 
 class Evaluator:
@@ -245,24 +222,3 @@ def _discrimination(scores: Scores | None) -> dict[str, Any]:
     }
     aucs = [roc_auc(scores.test, scores.fake), roc_auc(scores.train, scores.fake)]
     return dict(zip(names, [*aucs, *accuracy, summary], strict=True))
-
-
-def _require(metric: Metric, evidence: Evidence) -> None:
-    if "probabilities" in metric.needs and evidence.fake.probabilities is None:
-        raise NotApplicable("the extractor gives no class probabilities")
-    if "labels" in metric.needs and evidence.real.labels is None:
-        raise NotApplicable("the dataset has no labels")
-
-
-def _column(metric: Metric, key: str) -> str:
-    try:
-        return check_column(f"{metric.name}.{key}")
-    except ValueError as reason:
-        raise InvalidOutput(f"metric {metric.name} returned a value that no table can hold: {reason}") from None
-
-
-def _finite(metric: Metric, value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise InvalidOutput(f"metric {metric.name} returned {number}: raise NotApplicable where there is no value")
-    return number

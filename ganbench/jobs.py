@@ -25,8 +25,9 @@ from threadpoolctl import threadpool_limits
 from ganbench import describe, environment, failpoints, interruption, memory, seeding
 from ganbench.errors import UsageError, one_line
 from ganbench.files import StoreError, make_folder, naming, remove
+from ganbench.reasons import explain
 from ganbench.stored import rerun_trial, rescore_trial, verify_trial
-from ganbench.trial import explain, run_trial
+from ganbench.trial import run_trial
 
 _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "dataset": describe.describe_dataset,

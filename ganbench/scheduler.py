@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ganbench import canonical, interruption
-from ganbench.asking import ask
 from ganbench.errors import in_words
 from ganbench.executors import DeadlineExceeded, Executor, Job, MemoryExceeded, OutOfMemory, WorkerDied
 from ganbench.files import StoreError
+from ganbench.floors import reference_key, references
 from ganbench.planning import Plan, Planned, Request
 from ganbench.records import DamagedRecord, compose, seal, unseal
 from ganbench.schema import PROGRESS
-from ganbench.store import Store, read_records
+from ganbench.store import Store
 
 ATTEMPTS = 3  # of a trial whose process somebody killed, without getting further
 STOP_SECONDS = 10.0  # that a trial has for its checkpoint when a sweep is to stop
@@ -96,46 +96,9 @@ class Sweep:
                 self.display.note(f"{trial.title}: finished earlier without {', '.join(missing)}; kept as it is")
         self.display.begin(todo, len(self.plan.trials) - len(todo))
         if todo:
-            self.references = self._references(todo)
+            self.references = references(self.store, self.executor, todo, self.request.threads)
             self._run(todo)
         return self.statuses
-
-    def _references(self, trials: list[Planned]) -> dict[tuple[str, ...], dict[str, Any]]:
-        """Floors and scale for each dataset and evaluation, computed once and kept in every record."""
-        needed: dict[tuple[str, ...], Planned] = {}
-        for trial in trials:
-            needed.setdefault(_reference_key(trial), trial)
-        found = self._known_references(set(needed))
-        missing = {
-            key: trial
-            for key, trial in needed.items()
-            if not set(trial.metrics) <= found.get(key, {"floors": {}})["floors"].keys()
-        }
-        jobs = [
-            {
-                "kind": "reference",
-                "dataset": trial.spec.dataset,
-                "extractor": trial.spec.protocol.extractor,
-                "samples": trial.spec.protocol.samples,
-                "metrics": list(trial.metrics),
-                "device": trial.device,
-                "threads": self.request.threads,
-            }
-            for trial in missing.values()
-        ]
-        return found | dict(zip(missing, ask(self.executor, jobs), strict=True))
-
-    def _known_references(self, keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], dict[str, Any]]:
-        """What earlier records of the same dataset and evaluation already hold."""
-        found: dict[tuple[str, ...], dict[str, Any]] = {}
-        for record in read_records(self.store.root).records:
-            trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
-            key = _key(trial, evaluation, record["environment"])
-            # One that an earlier version left says less: what a record holds must not depend on its neighbours.
-            if key in keys and "features" in record["reference"]:
-                known = found.setdefault(key, {"reference": record["reference"], "floors": {}})
-                known["floors"] |= {name: about["floor"] for name, about in record["metrics"].items()}
-        return found
 
     def _run(self, todo: list[Planned]) -> None:
         running: dict[Future[dict[str, Any]], Running] = {}
@@ -230,7 +193,7 @@ class Sweep:
         return result
 
     def _record(self, trial: Planned, outcome: dict[str, Any]) -> None:
-        known = self.references[_reference_key(trial)]
+        known = self.references[reference_key(trial)]
         cost = outcome.get("cost", {})
         try:
             record = unseal(seal(compose(trial, known["reference"], known["floors"], outcome)))
@@ -261,15 +224,3 @@ class Sweep:
                 if images is not None:
                     state.images = max(state.images, images)
                     self.display.progress(state.trial, images, evaluation)
-
-
-def _reference_key(trial: Planned) -> tuple[str, ...]:
-    return _key(trial.spec.trial, trial.spec.evaluation, trial.environment)
-
-
-def _key(trial: dict[str, Any], evaluation: dict[str, Any], environment: dict[str, Any]) -> tuple[str, ...]:
-    """What decides a floor: the data, the extractor and n, and the environment without the plugin's own package."""
-    packages = environment.get("packages", {})
-    others = {name: version for name, version in packages.items() if name != trial["distribution"]}
-    shared = {**environment, "packages": {**others, "ganbench": packages.get("ganbench")}}
-    return (trial["dataset"], trial["dataset_hash"], canonical.sha256([evaluation, shared]))

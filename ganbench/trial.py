@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import sysconfig
 import time
 import traceback
 from pathlib import Path
@@ -16,14 +14,14 @@ import torch
 from ganbench import canonical, environment
 from ganbench.artifacts import history, write_samples
 from ganbench.discovery import Catalog, discover
-from ganbench.errors import in_words
-from ganbench.evaluation import Evaluator, InvalidOutput
+from ganbench.evaluation import Evaluator
 from ganbench.files import NotPlain, StoreError, append, make_folder, naming, read_plain, remove, write_atomic
 from ganbench.hyperparameters import takes_classes
 from ganbench.interruption import Interrupted
 from ganbench.kinds import Dataset
 from ganbench.memory import GIGABYTE
 from ganbench.real import Real
+from ganbench.reasons import explain, is_out_of_memory
 from ganbench.seeding import Settings, derive, seed_everything
 from ganbench.sources import source_hash
 from ganbench.spec import TrialSpec
@@ -31,6 +29,7 @@ from ganbench.state import capture
 from ganbench.telemetry import Diverged
 from ganbench.training import Training
 from ganbench.tree import save
+from ganbench.values import InvalidOutput
 from ganbench.variant import Unsuitable, Variant
 
 MOST_PROGRESS = 1 << 28  # bytes of progress.jsonl
@@ -103,33 +102,6 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
 def _diverged(reason: Diverged) -> dict[str, Any]:
     first = {"step": reason.step, "what": reason.what}
     return {"status": "diverged", "reason": str(reason), "first_nonfinite": first}
-
-
-def is_out_of_memory(reason: BaseException) -> bool:
-    """Whether an exception says that memory ran out; torch's CPU allocator raises a plain RuntimeError."""
-    return isinstance(reason, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(reason, RuntimeError) and "can't allocate memory" in str(reason)
-    )
-
-
-def explain(reason: BaseException) -> str:
-    """One line: what was raised, and the last line of code outside ganbench and torch that it came through."""
-    message = in_words(reason)
-    if is_out_of_memory(reason):  # what follows the first sentence (free bytes, process ids) differs from run to run
-        message = re.sub(r"\[enforce fail at .*?DefaultCPUAllocator: ", "", message).partition(". ")[0]
-    if isinstance(reason, InvalidOutput):  # it names the fault; where the harness saw it is no help
-        return message
-    for frame in reversed(traceback.extract_tb(reason.__traceback__)):
-        path = Path(frame.filename)
-        if path.is_file() and not _is_ours(path):
-            return f"{message} ({path.name}, line {frame.lineno})"
-    return message
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file belongs to ganbench, torch or the standard library: not to a plugin or what it builds on."""
-    standard = path.is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in path.parts
-    return standard or any(path.is_relative_to(Path(str(m.__file__)).parent) for m in (canonical, torch))
 
 
 def _prepare(

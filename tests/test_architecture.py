@@ -23,10 +23,10 @@ statistics thresholds measures stability frames trials_csv tiers ranking aggrega
 budgets proposals digest
 rehearsal discovery sources seeding tree
 datasets extractors metrics toolkit
-state telemetry real evaluation reference training
-environment artifacts memory trial stored describe jobs
+state telemetry real values evaluation reference training
+environment artifacts memory reasons trial stored describe jobs
 executors reporters reporting
-display asking scheduler listing sweep rescoring merging tuning_tables tuning selftest agreement verifying
+display asking floors scheduler listing sweep rescoring merging tuning_tables tuning selftest agreement verifying
 archives samples sides cache progress scoring scorecard
 options marking joining searching auditing cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list

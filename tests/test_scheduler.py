@@ -13,8 +13,9 @@ import pytest
 
 from ganbench import interruption
 from ganbench.executors import Job, WorkerDied
+from ganbench.floors import reference_key
 from ganbench.planning import Plan, Planned, Request
-from ganbench.scheduler import Sweep, _reference_key
+from ganbench.scheduler import Sweep
 from ganbench.spec import Protocol, TrialSpec
 from ganbench.store import Store
 
@@ -69,7 +70,7 @@ def sweep(folder: Path, executor: Scripted) -> tuple[Sweep, Planned]:
     trial = Planned(spec, "v", "variant", "fid", metrics, ENVIRONMENT, "cpu")
     found = Sweep(Store(folder), executor, Request(("v",)), Plan([trial], [], []), Quiet())
     found.statuses = Counter()
-    found.references = {_reference_key(trial): {"reference": {}, "floors": {"fid": 0.0}}}
+    found.references = {reference_key(trial): {"reference": {}, "floors": {"fid": 0.0}}}
     return found, trial
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ganbench import interruption
-from ganbench.evaluation import Evaluator, InvalidOutput, draw_samples, shielded
+from ganbench.evaluation import Evaluator, draw_samples, shielded
 from ganbench.kinds import Dataset, Extractor
 from ganbench.real import Real, from_uint8, to_uint8
 from ganbench.seeding import derive, seed_everything
@@ -20,6 +20,7 @@ from ganbench.state import capture
 from ganbench.telemetry import Diverged
 from ganbench.training import DataOrder, Training, evaluation_steps
 from ganbench.tree import fingerprint
+from ganbench.values import InvalidOutput
 from ganbench.variant import GAN, Batch
 
 RNG = np.random.default_rng(0)

@@ -115,8 +115,8 @@ def changed(genuine: Record, place: str, value: Any) -> Record:
 
 def report(folder: Path) -> Contents:
     """``ganbench report``, and a finished run, as far as they go after the records were read."""
-    found, board = write_reports(folder, DEFAULT)
-    show(board)
+    found, board, trials = write_reports(folder, DEFAULT)
+    show(board, trials)
     summarise(found, folder)
     return found
 

@@ -63,9 +63,9 @@ class Tags(HTMLParser):
 
 
 def everything(folder: Path) -> None:
-    found, board = write_reports(folder, DEFAULT)
+    found, board, trials = write_reports(folder, DEFAULT)
     assert not found.problems
-    show(board)
+    show(board, trials)
     summarise(found, folder)
 
 
