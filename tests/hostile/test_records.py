@@ -157,7 +157,7 @@ def test_what_is_wrong_is_refused_and_what_is_odd_is_shown(
         found = harmless(lambda: report(inside / "results"))
         assert len(found.records) == fit
         for name in ("leaderboard.csv", "trials.csv"):
-            assert pd.read_csv(inside / "results" / name)["dataset"].str.startswith("digits").all()
+            assert pd.read_csv(inside / "results" / name)["dataset"].str.startswith(("digits", "text")).all()
 
 
 def test_a_missing_part_is_named_or_not_needed(
