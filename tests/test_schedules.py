@@ -112,9 +112,9 @@ class Engine:
 
         def end() -> None:
             time.sleep(seconds)
-            if seconds:  # one that got somewhere: half a line, as a kill leaves it
+            if seconds:  # half a line, as a kill leaves it; one that got further each time would be tried for ever
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / "progress.jsonl").write_text('{"images": 64}\n{"eval')
+                (folder / "progress.jsonl").write_text('{"attempt": 1}\n{"eval')
             if fate == "is cancelled":
                 future.cancel()
                 future.set_running_or_notify_cancel()
