@@ -131,7 +131,7 @@ def _scatter(path: Path, centres: list[list[float]]) -> dict[str, Any] | None:
         content = read_plain(path, MOST_BYTES)
         if any(
             line.count(b",") != 2 for line in content.splitlines()
-        ):  # a reader of thousands of columns takes seconds
+        ):  # thousands of columns take seconds
             return None
         table = pd.read_csv(io.BytesIO(content)).astype({"images_seen": "int64", "x": "float64", "y": "float64"})
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
