@@ -129,9 +129,7 @@ def _scatter(path: Path, centres: list[list[float]]) -> dict[str, Any] | None:
     """The last points of ``points.csv`` as an SVG path, and the true modes, on a plot that has these in its middle."""
     try:
         content = read_plain(path, MOST_BYTES)
-        if any(
-            line.count(b",") != 2 for line in content.splitlines()
-        ):  # thousands of columns take seconds
+        if any(line.count(b",") != 2 for line in content.splitlines()):  # thousands of columns take seconds
             return None
         table = pd.read_csv(io.BytesIO(content)).astype({"images_seen": "int64", "x": "float64", "y": "float64"})
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
