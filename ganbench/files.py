@@ -40,7 +40,7 @@ def read_plain(path: Path, most: int) -> bytes:
 
 def clear(folder: Path) -> None:
     """Remove links, pipes and sockets that stand in a folder: what is written under their names goes nowhere else."""
-    with naming("read", folder):
+    with naming("write into", folder):
         paths = list(folder.iterdir())
     for path in paths:
         with naming("remove", path):
