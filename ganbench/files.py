@@ -88,7 +88,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with naming("write", path):
         try:
-            temporary.unlink(missing_ok=True)  # and made anew: a link of that name is not followed
+            if os.path.lexists(temporary):  # it is made anew: a link of that name is not followed
+                temporary.unlink()
             reach("open", path)
             with open(temporary, "xb") as file:
                 _write(file.fileno(), path, "write", data)

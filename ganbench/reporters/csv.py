@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ganbench.files import write_atomic
+from ganbench.files import remove, write_atomic
 from ganbench.findings import Findings
 from ganbench.kinds import Reporter
 
@@ -30,7 +30,7 @@ class CsvReporter(Reporter):
         if findings is not None and len(findings.across.attrs["datasets"]) > 1:
             write_atomic(folder / "across.csv", to_csv(findings.across).encode())
         else:  # what stands there is of records that are gone
-            (folder / "across.csv").unlink(missing_ok=True)
+            remove(folder / "across.csv")
 
 
 def to_csv(table: pd.DataFrame) -> str:

@@ -30,6 +30,7 @@ from ganbench.trial import build
 BATCH, STEPS = 8, 40
 RNG = np.random.default_rng(0)
 IMAGES = {split: RNG.integers(0, 256, size=(100, 1, 8, 8), dtype=np.uint8) for split in ("train", "test")}
+PLANE = {split: RNG.normal(size=(100, 2)).astype(np.float32) for split in ("train", "test")}
 LABELS = {split: RNG.integers(0, 10, size=100) for split in ("train", "test")}
 
 
@@ -39,7 +40,8 @@ class Flat(Extractor):
 
 
 SMALL = Dataset("small", (1, 8, 8), 10, "fid", BATCH * STEPS, lambda split: (IMAGES[split], LABELS[split]))
-REAL = Real(SMALL, Flat("flat", 64, "0" * 64), samples=32)
+POINTS = Dataset("points", (2,), None, "coverage", BATCH * STEPS, lambda split: (PLANE[split], None))
+REALS = [Real(SMALL, Flat("flat", 64, "0" * 64), samples=32), Real(POINTS, Flat("flat", 2, "0" * 64), samples=32)]
 
 
 def offered() -> dict[str, type[Variant]]:
@@ -52,12 +54,13 @@ GANS = [name for name, cls in VARIANTS.items() if issubclass(cls, GAN)]
 
 
 def training(name: str) -> Training:
-    variant = build(VARIANTS[name], SMALL, {}, seed=0)
+    real = REALS[name == "planted-dirac"]  # a game of points in the plane
+    variant = build(VARIANTS[name], real.dataset, {}, seed=0)
     seed_everything(derive(0, "training"))
     return Training(
         variant,
-        REAL,
-        Evaluator(REAL, [], 0, BATCH),
+        real,
+        Evaluator(real, [], 0, BATCH),
         budget_images=BATCH * STEPS,
         batch_size=BATCH,
         evaluations=2,
