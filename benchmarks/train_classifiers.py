@@ -10,6 +10,7 @@ package are therefore part of the protocol, and this script says where they come
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import time
@@ -58,6 +59,7 @@ def main() -> None:
         # One entry: safetensors writes several in an order that changes from run to run.
         save_file(weights, path, metadata={"training": json.dumps(facts, sort_keys=True)})
         path.chmod(0o644)  # safetensors leaves it readable by its owner alone, and a wheel keeps that
+        print(f"{path}: SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}, which classifier.SHIPPED must name")
         print(f"{path}: {path.stat().st_size:,} bytes, held-out accuracy {scores['test']:.4f}, {seconds:.0f} s of CPU")
 
 

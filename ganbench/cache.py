@@ -34,7 +34,7 @@ def folder() -> Path:
 
 
 class Cache:
-    """Tensors by the hash of what decides them, each file with the hash of its content in front."""
+    """Tensors by the hash of what decides them, each file with the hash of both in front."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -43,7 +43,7 @@ class Cache:
         """What was put under ``key``; None where it is missing or a bit of it differs."""
         try:
             data = (self.root / key).read_bytes()
-            if data[:DIGEST].decode("ascii", "replace") != hashlib.sha256(data[DIGEST:]).hexdigest():
+            if data[:DIGEST] != _digest(key, data[DIGEST:]):
                 return None
             return load(data[DIGEST:])
         except (OSError, SafetensorError):
@@ -55,10 +55,15 @@ class Cache:
         temporary = self.root / f".{key}.{os.getpid()}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+            temporary.write_bytes(_digest(key, content) + content)
             os.replace(temporary, self.root / key)
         except OSError:
             temporary.unlink(missing_ok=True)
+
+
+def _digest(key: str, content: bytes) -> bytes:
+    """Of the key too: a file under the name of another is no more believed than a damaged one."""
+    return hashlib.sha256(key.encode() + content).hexdigest().encode()
 
 
 class Kept:

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from ganbench import __version__
-from ganbench.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from ganbench.auditing import selftest, verify
+from ganbench.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError, printable
 from ganbench.joining import compare, merge
 from ganbench.marking import rescore, score
 from ganbench.options import engine_options, names_option, request_options, results_option
@@ -96,29 +97,32 @@ def report(results: Path, formats: tuple[str, ...]) -> None:
     sys.exit(EXIT_DAMAGED if contents.problems else 0)
 
 
-for command in (compare, merge, score, rescore, tune):
+for command in (compare, merge, score, rescore, tune, selftest, verify):
     cli.add_command(command)
 
 
 def main() -> None:
     """The console script."""
-    from ganbench.store import StoreError
+    from ganbench import failpoints
+    from ganbench.files import StoreError
 
     for stream in (sys.stdout, sys.stderr):  # a locale without arrows must not cost a finished sweep its table
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        failpoints.arm()
         cli.main(prog_name="ganbench", standalone_mode=False)
     except click.ClickException as reason:
+        reason.message = "\n".join(map(printable, reason.message.split("\n")))  # type: ignore[misc]
         reason.show()
         sys.exit(reason.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("ganbench: interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except UsageError as reason:
-        click.echo(f"ganbench: {reason}", err=True)
+        click.echo(printable(f"ganbench: {reason}"), err=True)
         sys.exit(EXIT_USAGE)
     except StoreError as reason:
-        click.echo(f"ganbench: {reason}", err=True)
+        click.echo(printable(f"ganbench: {reason}"), err=True)
         sys.exit(EXIT_DAMAGED)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         if (limits := declared[key].range) is not None and value not in limits
     ]
     unsuitable = {}
-    for dataset in payload["datasets"]:
+    for dataset in payload["datasets"] if payload["build"] else ():
         thing = catalog.get("dataset", dataset).thing
         try:
             build(cls, thing, values, seed=0)
@@ -146,6 +147,11 @@ def _as_recorded(name: str, values: dict[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as reason:
         raise UsageError(f"{name}: a hyperparameter's default is no JSON value ({reason})") from None
     return found
+
+
+def describe_broken(payload: dict[str, Any]) -> dict[str, Any]:
+    """Every installed plugin that cannot be imported, and why."""
+    return {"broken": [asdict(bad) for bad in discover().broken]}
 
 
 def _suitable(dataset: Dataset) -> str:

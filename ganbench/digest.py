@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -47,12 +46,12 @@ def stored_digest(path: Path) -> str:
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            content = json.loads(file.metadata()["ganbench"])["content"]
+            content = canonical.loads(file.metadata()["ganbench"].encode())["content"]
         tensors = safetensors.deserialize(path.read_bytes())
         described = [
             (name, f"torch.{_TYPES[about['dtype']]}", tuple(about["shape"]), about["data"])
             for name, about in sorted(tensors, key=lambda item: item[0])
         ]
         return digest(content, described)
-    except (OSError, KeyError, TypeError, ValueError, RecursionError, safetensors.SafetensorError) as reason:
+    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as reason:
         raise ValueError(f"it cannot be read: {reason}") from None

@@ -19,7 +19,9 @@ import pluggy
 
 from ganbench import hookspecs
 from ganbench.errors import UsageError, in_words
-from ganbench.kinds import Dataset, Extractor, Metric, check_name
+from ganbench.kinds import Dataset, Extractor, Metric
+from ganbench.names import check_name
+from ganbench.rehearsal import lethal
 
 GROUP = "ganbench"
 KINDS = ("variant", "dataset", "extractor", "metric")
@@ -106,7 +108,9 @@ def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterabl
 
     Args:
         wanted: pairs (kind, name). The entry points of those names are imported, then all others, in
-            sorted order, only if a name is still missing. None imports everything.
+            sorted order, only if a name is still missing. None imports everything. A plugin that ends the process
+            that imports it is listed as broken only where all are imported: one that was asked for by name is the
+            request's to answer for.
         observers: entry points imported for their observing hooks.
 
     Raises DiscoveryError when two plugins that had to be imported offer the same thing, or two entry
@@ -115,7 +119,7 @@ def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterabl
     catalog = Catalog(installed=_installed())
     loader = _Loader(catalog)
     if wanted is None:
-        loader.load(sorted(catalog.installed))
+        loader.load_all()
         return catalog
     wanted = list(wanted)
     entries = [*observers]
@@ -125,7 +129,7 @@ def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterabl
     for message in catalog.duplicates.values():
         raise DiscoveryError(message)
     if any(not catalog.offered(*offer) and not catalog.is_broken(offer[1]) for offer in wanted):
-        loader.load(sorted(catalog.installed))
+        loader.load_all()
     for name in observers:
         if name not in loader.modules:
             catalog.get("observer", name)
@@ -139,6 +143,16 @@ class _Loader:
         self.modules: dict[str, ModuleType] = {}
         self.tried: set[str] = set()
         self.asked: set[int] = set()
+        self.lethal: dict[int, str] = {}
+
+    def load_all(self) -> None:
+        """Import every plugin; one that the process would not survive is found out in a child, and left out."""
+        ours = [name for name, points in self.catalog.installed.items() if _distribution(points[0]) == "ganbench"]
+        self.load(sorted(ours))  # first: what they import the child need not import again
+        names = sorted(self.catalog.installed.keys() - self.tried)
+        points = [point for name in names for point in self.catalog.installed[name]]
+        self.lethal = {id(points[i]): how for i, how in lethal(points, self._load).items()}
+        self.load(names)
 
     def load(self, names: Iterable[str]) -> None:
         for name in names:
@@ -155,6 +169,9 @@ class _Loader:
                 self._load(point)
 
     def _load(self, point: EntryPoint) -> None:
+        if id(point) in self.lethal:
+            self._break(point, f"importing {point.value} {self.lethal[id(point)]}; uninstall it or have it mended")
+            return
         try:
             module = point.load()
         except KeyboardInterrupt:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column, Table
 from rich.text import Text
 
+from ganbench.errors import printable
 from ganbench.planning import Planned
 from ganbench.reporters.layout import LEGEND, PAIRS, Section, cells, conditions, label, number, sections, warnings
 from ganbench.reporters.remarks import judged, overview, remarks
@@ -144,11 +145,6 @@ def describe(trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> st
     if "wall_seconds" in cost:
         text += f", {cost['wall_seconds']:.1f} s"
     return printable(text)
-
-
-def printable(text: str) -> str:
-    """One line that cannot steer a terminal: control characters as their escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def show(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> None:

@@ -20,6 +20,11 @@ def one_line(text: str) -> str:
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + "..."
 
 
+def printable(text: str) -> str:
+    """One line that cannot steer a terminal: control characters as their escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def in_words(reason: BaseException) -> str:
     """One line: the type of an exception and its message, if it is able to say one."""
     try:

@@ -8,8 +8,7 @@ compared with what it was.
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,17 +18,14 @@ from torch import Tensor
 from ganbench.kinds import Evidence, Metric, NotApplicable, Scores
 from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
 from ganbench.real import CHUNK, Real, to_uint8
-from ganbench.seeding import derive, generator, preserved_rng
+from ganbench.seeding import Settings, derive, generator, preserved_rng
 from ganbench.state import capture
 from ganbench.telemetry import Diverged, Telemetry
 from ganbench.tree import fingerprint
+from ganbench.values import InvalidOutput, apply
 from ganbench.variant import Variant, device_of
 
 MOST_SCORED = 2048  # rows of each kind that the discriminator scores
-
-
-class InvalidOutput(TypeError):
-    """A variant returned something else than its contract says."""
 
 
 @contextlib.contextmanager
@@ -68,29 +64,13 @@ def draw_samples(variant: Variant, n: int, seed: int, device: torch.device) -> T
         size = min(CHUNK, n - start)
         chunk = variant.sample(size, rng)
         expected = (size, *variant.shape)
-        if not isinstance(chunk, Tensor) or tuple(chunk.shape) != expected or not chunk.is_floating_point():
-            got = f"{chunk.dtype} {tuple(chunk.shape)}" if isinstance(chunk, Tensor) else repr(type(chunk))
+        dense = isinstance(chunk, Tensor) and chunk.layout is torch.strided and not chunk.is_meta
+        if not dense or tuple(chunk.shape) != expected or not chunk.is_floating_point():
+            odd = "" if dense or not isinstance(chunk, Tensor) else f", {chunk.layout} on {chunk.device}"
+            got = f"{chunk.dtype} {tuple(chunk.shape)}{odd}" if isinstance(chunk, Tensor) else repr(type(chunk))
             raise InvalidOutput(f"{variant.name}.sample({size}) returned {got}: expected floating point {expected}")
         chunks.append(chunk.detach().to(device=device, dtype=torch.float32))
     return torch.cat(chunks)
-
-
-def apply(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, float | None]:
-    """Values by column name; None where a metric does not apply. A mapping's other keys become ``<metric>.<key>``."""
-    values: dict[str, float | None] = {}
-    for metric in metrics:
-        try:
-            _require(metric, evidence)
-            value = metric(evidence)
-        except NotApplicable:
-            values[metric.name] = None
-            continue
-        if isinstance(value, Mapping):
-            for key, number in value.items():
-                values[metric.name if key == metric.name else f"{metric.name}.{key}"] = _finite(metric, number)
-        else:
-            values[metric.name] = _finite(metric, value)
-    return values
 
 
 class Evaluator:
@@ -101,11 +81,21 @@ class Evaluator:
         metrics: what is computed; those of cost ``end`` only at the last evaluation.
         seed: the trial's root seed; latents come from its stream ``evaluation``, the same at every point.
         batch_size: of training; the discriminator scores batches of exactly this size.
+        settings: of the process, under which features and metrics are computed whatever a variant has set;
+            by default those of now. The variant is sampled and scored under its own.
     """
 
-    def __init__(self, real: Real, metrics: Sequence[Metric], seed: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        real: Real,
+        metrics: Sequence[Metric],
+        seed: int,
+        batch_size: int,
+        settings: Settings | None = None,
+    ) -> None:
         self.real, self.metrics, self.seed, self.batch_size = real, metrics, seed, batch_size
         self.stream = derive(seed, "evaluation")
+        self.settings = settings or Settings.now()
 
     def __call__(
         self, variant: Variant, telemetry: Telemetry, images_seen: int, history: list[dict[str, Any]], last: bool
@@ -114,8 +104,9 @@ class Evaluator:
         norms = telemetry.parameter_norms()
         with shielded(variant, self.stream):
             evidence, samples = self._evidence(variant, telemetry.step, history)
-            values = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
-            watch = self._watch(evidence)
+            with self.settings.hold():
+                values = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
+                watch = self._watch(evidence)
         entry = {
             "step": telemetry.step,
             "images_seen": images_seen,
@@ -123,8 +114,9 @@ class Evaluator:
             "watch": {**watch, "parameter_norms": norms, **telemetry.since(history[-1]["step"] if history else 0)},
         }
         if last:
-            train, fake = features_of(self.real.train_draw), features_of(evidence.fake)
-            entry["fid_train"] = frechet_distance(train, fake)
+            with self.settings.hold():
+                train, fake = features_of(self.real.train_draw), features_of(evidence.fake)
+                entry["fid_train"] = frechet_distance(train, fake)
         return entry, samples
 
     def again(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -135,16 +127,26 @@ class Evaluator:
             history: the evaluations before the last.
         """
         with shielded(variant, self.stream):
-            return apply(self.metrics, self._evidence(variant, step, history)[0])
+            evidence = self._evidence(variant, step, history)[0]
+            with self.settings.hold():
+                return apply(self.metrics, evidence)
+
+    def samples(self, variant: Variant) -> Tensor:
+        """The samples that every evaluation scores, as pictures and points show them."""
+        with shielded(variant, self.stream):
+            raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
+        return to_uint8(raw) if raw.dim() == 4 else raw
 
     def _evidence(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> tuple[Evidence, Tensor]:
         """What metrics may read, and the samples."""
         raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
         if not bool(torch.isfinite(raw).all()):
             raise Diverged(step, "a sample")
-        samples = to_uint8(raw) if raw.dim() == 4 else raw
+        with self.settings.hold():
+            samples = to_uint8(raw) if raw.dim() == 4 else raw
+            described = self.real.describe(samples)
         evidence = Evidence(
-            fake=self.real.describe(samples),
+            fake=described,
             real=self.real.real,
             train=lambda: self.real.train,
             dataset=self.real.dataset,
@@ -220,17 +222,3 @@ def _discrimination(scores: Scores | None) -> dict[str, Any]:
     }
     aucs = [roc_auc(scores.test, scores.fake), roc_auc(scores.train, scores.fake)]
     return dict(zip(names, [*aucs, *accuracy, summary], strict=True))
-
-
-def _require(metric: Metric, evidence: Evidence) -> None:
-    if "probabilities" in metric.needs and evidence.fake.probabilities is None:
-        raise NotApplicable("the extractor gives no class probabilities")
-    if "labels" in metric.needs and evidence.real.labels is None:
-        raise NotApplicable("the dataset has no labels")
-
-
-def _finite(metric: Metric, value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise InvalidOutput(f"metric {metric.name} returned {number}: raise NotApplicable where there is no value")
-    return number

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ganbench import canonical
+from ganbench.errors import printable
 from ganbench.measures import SHOWN
 from ganbench.stability import verdict
 from ganbench.store import read_records
@@ -90,7 +91,7 @@ def load_results(path: Path | str) -> pd.DataFrame:
     """
     contents = read_records(path)
     for problem in contents.problems:
-        warnings.warn(f"left out {problem.path}: {problem.reason}", stacklevel=2)
+        warnings.warn(printable(f"left out {problem.path}: {problem.reason}"), stacklevel=2)
     return to_frame(contents.records)
 
 

@@ -7,12 +7,12 @@ or another trial.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import multiprocessing
 import os
 import platform
 import resource
-import signal
 import sys
 import threading
 import traceback
@@ -22,20 +22,28 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ganbench import describe, seeding
-from ganbench.errors import UsageError
-from ganbench.store import StoreError
-from ganbench.stored import rescore_trial
-from ganbench.trial import explain, run_trial
+from ganbench import describe, environment, failpoints, interruption, memory, seeding
+from ganbench.errors import UsageError, one_line
+from ganbench.files import StoreError, make_folder, naming, remove
+from ganbench.reasons import explain
+from ganbench.stored import rerun_trial, rescore_trial, verify_trial
+from ganbench.trial import run_trial
 
 _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "dataset": describe.describe_dataset,
     "reference": describe.describe_reference,
     "variant": describe.describe_variant,
     "space": describe.describe_space,
+    "broken": describe.describe_broken,
+    "rerun": rerun_trial,
     "rescore": rescore_trial,
     "trial": run_trial,
+    "verify": verify_trial,
 }
+
+# What a plugin can do to its own process or folder: no more files, small files, none where they were. It costs its
+# own trial. Every other reason why a file cannot be written is the disk's, and stops the sweep.
+_OWN_DOING = {errno.EMFILE, errno.EBADF, errno.EFBIG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
 def run_job(payload: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +52,9 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
     """
     if payload["isolated"]:
         _isolate()
+        # Not beside CUDA, which maps host memory of its own; there the watcher of the engine is alone.
+        if payload.get("memory") is not None and environment.select_device(payload["device"]).type == "cpu":
+            memory.limit_allocations(payload["memory"])
     seeding.pin(payload["threads"])
     with threadpool_limits(payload["threads"]), _logged(payload):
         try:
@@ -54,8 +65,10 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
                 raise  # an isolated process ignores Ctrl-C: there, only a plugin raises it
             if isinstance(reason, UsageError):
                 return {"failed": str(reason), "usage": True}
-            if isinstance(reason, StoreError):  # the disk's fault, not the variant's
-                return {"unwritable": str(reason)}
+            if isinstance(reason, StoreError):
+                if getattr(reason.__cause__, "errno", None) not in _OWN_DOING:
+                    return {"unwritable": str(reason)}
+                return {"failed": f"{one_line(str(reason)).partition(';')[0]}, by its own doing", "usage": False}
             with contextlib.suppress(Exception):  # standard error may be closed
                 traceback.print_exc()
             return {"failed": explain(reason), "usage": False}
@@ -67,8 +80,9 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _isolate() -> None:
-    """Leave Ctrl-C to the driver, and end by oneself when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C to the driver, stop at the next checkpoint on SIGTERM, and end when the driver is gone."""
+    interruption.follow()
+    failpoints.arm()
     driver = multiprocessing.parent_process()  # not getppid(): that may be the forkserver, which outlives the driver
     if driver is None:
         return
@@ -86,12 +100,14 @@ def _logged(payload: dict[str, Any]) -> Iterator[None]:
     if not payload["isolated"]:
         yield
         return
-    log = Path(payload.get("log", os.devnull))
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log = Path(payload.get("log", os.devnull)).absolute()
+    make_folder(log.parent)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
-    with open(log, "ab") as file:
+    with naming("write", log), open(log, "ab") as file:
+        if "log" in payload:
+            failpoints.reach("open", log)
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     try:
@@ -104,4 +120,4 @@ def _logged(payload: dict[str, Any]) -> Iterator[None]:
             os.dup2(original, descriptor)
             os.close(original)
         if log.is_file() and log.stat().st_size == 0:
-            log.unlink()
+            remove(log)

@@ -7,18 +7,18 @@ imports torch: a metric or a reporter is written with NumPy and pandas alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ganbench.names import check_column, check_name
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 Direction = Literal["min", "max", "none"]
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class NotApplicable(Exception):
@@ -27,16 +27,6 @@ class NotApplicable(Exception):
 
 class MetricError(ValueError):
     """Raised by a metric for input that has no defined score: too few rows, or a value that is not finite."""
-
-
-def check_name(name: str) -> str:
-    """Return ``name`` if it is a name that folders, tables and commands can carry; raise ValueError if not."""
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(
-            f"{name!r} is not a valid name: lower-case letters, digits, '.', '_' and '-', "
-            "at most 64 of them, the first a letter or a digit"
-        )
-    return name
 
 
 class Kind:
@@ -144,6 +134,10 @@ class Metric(Kind):
     rows: tuple[int, int] = (0, 0)
     requires: str = ""
     rows_per_feature: int = 0
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__(*values, **named)
+        check_column(self.name)
 
     def __call__(self, evidence: Evidence) -> float | Mapping[str, float]:
         raise NotImplementedError(f"{self!r} does not define __call__(evidence)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +15,11 @@ from ganbench import rescored
 from ganbench.digest import stored_digest
 from ganbench.display import say, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, UsageError
+from ganbench.files import read_plain, write_atomic
 from ganbench.records import DamagedRecord, unseal
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
-from ganbench.store import SET_ASIDE, UNFINISHED, Problem, Store, write_atomic
+from ganbench.store import SET_ASIDE, UNFINISHED, Problem, Store
 
 Record = dict[str, Any]
 RECORD, STATE = "record.json", "state.safetensors"
@@ -27,6 +27,7 @@ RECORD, STATE = "record.json", "state.safetensors"
 _FILES = ("cost.json", "history.csv", "log.txt", STATE, rescored.FILE)
 _SAMPLES = re.compile(r"\d{1,18}\.png|points\.csv")
 _MOST_DIFFERENCES = 4
+_MOST_BYTES = 1 << 34  # of a file that is copied: many times the largest state
 
 
 @dataclass
@@ -168,12 +169,7 @@ def _read(root: Path, path: Path) -> bytes:
         whole = whole / part
         if whole.is_symlink():
             raise OSError(errno.ELOOP, f"{whole.name} is a link, which is not followed")
-    # Not blocking: opening a pipe would wait for somebody to write into it.
-    descriptor = os.open(whole, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, f"{whole.name} is no regular file")
-        return file.read()
+    return read_plain(whole, _MOST_BYTES)
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:

@@ -7,6 +7,23 @@ from typing import Any
 
 import click
 
+MOST_CONFIG = 1 << 15  # bytes of a file of options
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds above 0, and finite."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(0, 1e9, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is not a number of seconds", param, ctx)
+        return number
+
 
 class Names(click.ParamType):
     """Names by comma; the option may also be repeated."""
@@ -62,8 +79,14 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     import tomllib
 
     try:
-        content = tomllib.loads(path.read_bytes().decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
+        with open(path, "rb") as file:
+            text = file.read(MOST_CONFIG + 1)
+        if len(text) > MOST_CONFIG:
+            raise ValueError(f"it has more than {MOST_CONFIG:,} bytes")
+        content = tomllib.loads(text.decode())
+    except RecursionError:
+        raise click.BadParameter(f"{path} cannot be read: it is nested too deeply") from None
+    except (OSError, ValueError) as reason:
         raise click.BadParameter(f"{path} cannot be read: {reason}") from None
     known = {flag.removeprefix("--"): p for p in ctx.command.params for flag in p.opts if p.name != "config"}
     defaults: dict[str, Any] = {}
@@ -72,7 +95,18 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
         if option is None or option.name is None:
             near = difflib.get_close_matches(key, known, n=2) or sorted(known)
             raise click.BadParameter(f"{path}: there is no setting {key!r}; there are {', '.join(near)}")
-        defaults[option.name] = (value if isinstance(value, list) else [value]) if option.multiple else value
+        values = value if isinstance(value, list) else [value]
+        is_flag = isinstance(option, click.Option) and option.is_flag
+        if not all(type(one) is bool if is_flag else type(one) in (str, int, float) for one in values):
+            wanted = "true or false" if is_flag else "a text or a number"
+            raise click.BadParameter(f"{path}: {key} is not {wanted}{', or a list of them' * option.multiple}")
+        if any("\0" in str(one) for one in values):
+            raise click.BadParameter(f"{path}: {key} holds a character that no text may hold")
+        if len(values) != 1 and not option.multiple:
+            raise click.BadParameter(f"{path}: {key} takes one value")
+        # As texts, so that they are read as those of the command line are.
+        texts = values if is_flag else [str(one) for one in values]
+        defaults[option.name] = texts if option.multiple else texts[0]
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
@@ -89,7 +123,7 @@ _REQUEST = [
     ),
     click.option(
         "--evaluations",
-        type=click.IntRange(1),
+        type=click.IntRange(1, 5000),
         default=20,
         show_default=True,
         help="Scored points of a training; they never change the weights.",
@@ -131,9 +165,15 @@ _ENGINE = [
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=Seconds(),
         metavar="SECONDS",
         help="End a trial that runs longer; it counts as failed.",
+    ),
+    click.option(
+        "--memory",
+        type=click.FloatRange(0, min_open=True),
+        metavar="GB",
+        help="End a trial whose processes hold more RAM; it counts as failed. One at rest holds 0.5.",
     ),
     click.option("--retry-failed", is_flag=True, help="Run failed trials again; without it they are kept."),
     names_option("--observe", help="Plugins that may watch the run, such as a logger."),

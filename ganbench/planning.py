@@ -123,6 +123,7 @@ def plan(request: Request, ask: Ask) -> Plan:
         [
             {
                 "kind": "variant",
+                "build": True,
                 "variant": name,
                 "beside": list(request.plugins),
                 "datasets": [dataset["name"] for dataset in datasets],

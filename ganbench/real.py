@@ -93,6 +93,13 @@ class Real:
             self.notes += extractor.fit(dataset, self.splits, self.hash)
         self.images = {split: data.to(self.device) for split, (data, _) in self.splits.items()}
 
+    def intact(self) -> bool:
+        """Whether both splits are still what was loaded: what shares a process with them can write into them."""
+        return (
+            content_hash({split: (data.cpu(), self.splits[split][1]) for split, data in self.images.items()})
+            == self.hash
+        )
+
     def normalised(self, split: str, index: Tensor) -> Tensor:
         """Rows of a split as variants see them: images in [-1, 1], points as they are."""
         rows = self.images[split].index_select(0, index)

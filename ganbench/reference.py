@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.evaluation import apply
 from ganbench.kinds import Evidence, Metric, Side
 from ganbench.metrics import features_of, trace_of_covariance
 from ganbench.real import Real
+from ganbench.values import apply
 
 FLOOR_DRAWS = 10
 

@@ -2,45 +2,53 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from ganbench import canonical
+from ganbench import records
+from ganbench.files import read_plain
 from ganbench.records import DamagedRecord
+from ganbench.schema import ENVIRONMENT, METRICS, SCORES, Misshapen, fields, text, whole
 
 FILE = "rescored.json"
 SCHEMA = 1
-_REQUIRED = {"record": str, "metrics": dict, "values": dict, "environment": dict}
+_FIELDS = {"record": text, "metrics": METRICS, "values": SCORES, "environment": ENVIRONMENT}
 
 
 def seal(found: Mapping[str, Any]) -> str:
     """The text of ``{record, metrics, values, environment}``; the same content always gives the same text."""
-    content = {"schema": SCHEMA, **{key: found[key] for key in _REQUIRED}}
-    return canonical.dumps({**content, "sha256": canonical.sha256(content)}) + "\n"
+    return records.seal({"schema": SCHEMA, **{key: found[key] for key in _FIELDS}})
 
 
-def unseal(text: bytes, record: Mapping[str, Any]) -> dict[str, Any]:
+def unseal(content: bytes, record: Mapping[str, Any]) -> dict[str, Any]:
     """Read what ``seal`` wrote for a record.
 
     Raises:
         DamagedRecord: it is anything else, or belongs to another record.
     """
+    found = records.parse(content)
+    records.verify(found, content)
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as reason:
-        raise DamagedRecord(f"not valid JSON ({reason})") from None
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in _REQUIRED.items()):
-        raise DamagedRecord("it has not the content of a rescored.json")
-    try:
-        whole = seal(found).encode() == text
-    except ValueError:
-        whole = False
-    if not whole:
-        raise DamagedRecord("its content does not match its hash: it was edited, cut short or damaged")
+        fields({"schema": whole(), **_FIELDS})(found)
+    except Misshapen as reason:
+        raise DamagedRecord(f"its hash is right, but {reason}") from None
+    if found["schema"] != SCHEMA:
+        raise DamagedRecord(f"schema {found['schema']} is not what this version of ganbench reads; upgrade ganbench")
     if found["record"] != record["sha256"]:
         raise DamagedRecord("it was computed for another record")
     return found
+
+
+def with_rescored(record: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A trial's record with what rescoring added to it; raises DamagedRecord where that was damaged."""
+    try:
+        content = read_plain(folder / FILE, records.MOST_BYTES)
+    except FileNotFoundError:
+        return record
+    except OSError as reason:
+        raise DamagedRecord(f"it cannot be read: {reason.strerror}") from None
+    return merged(record, unseal(content, record))
 
 
 def merged(record: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ganbench import rescored
+from ganbench.asking import ask
 from ganbench.display import PlainDisplay, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
-from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied, load_executor
-from ganbench.records import DamagedRecord, columns
+from ganbench.executors import LOST, Executor, Job, load_executor
+from ganbench.files import read_plain, write_atomic
+from ganbench.records import MOST_BYTES, DamagedRecord, columns
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
-from ganbench.scheduler import ask
-from ganbench.store import Contents, Store, read_records, write_atomic
+from ganbench.store import Contents, Store, read_records
 
 Record = dict[str, Any]
 
@@ -101,7 +102,7 @@ def _tasks(store: Store, contents: Contents, options: Options) -> Iterator[Task]
 def _earlier(folder: Path, record: Record) -> dict[str, Any]:
     """What stands in ``rescored.json``; nothing where it is missing or damaged, and then it is written anew."""
     try:
-        return rescored.unseal((folder / rescored.FILE).read_bytes(), record)
+        return rescored.unseal(read_plain(folder / rescored.FILE, MOST_BYTES), record)
     except (OSError, DamagedRecord):
         return {}
 
@@ -124,7 +125,7 @@ def _run(engine: Executor, tasks: list[Task], options: Options, screen: PlainDis
         task = running[future]
         try:
             result = future.result()
-        except (WorkerDied, DeadlineExceeded) as reason:
+        except LOST as reason:
             result = {"failed": str(reason)}
         if "failed" in result:
             failed += 1

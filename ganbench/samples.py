@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from ganbench import environment
-from ganbench.archives import images_in, pixels, read_arrays
+from ganbench.archives import MOST_MEMBER, images_in, pixels, read_arrays
 from ganbench.datasets.folder import Unreadable, files_below
 from ganbench.discovery import discover
-from ganbench.errors import UsageError
+from ganbench.errors import UsageError, in_words
 from ganbench.evaluation import draw_samples, shielded
+from ganbench.files import read_plain
 from ganbench.kinds import Dataset
 from ganbench.real import load_split, rows, to_uint8
 from ganbench.seeding import derive
@@ -89,7 +90,11 @@ def load(text: str, request: Request) -> Samples:
     Raises:
         UsageError: there is no such thing, or it holds no samples. The message says what to do.
     """
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+        path.is_dir()
+    except (OSError, RuntimeError) as reason:  # a name that no file can have, or the home folder of nobody
+        raise UsageError(f"{text[:100]} cannot be read: {reason}") from None
     if path.is_dir():
         if (path / "record.json").is_file():
             return _of_trial(text, path, request)
@@ -123,7 +128,7 @@ def _in_folder(path: Path) -> tuple[list[str], Callable[[str], Any]]:
             target = files[name].resolve(strict=True)
             if not target.is_relative_to(root) or not target.is_file():
                 raise Unreadable("a link that leads out of the folder")
-            return target.read_bytes()
+            return read_plain(target, MOST_MEMBER)
         except OSError as reason:
             raise Unreadable(str(reason.strerror)) from None
 
@@ -223,7 +228,10 @@ def _of_trial(text: str, folder: Path, request: Request) -> Samples:
     )
     stream = derive(trial["seed"] if request.seed is None else request.seed, "evaluation")
     device = device_of(variant)
-    with shielded(variant, stream):
-        raw = draw_samples(variant, request.n or evaluation["samples"], stream, device).cpu()
+    try:
+        with shielded(variant, stream):
+            raw = draw_samples(variant, request.n or evaluation["samples"], stream, device).cpu()
+    except Exception as reason:
+        raise UsageError(f"{text}: no samples can be drawn from {variant.name}: {in_words(reason)}") from None
     _finite(text, raw.numpy())
     return Samples(text, to_uint8(raw) if raw.dim() == 4 else raw, extractor=evaluation["extractor"])

@@ -7,8 +7,8 @@ failures, retries what is the machine's fault, and is the only one to write reco
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -16,15 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ganbench import canonical
-from ganbench.errors import UsageError
-from ganbench.executors import DeadlineExceeded, Executor, Job, WorkerDied
+from ganbench import canonical, interruption
+from ganbench.errors import in_words
+from ganbench.executors import DeadlineExceeded, Executor, Job, MemoryExceeded, OutOfMemory, WorkerDied
+from ganbench.files import StoreError
+from ganbench.floors import reference_key, references
 from ganbench.planning import Plan, Planned, Request
-from ganbench.records import compose
-from ganbench.store import Store, StoreError, read_records
+from ganbench.records import DamagedRecord, compose, seal, unseal
+from ganbench.schema import PROGRESS
+from ganbench.store import Store
 
-ATTEMPTS = 3  # of a trial whose process somebody killed
+ATTEMPTS = 3  # of a trial whose process somebody killed, without getting further
+STOP_SECONDS = 10.0  # that a trial has for its checkpoint when a sweep is to stop
 POLL_SECONDS = 0.5
+MOST_LINE = 1 << 20  # bytes of a line of progress; a longer one, and what follows it, is not shown
 KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 
 
@@ -39,12 +44,14 @@ class Display(Protocol):
 
 @dataclass
 class Running:
-    """A submitted trial and how much of its progress was read."""
+    """A submitted trial, how much of its progress was read, and the images it has seen, also when last killed."""
 
     trial: Planned
     attempt: int
     offset: int = 0
     evaluated: int = -1
+    images: int = 0
+    died_at: int | None = None
 
 
 @dataclass
@@ -52,6 +59,7 @@ class Sweep:
     """One run of a plan.
 
     Attributes:
+        timeout: seconds a trial may run; ``memory``: bytes it may hold.
         observed: called with (spec, evaluation) for every evaluation, and ``finished`` with every new record.
     """
 
@@ -64,6 +72,7 @@ class Sweep:
     retry_failed: bool = False
     observed: Callable[[dict[str, Any], dict[str, Any]], None] = lambda spec, evaluation: None
     finished: Callable[[dict[str, Any]], None] = lambda record: None
+    memory: float | None = None
 
     def run(self) -> Counter[str]:
         """Run what is left to run; return how many of the plan's trials have each status."""
@@ -87,55 +96,39 @@ class Sweep:
                 self.display.note(f"{trial.title}: finished earlier without {', '.join(missing)}; kept as it is")
         self.display.begin(todo, len(self.plan.trials) - len(todo))
         if todo:
-            self.references = self._references(todo)
+            self.references = references(self.store, self.executor, todo, self.request.threads)
             self._run(todo)
         return self.statuses
 
-    def _references(self, trials: list[Planned]) -> dict[tuple[str, ...], dict[str, Any]]:
-        """Floors and scale for each dataset and evaluation, computed once and kept in every record."""
-        needed: dict[tuple[str, ...], Planned] = {}
-        for trial in trials:
-            needed.setdefault(_reference_key(trial), trial)
-        found = self._known_references(set(needed))
-        missing = {
-            key: trial
-            for key, trial in needed.items()
-            if not set(trial.metrics) <= found.get(key, {"floors": {}})["floors"].keys()
-        }
-        jobs = [
-            {
-                "kind": "reference",
-                "dataset": trial.spec.dataset,
-                "extractor": trial.spec.protocol.extractor,
-                "samples": trial.spec.protocol.samples,
-                "metrics": list(trial.metrics),
-                "device": trial.device,
-                "threads": self.request.threads,
-            }
-            for trial in missing.values()
-        ]
-        return found | dict(zip(missing, ask(self.executor, jobs), strict=True))
-
-    def _known_references(self, keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], dict[str, Any]]:
-        """What earlier records of the same dataset and evaluation already hold."""
-        found: dict[tuple[str, ...], dict[str, Any]] = {}
-        for record in read_records(self.store.root).records:
-            trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
-            key = _key(trial, evaluation, record["environment"])
-            # One that an earlier version left says less: what a record holds must not depend on its neighbours.
-            if key in keys and "features" in record["reference"]:
-                known = found.setdefault(key, {"reference": record["reference"], "floors": {}})
-                known["floors"] |= {name: about["floor"] for name, about in record["metrics"].items()}
-        return found
-
     def _run(self, todo: list[Planned]) -> None:
         running: dict[Future[dict[str, Any]], Running] = {}
-        for trial in todo:
-            running[self._submit(trial)] = Running(trial, attempt=1)
-            if any(future.done() for future in running):  # an engine that runs a job as it is submitted
-                self._collect(running, 0)
-        while running:
-            self._collect(running, POLL_SECONDS)
+        with interruption.gently():
+            for trial in todo:
+                if interruption.requested():
+                    break
+                running[self._submit(trial)] = Running(trial, attempt=1)
+                if any(future.done() for future in running):  # an engine that runs a job as it is submitted
+                    self._collect(running, 0)
+            while running and not interruption.requested():
+                self._collect(running, POLL_SECONDS)
+            if interruption.requested():
+                self._stop(running)
+
+    def _stop(self, running: dict[Future[dict[str, Any]], Running]) -> None:
+        """Give running trials time to write a checkpoint; then raise KeyboardInterrupt."""
+        for future in [future for future in running if future.cancel()]:
+            del running[future]
+        if running:
+            self.display.note(
+                f"stopping: what runs writes a checkpoint, within {STOP_SECONDS:g} s; Ctrl-C again ends it at once"
+            )
+        deadline = time.monotonic() + STOP_SECONDS
+        while running and time.monotonic() < deadline:
+            self.executor.stop()  # again: a process may have been starting when it was first asked
+            self._collect(running, POLL_SECONDS / 5)
+        for state in running.values():
+            self.display.note(f"{state.trial.title}: it did not stop in time; its last checkpoint is used")
+        raise KeyboardInterrupt
 
     def _collect(self, running: dict[Future[dict[str, Any]], Running], seconds: float) -> None:
         """Record what has ended within some seconds; submit again what somebody killed."""
@@ -145,14 +138,14 @@ class Sweep:
         for future in done:
             state = running.pop(future)
             outcome = self._outcome(future, state)
-            if outcome is None:
-                again = Running(state.trial, state.attempt + 1, state.offset, state.evaluated)
-                running[self._submit(state.trial)] = again
-            else:
+            if outcome is not None:
                 self._record(state.trial, outcome)
+            elif not interruption.requested():
+                state.attempt, state.died_at = state.attempt + 1, state.images
+                running[self._submit(state.trial)] = state
 
     def _submit(self, trial: Planned) -> Future[dict[str, Any]]:
-        folder = self.store.folder(trial.spec)
+        folder = self.store.prepare(trial.spec)
         payload = {
             "kind": "trial",
             "spec": trial.spec.payload(),
@@ -162,7 +155,7 @@ class Sweep:
             "device": trial.device,
             "threads": self.request.threads,
         }
-        return self.executor.submit(Job(payload, cpus=self.request.threads, deadline=self.timeout))
+        return self.executor.submit(Job(payload, cpus=self.request.threads, deadline=self.timeout, memory=self.memory))
 
     def _outcome(self, future: Future[dict[str, Any]], state: Running) -> dict[str, Any] | None:
         """How a trial ended; None to try it again."""
@@ -170,7 +163,13 @@ class Sweep:
             result = future.result()
         except DeadlineExceeded as reason:
             return {"status": "timeout", "reason": str(reason)}
+        except MemoryExceeded as reason:
+            return {"status": "oom", "reason": str(reason)}
         except WorkerDied as reason:
+            if interruption.requested():
+                return None
+            if state.died_at is not None and state.images > state.died_at:
+                state.attempt = 1
             # Somebody killed it (an operator, or the system for memory): the checkpoint is good, so go on.
             if reason.exit_code in KILLED and state.attempt < ATTEMPTS:
                 self.display.note(
@@ -178,7 +177,15 @@ class Sweep:
                 )
                 return None
             tries = f", {state.attempt} times" if state.attempt > 1 else ""
-            return {"status": "crashed", "reason": f"{reason}{tries}"}
+            return {"status": "oom" if isinstance(reason, OutOfMemory) else "crashed", "reason": f"{reason}{tries}"}
+        except Exception as reason:  # the engine's own fault, or its user cancelled the job
+            return {"status": "error", "reason": f"its executor lost it: {in_words(reason)}"}
+        if not isinstance(result, dict):
+            return {"status": "error", "reason": f"its executor returned no result but {type(result).__name__}"}
+        if "interrupted" in result:
+            if not interruption.requested():
+                self.display.note(f"{state.trial.title}: somebody stopped it with SIGTERM; continuing it")
+            return None
         if "unwritable" in result:
             raise StoreError(result["unwritable"])
         if "failed" in result:
@@ -186,9 +193,13 @@ class Sweep:
         return result
 
     def _record(self, trial: Planned, outcome: dict[str, Any]) -> None:
-        known = self.references[_reference_key(trial)]
-        record = compose(trial, known["reference"], known["floors"], outcome)
+        known = self.references[reference_key(trial)]
         cost = outcome.get("cost", {})
+        try:
+            record = unseal(seal(compose(trial, known["reference"], known["floors"], outcome)))
+        except (DamagedRecord, AttributeError, KeyError, TypeError, ValueError) as reason:
+            about = {"status": "error", "reason": f"its result cannot be recorded: {in_words(reason)}"}
+            record, cost = compose(trial, known["reference"], known["floors"], about), {}
         self.store.finish(trial.spec, record, cost)
         self.statuses[record["status"]] += 1
         self.finished(record)
@@ -198,12 +209,11 @@ class Sweep:
         path: Path = self.store.folder(state.trial.spec) / "progress.jsonl"
         with contextlib.suppress(OSError), open(path, "rb") as file:
             file.seek(state.offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
+            while (line := file.readline(MOST_LINE)).endswith(b"\n"):
                 state.offset += len(line)
                 try:
-                    entry = json.loads(line)
+                    entry = canonical.loads(line)
+                    PROGRESS(entry)
                 except ValueError:  # a plugin may have tampered with the file; it is no more than a display
                     continue
                 evaluation = entry.get("evaluation")
@@ -212,36 +222,5 @@ class Sweep:
                     state.evaluated = evaluation["images_seen"]
                     self.observed(state.trial.spec.identity["trial"], evaluation)
                 if images is not None:
+                    state.images = max(state.images, images)
                     self.display.progress(state.trial, images, evaluation)
-
-
-def ask(executor: Executor, payloads: list[dict[str, Any]], deadline: float | None = None) -> list[dict[str, Any]]:
-    """Run small jobs and return their results in order; raises UsageError, with the reason, if one fails."""
-    futures = [executor.submit(Job(p, deadline=deadline if p["kind"] == "variant" else None)) for p in payloads]
-    results = []
-    for payload, future in zip(payloads, futures, strict=True):
-        what = payload.get("variant") or payload.get("dataset")
-        try:
-            result = future.result()
-        except (WorkerDied, DeadlineExceeded) as reason:
-            raise UsageError(
-                f"{payload['kind']} {what} cannot be used: {reason} while it was being asked about itself"
-            ) from None
-        if "failed" in result:
-            if result["usage"]:
-                raise UsageError(result["failed"])
-            hint = "; --executor inline shows the traceback" if executor.isolated else ""
-            raise UsageError(f"{payload['kind']} {what} cannot be used: {result['failed']}{hint}")
-        results.append(result)
-    return results
-
-
-def _reference_key(trial: Planned) -> tuple[str, ...]:
-    return _key(trial.spec.trial, trial.spec.evaluation, trial.environment)
-
-
-def _key(trial: dict[str, Any], evaluation: dict[str, Any], environment: dict[str, Any]) -> tuple[str, ...]:
-    """What decides a floor: the data, the extractor and n, and the environment without the plugin's own package."""
-    others = {name: version for name, version in environment["packages"].items() if name != trial["distribution"]}
-    shared = {**environment, "packages": {**others, "ganbench": environment["packages"]["ganbench"]}}
-    return (trial["dataset"], trial["dataset_hash"], canonical.sha256([evaluation, shared]))

@@ -9,9 +9,9 @@ from typing import Any
 
 from ganbench import __version__
 from ganbench.display import plain, say
+from ganbench.files import write_atomic
 from ganbench.samples import Request
 from ganbench.scoring import Options, Scores, score
-from ganbench.store import write_atomic
 
 ARROWS = {"min": " ↓", "max": " ↑", "none": ""}
 

@@ -10,7 +10,10 @@ import contextlib
 import hashlib
 import os
 import random
+import sys
+import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -76,6 +79,62 @@ def preserved_rng(seed: int) -> Iterator[None]:
         yield
     finally:
         set_rng_state(state)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a process that decide what the same code computes, or whether it raises."""
+
+    dtype: torch.dtype
+    device: torch.device
+    threads: int
+    deterministic: int
+    cudnn: tuple[bool, bool]
+    precision: str
+    numpy: dict[str, Any]
+    warnings: list[Any]
+    recursion: int
+
+    @classmethod
+    def now(cls) -> Settings:
+        """Those of this process at this moment."""
+        return cls(
+            torch.get_default_dtype(),
+            torch.get_default_device(),
+            torch.get_num_threads(),
+            torch.get_deterministic_debug_mode(),
+            (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+            torch.get_float32_matmul_precision(),
+            dict(np.geterr()),
+            list(warnings.filters),
+            sys.getrecursionlimit(),
+        )
+
+    def set(self) -> None:
+        """Make them those of this process."""
+        sys.setrecursionlimit(self.recursion)
+        now = Settings.now()
+        if now == self:
+            return
+        torch.set_default_dtype(self.dtype)
+        if now.device != self.device:  # setting it at all slows every later call of torch
+            torch.set_default_device(None if self.device.type == "cpu" else self.device)
+        torch.set_num_threads(self.threads)
+        torch.set_deterministic_debug_mode(self.deterministic)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = self.cudnn
+        torch.set_float32_matmul_precision(self.precision)
+        np.seterr(**self.numpy)
+        warnings.filters[:] = self.warnings  # type: ignore[index]
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Run a block under them, and put back afterwards what was set before."""
+        before = Settings.now()
+        self.set()
+        try:
+            yield
+        finally:
+            before.set()
 
 
 def pin(threads: int) -> None:

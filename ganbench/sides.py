@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from ganbench.errors import UsageError
-from ganbench.evaluation import apply
 from ganbench.kinds import Dataset, Evidence, Extractor, Metric, MetricError, NotApplicable, Side
 from ganbench.real import CHUNK, Real
 from ganbench.samples import Samples
+from ganbench.values import apply
 
 DRAWS = 10  # of training images, whose scores' mean is the floor; one where the network is slow
 

@@ -8,7 +8,7 @@ size, precision and engine. Which metrics were chosen is in neither.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -99,20 +99,19 @@ class TrialSpec:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Both parts with their hashes, the 8-digit ``protocol`` and the 8-digit ``id`` of the trial's folder."""
-        trial_hash, evaluation_hash = canonical.sha256(self.trial), canonical.sha256(self.evaluation)
-        comparable = [evaluation_hash, *(self.trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
-        return {
-            "trial": self.trial,
-            "evaluation": self.evaluation,
-            "trial_hash": trial_hash,
-            "evaluation_hash": evaluation_hash,
-            "protocol": canonical.sha256(comparable)[:8],
-            "id": hashlib.sha256(f"{trial_hash}{evaluation_hash}".encode()).hexdigest()[:8],
-        }
+        return identify(self.trial, self.evaluation)
 
     @property
     def id(self) -> str:
         return str(self.identity["id"])
+
+    @classmethod
+    def from_identity(cls, identity: dict[str, Any]) -> TrialSpec:
+        """The spec with that identity, as a record holds it."""
+        trial, evaluation = identity["trial"], identity["evaluation"]
+        both = {**trial, **evaluation}
+        protocol = Protocol(**{f.name: both[f.name] for f in fields(Protocol)})
+        return cls(**{f.name: trial[f.name] for f in fields(cls) if f.name != "protocol"}, protocol=protocol)
 
     def payload(self) -> dict[str, Any]:
         """As JSON, for a process that will run it."""
@@ -121,3 +120,17 @@ class TrialSpec:
     @classmethod
     def from_payload(cls, payload: dict[str, Any]) -> TrialSpec:
         return cls(**{**payload, "protocol": Protocol(**payload["protocol"])})
+
+
+def identify(trial: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Both parts with everything that follows from them."""
+    trial_hash, evaluation_hash = canonical.sha256(trial), canonical.sha256(evaluation)
+    comparable = [evaluation_hash, *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
+    return {
+        "trial": trial,
+        "evaluation": evaluation,
+        "trial_hash": trial_hash,
+        "evaluation_hash": evaluation_hash,
+        "protocol": canonical.sha256(comparable)[:8],
+        "id": hashlib.sha256(f"{trial_hash}{evaluation_hash}".encode()).hexdigest()[:8],
+    }

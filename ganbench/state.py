@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ganbench.errors import in_words
 from ganbench.tree import is_scalar
 from ganbench.variant import Variant, device_of
 
@@ -36,7 +37,16 @@ def capture(variant: Variant) -> dict[str, Any]:
 
 
 def restore(variant: Variant, state: dict[str, Any]) -> None:
-    """Put a captured state into a freshly built variant; raises Misfit if it has another structure."""
+    """Put a captured state into a freshly built variant; raises Misfit if it is not one of such a variant."""
+    try:
+        _restore(variant, state)
+    except Misfit:
+        raise
+    except Exception as reason:  # parts of another type, in a file that anybody may have made
+        raise Misfit(f"the saved state is not one of {variant.name}: {in_words(reason)}") from reason
+
+
+def _restore(variant: Variant, state: dict[str, Any]) -> None:
     modules = dict(variant.named_modules())
     parameters = dict(variant.named_parameters())
     if parameters.keys() != state["parameters"].keys() or modules.keys() != state["scalars"].keys():
@@ -49,7 +59,12 @@ def restore(variant: Variant, state: dict[str, Any]) -> None:
         _restore_buffers(variant, state["buffers"])
     for path, scalars in state["scalars"].items():
         for name, value in scalars.items():
+            # A scalar takes the place of a scalar, or of nothing: never of a method or a layer.
+            if not is_scalar(value) or not is_scalar(getattr(modules[path], name, None)):
+                raise Misfit(f"the saved {name} of {path or variant.name} is not a scalar there")
             setattr(modules[path], name, value)
+    if not isinstance(state["memory"], dict):
+        raise Misfit("the saved memory is no dict")
     variant.memory = state["memory"]
     for role in set(variant.optimizers) - set(state["optimizers"]):
         del variant.optimizers[role]

@@ -1,11 +1,9 @@
-"""The results folder: ``<dataset>/<variant>/seed-<seed>-<id>/record.json`` and what stands beside it.
-
-A file appears whole or not at all: it is written under another name, synced, and renamed.
-"""
+"""The results folder: ``<dataset>/<variant>/seed-<seed>-<id>/record.json`` and what stands beside it."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -17,15 +15,26 @@ from typing import Any
 import filelock
 
 from ganbench import rescored
-from ganbench.records import DamagedRecord, seal, unseal
+from ganbench.failpoints import reach
+from ganbench.files import (
+    StoreError,
+    clear,
+    leads_outside,
+    make_folder,
+    move,
+    naming,
+    read_plain,
+    remove,
+    write_atomic,
+)
+from ganbench.records import MOST_BYTES, DamagedRecord, read, seal, unseal
+from ganbench.rescored import with_rescored
 from ganbench.spec import TrialSpec
 
 SET_ASIDE = ("quarantine", "superseded")
+WRITTEN = ("progress.jsonl", "log.txt")  # by a trial, line by line
 UNFINISHED = ("progress.jsonl", "checkpoint.safetensors")
-
-
-class StoreError(RuntimeError):
-    """The results folder cannot be used. The message names the file and says what to do."""
+TEMPORARY = ".*.tmp"  # what write_atomic renames
 
 
 @dataclass(frozen=True)
@@ -46,25 +55,6 @@ class Contents:
     superseded: int
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a crash at any moment leaves the old one or the new one, never part of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as reason:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StoreError(
-            f"cannot write {path}: {reason.strerror}; nothing finished was lost: "
-            "mend that and run the same command again"
-        ) from reason
-    _sync_folder(path.parent)
-
-
 def read_records(root: Path | str) -> Contents:
     """Every record below ``root``, in the order of their paths; a damaged one is named, never used."""
     root = Path(root)
@@ -75,14 +65,16 @@ def read_records(root: Path | str) -> Contents:
         if folder.relative_to(root).parts[0] in SET_ASIDE or not folder.is_dir():
             continue
         path = folder / "record.json"
-        if not path.is_file():
+        if not os.path.lexists(path):
             interrupted += any((folder / name).exists() for name in UNFINISHED)
             continue
         try:
-            record = unseal(path.read_bytes())
+            record = read(path)
             if path.parent.relative_to(root) != _place(record["identity"]):
                 raise DamagedRecord(f"it belongs in {_place(record['identity'])}: the folder was copied or renamed")
-        except (OSError, DamagedRecord, KeyError, TypeError) as reason:
+        except OSError as reason:
+            problems.append(Problem(path, str(reason.strerror)))
+        except DamagedRecord as reason:
             problems.append(Problem(path, str(reason)))
         else:
             try:
@@ -92,17 +84,6 @@ def read_records(root: Path | str) -> Contents:
             records.append(record)
     superseded = sum(1 for _ in (root / "superseded").glob("*/*/seed-*"))
     return Contents(records, problems, interrupted, superseded)
-
-
-def with_rescored(record: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A trial's record with what rescoring added to it; raises DamagedRecord where that was damaged."""
-    try:
-        text = (folder / rescored.FILE).read_bytes()
-    except FileNotFoundError:
-        return record
-    except OSError as reason:
-        raise DamagedRecord(f"it cannot be read: {reason.strerror}") from None
-    return rescored.merged(record, rescored.unseal(text, record))
 
 
 class Store:
@@ -115,13 +96,14 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; raises StoreError when another sweep has it."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as reason:
-            raise StoreError(
-                f"cannot create {self.root}: {reason.strerror}; give another folder with --results"
-            ) from None
+            make_folder(self.root)
+        except StoreError as reason:
+            raise StoreError(f"{reason}, or give another folder with --results") from None
         lock = filelock.FileLock(self.root / ".lock")
         try:
+            if Path(lock.lock_file).is_symlink():  # locking would empty the file that it leads to
+                raise OSError(errno.ELOOP, "its .lock is a link")
+            reach("lock", self.root / ".lock")
             lock.acquire(timeout=0)
         except filelock.Timeout:
             raise StoreError(
@@ -130,9 +112,11 @@ class Store:
             ) from None
         except OSError as reason:
             raise StoreError(
-                f"cannot write into {self.root}: {reason.strerror}; give another folder with --results"
+                f"cannot write {self.root / '.lock'}: {reason.strerror}; give another folder with --results"
             ) from None
         try:
+            for path in self.root.glob(TEMPORARY):  # what a kill left half written of the tables
+                remove(path)
             yield
         finally:
             lock.release()
@@ -142,16 +126,33 @@ class Store:
         return self.place(spec.identity)
 
     def place(self, identity: dict[str, Any]) -> Path:
-        """Where the files of the trial with that identity stand."""
-        return self.root / _place(identity)
+        """Where the files of the trial with that identity stand; raises StoreError if a link leads elsewhere."""
+        return self._inside(self.root / _place(identity))
+
+    def _inside(self, folder: Path) -> Path:
+        if leads_outside(folder, self.root):
+            raise StoreError(
+                f"{folder} leads out of {self.root} through a link; nothing is written there: remove the link"
+            )
+        return folder
+
+    def prepare(self, spec: TrialSpec) -> Path:
+        """The folder of a trial that is about to run, made if need be; nothing in it leads elsewhere."""
+        folder = self.folder(spec)
+        make_folder(folder)
+        clear(folder)
+        for name in WRITTEN:
+            if (folder / name).is_dir():
+                raise StoreError(f"{folder / name} is a folder where a file belongs: remove it")
+        return folder
 
     def find(self, spec: TrialSpec) -> dict[str, Any] | None:
         """The trial's record if there is a sound one; a damaged one is moved to ``quarantine/`` first."""
         path = self.folder(spec) / "record.json"
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
         try:
-            record = unseal(path.read_bytes())
+            record = _read(path)
             if record["identity"] != spec.identity:
                 raise DamagedRecord("it is the record of another trial")
         except DamagedRecord:
@@ -162,9 +163,9 @@ class Store:
     def state(self, spec: TrialSpec) -> str:
         """A word for people: the status of its record, ``interrupted``, or ``new``. Nothing is changed."""
         folder = self.folder(spec)
-        if (folder / "record.json").exists():
+        if os.path.lexists(folder / "record.json"):
             try:
-                return str(unseal((folder / "record.json").read_bytes())["status"])
+                return str(_read(folder / "record.json")["status"])
             except DamagedRecord:
                 return "damaged"
         return "interrupted" if any((folder / name).exists() for name in UNFINISHED) else "new"
@@ -172,7 +173,7 @@ class Store:
     def finish(self, spec: TrialSpec, record: dict[str, Any], cost: dict[str, Any]) -> None:
         """Write the record, last of all a trial's files, and remove what only a running trial needs."""
         folder = self.folder(spec)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_atomic(folder / "cost.json", (json.dumps(cost, indent=2, sort_keys=True) + "\n").encode())
         write_atomic(folder / "record.json", seal(record).encode())
         self.tidy(spec)
@@ -180,12 +181,16 @@ class Store:
     def tidy(self, spec: TrialSpec) -> None:
         """Remove what only a running trial needs, and what a kill left half written."""
         folder = self.folder(spec)
-        for path in (*(folder / name for name in UNFINISHED), *folder.rglob(".*.tmp")):
-            path.unlink(missing_ok=True)
+        for path in (*(folder / name for name in UNFINISHED), *folder.rglob(TEMPORARY)):
+            remove(path)
 
     def discard(self, spec: TrialSpec) -> None:
-        """Forget a trial's files, so that it starts from the beginning."""
-        shutil.rmtree(self.folder(spec), ignore_errors=True)
+        """Forget a trial's files, its record first, so that it starts from the beginning."""
+        folder = self.folder(spec)
+        remove(folder / "record.json")
+        with naming("remove", folder):
+            reach("rmtree", folder)
+            shutil.rmtree(folder)
 
     def supersede(self, spec: TrialSpec) -> int:
         """Set aside the records of other sources of this variant with the same hyperparameters; return how many."""
@@ -193,11 +198,11 @@ class Store:
         mine = [f'"{name}":"{getattr(spec, name)}"'.encode() for name in ("distribution", "source")]
         for path in sorted((self.root / spec.dataset / spec.variant).glob("seed-*/record.json")):
             try:
-                text = path.read_bytes()
+                text = read_plain(path, MOST_BYTES)
                 if all(mark in text for mark in mine):  # as canonical JSON has them: a search has hundreds of records
                     continue
                 trial = unseal(text)["identity"]["trial"]
-            except (DamagedRecord, KeyError, OSError):
+            except (DamagedRecord, OSError):
                 continue
             other = (trial["distribution"], trial["source"]) != (spec.distribution, spec.source)
             if other and trial["hyperparameters"] == spec.hyperparameters:
@@ -207,26 +212,21 @@ class Store:
 
     def set_aside(self, folder: Path, where: str) -> Path:
         """Move a trial's folder below ``quarantine/`` or ``superseded/``; nothing there is overwritten."""
-        wanted = self.root / where / folder.relative_to(self.root)
+        wanted = self._inside(self.root / where / self._inside(folder).relative_to(self.root))
         target, n = wanted, 1
         while target.exists():
             n += 1
             target = wanted.with_name(f"{wanted.name}-{n}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder, target)
+        move(folder, target)
         return target
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A record; raises DamagedRecord, or StoreError where the disk does not let it be read."""
+    with naming("read", path):
+        return read(path)
 
 
 def _place(identity: dict[str, Any]) -> Path:
     trial = identity["trial"]
     return Path(trial["dataset"], trial["variant"], f"seed-{trial['seed']}-{identity['id']}")
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened for syncing there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

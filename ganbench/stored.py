@@ -8,27 +8,34 @@ from typing import Any
 
 import torch
 
-from ganbench import environment
+from ganbench import canonical, environment
+from ganbench.artifacts import differing
 from ganbench.discovery import Catalog, discover
-from ganbench.errors import UsageError
+from ganbench.errors import UsageError, in_words
 from ganbench.evaluation import Evaluator
 from ganbench.real import Real
-from ganbench.records import DamagedRecord, unseal
+from ganbench.records import DamagedRecord, read
 from ganbench.sources import source_hash
+from ganbench.spec import TrialSpec
 from ganbench.state import Misfit, capture, restore
 from ganbench.tree import Unreadable, fingerprint, load
-from ganbench.trial import build
+from ganbench.trial import build, run_trial
 from ganbench.variant import Variant
 
 STATE = "state.safetensors"
 
 
+class Unfaithful(UsageError):
+    """A file of a trial is not what its record names."""
+
+
 def read_trial(folder: Path) -> dict[str, Any]:
     """The record of a completed trial with a stored state; raises UsageError for any other folder."""
     try:
-        record = unseal((folder / "record.json").read_bytes())
+        record = read(folder / "record.json")
     except (OSError, DamagedRecord) as reason:
-        raise UsageError(f"{folder} is no finished trial: record.json: {reason}") from None
+        why = reason.strerror if isinstance(reason, OSError) else reason
+        raise UsageError(f"{folder} is no finished trial: record.json: {why}") from None
     if record["status"] != "completed":
         raise UsageError(f"{folder}: the trial ended as {record['status']}: it left no variant to draw samples from")
     if not (folder / STATE).is_file():
@@ -40,24 +47,37 @@ def trained(record: dict[str, Any], folder: Path, catalog: Catalog, device: torc
     """The trial's variant at the end of its training.
 
     Raises:
-        UsageError: its code or the stored state is no longer what made the record.
+        UsageError: its code is no longer what made the record.
+        Unfaithful: the stored state is not.
     """
     trial = record["identity"]["trial"]
-    cls = catalog.get("variant", trial["variant"]).thing
-    if source_hash(cls, trial["distribution"]) != trial["source"]:
-        raise UsageError(
-            f"the code of {trial['variant']} is no longer what trained {folder}; ganbench run trains it anew"
-        )
+    cls = same_code(record, catalog)
     dataset = catalog.get("dataset", trial["dataset"]).thing
-    variant = build(cls, dataset, trial["hyperparameters"], trial["seed"]).to(device)
+    try:
+        variant = build(cls, dataset, trial["hyperparameters"], trial["seed"]).to(device)
+    except (
+        Exception
+    ) as reason:  # hyperparameters that its author did not think of, in a record that anybody may have made
+        raise UsageError(f"{folder}: {trial['variant']} cannot be built as it was: {in_words(reason)}") from None
     try:
         state = load(folder / STATE, device)
         restore(variant, state)
     except (Unreadable, Misfit) as reason:
-        raise UsageError(f"{folder / STATE} cannot be used: {reason}") from None
+        raise Unfaithful(f"{folder / STATE} cannot be used: {reason}") from None
     if fingerprint(capture(variant)) != record["state_sha256"]:
-        raise UsageError(f"{folder / STATE} is not the state that the record names")
+        raise Unfaithful(f"{folder / STATE} is not the state that the record names")
     return variant
+
+
+def same_code(record: dict[str, Any], catalog: Catalog) -> type[Variant]:
+    """The class of a trial's variant; raises UsageError where its code is no longer what made the record."""
+    trial = record["identity"]["trial"]
+    cls: type[Variant] = catalog.get("variant", trial["variant"]).thing
+    if source_hash(cls, trial["distribution"]) != trial["source"]:
+        raise UsageError(
+            f"the code of {trial['variant']} is no longer what trained this trial; ganbench run trains it anew"
+        )
+    return cls
 
 
 def wanted(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -74,6 +94,55 @@ def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
     """
     folder = Path(payload["folder"])
     record = read_trial(folder)
+    variant, evaluator, device = _reopened(payload, record)
+    history = record["evaluations"]
+    return {
+        "values": evaluator.again(variant, history[-1]["step"], history[:-1]),
+        "about": {metric.name: metric.about for metric in evaluator.metrics},
+        "environment": _environment(payload, record, device),
+    }
+
+
+def verify_trial(payload: dict[str, Any]) -> dict[str, Any]:
+    """A job: what a stored trial's state gives now, for comparison with its record.
+
+    ``payload`` as for ``rescore_trial``. Why a file cannot belong to the record comes back as ``unfaithful``.
+    """
+    folder = Path(payload["folder"])
+    record = read_trial(folder)
+    try:
+        variant, evaluator, device = _reopened(payload, record)
+    except Unfaithful as reason:
+        return {"unfaithful": str(reason)}
+    history = record["evaluations"]
+    return {
+        "values": evaluator.again(variant, history[-1]["step"], history[:-1]),
+        "differing": differing(folder, history, evaluator.samples(variant)),
+        "environment": _environment(payload, record, device),
+    }
+
+
+def rerun_trial(payload: dict[str, Any]) -> dict[str, Any]:
+    """A job: train a recorded trial again in an empty folder, and return its outcome.
+
+    ``payload``: the ``record``, the ``metrics``' names, the empty ``folder``, ``device`` and ``threads``.
+    """
+    record = payload["record"]
+    spec = TrialSpec.from_identity(record["identity"])
+    if spec.identity != record["identity"]:
+        raise UsageError("it was made by a version of ganbench that trains or scores otherwise")
+    same_code(record, discover(wanted(record)))
+    return run_trial({**payload, "spec": spec.payload()})
+
+
+def _environment(payload: dict[str, Any], record: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    described = environment.describe(device, payload["threads"], record["identity"]["trial"]["distribution"])
+    return dict(json.loads(canonical.dumps(described)))
+
+
+def _reopened(payload: dict[str, Any], record: dict[str, Any]) -> tuple[Variant, Evaluator, torch.device]:
+    """A stored trial's variant and what scores it, on their device."""
+    folder = Path(payload["folder"])
     trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
     catalog = discover([*wanted(record), *(("metric", name) for name in payload["metrics"])])
     device = environment.select_device(payload["device"] or trial["device"])
@@ -91,10 +160,4 @@ def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(f"{what} is no longer what {folder} was scored with")
     metrics = [catalog.get("metric", name).thing for name in payload["metrics"]]
     evaluator = Evaluator(real, metrics, trial["seed"], trial["batch_size"])
-    history = record["evaluations"]
-    variant = trained(record, folder, catalog, device)
-    return {
-        "values": evaluator.again(variant, history[-1]["step"], history[:-1]),
-        "about": {metric.name: metric.about for metric in metrics},
-        "environment": json.loads(json.dumps(environment.describe(device, payload["threads"], trial["distribution"]))),
-    }
+    return trained(record, folder, catalog, device), evaluator, device

@@ -6,20 +6,23 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ganbench import interruption
+from ganbench.asking import ask
 from ganbench.display import display, plain, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from ganbench.executors import Executor, load_executor
+from ganbench.memory import GIGABYTE, measurable
 from ganbench.planning import Plan, Planned, Request, parse_seeds, parse_settings, plan
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
-from ganbench.scheduler import Sweep, ask
-from ganbench.store import Store
+from ganbench.scheduler import Sweep
+from ganbench.store import Contents, Store
 
 
 @dataclass(frozen=True)
@@ -29,21 +32,31 @@ class Engine:
     jobs: int | None
     executor: str
     timeout: float | None
+    memory: float | None
     retry_failed: bool
     observe: tuple[str, ...]
+
+    @property
+    def most(self) -> float | None:
+        """Bytes that a trial may hold."""
+        return None if self.memory is None else self.memory * GIGABYTE
 
 
 class Session:
     """One command that trains: its engine, its screen, and those who watch."""
 
     def __init__(self, engine: Engine, threads: int) -> None:
+        if engine.memory is not None and not measurable():
+            raise UsageError(
+                "--memory: this system has no /proc to measure it by; run without it, and watch the machine"
+            )
         self.options = engine
         self.engine = load_executor(engine.executor, engine.jobs or max(1, _cores() // threads), threads)
         self.screen = display()
         self.observers: _Observers | None = None
 
     def ask(self, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return ask(self.engine, payloads, self.options.timeout)
+        return ask(self.engine, payloads, self.options.timeout, self.options.most)
 
     def plan(self, request: Request) -> Plan:
         """The request's trials; raises UsageError if there are none."""
@@ -64,6 +77,7 @@ class Session:
             *(store, self.engine, request, planned, self.screen, self.options.timeout, self.options.retry_failed),
             observed=self.observers.evaluated,
             finished=self.observers.finished,
+            memory=self.options.most,
         ).run()
         self.screen.close()
         self.screen = display()  # another sweep gets bars of its own
@@ -75,7 +89,7 @@ def conduct(engine: Engine, threads: int, work: Callable[[Session], Callable[[],
 
     An interrupt ends the workers and leaves what is finished.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption.drive()
     session = Session(engine, threads)
     finished = False
     try:
@@ -123,13 +137,18 @@ def run_sweep(
         def conclude() -> int:
             show(board, trials)
             summarise(contents, results)
-            if contents.problems:
-                return EXIT_DAMAGED
-            return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED
+            return exit_code(statuses, contents)
 
         return conclude
 
     return conduct(engine, request.threads, work)
+
+
+def exit_code(statuses: Mapping[str, int], contents: Contents) -> int:
+    """Of a sweep that came to its end: 0 only where every trial completed and every record is sound."""
+    if contents.problems:
+        return EXIT_DAMAGED
+    return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED
 
 
 def preview(trials: list[Planned], store: Store) -> int:
@@ -139,10 +158,6 @@ def preview(trials: list[Planned], store: Store) -> int:
         lines.append([trial.title, str(trial.spec.protocol.budget_images), store.state(trial.spec)])
     sys.stdout.write(plain(lines))
     return EXIT_COMPLETED
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _close(engine: Executor, cancel: bool) -> None:

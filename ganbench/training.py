@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganbench import interruption
 from ganbench.evaluation import Evaluator
 from ganbench.real import Real
 from ganbench.seeding import derive, generator, rng_state, set_rng_state
@@ -19,7 +21,8 @@ from ganbench.telemetry import Telemetry
 from ganbench.tree import Unreadable, load, save
 from ganbench.variant import Batch, Clock, Variant
 
-CHECKPOINT_SECONDS = 5.0  # a crash loses at most about this much work
+# A crash loses at most about this many seconds of work.
+CHECKPOINT_SECONDS = float(os.environ.get("GANBENCH_CHECKPOINT_SECONDS", "5"))
 
 
 class DataOrder:
@@ -113,18 +116,25 @@ class Training:
         progressed: Callable[[int], None],
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
-        """Train to the end of the budget; raises Diverged as soon as an evaluation point sees it.
+        """Train to the end of the budget.
 
         Args:
             checkpoint: where to write one, at most every ``checkpoint_seconds``.
             evaluated: called with each evaluation and its samples, as soon as it is done.
             progressed: called with the images seen, now and then.
+
+        Raises:
+            Diverged: as soon as an evaluation point sees it.
+            Interrupted: the process was asked to stop; the checkpoint is written.
         """
         points = set(self.points)
         saved = time.monotonic()
         with self.telemetry:
             while True:
                 step = self.telemetry.step
+                if interruption.requested():
+                    self._save(checkpoint)
+                    raise interruption.Interrupted
                 if step in points and (not self.history or self.history[-1]["step"] < step):
                     evaluated(*self._evaluate(last=step == self.steps))
                 if step == self.steps:
@@ -150,7 +160,7 @@ class Training:
             )
             clock = Clock(telemetry.step, seen, budget, seen / budget, telemetry.step + 1 == self.steps)
             telemetry.observe(variant.train_step(batch, clock))
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or interruption.requested():
                 return
 
     def _evaluate(self, last: bool) -> tuple[dict[str, Any], Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from torch import Tensor
 
 from ganbench import canonical
 from ganbench.digest import digest
-from ganbench.store import write_atomic
+from ganbench.errors import in_words
+from ganbench.files import write_atomic
 
 _SCALARS = (bool, int, float, str, type(None))
 
@@ -95,14 +95,16 @@ def load(path: Path, device: torch.device | str = "cpu") -> Any:
     try:
         tensors: dict[str, Tensor] = {}
         with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()["ganbench"])
+            header = canonical.loads(file.metadata()["ganbench"].encode())
             for name in file.keys():  # noqa: SIM118 - not a dict
                 tensors[name] = file.get_tensor(name)
         if _digest(header["content"], tensors) != header["sha256"]:
             raise Unreadable(f"{path} is damaged: its content does not match its hash")
         return decode(header["content"], tensors, device)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as reason:
-        raise Unreadable(f"{path} cannot be read: {reason}") from reason
+    except Unreadable:
+        raise
+    except Exception as reason:  # what stands there may be anything, and both readers raise many kinds
+        raise Unreadable(f"{path} cannot be read: {in_words(reason)}") from reason
 
 
 def _digest(content: Any, tensors: dict[str, Tensor]) -> str:

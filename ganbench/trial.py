@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import sysconfig
 import time
 import traceback
 from pathlib import Path
@@ -14,23 +12,27 @@ from typing import Any
 import torch
 
 from ganbench import canonical, environment
-from ganbench.artifacts import write_history, write_samples
+from ganbench.artifacts import history, write_samples
 from ganbench.discovery import Catalog, discover
-from ganbench.errors import in_words
-from ganbench.evaluation import Evaluator, InvalidOutput
+from ganbench.evaluation import Evaluator
+from ganbench.files import NotPlain, StoreError, append, make_folder, naming, read_plain, remove, write_atomic
 from ganbench.hyperparameters import takes_classes
+from ganbench.interruption import Interrupted
 from ganbench.kinds import Dataset
+from ganbench.memory import GIGABYTE
 from ganbench.real import Real
-from ganbench.seeding import derive, seed_everything
+from ganbench.reasons import explain, is_out_of_memory
+from ganbench.seeding import Settings, derive, seed_everything
 from ganbench.sources import source_hash
 from ganbench.spec import TrialSpec
 from ganbench.state import capture
-from ganbench.store import StoreError
 from ganbench.telemetry import Diverged
 from ganbench.training import Training
 from ganbench.tree import save
+from ganbench.values import InvalidOutput
 from ganbench.variant import Unsuitable, Variant
 
+MOST_PROGRESS = 1 << 28  # bytes of progress.jsonl
 PICTURES = 5  # points of a training at which samples are kept
 
 
@@ -45,13 +47,15 @@ def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any],
 
 
 def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
-    """Run a trial, or continue it from its checkpoint, and return its outcome: status, reason, values, history, costs.
+    """Run a trial, or continue it from its checkpoint, and return its outcome: status, reason, values, history, costs;
+    or ``{"interrupted": True}`` where it was asked to stop and has written a checkpoint.
 
     ``payload``: the spec, the metrics' names, the results ``folder`` of the trial, ``device`` and ``threads``.
     """
     spec = TrialSpec.from_payload(payload["spec"])
-    folder = Path(payload["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
+    settings = Settings.now()  # before any plugin is imported
+    folder = Path(payload["folder"]).absolute()  # a plugin may change the working folder
+    make_folder(folder)
     progress = _Progress(folder / "progress.jsonl")
     start, cpu = time.perf_counter(), time.process_time()
     device = torch.device(payload["device"])
@@ -61,10 +65,12 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     training: Training | None = None
     outcome: dict[str, Any] = {"status": "completed", "reason": None, "first_nonfinite": None}
     try:
-        training = _prepare(spec, payload["metrics"], device, canonical.sha256(described), folder)
+        training = _prepare(spec, payload["metrics"], device, canonical.sha256(described), folder, settings)
         _train(training, folder, progress)
     except StoreError:  # the disk's fault: no record, so that the same command goes on later
         raise
+    except Interrupted:
+        return {"interrupted": True}
     except Diverged as reason:
         outcome |= _diverged(reason)
     except BaseException as reason:
@@ -72,7 +78,11 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
             raise
         with contextlib.suppress(Exception):  # a plugin may have closed standard error, a trial's log
             traceback.print_exc()
-        outcome |= {"status": "oom" if is_out_of_memory(reason) else "error", "reason": explain(reason)}
+        outcome |= {"status": "error", "reason": explain(reason)}
+        if is_out_of_memory(reason):
+            limit = payload.get("memory")
+            about = "" if limit is None else f"; its limit is --memory {limit / GIGABYTE:g}"
+            outcome |= {"status": "oom", "reason": f"{outcome['reason']}{about}"}
         if training is not None and outcome["status"] == "error":
             try:
                 training.telemetry.gather()
@@ -94,35 +104,8 @@ def _diverged(reason: Diverged) -> dict[str, Any]:
     return {"status": "diverged", "reason": str(reason), "first_nonfinite": first}
 
 
-def is_out_of_memory(reason: BaseException) -> bool:
-    """Whether an exception says that memory ran out; torch's CPU allocator raises a plain RuntimeError."""
-    return isinstance(reason, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(reason, RuntimeError) and "can't allocate memory" in str(reason)
-    )
-
-
-def explain(reason: BaseException) -> str:
-    """One line: what was raised, and the last line of code outside ganbench and torch that it came through."""
-    message = in_words(reason)
-    if is_out_of_memory(reason):  # what follows the first sentence (free bytes, process ids) differs from run to run
-        message = re.sub(r"\[enforce fail at .*?DefaultCPUAllocator: ", "", message).partition(". ")[0]
-    if isinstance(reason, InvalidOutput):  # it names the fault; where the harness saw it is no help
-        return message
-    for frame in reversed(traceback.extract_tb(reason.__traceback__)):
-        path = Path(frame.filename)
-        if path.is_file() and not _is_ours(path):
-            return f"{message} ({path.name}, line {frame.lineno})"
-    return message
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file belongs to ganbench, torch or the standard library: not to a plugin or what it builds on."""
-    standard = path.is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in path.parts
-    return standard or any(path.is_relative_to(Path(str(m.__file__)).parent) for m in (canonical, torch))
-
-
 def _prepare(
-    spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, folder: Path
+    spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, folder: Path, settings: Settings
 ) -> Training:
     protocol = spec.protocol
     catalog: Catalog = discover(
@@ -156,7 +139,7 @@ def _prepare(
         return Training(
             variant,
             real,
-            Evaluator(real, chosen, spec.seed, protocol.batch_size),
+            Evaluator(real, chosen, spec.seed, protocol.batch_size, settings),
             budget_images=protocol.budget_images,
             batch_size=protocol.batch_size,
             evaluations=protocol.evaluations,
@@ -182,6 +165,11 @@ def _train(training: Training, folder: Path, progress: _Progress) -> None:
         progress.write({"evaluation": entry})
 
     training.run(folder / "checkpoint.safetensors", evaluated, lambda images: progress.write({"images": images}))
+    if not training.real.intact():
+        name = training.real.dataset.name
+        raise InvalidOutput(
+            f"the data of {name} were overwritten in training: a variant may change its batch, not them"
+        )
 
 
 def _result(training: Training | None, folder: Path, completed: bool) -> dict[str, Any]:
@@ -195,11 +183,11 @@ def _result(training: Training | None, folder: Path, completed: bool) -> dict[st
             "telemetry": None,
             "state_sha256": None,
         }
-    variant, history = training.variant, training.history
-    write_history(folder, history)
-    final = history[-1] if completed else {}
+    variant = training.variant
+    write_atomic(folder / "history.csv", history(training.history))
+    final = training.history[-1] if completed else {}
     return {
-        "evaluations": history,
+        "evaluations": training.history,
         "values": final.get("values", {}),
         "fid_train": final.get("fid_train"),
         "telemetry": training.telemetry.summary(),
@@ -231,12 +219,18 @@ class _Progress:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        earlier = path.read_text(errors="replace") if path.exists() else ""
-        self.attempts = earlier.count('{"attempt"') + 1
-        if earlier and not earlier.endswith("\n"):  # a kill cut the last line short
-            path.write_text(earlier + "\n")
+        with naming("read", path):
+            try:
+                earlier = read_plain(path, MOST_PROGRESS)
+            except FileNotFoundError:
+                earlier = b""
+            except NotPlain:  # nobody's progress has such a size
+                remove(path)
+                earlier = b""
+        self.attempts = earlier.count(b'{"attempt"') + 1
+        if earlier and not earlier.endswith(b"\n"):  # a kill cut the last line short
+            append(path, b"\n")
         self.write({"attempt": self.attempts})
 
     def write(self, line: dict[str, Any]) -> None:
-        with open(self.path, "a") as file:
-            file.write(json.dumps(line) + "\n")
+        append(self.path, (json.dumps(line) + "\n").encode())

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ganbench import canonical
 from ganbench.budgets import best_of
+from ganbench.files import write_atomic
 from ganbench.frames import final_trials
 from ganbench.planning import Planned
 from ganbench.ranking import primary_scores
@@ -19,7 +20,7 @@ from ganbench.reporters.csv import to_csv
 from ganbench.reporters.layout import ARROWS, number
 from ganbench.reporters.markdown import to_table
 from ganbench.statistics import interval
-from ganbench.store import Store, write_atomic
+from ganbench.store import Store
 
 SHOWN = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # budgets of the curve that a person reads
 

@@ -17,18 +17,18 @@ PACKAGE = ROOT / "ganbench"
 
 # A module imports only from modules in earlier lines, or earlier in its own line.
 ORDER = """
-errors canonical kinds hyperparameters variant hookspecs plugin __init__
-bias spec planning records rescored store
+errors canonical failpoints files interruption names kinds hyperparameters variant hookspecs plugin __init__
+bias spec schema planning records rescored store
 statistics thresholds measures stability frames trials_csv tiers ranking aggregation findings comparison
 budgets proposals digest
-discovery sources seeding tree
+rehearsal discovery sources seeding tree
 datasets extractors metrics toolkit
-state telemetry real evaluation reference training
-environment artifacts trial stored describe jobs
+state telemetry real values evaluation reference training
+environment artifacts memory reasons trial stored describe jobs
 executors reporters reporting
-display scheduler listing sweep rescoring merging tuning_tables tuning
+display asking floors scheduler listing sweep rescoring merging tuning_tables tuning selftest agreement verifying
 archives samples sides cache progress scoring scorecard
-options marking joining searching cli __main__
+options marking joining searching auditing cli __main__
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.
 APART = {"datasets", "extractors", "metrics", "toolkit"}
@@ -114,6 +114,7 @@ def test_files_stay_small(path: Path) -> None:
         ["--version"],
         ["--help"],
         *([name, "--help"] for name in ("run", "list", "report", "compare", "merge", "score", "rescore", "tune")),
+        *([name, "--help"] for name in ("selftest", "verify")),
     ],
     ids=" ".join,
 )
@@ -147,6 +148,7 @@ def test_help_answers_in_a_quarter_of_the_time_that_torch_takes_to_import() -> N
         "import ganbench; ganbench.leaderboard, ganbench.compare, ganbench.load_results",
         "import ganbench.rescoring, ganbench.sweep, ganbench.display, ganbench.reporting, ganbench.comparison",
         "import ganbench.merging, ganbench.trials_csv, ganbench.tuning",
+        "import ganbench.selftest, ganbench.verifying",
         "from ganbench.reporters import load_reporters, DEFAULT; load_reporters(DEFAULT)",
         "import ganbench.executors.local",
     ],

@@ -7,6 +7,7 @@ and the scores of the others do not change by a bit.
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -24,11 +25,11 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and process gro
 
 PACKAGES = Path(__file__).parent / "fixtures"
 TINY = ("--datasets", "ring8", "--images", "640", "--evaluations", "3", "--samples", "200")
-SWEEP = (*TINY, "--seeds", "1", "--jobs", "3", "--timeout", "20")
+SWEEP = (*TINY, "--seeds", "1", "--jobs", "3", "--timeout", "60", "--memory", "2")
 
 # The first starts first: while it hangs, the other workers get on with the rest.
 SISTERS = {
-    "hangs": ("timeout", r"it ran longer than 20 s"),
+    "hangs": ("timeout", r"it ran longer than 60 s"),
     "raises-step": (
         "error",
         r"ValueError: no gradient for <object object at 0x\.\.\.> in .*\(raises_step\.py, line \d+\)",
@@ -57,6 +58,31 @@ SISTERS = {
         r"learns-when-asked changed its own state while it was sampled or scored in eval mode$",
     ),
     "steps-strangers": ("error", r"an optimizer of steps-strangers steps a tensor that is no parameter of the variant"),
+    "leaks-lists": ("oom", r"it held more than 2 GB of memory \(--memory\)$"),
+    "leaks-tensors": ("oom", r"it held more than 2 GB of memory \(--memory\)$"),
+    "leaks-children": ("oom", r"it held more than 2 GB of memory \(--memory\)$"),
+    "grabs": ("oom", r"MemoryError \(grabs\.py, line \d+\); its limit is --memory 2$"),
+    "quits-init": ("crashed", r"its process ended by itself with exit code 0"),
+    "segfaults-init": ("crashed", r"its process was killed by SIGSEGV"),
+    "aborts": ("crashed", r"its process was killed by SIGABRT"),
+    "closes-files": ("crashed", r"its process ended by itself with exit code 1"),
+    "recurses": ("error", r"RecursionError: .*\(recurses\.py, line \d+\)"),
+    "stops-iteration": ("error", r"StopIteration \(stops_iteration\.py, line \d+\)"),
+    "exits-generator": ("error", r"GeneratorExit \(exits_generator\.py, line \d+\)"),
+    "redevices": ("error", r"sample\(200\) returned .* on meta: expected floating point \(200, 2\)$"),
+    "sparse-samples": ("error", r"sample\(200\) returned .*sparse_coo on cpu: expected floating point"),
+    "complex-samples": ("error", r"sample\(200\) returned torch\.complex64 \(200, 2\): expected floating point"),
+    "too-few": ("error", r"sample\(200\) returned torch\.float32 \(199, 2\): expected floating point \(200, 2\)$"),
+    "nan-weight": ("diverged", r"loss discriminator is not finite at step 5"),
+    "grad-off": ("error", r"does not require grad.*\(grad_off\.py, line \d+\)"),
+    "writes-dataset": ("error", r"the data of ring8 were overwritten in training"),
+    "meta-default": ("error", r"Cannot copy out of meta tensor"),
+    "opens-files": ("error", r"cannot write .*: Too many open files, by its own doing$"),
+    "shrinks-files": ("error", r"cannot write .*: File too large, by its own doing$"),
+    "rebuilds": ("error", r"TypeError"),
+    "unloads": ("error", r"\(unloads\.py, line \d+\)"),
+    "unsavable": ("error", r"memory\.file holds a TextIOWrapper: only tensors"),
+    "traces": ("error", r"ValueError: traced"),
     # Its own networks stay in float32 while its latents are drawn in float64: its own next step fails.
     "redefaults": ("error", r"dtype.*\(redefaults\.py, line \d+\)"),
     # These only leave things behind, in a process that ends with them: their trials are sound, if odd.
@@ -66,8 +92,33 @@ SISTERS = {
     "lingers": ("completed", None),
     "dies-late": ("completed", None),
     "tampers": ("completed", None),
+    **dict.fromkeys(
+        (
+            "undetached",
+            "flags",
+            "patches-torch",
+            "infers",
+            "writes-batch",
+            "moves",
+            "environs",
+            "relocates",
+            "ignores-signals",
+            "unlimited",
+            "warns",
+            "deletes-results",
+            "forks",
+            "turns-clock-back",
+        ),
+        ("completed", None),
+    ),
     "healthy": ("completed", None),
 }
+# They stop the clock of their slot: in the long form only.
+SLOW_SISTERS = {
+    "stops": ("timeout", r"it ran longer than 60 s"),
+    "holds-lock": ("timeout", r"it ran longer than 60 s"),
+}
+AT_IMPORT = {"raises-at-import", "exits-at-import", "quits-at-import", "segfaults-at-import"}
 MARK, UNIQUE = "GANBENCH_TEST_SWEEP", uuid.uuid4().hex  # tells the processes of the sweep among all that run
 FAILED = [name for name, (status, _) in SISTERS.items() if status != "completed"]
 
@@ -105,7 +156,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def run(site: Path, folder: Path, *arguments: str, **environment: str) -> Done:
+def run(site: Path, folder: Path, *arguments: str, limit: float = 900, **environment: str) -> Done:
     """``ganbench`` in a folder of its own, the packages of ``site`` installed."""
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -113,7 +164,7 @@ def run(site: Path, folder: Path, *arguments: str, **environment: str) -> Done:
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path, **environment},
         capture_output=True,
-        timeout=300,
+        timeout=limit,
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode(), folder / "results")
 
@@ -127,7 +178,8 @@ def sweep(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
 def test_every_installed_sister_is_in_the_sweep() -> None:
     installed = tomllib.loads((PACKAGES / "ganbench-sisters" / "pyproject.toml").read_text())
     names = set(installed["project"]["entry-points"]["ganbench"])
-    assert names == SISTERS.keys() | {"raises-at-import", "exits-at-import"}
+    assert names == SISTERS.keys() | SLOW_SISTERS.keys() | AT_IMPORT
+    assert len(SISTERS) - 1 >= 40
 
 
 def test_every_requested_trial_has_exactly_one_row(sweep: Done) -> None:
@@ -219,6 +271,9 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_fails_only_who_asks_for_i
     text = listed.stdout + listed.stderr
     assert re.search(r"raises-at-import \(ganbench-sisters\): .*OSError: libmagic\.so is missing", text)
     assert re.search(r"exits-at-import \(ganbench-sisters\): .*SystemExit: 0", text)
+    where = r"at-import \(ganbench-sisters\): importing ganbench_sisters\."
+    assert re.search(rf"quits-{where}quits_at_import ended the process with exit code 0", text)
+    assert re.search(rf"segfaults-{where}segfaults_at_import killed the process with SIGSEGV", text)
     assert re.search(r"^stranger +ganbench-stranger 0\.1 +Hinge loss", text, re.MULTILINE)
 
     asked = run(site, tmp_path, "run", "-p", "healthy,exits-at-import", *TINY)
@@ -226,6 +281,34 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_fails_only_who_asks_for_i
     assert re.search(r"exits-at-import.*ganbench-sisters.*SystemExit: 0", asked.stderr)
     assert "Traceback" not in asked.stderr
     assert not asked.results.exists()
+
+
+def test_a_plugin_that_ends_what_imports_it_is_named(site: Path, tmp_path: Path) -> None:
+    asked = run(site, tmp_path, "run", "-p", "healthy,quits-at-import", *TINY)
+    assert asked.returncode == 2
+    assert "its process ended by itself with exit code 0 while it was being asked about itself" in asked.stderr
+    assert re.search(r"quits-at-import \(ganbench-sisters\): importing .* ended the process", asked.stderr)
+    assert not asked.results.exists()
+    misspelt = run(site, tmp_path, "run", "-p", "healthi", *TINY)  # looked for in every plugin there is
+    assert misspelt.returncode == 2
+    assert "did you mean healthy" in misspelt.stderr
+
+
+@pytest.mark.slow
+def test_faults_change_no_byte_of_other_records_in_any_order(sweep: Done, site: Path, tmp_path: Path) -> None:
+    """``pytest -m slow tests/test_faults.py``: every sister three times, in three orders, at one and at three jobs."""
+    names = [*SISTERS, *SLOW_SISTERS]
+    fixed = [n for n, (status, _) in SISTERS.items() if status not in ("timeout", "oom")]
+    orders = {"backwards": (names[::-1], "3"), "shuffled": (random.Random(6).sample(names, len(names)), "1")}
+    for order, (sisters, jobs) in orders.items():
+        folder = tmp_path / order
+        folder.mkdir()
+        again = run(site, folder, "run", "-p", ",".join(sisters), *SWEEP, "--jobs", jobs, limit=3600)
+        assert again.returncode == 1, again.stderr
+        statuses = dict(zip(again.trials["variant"], again.trials["status"], strict=True))
+        assert statuses == {name: status for name, (status, _) in {**SISTERS, **SLOW_SISTERS}.items()}
+        changed = [name for name in fixed if again.record(name) != sweep.record(name)]
+        assert changed == []
 
 
 def test_a_strangers_plugin_is_trained_and_ranked_beside_ours(site: Path, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from ganbench import canonical
+from ganbench.files import StoreError, write_atomic
 from ganbench.planning import Planned
 from ganbench.records import DamagedRecord, compose, seal, unseal
 from ganbench.spec import Protocol, TrialSpec
-from ganbench.store import Store, StoreError, read_records, write_atomic
+from ganbench.store import Store, read_records
 
 
 def spec(seed: int = 0, source: str = "a" * 64, **protocol) -> TrialSpec:

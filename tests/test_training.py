@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganbench.evaluation import Evaluator, InvalidOutput, draw_samples, shielded
+from ganbench import interruption
+from ganbench.evaluation import Evaluator, draw_samples, shielded
 from ganbench.kinds import Dataset, Extractor
 from ganbench.real import Real, from_uint8, to_uint8
 from ganbench.seeding import derive, seed_everything
@@ -19,6 +20,7 @@ from ganbench.state import capture
 from ganbench.telemetry import Diverged
 from ganbench.training import DataOrder, Training, evaluation_steps
 from ganbench.tree import fingerprint
+from ganbench.values import InvalidOutput
 from ganbench.variant import GAN, Batch
 
 RNG = np.random.default_rng(0)
@@ -134,6 +136,23 @@ def test_a_killed_training_goes_on_to_the_same_bits(stop: int, tmp_path: Path) -
     assert second.history == whole.history
     assert fingerprint(capture(second.variant)) == fingerprint(capture(whole.variant))
     assert second.telemetry.summary() == whole.telemetry.summary()
+
+
+@pytest.mark.parametrize("stop", [0, 7])
+def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_to_the_same_bits(
+    stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(training(), tmp_path)
+    first = training()
+    monkeypatch.setattr(interruption, "requested", lambda: first.telemetry.step >= stop)
+    with pytest.raises(interruption.Interrupted):
+        run(first, tmp_path)
+    monkeypatch.undo()
+    second = training()
+    assert second.resume(tmp_path / "checkpoint.safetensors") and second.telemetry.step == stop
+    run(second, tmp_path)
+    assert second.history == whole.history
+    assert fingerprint(capture(second.variant)) == fingerprint(capture(whole.variant))
 
 
 class Counting(Tiny):

@@ -92,14 +92,17 @@ class Collection(Dataset):
         """The dataset of a path with its options, prepared now or recalled from an earlier time."""
         try:
             where, options = parse(text)
-            path = Path(where).expanduser().absolute()
+            try:
+                path = Path(where).expanduser().absolute()
+            except RuntimeError as reason:
+                raise DatasetError(str(reason)) from None
             content = [prepared.VERSION, self.name, asdict(options), self.fingerprint(path)]
             fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
             found = prepared.known(fingerprint)
             if found is None:
                 self.prepare(fingerprint, self.read(path, options), options)
                 found = prepared.known(fingerprint)
-        except DatasetError as reason:
+        except (DatasetError, OSError) as reason:
             raise DatasetError(f"{self.name}:{text}: {reason}") from None
         if found is None:
             raise DatasetError(f"{self.name}:{text}: it vanished from the cache folder {prepared.folder()}; try again")

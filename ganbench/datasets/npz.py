@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ganbench.datasets import DatasetError
+from ganbench.datasets.arrays import npz
 from ganbench.datasets.collection import Collection, Options, Pictures, side_of, square
 from ganbench.hookspecs import hookimpl
 from ganbench.kinds import Dataset
@@ -51,14 +51,12 @@ def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         DatasetError: it cannot be read, or has no images.
     """
     try:
-        with zipfile.ZipFile(path):  # np.load would take other kinds of file too
-            pass
-        with np.load(path, allow_pickle=False) as archive:
-            images, labels = (next((n for n in names if n in archive.files), None) for names in (IMAGES, LABELS))
+        with npz(path) as (known, take):
+            images, labels = (next((n for n in names if n in known), None) for names in (IMAGES, LABELS))
             if images is None:
-                has = ", ".join(archive.files) or "nothing"
+                has = ", ".join(known) or "nothing"
                 raise DatasetError(f"{path} has no array named {', '.join(IMAGES)}; it holds {has}")
-            return archive[images], None if labels is None else archive[labels]
+            return take(images), None if labels is None else take(labels)
     except DatasetError:
         raise
     except Exception as reason:  # zip, zlib and NumPy's reader of headers raise many kinds

@@ -12,18 +12,27 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ganbench import canonical
 from ganbench.datasets import DatasetError
 from ganbench.datasets.digits import split_order, stratified_sizes
 from ganbench.kinds import Dataset
+from ganbench.names import check_name
+from ganbench.records import parse, seal, verify
+from ganbench.schema import fields, listed, named, optional, text, whole
 
 SPLITS = ("train", "test")
 FEWEST = 10  # images of a split: scores by nearest neighbours need more than five
 BUDGET_IMAGES = 64_000
-VERSION = 1  # rises when the same images would be prepared in another way
+VERSION = 2  # rises when the same images would be prepared in another way
+
+
+_ABOUT = fields(
+    {"sums": fields(dict.fromkeys(SPLITS, text)), "shape": listed(whole(1, 4096), most=3)},
+    {"classes": optional(whole(2, 10**6))},
+)
 
 
 class Prepared(Dataset):
@@ -47,11 +56,21 @@ class Prepared(Dataset):
         """
         from safetensors import safe_open
 
-        known = self.sums[split]
-        with safe_open(self.path, framework="numpy") as file:
-            images = file.get_tensor(f"{split}.images")
-            labels = file.get_tensor(f"{split}.labels") if self.classes else None
-        if digest(images, labels) != known:
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                images = file.get_tensor(f"{split}.images")
+                labels = file.get_tensor(f"{split}.labels") if self.classes else None
+            sound = (
+                digest(images, labels) == self.sums[split]
+                and (images.dtype, images.shape[1:]) == (np.uint8, self.shape)
+                and (
+                    labels is None
+                    or (labels.dtype == np.int64 and 0 <= labels.min() <= labels.max() < (self.classes or 0))
+                )
+            )
+        except Exception:  # the reader raises many kinds
+            sound = False
+        if not sound:
             raise DatasetError(
                 f"{self.path} is damaged: remove it, and ask for the images by their folder or file again"
             )
@@ -106,10 +125,15 @@ def keep(family: str, splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
     arrays = {f"{name}.images": images for name, (images, _) in splits.items()}
     arrays |= {f"{name}.labels": labels for name, (_, labels) in splits.items() if labels is not None}
     sums = {name: digest(*splits[name]) for name in SPLITS}
-    name = f"{family}-{hashlib.sha256(''.join(sums[name] for name in SPLITS).encode()).hexdigest()[:8]}"
-    about = {"sums": sums, "shape": splits["train"][0].shape[1:], "classes": classes}
-    _write(folder() / f"{name}.safetensors", lambda path: save_file(arrays, path, {"about": json.dumps(about)}))
+    name = f"{family}-{_digits(sums)}"
+    about = seal({"sums": sums, "shape": splits["train"][0].shape[1:], "classes": classes})
+    _write(folder() / f"{name}.safetensors", lambda path: save_file(arrays, path, {"about": about}))
     return name
+
+
+def _digits(sums: Mapping[str, str]) -> str:
+    """What the name of prepared images ends in."""
+    return hashlib.sha256("".join(sums[name] for name in SPLITS).encode()).hexdigest()[:8]
 
 
 def remember(fingerprint: str, name: str, notes: Sequence[str]) -> None:
@@ -121,12 +145,11 @@ def remember(fingerprint: str, name: str, notes: Sequence[str]) -> None:
 def known(fingerprint: str) -> Prepared | None:
     """The prepared images that ``remember`` noted, or None."""
     try:
-        noted = json.loads((folder() / f"{fingerprint}.json").read_text())
-        found = recall(noted["name"])
-    except (OSError, ValueError, KeyError, TypeError) as reason:
-        if isinstance(reason, DatasetError):
-            raise
+        noted = canonical.loads((folder() / f"{fingerprint}.json").read_bytes())
+        fields({"name": named(check_name), "notes": listed(text)})(noted)
+    except (OSError, ValueError):
         return None
+    found = recall(noted["name"])
     if found is not None:
         found.notes = noted["notes"]
     return found
@@ -141,7 +164,12 @@ def recall(name: str) -> Prepared | None:
         return None
     try:
         with safe_open(path, framework="numpy") as file:
-            about: dict[str, Any] = json.loads(file.metadata()["about"])
+            content = file.metadata()["about"].encode()
+        about = parse(content)
+        verify(about, content)
+        _ABOUT(about)
+        if not name.endswith(f"-{_digits(about['sums'])}"):
+            raise ValueError("it is not what its name says")
     except (SafetensorError, OSError, TypeError, KeyError, ValueError) as reason:
         raise DatasetError(f"{path} is damaged ({reason}): remove it") from None
     return Prepared(

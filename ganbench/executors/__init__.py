@@ -26,12 +26,14 @@ class Job:
         payload: JSON-able; ``kind`` says what to do.
         cpus: cores it needs; ``gpus``: devices, fractions allowed.
         deadline: seconds it may run, or None.
+        memory: bytes that it may hold in RAM, its child processes' among them, or None.
     """
 
     payload: dict[str, Any]
     cpus: float = 1
     gpus: float = 0
     deadline: float | None = None
+    memory: float | None = None
 
 
 class WorkerDied(RuntimeError):
@@ -42,8 +44,20 @@ class WorkerDied(RuntimeError):
         self.exit_code = exit_code
 
 
+class OutOfMemory(WorkerDied):
+    """The system killed a job's process because the machine, or its share of it, had no memory left."""
+
+
 class DeadlineExceeded(RuntimeError):
     """A job ran longer than its deadline and was ended."""
+
+
+class MemoryExceeded(RuntimeError):
+    """A job held more memory than it may and was ended."""
+
+
+# What a future of ``submit`` raises: the job's process is gone, and there is no result.
+LOST = (WorkerDied, DeadlineExceeded, MemoryExceeded)
 
 
 class Executor(Protocol):
@@ -52,7 +66,11 @@ class Executor(Protocol):
     isolated: bool
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
-        """Run a job; the future gives its result, or raises WorkerDied or DeadlineExceeded."""
+        """Run a job; the future gives its result, or raises one of ``LOST``."""
+        ...
+
+    def stop(self) -> None:
+        """Ask what is running to stop at its next checkpoint; may be called again and again."""
         ...
 
     def close(self, cancel: bool = False) -> None:

@@ -10,7 +10,7 @@ from ganbench.executors.worker import call
 
 
 class InlineExecutor:
-    """``jobs`` is ignored (one at a time) and deadlines are not kept."""
+    """``jobs`` is ignored (one at a time) and neither deadlines nor memory limits are kept."""
 
     isolated = False
 
@@ -27,6 +27,9 @@ class InlineExecutor:
             if isinstance(reason, KeyboardInterrupt):
                 raise
         return future
+
+    def stop(self) -> None:
+        """Nothing runs beside the caller, and that knows already."""
 
     def close(self, cancel: bool = False) -> None:
         pass

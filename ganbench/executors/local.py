@@ -8,16 +8,23 @@ a broken standard output, an exit code of 0 without a result) ends with it and c
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
+import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from ganbench.executors import DeadlineExceeded, Job, WorkerDied
+from ganbench import memory
+from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, OutOfMemory, WorkerDied
 from ganbench.executors.worker import call
 
 # What nearly every trial imports, the compiler that torch's optimizers load at their first use among it.
@@ -41,9 +48,18 @@ class LocalExecutor:
         self._lock = threading.Lock()  # multiprocessing reaps finished children whenever one is started
         self._running: set[Any] = set()
         self._closed = False
+        # A signal to the whole process group must not take the forkserver from under workers that write checkpoints.
+        with _ignoring(signal.SIGTERM):
+            forkserver.ensure_running()
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
         return self._slots.submit(self._run, job)
+
+    def stop(self) -> None:
+        with self._lock:
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process.pid, signal.SIGTERM)
 
     def close(self, cancel: bool = False) -> None:
         if cancel:
@@ -55,7 +71,9 @@ class LocalExecutor:
 
     def _run(self, job: Job) -> dict[str, Any]:
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_serve, args=(sender, {**job.payload, "isolated": True}))
+        payload = {**job.payload, "isolated": True, "memory": job.memory}
+        process = self._context.Process(target=_serve, args=(sender, payload))
+        kills = memory.system_kills()
         with self._lock:
             if self._closed:
                 raise WorkerDied("the sweep ended before it was started", None)
@@ -63,8 +81,7 @@ class LocalExecutor:
             self._running.add(process)
         sender.close()
         try:
-            if not wait([receiver, process.sentinel], job.deadline):
-                raise DeadlineExceeded(f"it ran longer than {job.deadline:g} s")
+            _await([receiver, process.sentinel], process.pid, job)
             with contextlib.suppress(EOFError, OSError):
                 if receiver.poll():  # a process may say its result and then die: the result counts
                     result: dict[str, Any] = json.loads(receiver.recv_bytes())
@@ -72,6 +89,8 @@ class LocalExecutor:
             wait([process.sentinel])
             with self._lock:
                 process.join()
+            if process.exitcode == -signal.SIGKILL and memory.system_kills() > kills:
+                raise OutOfMemory("the system killed its process for want of memory", process.exitcode)
             raise WorkerDied(_how(process.exitcode), process.exitcode)
         finally:
             receiver.close()
@@ -85,8 +104,42 @@ def _serve(sender: Connection, payload: dict[str, Any]) -> None:
     """A job's process: run it, send the result as JSON, and end, waiting for no thread that a plugin left behind."""
     with contextlib.suppress(OSError):
         os.setsid()  # with a session of its own, the children of a plugin can be ended with it
+    _die_with_parent()
     sender.send_bytes(json.dumps(call(payload)).encode())
     os._exit(0)
+
+
+def _await(handles: list[Any], pid: int | None, job: Job) -> None:
+    """Return when one of the handles is ready; raises DeadlineExceeded or MemoryExceeded before that."""
+    watch = None if job.memory is None or pid is None else memory.Watch(pid, job.memory)
+    ends = math.inf if job.deadline is None else time.monotonic() + job.deadline
+    while True:
+        left = min(max(0.0, ends - time.monotonic()), math.inf if watch is None else memory.POLL_SECONDS)
+        if wait(handles, None if left == math.inf else left):
+            return
+        if watch is not None and watch.exceeded():
+            raise MemoryExceeded(f"it held more than {watch.most / memory.GIGABYTE:g} GB of memory (--memory)")
+        if time.monotonic() >= ends:
+            raise DeadlineExceeded(f"it ran longer than {job.deadline:g} s")
+
+
+def _die_with_parent() -> None:
+    """Have the system end this process with its forkserver, which ends with the driver: also in a call that hangs."""
+    # The forkserver goes on while anybody holds the other end of this pipe, and it gives every child a copy.
+    alive = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
+    if sys.platform == "linux" and alive is not None:
+        os.close(alive)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+@contextlib.contextmanager
+def _ignoring(number: int) -> Iterator[None]:
+    """What is started in the block ignores that signal."""
+    previous = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, previous)
 
 
 def _kill(pid: int | None) -> None:

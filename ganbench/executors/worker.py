@@ -7,6 +7,10 @@ from typing import Any
 
 def call(payload: dict[str, Any]) -> dict[str, Any]:
     """Run one job in this process."""
+    from ganbench.files import StoreError
     from ganbench.jobs import run_job
 
-    return run_job(payload)
+    try:
+        return run_job(payload)
+    except StoreError as reason:  # its log cannot be written
+        return {"unwritable": str(reason)}

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganbench.errors import UsageError
 from ganbench.hookspecs import hookimpl
 from ganbench.kinds import Extractor
 
@@ -67,12 +68,14 @@ class Classifier(Extractor):
     Attributes:
         shape: of the images it takes, ``(channels, height, width)``.
         classes: how many it tells apart.
+        sha256: of the file of its weights, where it ships with the package.
     """
 
     # Not weights_hash: it is read from the file when somebody asks.
-    _fields = ("name", "size", "shape", "classes")  # type: ignore[assignment]
+    _fields = ("name", "size", "shape", "classes", "sha256")  # type: ignore[assignment]
     shape: tuple[int, int, int]
     classes: int
+    sha256: str = ""
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
@@ -85,14 +88,21 @@ class Classifier(Extractor):
 
     @cached_property
     def weights_hash(self) -> str:  # type: ignore[override]
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return hashlib.sha256(self.content()).hexdigest()
+
+    def content(self) -> bytes:
+        """The file of its weights; raises UsageError where it is not the one that ships."""
+        data = self.path.read_bytes()
+        if self.sha256 and hashlib.sha256(data).hexdigest() != self.sha256:
+            raise UsageError(f"{self.path} is damaged: it is not the file that ganbench ships; install ganbench again")
+        return data
 
     def weights(self, device: Any) -> dict[str, Tensor]:
         """The weights on ``device``, copied there once."""
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
         if device not in self._weights:
-            self._weights[device] = {key: value.to(device) for key, value in load_file(self.path, device="cpu").items()}
+            self._weights[device] = {key: value.to(device) for key, value in load(self.content()).items()}
         return self._weights[device]
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,8 +129,20 @@ class Classifier(Extractor):
 
 
 SHIPPED = [
-    Classifier(name="digits-cnn", size=32, shape=(1, 8, 8), classes=10),
-    Classifier(name="fashion-mnist-cnn", size=64, shape=(1, 28, 28), classes=10),
+    Classifier(
+        name="digits-cnn",
+        size=32,
+        shape=(1, 8, 8),
+        classes=10,
+        sha256="8676cc573035900a17b1b90a32307975e5ba129bd4ecb0f793919041f2f287fd",
+    ),
+    Classifier(
+        name="fashion-mnist-cnn",
+        size=64,
+        shape=(1, 28, 28),
+        classes=10,
+        sha256="3f4445d9d173818c399e6559beec32620175bf6fb0d6898eb90b63904f2f4557",
+    ),
 ]
 
 

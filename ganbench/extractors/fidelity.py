@@ -91,7 +91,9 @@ class Network(Extractor):
 
         try:
             network: nn.Module = getattr(networks, self.network)(self.state())
-        except (RuntimeError, KeyError, IndexError, ValueError) as reason:
+        except UsageError:
+            raise
+        except Exception as reason:  # whatever building a network from other tensors raises
             words = " ".join(str(reason).split())[:300]
             raise UsageError(f"{self.path} does not hold weights of {self.name}: {words}") from None
         return network.eval()
@@ -123,7 +125,10 @@ class Network(Extractor):
         features, probabilities = [], []
         with torch.no_grad(), full_precision(batch.device.type):
             for chunk in batch.split(BATCH):
-                found, logits = network(chunk.float().expand(-1, 3, -1, -1))
+                try:
+                    found, logits = network(chunk.float().expand(-1, 3, -1, -1))
+                except (AttributeError, IndexError) as reason:  # a layer is missing
+                    raise UsageError(f"{self.path} does not hold weights of {self.name}: {reason}") from None
                 features.append(found.float())
                 if logits is not None:
                     probabilities.append(logits.double().softmax(dim=1).float())

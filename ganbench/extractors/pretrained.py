@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import re
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganbench.errors import UsageError
+from ganbench import canonical
+from ganbench.errors import UsageError, in_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,27 +78,48 @@ def read(path: Path) -> dict[str, Tensor]:
         UsageError: it is neither, or holds more than tensors. TorchScript archives hold code.
     """
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except (SafetensorError, OSError) as reason:
-            raise UsageError(f"{path} cannot be read: {reason}") from None
+        except Exception as reason:  # its reader, and torch's of its types, raise many kinds
+            raise UsageError(f"{path} cannot be read: {in_words(reason)}") from None
     try:
+        _refuse_packed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that an archive is TorchScript: it is refused
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, ValueError) as reason:
-        words = str(reason).partition("\n")[0]
+    except Exception as reason:  # its reader raises many kinds
+        words = in_words(reason)
         raise UsageError(
-            f"{path} cannot be read: {words} Only tensors are read, from safetensors or from what "
+            f"{path} cannot be read: {words}. Only tensors are read, from safetensors or from what "
             "torch.save(network.state_dict(), ...) wrote"
         ) from None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UsageError(f"{path} is not a state dict: expected tensors by name")
+    if not isinstance(state, dict) or not all(_is_dense(value) for value in state.values()):
+        raise UsageError(f"{path} is not a state dict: expected dense tensors by name")
     return dict(state)
+
+
+def _is_dense(value: object) -> bool:
+    """Whether it is a tensor with a value of its own for each element: sparse ones can name places that they lack."""
+    import torch
+
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+        and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
+    )
+
+
+def _refuse_packed(path: Path) -> None:
+    """Raise ValueError for a zip archive that unpacks to more than it is: ``torch.save`` packs nothing."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
+                raise ValueError("it unpacks to more than it is")
 
 
 def remember(path: Path, sha256: str) -> None:
@@ -113,7 +135,10 @@ def recall(name: str, hash8: str) -> Path:
     """The file whose hash begins with ``hash8``; raises UsageError where it is no longer what it was."""
     notes = sorted(_folder().glob(f"{hash8}*.json")) if _HEX.fullmatch(hash8) else []
     for note in notes:
-        path = Path(json.loads(note.read_text()))
+        try:
+            path = Path(canonical.loads(note.read_bytes()))
+        except (OSError, ValueError, TypeError):  # a damaged note is none
+            continue
         if path.is_file() and digest(path) == note.stem:
             return path
     raise UsageError(

@@ -12,6 +12,14 @@ LARGEST = 1e40
 """Largest magnitude of a feature: the kernel distance sums sixth powers, which must stay below 1.8e308."""
 
 
+def as_array(values: Any, name: str) -> np.ndarray:
+    """``values`` as an array of whatever shape and type; MetricError for rows of different lengths."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise MetricError(f"{name} must be an array: {error}") from error
+
+
 def numbers(values: Any, name: str, ndim: int, dtype: type[np.floating[Any]] = np.float64) -> np.ndarray:
     """``values`` as a finite, contiguous array of ``dtype`` with ``ndim`` dimensions.
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable, Side
-from ganbench.metrics._checks import feature_pair, positive_integer
+from ganbench.metrics._checks import as_array, feature_pair, positive_integer
 from ganbench.metrics._classifier import BATCH, STEPS, Trained
 from ganbench.metrics._draws import CHUNK, extract, rounded
 from ganbench.metrics.frechet import frechet_distance
@@ -17,6 +17,7 @@ from ganbench.metrics.probing import class_numbers
 from ganbench.plugin import hookimpl
 
 SEED = 2020
+LARGEST = 1e15  # of a sample: the classifier sums squares of them in float32
 
 
 def intra_class_frechet_distance(real: Any, real_labels: Any, fake: Any, fake_labels: Any) -> float:
@@ -60,11 +61,13 @@ def classification_hits(fake: Any, fake_labels: Any, real: Any, real_labels: Any
 
 
 def _samples(values: Any, name: str) -> np.ndarray:
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.ndim not in (2, 4) or not array.size or array.dtype.kind not in "buif" or not np.isfinite(array).all():
         raise MetricError(
             f"{name} must be finite points (n, d) or images (n, channels, height, width), not {array.shape}"
         )
+    if max(float(array.max()), -float(array.min())) > LARGEST:
+        raise MetricError(f"{name} holds a value beyond {LARGEST:g}, whose square overflows the classifier's float32")
     return array
 
 

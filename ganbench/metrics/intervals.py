@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ganbench.kinds import MetricError
-from ganbench.metrics._checks import positive_integer
+from ganbench.metrics._checks import as_array, positive_integer
 
 DRAWS = 1000
 SEED = 2020
@@ -48,12 +48,12 @@ def bootstrap(
         ``(low, high)``.
 
     Raises:
-        MetricError: no rows, no arrays, or a level outside (0, 1).
+        MetricError: no rows, no arrays, a level outside (0, 1), or a value of ``function`` that is not finite.
 
     Source:
         Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
     """
-    sides = [np.asarray(array) for array in arrays]
+    sides = [as_array(array, "an argument of a bootstrap") for array in arrays]
     if not sides or any(side.ndim == 0 or not len(side) for side in sides):
         raise MetricError("a bootstrap needs arrays with rows")
     state = np.random.default_rng(rng)
@@ -84,5 +84,7 @@ def percentiles(values: Any, level: float = LEVEL) -> tuple[float, float]:
     """The middle ``level`` of values, ``(low, high)``; raises MetricError for a level outside (0, 1)."""
     if not 0.0 < level < 1.0:
         raise MetricError(f"a level lies between 0 and 1, not {level!r}")
+    if not np.isfinite(values).all():
+        raise MetricError("a bootstrap's function returned a value that is not finite for some of the resamples")
     low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)

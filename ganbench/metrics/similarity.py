@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
-from ganbench.metrics._checks import positive_integer
+from ganbench.metrics._checks import as_array, positive_integer
 from ganbench.metrics.intervals import bootstrap
 from ganbench.plugin import hookimpl
 
@@ -25,7 +25,7 @@ CHUNK = 100
 
 
 def _images(values: Any, name: str, least: int) -> np.ndarray:
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.ndim != 4 or len(array) < least or array.dtype.kind not in "buif":
         raise MetricError(f"{name} must be at least {least} images (n, channels, height, width), not {array.shape}")
     if min(array.shape[2:]) < SMALLEST:

@@ -53,7 +53,7 @@ def path_steps(
         ``(n,)``, >= 0, float64.
 
     Raises:
-        MetricError: a feature that is not finite, or ``epsilon`` <= 0.
+        MetricError: other shapes, a feature that is not finite, or ``epsilon`` <= 0.
 
     Source:
         Karras, Laine and Aila 2019, "A Style-Based Generator Architecture for Generative Adversarial
@@ -61,6 +61,9 @@ def path_steps(
     """
     if not 0.0 < epsilon < np.inf:
         raise MetricError(f"epsilon must be above 0 and finite, not {epsilon!r}")
+    if first.shape != second.shape or first.dim() != 2 or t.shape != (len(first), 1):
+        shapes = tuple(first.shape), tuple(second.shape), tuple(t.shape)
+        raise MetricError(f"first and second must have one shape (n, d), and t (n, 1); they have {shapes}")
     # Angles in float64: at 1e-2 a step is small beside the rounding of a float32 arc cosine.
     ends = first.double(), second.double()
     here, there = (

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
 
+from ganbench.files import remove, write_atomic
 from ganbench.findings import Findings
 from ganbench.kinds import Reporter
-from ganbench.store import write_atomic
 
-# A spreadsheet takes a cell that begins with one of these for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
-# Characters that end a cell or a file early for some readers.
-_CONTROLS = {ord("\0"): "\N{REPLACEMENT CHARACTER}", ord("\r"): "\n"}
+# A spreadsheet takes a cell that begins with one of these for a formula; and where it splits at semicolons or tabs,
+# as some locales do, a cell may begin within ours.
+_FORMULA = re.compile(r"(?:^|(?<=[;\t\n]))(?= *[=+@\t\n＝＋－＠-])")
+# Characters that end a cell or a file early for some readers, or steer the terminal on which a file is shown.
+_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+_CONTROLS[ord("\r")] = "\n"
 
 
 class CsvReporter(Reporter):
@@ -27,19 +30,18 @@ class CsvReporter(Reporter):
         if findings is not None and len(findings.across.attrs["datasets"]) > 1:
             write_atomic(folder / "across.csv", to_csv(findings.across).encode())
         else:  # what stands there is of records that are gone
-            (folder / "across.csv").unlink(missing_ok=True)
+            remove(folder / "across.csv")
 
 
 def to_csv(table: pd.DataFrame) -> str:
     """A table as CSV: the same table always gives the same text."""
-    return table.map(_plain).to_csv(index=False, lineterminator="\n")
+    return table.map(_plain).rename(columns=_plain).to_csv(index=False, lineterminator="\n")
 
 
 def _plain(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
-    text = cell.translate(_CONTROLS)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub("'", cell.translate(_CONTROLS))
 
 
 reporter = CsvReporter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
+from ganbench import canonical
+from ganbench.files import leads_outside, read_plain, write_atomic
 from ganbench.kinds import Reporter
 from ganbench.reporters.layout import (
     PAIRS,
@@ -27,8 +29,11 @@ from ganbench.reporters.layout import (
     warnings,
 )
 from ganbench.reporters.remarks import judged, overview, remarks
-from ganbench.store import write_atomic
+from ganbench.schema import MOST_MEASURE, fields, measure
 
+MOST_BYTES = 1 << 24  # of a file that is read for the page
+MOST_SIDE = 1 << 14  # pixels of a picture
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # what every one begins with
 PLOT = 400  # width and height of a scatter plot in its own units
 _ENVIRONMENT = Environment(
     loader=PackageLoader("ganbench.reporters"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -57,12 +62,12 @@ def to_html(leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> st
         digest=digest,
         plot=PLOT,
         pairs=PAIRS,
-        sections=[_describe(section, trials, places) for section in sections(leaderboard)],
+        sections=[_describe(section, trials, places, folder) for section in sections(leaderboard)],
         across=overview(leaderboard),
     )
 
 
-def _describe(section: Section, trials: pd.DataFrame, places: dict[str, Path]) -> dict[str, Any]:
+def _describe(section: Section, trials: pd.DataFrame, places: dict[str, Path], folder: Path) -> dict[str, Any]:
     own = trials[(trials["dataset"] == section.dataset) & (trials["protocol"] == section.protocol)]
     rows = [
         {
@@ -85,19 +90,23 @@ def _describe(section: Section, trials: pd.DataFrame, places: dict[str, Path]) -
         ],
         "remarks": remarks(section),
         "floors": [floor(section, metric) for metric in section.metrics],
-        "figures": [f for variant in section.rows["variant"] if (f := _figure(section, own, variant, places))],
+        "figures": [f for variant in section.rows["variant"] if (f := _figure(section, own, variant, places, folder))],
         "judged": judged(section, trials),
         "failures": own.loc[own["status"] != "completed", ["variant", "seed", "status", "reason"]].to_dict("records"),
     }
 
 
-def _figure(section: Section, trials: pd.DataFrame, variant: str, places: dict[str, Path]) -> dict[str, Any] | None:
+def _figure(
+    section: Section, trials: pd.DataFrame, variant: str, places: dict[str, Path], folder: Path
+) -> dict[str, Any] | None:
     """Samples of a variant's first completed seed as a picture or a scatter plot, and how long that trial took."""
     completed = trials[(trials["variant"] == variant) & (trials["status"] == "completed")]
     for seed, trial in zip(completed["seed"], completed["trial"], strict=True):
         place = places.get(f"seed-{seed}-{trial}")
-        drawn = place and (_picture(place / "samples") or _scatter(place / "samples" / "points.csv", section.centres))
-        if place and drawn:
+        if place is None or leads_outside(place / "samples", folder):
+            continue
+        drawn = _picture(place / "samples") or _scatter(place / "samples" / "points.csv", section.centres)
+        if drawn:
             return {"variant": variant, "seed": seed, "seconds": _seconds(place / "cost.json"), **drawn}
     return None
 
@@ -107,21 +116,27 @@ def _picture(folder: Path) -> dict[str, Any] | None:
     pictures = [path for path in folder.glob("*.png") if path.stem.isascii() and path.stem.isdecimal()]
     try:
         last = max(pictures, key=lambda path: int(path.stem))
-        data = base64.b64encode(last.read_bytes()).decode()
+        data = read_plain(last, MOST_BYTES)
     except (ValueError, OSError):
         return None
-    return {"images": int(last.stem), "url": f"data:image/png;base64,{data}"}
+    # No other file may reach a page that is shown around, and no picture that is too large to be drawn.
+    if data[:16] != PNG or max(int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) > MOST_SIDE:
+        return None
+    return {"images": int(last.stem), "url": f"data:image/png;base64,{base64.b64encode(data).decode()}"}
 
 
 def _scatter(path: Path, centres: list[list[float]]) -> dict[str, Any] | None:
     """The last points of ``points.csv`` as an SVG path, and the true modes, on a plot that has these in its middle."""
     try:
-        table = pd.read_csv(path).astype({"images_seen": "int64", "x": "float64", "y": "float64"})
-    except (OSError, ValueError, KeyError):
+        content = read_plain(path, MOST_BYTES)
+        if any(line.count(b",") != 2 for line in content.splitlines()):  # thousands of columns take seconds
+            return None
+        table = pd.read_csv(io.BytesIO(content)).astype({"images_seen": "int64", "x": "float64", "y": "float64"})
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     last = table[table["images_seen"] == table["images_seen"].max()]
     points = last[["x", "y"]].to_numpy()
-    points = points[np.isfinite(points).all(axis=1)]
+    points = points[(np.abs(points) <= MOST_MEASURE).all(axis=1)]
     if not len(points):
         return None
     modes = np.array(centres, dtype=float).reshape(-1, 2)
@@ -147,9 +162,11 @@ def _scatter(path: Path, centres: list[list[float]]) -> dict[str, Any] | None:
 def _seconds(path: Path) -> str:
     """Wall time of a trial; the page can do without it."""
     try:
-        return f"{json.loads(path.read_text())['wall_seconds']:,.0f}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        cost = canonical.loads(read_plain(path, MOST_BYTES))
+        fields({"wall_seconds": measure})(cost)
+    except (OSError, ValueError):
         return ""
+    return f"{cost['wall_seconds']:,.0f}"
 
 
 reporter = HtmlReporter()

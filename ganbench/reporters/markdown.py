@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from ganbench.files import write_atomic
 from ganbench.kinds import Reporter
 from ganbench.reporters.layout import LEGEND, PAIRS, cells, conditions, sections, warnings
 from ganbench.reporters.remarks import judged, overview, remarks
-from ganbench.store import write_atomic
 
 # What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither,
 # and brackets without a target make no link.
 _ESCAPES = {ord(mark): f"\\{mark}" for mark in "\\`*|~"}
-_ESCAPES |= {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"} | {ord(mark): " " for mark in "\r\n\v\f\x85"}
+_ESCAPES |= {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"} | dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
 class MarkdownReporter(Reporter):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from ganbench.evaluation import apply
 from ganbench.kinds import Dataset, Evidence, Extractor, Side
 from ganbench.metrics import (
     MetricError,
@@ -14,6 +13,7 @@ from ganbench.metrics import (
     intra_class_frechet_distance,
 )
 from ganbench.metrics.conditional import ClassificationAccuracyScore, IntraFID, labelled
+from ganbench.values import apply
 from ganbench.variant import Batch, Variant
 
 CENTRES = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])

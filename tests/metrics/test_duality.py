@@ -15,7 +15,7 @@ from ganbench_plugins.wgan import WGAN
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from ganbench.evaluation import Evaluator, apply
+from ganbench.evaluation import Evaluator
 from ganbench.extractors.pixels import Pixels
 from ganbench.kinds import Dataset
 from ganbench.metrics import MetricError, NotApplicable, duality_gap
@@ -25,6 +25,7 @@ from ganbench.real import Real
 from ganbench.state import capture
 from ganbench.telemetry import Telemetry
 from ganbench.tree import fingerprint
+from ganbench.values import apply
 
 POINT = torch.Size((2,))
 RATE = 0.1

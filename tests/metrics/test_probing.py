@@ -7,10 +7,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ganbench.evaluation import apply
 from ganbench.kinds import Dataset, Evidence, Side
 from ganbench.metrics import MetricError, linear_probe
 from ganbench.metrics.probing import DiscriminatorProbe
+from ganbench.values import apply
 from ganbench.variant import Variant
 
 

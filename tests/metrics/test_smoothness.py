@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch_fidelity.noise import batch_slerp_any
 
-from ganbench.evaluation import apply
 from ganbench.kinds import Extractor
 from ganbench.metrics import MetricError, path_steps
 from ganbench.metrics.smoothness import EPSILON, Smoothness, of_evidence, spherical
+from ganbench.values import apply
 from ganbench.variant import Variant
 
 

@@ -1,0 +1,64 @@
+"""Zip archives and the arrays in them, from files that anybody may have made: checked first, and never run."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ganbench.datasets import DatasetError
+
+FREE_RATIO = 1 << 26  # bytes up to which an archive may be packed as tightly as it likes
+MOST_RATIO = 200  # deflate reaches 1,000 on zeros; arrays of images stay far below
+
+Take = Callable[[str], np.ndarray]
+
+
+def checked(path: Path, archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
+    """The files of an archive; raises DatasetError if one is not what an archive of samples holds."""
+    for info in archive.infolist():
+        place = PurePosixPath(info.filename)
+        if place.is_absolute() or ".." in place.parts or "\\" in info.filename or ":" in info.filename:
+            raise DatasetError(f"{path} holds {info.filename!r}: a path that leads out of the archive")
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise DatasetError(f"{path} holds {info.filename!r}: a link or a device")
+        if info.flag_bits & 1:
+            raise DatasetError(f"{path} holds {info.filename!r}: it is encrypted")
+        if info.file_size > max(FREE_RATIO, MOST_RATIO * info.compress_size):
+            raise DatasetError(f"{path} holds {info.filename!r}, which unpacks to {info.file_size:,} bytes: refused")
+        if not info.is_dir():
+            yield info
+    # Members that lie upon each other, each of them small.
+    total = sum(info.file_size for info in archive.infolist())
+    if total > max(FREE_RATIO, MOST_RATIO * path.stat().st_size):
+        raise DatasetError(f"{path} unpacks to {total:,} bytes: refused")
+
+
+@contextlib.contextmanager
+def npz(path: Path) -> Iterator[tuple[list[str], Take]]:
+    """Names of the arrays in a NumPy archive, and what reads one; raises DatasetError, or what the readers raise."""
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in checked(path, archive)}
+
+        def take(name: str) -> np.ndarray:
+            with archive.open(members[name]) as file:
+                version = np.lib.format.read_magic(file)
+                header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = header(file)
+            if dtype.hasobject or dtype.itemsize * int(np.prod(shape, dtype=object)) > members[name].file_size:
+                raise DatasetError(f"{path}: {name} holds objects, or is shorter than it says")
+            with archive.open(members[name]) as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
+
+        yield list(members), take
+
+
+def npy(path: Path) -> np.ndarray:
+    """The array in a file, mapped, not read; raises what its reader raises."""
+    return np.lib.format.open_memmap(path, mode="r")

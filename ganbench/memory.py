@@ -1,0 +1,86 @@
+"""Limits on the memory of a job, and who was killed for want of it. It reads Linux's /proc; elsewhere there is none.
+
+What is measured is resident memory: the pages that a process holds in RAM, the libraries that it maps among them.
+A watcher outside the process reads it, because a plugin that fills memory from C holds the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+GIGABYTE = 10**9
+POLL_SECONDS = 0.02  # memory fills at some GB a second: what is held at the limit overshoots by a few per cent
+SESSION_SECONDS = 0.5  # finding the processes that a job started means reading the whole process table
+_PROC = Path("/proc")
+
+
+def measurable() -> bool:
+    """Whether this system says how much memory a process holds."""
+    return (_PROC / "self" / "statm").exists()
+
+
+def resident(pid: int) -> int:
+    """Bytes that a process holds in RAM; 0 for one that has ended."""
+    return _pages(pid, 1) * os.sysconf("SC_PAGE_SIZE")
+
+
+def limit_allocations(bytes_more: float) -> None:
+    """Let this process map at most so much more writable memory than it has: a larger request fails at once.
+
+    A request is refused where it is made, so the trial's reason names the line. RLIMIT_AS would not do: torch
+    reserves several GB of addresses that it never touches. A slow leak never meets this limit: the watcher is first.
+    """
+    most = int(_pages(os.getpid(), 5) * os.sysconf("SC_PAGE_SIZE") + bytes_more)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def system_kills() -> int:
+    """How many processes the system has killed for want of memory since it started; 0 where it does not say."""
+    try:
+        for line in (_PROC / "vmstat").read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+class Watch:
+    """Tells when a job's process, with those of its session that it started, holds more than ``most`` bytes."""
+
+    def __init__(self, pid: int, most: float) -> None:
+        self.pid, self.most = pid, most
+        self._others: list[int] = []
+        self._looked = time.monotonic()
+
+    def exceeded(self) -> bool:
+        if time.monotonic() - self._looked > SESSION_SECONDS:
+            self._others = list(_session(self.pid))
+            self._looked = time.monotonic()
+        return sum(map(resident, (self.pid, *self._others))) > self.most
+
+
+def _session(leader: int) -> Iterator[int]:
+    """The processes of a session but for its leader."""
+    for entry in os.listdir(_PROC):
+        if not entry.isdecimal() or int(entry) == leader:
+            continue
+        try:  # fields after the name, which may hold anything: state, parent, group, session
+            fields = (_PROC / entry / "stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(fields[3]) == leader:
+            yield int(entry)
+
+
+def _pages(pid: int, field: int) -> int:
+    """One field of /proc/PID/statm: 1 is resident, 5 is writable memory."""
+    try:
+        return int((_PROC / str(pid) / "statm").read_text().split()[field])
+    except (OSError, IndexError):
+        return 0

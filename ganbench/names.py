@@ -1,0 +1,49 @@
+"""What names may look like: as folders on every system, as arguments, and as cells and columns of tables."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+# Windows keeps these for devices, with any suffix behind them.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+# What readers of CSV take for a number, a truth value or a missing cell.
+_VALUE = re.compile(r"[0-9][0-9_]*(\.[0-9_]*)?(e-?[0-9]+)?|nan|inf|infinity|na|null|none|true|false")
+# Columns that every table has beside the metrics.
+COLUMNS = frozenset(
+    {
+        *("dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"),
+        *("seed", "status", "reason", "note", "trial"),
+    }
+)
+_ENDINGS = ("_low", "_high", "_floor")  # of the columns beside a metric's own
+MOST_COLUMN = 200
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it is a name that folders, tables and commands can carry; raise ValueError if not."""
+    shown = repr(name)[:80]
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(
+            f"{shown} is not a valid name: lower-case letters, digits, '.', '_' and '-', "
+            "at most 64 of them, the first a letter or a digit"
+        )
+    if _DEVICE.fullmatch(name) or name.endswith("."):
+        raise ValueError(f"{shown} is not a valid name: Windows has no folder of that name")
+    if _VALUE.fullmatch(name):
+        raise ValueError(f"{shown} is not a valid name: a reader of tables would take it for a value")
+    return name
+
+
+@lru_cache(maxsize=4096)
+def check_column(name: str) -> str:
+    """Return the name of a metric's column, ``prd`` or ``prd.f8``, if tables can have it; raise ValueError if not."""
+    base, _, key = name.partition(".")
+    if not (key and NAME.fullmatch(base)):
+        check_name(name)
+    elif not name.isprintable() or len(name) > MOST_COLUMN:
+        raise ValueError(f"{name[:80]!r} is not a valid column: at most {MOST_COLUMN} printable characters")
+    if name in COLUMNS or name.endswith(_ENDINGS):
+        raise ValueError(f"{name!r} is not a valid column: the tables have one of that name beside the metrics")
+    return name

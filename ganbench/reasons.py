@@ -1,0 +1,41 @@
+"""Why a trial failed, in one line that is the same on every machine."""
+
+from __future__ import annotations
+
+import re
+import sysconfig
+import traceback
+from pathlib import Path
+
+import torch
+
+from ganbench import canonical
+from ganbench.errors import in_words
+from ganbench.values import InvalidOutput
+
+
+def is_out_of_memory(reason: BaseException) -> bool:
+    """Whether an exception says that memory ran out; torch's CPU allocator raises a plain RuntimeError."""
+    return isinstance(reason, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(reason, RuntimeError) and "can't allocate memory" in str(reason)
+    )
+
+
+def explain(reason: BaseException) -> str:
+    """One line: what was raised, and the last line of code outside ganbench and torch that it came through."""
+    message = in_words(reason)
+    if is_out_of_memory(reason):  # what follows the first sentence (free bytes, process ids) differs from run to run
+        message = re.sub(r"\[enforce fail at .*?DefaultCPUAllocator: ", "", message).partition(". ")[0]
+    if isinstance(reason, InvalidOutput):  # it names the fault; where the harness saw it is no help
+        return message
+    for frame in reversed(traceback.extract_tb(reason.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_file() and not _is_ours(path):
+            return f"{message} ({path.name}, line {frame.lineno})"
+    return message
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file belongs to ganbench, torch or the standard library: not to a plugin or what it builds on."""
+    standard = path.is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in path.parts
+    return standard or any(path.is_relative_to(Path(str(m.__file__)).parent) for m in (canonical, torch))

@@ -1,0 +1,495 @@
+"""Records that a stranger sealed: the hash in them is right, and what they hold is not."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ganbench import canonical, rescored
+from ganbench.display import show, summarise
+from ganbench.files import write_atomic
+from ganbench.records import unseal
+from ganbench.reporters import DEFAULT
+from ganbench.reporting import write_reports
+from ganbench.spec import SCHEMA
+from ganbench.store import Contents, Store, read_records
+
+Record = dict[str, Any]
+Resealed = Callable[[Record], bytes]
+
+# Values of every JSON type, each of which is wrong in most places; and numbers at the end of the range.
+WRONG: list[Any] = [None, True, "text", "../../outside/x", -1, 0.5, 2**70, 10**4000, 1e308, -1e308, 5e-324, [], {}]
+WRONG += [[None], {"fid": "2.5"}, "=cmd|' /C calc'!A0", "\x1b[2J<script>", "a" * 20_000]
+PLACES = [
+    "schema",
+    "identity",
+    "label",
+    "role",
+    "primary",
+    "metrics",
+    "reference",
+    "environment",
+    "environment_hash",
+    "status",
+    "reason",
+    "values",
+    "fid_train",
+    "parameters",
+    "adversarial",
+    "decision_threshold",
+    "evaluations",
+    "telemetry",
+    "state_sha256",
+    "identity/trial",
+    "identity/evaluation",
+    "identity/trial/variant",
+    "identity/trial/dataset",
+    "identity/trial/seed",
+    "identity/trial/budget_images",
+    "identity/trial/hyperparameters",
+    "identity/trial/source",
+    "identity/trial/batch_size",
+    "identity/trial/schema",
+    "identity/evaluation/extractor",
+    "identity/evaluation/samples",
+    "identity/evaluation/split",
+    "metrics/fid",
+    "metrics/fid/label",
+    "metrics/fid/direction",
+    "metrics/fid/floor",
+    "metrics/fid/position",
+    "reference/trace",
+    "reference/modes",
+    "reference/centres",
+    "environment/packages",
+    "values/fid",
+    "values/recall",
+    "telemetry/first_nonfinite",
+    "telemetry/gradient_spikes",
+    "telemetry/gradient_spikes/discriminator",
+    "telemetry/gradient_norm_tenths",
+    "telemetry/gradient_norm_tenths/discriminator",
+    "evaluations/0",
+    "evaluations/1/step",
+    "evaluations/1/images_seen",
+    "evaluations/1/values",
+    "evaluations/1/values/fid",
+    "evaluations/1/watch",
+    "evaluations/1/watch/fid",
+    "evaluations/1/watch/trace",
+    "evaluations/1/watch/modes",
+    "evaluations/1/watch/parameter_norms",
+    "evaluations/1/watch/parameter_norms/generator",
+]
+# What a record may say; everything else is refused. A number from which nothing is derived may have any size.
+TEXTS = {"label", "environment_hash", "reason", "state_sha256", "identity/trial/source", "identity/evaluation/split"}
+TEXTS |= {"metrics/fid/label"}
+NAMES = {"primary", "identity/trial/variant", "identity/trial/dataset", "identity/evaluation/extractor"}
+NUMBERS = {"fid_train", "decision_threshold", "metrics/fid/floor", "values/fid", "values/recall"}
+NUMBERS |= {"telemetry/gradient_spikes/discriminator", "evaluations/1/values/fid"}
+NUMBERS |= {"evaluations/1/watch/parameter_norms/generator"}
+MEASURES = {"reference/trace", "reference/modes"} | {f"evaluations/1/watch/{n}" for n in ("fid", "trace", "modes")}
+
+
+def at(record: Any, place: str) -> tuple[Any, Any]:
+    """What holds a place, and its key there."""
+    *way, last = (int(part) if part.isdigit() else part for part in place.split("/"))
+    for part in way:
+        record = record[part]
+    return record, last
+
+
+def changed(genuine: Record, place: str, value: Any) -> Record:
+    record = copy.deepcopy(genuine)
+    owner, key = at(record, place)
+    owner[key] = value
+    return record
+
+
+def report(folder: Path) -> Contents:
+    """``ganbench report``, and a finished run, as far as they go after the records were read."""
+    found, board, trials = write_reports(folder, DEFAULT)
+    show(board, trials)
+    summarise(found, folder)
+    return found
+
+
+def is_fit(place: str, value: Any) -> bool:
+    """Whether a value may stand there: written down apart from the schema, from what the tables can bear."""
+    if type(value) is str:
+        return (place in TEXTS and len(value) <= 10_000) or (place in NAMES and value == "text")
+    if type(value) in (int, float):
+        small = abs(value) <= 2**53 or type(value) is float
+        return small and (place in NUMBERS or (place in MEASURES and 1e-100 <= abs(value) <= 1e100))
+    return False
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_wrong_is_refused_and_what_is_odd_is_shown(
+    place: str, genuine: Record, resealed: Resealed, harmless: Any, put: Any, inside: Path
+) -> None:
+    for i, value in enumerate(WRONG):
+        record = changed(genuine, "identity/trial/seed", i)
+        put(resealed(changed(record, place, value)), f"digits/dcgan/seed-{i}-00000000")
+    found = harmless(lambda: read_records(inside / "results"), len(WRONG))
+    reasons = {int(problem.path.parent.name.split("-")[1]): problem.reason for problem in found.problems}
+    assert len(reasons) == len(WRONG) and not found.records  # each is in the wrong folder at the least
+    fit = 0
+    for i, value in enumerate(WRONG):
+        assert len(reasons[i]) < 400 and reasons[i].isprintable()
+        folder = inside / f"results/digits/dcgan/seed-{i}-00000000"
+        if "it belongs in" in reasons[i]:
+            assert is_fit(place, value) or type(value) not in (int, float, str), value
+            put((folder / "record.json").read_bytes())
+            fit += 1
+        else:
+            assert not is_fit(place, value)
+            assert "its hash is right, but" in reasons[i] or place == "schema"
+        (folder / "record.json").unlink()
+    if fit:
+        found = harmless(lambda: report(inside / "results"))
+        assert len(found.records) == fit
+        for name in ("leaderboard.csv", "trials.csv"):
+            assert pd.read_csv(inside / "results" / name)["dataset"].str.startswith(("digits", "text")).all()
+
+
+def test_a_missing_part_is_named_or_not_needed(
+    genuine: Record, resealed: Resealed, harmless: Any, put: Any, inside: Path
+) -> None:
+    for i, place in enumerate(PLACES):
+        record = changed(genuine, "identity/trial/seed", i)
+        owner, key = at(record, place)
+        del owner[key]
+        try:
+            put(resealed(record))
+        except (KeyError, TypeError, IndexError, AttributeError):  # it has no place of its own
+            put(resealed(record), f"digits/dcgan/seed-{i}-00000000")
+    found = harmless(lambda: report(inside / "results"), len(PLACES))
+    assert len(found.records) + len(found.problems) == len(PLACES) and len(found.problems) > 20
+
+
+def odd(genuine: Record) -> Iterator[tuple[str, Record]]:
+    """Records that are wrong as a whole."""
+    about = genuine["metrics"]["fid"]
+    columns = ("dataset", "rank", "variant", "x_low", "fid_floor", "../x", "=1+1", "", "FID", "a" * 65, "x.\x1b[2J")
+    for name in (*columns, "x.<script>\n", "con", "007", "nan"):
+        yield f"metric {name!r}", {**genuine, "metrics": {**genuine["metrics"], name: about}}
+    yield "columns", {**genuine, "metrics": {f"m{i}": about for i in range(1001)}}
+    yield "evaluations", {**genuine, "evaluations": [{"step": 0, "images_seen": 0, "values": {}}] * 5002}
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+    yield "deep", {**genuine, "more": deep}
+    yield "deep hyperparameters", changed(genuine, "identity/trial/hyperparameters", {"x": deep})
+    yield "centres", changed(genuine, "reference/centres", [[0.0, 1.0], [2.0]])
+    yield "norms", changed(genuine, "telemetry/gradient_norm_tenths", {"discriminator": [None, "x"]})
+    yield "empty", {}
+    for name in (
+        "../../x",
+        "..",
+        "/etc",
+        "a/b",
+        "con",
+        "nul.txt",
+        "NA",
+        "na",
+        "007",
+        "1e5",
+        "é",
+        "e\u0301",
+        "DCGAN",
+        " a",
+        "-rf",
+    ):
+        yield f"dataset {name!r}", changed(genuine, "identity/trial/dataset", name)
+        yield f"variant {name!r}", changed(genuine, "identity/trial/variant", name)
+    for name in ("folder:/etc", "inception-v3@../x", "inception-v3@", "https://example.org/x"):
+        yield f"extractor {name!r}", changed(genuine, "identity/evaluation/extractor", name)
+
+
+ODD = [
+    name for name, _ in odd(json.loads(min((Path(__file__).parents[2] / "results").rglob("record.json")).read_text()))
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_records_are_refused(
+    name: str, genuine: Record, resealed: Resealed, harmless: Any, put: Any, inside: Path
+) -> None:
+    put(resealed(dict(odd(genuine))[name]), "digits/dcgan/seed-0-00000000")
+    found = harmless(lambda: read_records(inside / "results"))
+    assert not found.records and "belongs in" not in found.problems[0].reason
+
+
+@pytest.mark.parametrize("field", ["trial_hash", "evaluation_hash", "protocol", "id"])
+def test_a_protocol_that_is_not_its_own_is_refused(
+    field: str, genuine: Record, harmless: Any, put: Any, inside: Path
+) -> None:
+    """It would be ranked beside scores that it does not compare with."""
+    from ganbench.records import seal
+
+    put(seal(changed(genuine, f"identity/{field}", "a23c9eb3")).encode())
+    found = harmless(lambda: report(inside / "results"))
+    assert not found.records and f"its {field} does not follow" in found.problems[0].reason
+
+
+BYTES = {
+    "empty": b"",
+    "zeros": bytes(1000),
+    "nothing": b"null\n",
+    "list": b"[]\n",
+    "deep lists": b"[" * 100_000,
+    "deep objects": b'{"a":' * 100_000,
+    "closed deep lists": b"[" * 900 + b"]" * 900,
+    "digits": b'{"schema":' + b"9" * 5000 + b"}",
+    "many digits": b'{"schema":1,"x":' + b"9" * 4000 + b"}",
+    "not a number": b'{"schema":NaN}',
+    "infinity": b'{"schema":-Infinity}',
+    "overflow": b'{"schema":1,"x":1e999}',
+    "half a surrogate": b'{"schema":1,"x":"\\ud800"}',
+    "twice": b'{"schema":1,"schema":1}',
+    "mark": b"\xef\xbb\xbf{}",
+    "latin": b'{"schema":"\xe9"}',
+    "wide": '{"schema":1}'.encode("utf-16"),
+    "newer": b'{"schema":%d}' % (SCHEMA + 1),
+    "older": b'{"schema":0}',
+    "true": b'{"schema":true}',
+    "tag": b"!!python/object/apply:os.system ['touch SPRUNG']",
+    "pickle": b"cos\nsystem\n(S'touch SPRUNG'\ntR.",
+}
+
+
+@pytest.mark.parametrize("file", ["record.json", "rescored.json", "cost.json"])
+@pytest.mark.parametrize("name", BYTES)
+def test_bytes_that_are_no_json_of_ours(
+    name: str, file: str, genuine: Record, resealed: Resealed, harmless: Any, put: Any, inside: Path
+) -> None:
+    folder = put(resealed(genuine))
+    (folder / file).write_bytes(BYTES[name])
+    found = harmless(lambda: (report if file == "cost.json" else read_records)(inside / "results"))
+    assert [problem.path.name for problem in found.problems] == ([] if file == "cost.json" else [file])
+    assert len(found.records) == (file != "record.json")
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
+    """The driver of a sweep reads it while a trial runs, and shows it."""
+    from types import SimpleNamespace
+
+    from ganbench.scheduler import Running, Sweep
+
+    shown: list[Any] = []
+    spec = SimpleNamespace(identity={"trial": {}}, protocol=SimpleNamespace(budget_images=1))
+    store = SimpleNamespace(folder=lambda spec: inside)
+    display = SimpleNamespace(progress=lambda *arguments: shown.append(arguments))
+    sweep = Sweep(store, None, None, None, display)  # type: ignore[arg-type]
+    good = b'{"images":64}\n'
+    lines = [
+        BYTES[name].replace(b"\n", b" "),
+        b'{"images":"9"}',
+        b'{"evaluation":{"images_seen":1}}',
+        b'{"evaluation":7}',
+    ]
+    (inside / "progress.jsonl").write_bytes(b"\n".join([*lines, good]))
+    harmless(lambda: sweep._read_progress(Running(SimpleNamespace(spec=spec), 1)))  # type: ignore[arg-type]
+    assert [arguments[1] for arguments in shown] == [64]
+
+
+def test_a_line_of_progress_without_an_end_is_read_to_a_limit(inside: Path, harmless: Any) -> None:
+    from types import SimpleNamespace
+
+    from ganbench.scheduler import Running, Sweep
+
+    with open(inside / "progress.jsonl", "wb") as file:
+        file.truncate(1 << 36)
+    store = SimpleNamespace(folder=lambda spec: inside)
+    sweep = Sweep(store, None, None, None, None)  # type: ignore[arg-type]
+    harmless(lambda: sweep._read_progress(Running(SimpleNamespace(spec=None), 1)))  # type: ignore[arg-type]
+
+
+RESCORED: dict[str, Any] = {
+    "values": {"recall2": "high"},
+    "metrics": {"x": {"label": 1, "direction": "min"}},
+    "names": {"../x": {"label": "X", "direction": "min"}},
+    "direction": {"x": {"label": "X", "direction": "sideways"}},
+    "position": {"x": {"label": "X", "direction": "min", "position": "first"}},
+    "column": {"rank": {"label": "X", "direction": "min"}},
+}
+
+
+@pytest.mark.parametrize("name", RESCORED)
+def test_what_a_stranger_added_to_a_record(
+    name: str, genuine: Record, resealed: Resealed, harmless: Any, put: Any, inside: Path
+) -> None:
+    folder = put(resealed(genuine))
+    found = {"record": json.loads(resealed(genuine))["sha256"], "metrics": {}, "values": {}, "environment": {}}
+    found["values" if name == "values" else "metrics"] = RESCORED[name]
+    (folder / rescored.FILE).write_text(rescored.seal(found))
+    read = harmless(lambda: report(inside / "results"))
+    assert len(read.records) == 1 and "its hash is right, but" in read.problems[0].reason
+
+
+def huge(path: Path) -> None:
+    with open(path, "wb") as file:
+        file.truncate(1 << 36)
+
+
+PUT_THERE: dict[str, Callable[[Path], Any]] = {
+    "a link": lambda path: path.symlink_to("../../../../../outside/precious"),
+    "a link to nothing": lambda path: path.symlink_to("../../../../../outside/new"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a pipe": lambda path: os.mkfifo(path),
+    "a folder": lambda path: path.mkdir(),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "64 GB": huge,
+}
+
+
+@pytest.mark.parametrize(
+    "file", ["record.json", "rescored.json", "cost.json", "samples/points.csv", "samples/64000.png"]
+)
+@pytest.mark.parametrize("name", PUT_THERE)
+def test_what_is_no_file_is_not_read(
+    name: str, file: str, genuine: Record, resealed: Resealed, harmless: Any, put: Any, inside: Path
+) -> None:
+    folder = put(resealed(genuine))
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).unlink(missing_ok=True)
+    PUT_THERE[name](folder / file)
+    found = harmless(lambda: (read_records if "re" in file else report)(inside / "results"))
+    named = [] if file.startswith("samples") or file == "cost.json" else [file]
+    assert [problem.path.name for problem in found.problems] == named
+    page = inside / "results/leaderboard.html"
+    assert not page.exists() or b"cHJlY2lvdXM" not in page.read_bytes()  # "precious"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "images_seen,x,y\n1,1e308,-1e308\n1,1e-320,1\n",
+        "images_seen,x,y\n99999999999999999999999,1,1\n",
+        "images_seen,x,y\n1,inf,nan\n",
+        "images_seen,images_seen,x,y\n1,1,1,1\n",
+        "images_seen,x,y\n" + "1," * 5000 + "\n",
+        '"' * 999,
+        "images_seen,x,y\n1,=cmd,<script>\n",
+    ],
+    ids=range(7),
+)
+def test_points_from_a_stranger(
+    text: str, genuine: Record, resealed: Resealed, harmless: Any, put: Any, inside: Path
+) -> None:
+    folder = put(resealed(genuine))
+    (folder / "samples").mkdir()
+    (folder / "samples" / "points.csv").write_text(text)
+    assert len(harmless(lambda: report(inside / "results")).records) == 1
+    assert "<script>" not in (inside / "results/leaderboard.html").read_text()
+
+
+def test_a_picture_is_a_picture(genuine: Record, resealed: Resealed, harmless: Any, put: Any, inside: Path) -> None:
+    """The page is shown around: no other file may travel in it, by a link or under a picture's name."""
+    folder = put(resealed(genuine))
+    page = inside / "results/leaderboard.html"
+    (folder / "samples").symlink_to(inside.parent / "outside")
+    png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (40_000).to_bytes(4) + (40_000).to_bytes(4)
+    (inside.parent / "outside" / "1.png").write_bytes(png.replace((40_000).to_bytes(4), (4).to_bytes(4)))
+    harmless(lambda: report(inside / "results"))
+    assert "<img" not in page.read_text()
+    (folder / "samples").unlink()
+    (folder / "samples").mkdir()
+    for data in (b"-----BEGIN OPENSSH PRIVATE KEY-----", png, b"<svg onload=alert(1)>"):
+        (folder / "samples" / "1.png").write_bytes(data)
+        harmless(lambda: report(inside / "results"))
+        assert "<img" not in page.read_text()
+    (folder / "samples" / "1.png").write_bytes((inside.parent / "outside" / "1.png").read_bytes())
+    harmless(lambda: report(inside / "results"))
+    assert "<img" in page.read_text()
+
+
+def spec_of(record: Record) -> Any:
+    from ganbench.spec import Protocol, TrialSpec
+
+    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+    protocol = {**trial, **evaluation}
+    names = Protocol.__dataclass_fields__
+    about = {name: protocol[name] for name in TrialSpec.__dataclass_fields__ if name != "protocol"}
+    return TrialSpec(**about, protocol=Protocol(**{name: protocol[name] for name in names}))
+
+
+@pytest.mark.parametrize("name", ["dataset", "variant", "trial", "quarantine", "superseded", ".lock"])
+def test_nothing_is_written_through_a_link(
+    name: str, genuine: Record, resealed: Resealed, harmless: Any, put: Any, inside: Path
+) -> None:
+    """``ganbench run`` in a results folder that a stranger packed."""
+    outside, root = inside.parent / "outside", inside / "results"
+    spec, store = spec_of(genuine), Store(root)
+    folder = root.joinpath(*store.folder(spec).relative_to(root).parts)
+    links = {"dataset": folder.parents[1], "variant": folder.parent, "trial": folder}
+    if name in links:
+        links[name].parent.mkdir(parents=True, exist_ok=True)
+        links[name].symlink_to(outside)
+    else:
+        put(b"{}", str(folder.relative_to(root)))
+        (root / name).symlink_to(outside / "precious" if name == ".lock" else outside)
+
+    def run() -> None:
+        with store.locked():
+            assert store.state(spec) in ("new", "damaged")
+            store.supersede(spec)
+            store.find(spec)
+            store.prepare(spec)
+            store.finish(spec, unseal(resealed(genuine)), {})
+
+    told = harmless(run)
+    assert told is None or "link" in told
+    assert (told is None) == (name == "superseded")
+
+
+def test_a_link_under_the_name_of_a_temporary_file(harmless: Any, inside: Path) -> None:
+    (inside / f".record.json.{os.getpid()}.tmp").symlink_to(inside.parent / "outside" / "precious")
+    harmless(lambda: write_atomic(inside / "record.json", b"new"))
+    assert (inside / "record.json").read_bytes() == b"new"
+
+
+def test_what_a_trial_writes_stays_in_its_folder(genuine: Record, harmless: Any, inside: Path) -> None:
+    spec, store = spec_of(genuine), Store(inside / "results")
+    folder = store.prepare(spec)
+    for name in ("log.txt", "progress.jsonl", "samples", "state.safetensors", "points.csv"):
+        (folder / name).symlink_to(inside.parent / "outside" / "precious")
+    harmless(lambda: store.prepare(spec))
+    assert list(folder.iterdir()) == []
+
+
+def test_hostile_records_beside_a_good_one_through_the_command_line(
+    genuine: Record,
+    resealed: Resealed,
+    put: Any,
+    inside: Path,
+    harmless: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Any,
+) -> None:
+    import sys
+
+    from ganbench.cli import main
+
+    put(resealed(genuine))
+    texts = [BYTES[name] for name in BYTES] + [resealed(record) for _, record in odd(genuine)]
+    for i, text in enumerate(texts):
+        put(text, f"digits/dcgan/seed-{i}-00000000")
+    sound = read_records(inside / "results")
+    assert len(sound.records) == 1
+    for command in (["report"], ["compare", "results", "results"]):
+        monkeypatch.setattr(sys, "argv", ["ganbench", *command])
+        with pytest.raises(SystemExit) as ended, capfd.disabled():
+            main()
+        assert ended.value.code == 3
+    assert len(pd.read_csv(inside / "results" / "trials.csv")) == 1
+    assert canonical.dumps(sound.records[0]["values"]) == canonical.dumps(genuine["values"])
