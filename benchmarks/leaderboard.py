@@ -26,11 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from ganbench import canonical
-from ganbench.frames import PROTOCOL_FIELDS
 from ganbench.ranking import leaderboard
 from ganbench.records import seal
 from ganbench.reporting import write_reports
+from ganbench.spec import identify
 from ganbench.store import read_records
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
@@ -49,10 +48,7 @@ def records(trials: int) -> Iterator[dict[str, Any]]:
         record = json.loads(text)
         trial = record["identity"]["trial"]
         trial |= {"dataset": f"dataset-{dataset}", "variant": f"variant-{variant:02}", "seed": seed}
-        identity = record["identity"]
-        identity["id"] = canonical.sha256([trial, identity["evaluation"]])[:8]
-        fields = {**trial, **identity["evaluation"]}
-        identity["protocol"] = canonical.sha256({name: fields[name] for name in PROTOCOL_FIELDS})[:8]
+        record["identity"] = identify(trial, record["identity"]["evaluation"])
         record["label"] = trial["variant"]
         factor = float(np.exp(0.2 * (variant % 12) + 0.3 * rng.normal()))
         for evaluation in record["evaluations"][1:]:
