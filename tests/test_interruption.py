@@ -117,7 +117,9 @@ def test_the_first_signal_waits_for_a_checkpoint(number: signal.Signals, to_all:
         os.kill(process.pid, number)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
-    assert "stopping: what runs writes a checkpoint" in stderr and "same command again" in stderr, stderr
+    assert "same command again" in stderr, stderr
+    # Workers that were told by themselves may have ended before the driver looks.
+    assert to_all or "stopping: what runs writes a checkpoint" in stderr, stderr
     assert "did not stop in time" not in stderr and "Traceback" not in stderr
     assert gone(process, left) and not list(tmp_path.rglob("record.json"))
     assert len(list(tmp_path.rglob("checkpoint.safetensors"))) == 2
