@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ganbench import canonical
 from ganbench.files import NotPlain, clear, make_folder, naming, read_plain, write_atomic
 
 GRID = 8  # samples a side
-CELL = 64  # smaller images are enlarged to about this many pixels, whole pixels only
+CELL = 32  # smaller images are enlarged to about this many pixels, whole pixels only
 POINTS = 1000
 MOST_POINTS = 1 << 24  # bytes of points.csv
 _ROW = re.compile(r"[0-9]{1,16}(,-?[0-9.]{1,32}(e[-+]?[0-9]{1,3})?){2}")
@@ -33,18 +34,37 @@ def write_samples(folder: Path, images_seen: int, samples: Tensor) -> None:
         _write_points(folder / "points.csv", images_seen, samples[:POINTS].cpu().numpy())
 
 
-def differing(folder: Path, evaluations: list[dict[str, Any]], samples: Tensor) -> list[str]:
-    """Which of a trial's ``history.csv`` and last samples are not what its record and those samples give."""
+def write_pictures(folder: Path, pictures: Mapping[str, bytes], about: dict[str, Any]) -> None:
+    """``pictures/<name>.png``, and ``pictures/about.json`` where a caption needs to know more."""
+    files = {f"{name}.png": content for name, content in pictures.items()}
+    if about:
+        files["about.json"] = f"{canonical.dumps(about)}\n".encode()
+    if files:
+        folder = folder / "pictures"
+        make_folder(folder)
+        clear(folder)
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+
+
+def differing(
+    folder: Path, evaluations: list[dict[str, Any]], samples: Tensor, pictures: Mapping[str, bytes]
+) -> list[str]:
+    """Which of a trial's ``history.csv``, last samples and ``pictures`` are not what its record and state give.
+
+    ``pictures`` are looked at only where the trial left some: those of earlier versions have none.
+    """
     images_seen = evaluations[-1]["images_seen"]
     files: dict[str, Callable[[Path], bool]] = {
         "history.csv": lambda path: _rows(path.read_text()) == _rows(history(evaluations).decode()),
     }
     if samples.dim() == 4:
-        expected = picture(samples[: GRID * GRID].cpu().numpy())
-        files[f"samples/{images_seen}.png"] = lambda path: _same_pixels(path.read_bytes(), expected)
+        files[f"samples/{images_seen}.png"] = _as_drawn(picture(samples[: GRID * GRID].cpu().numpy()))
     else:
         rows = point_rows(images_seen, samples[:POINTS].cpu().numpy())
         files["samples/points.csv"] = lambda path: path.read_text().splitlines()[-len(rows) :] == rows
+    if (folder / "pictures").is_dir():
+        files |= {f"pictures/{name}.png": _as_drawn(content) for name, content in pictures.items()}
     found = []
     for name, same in files.items():
         try:
@@ -53,6 +73,10 @@ def differing(folder: Path, evaluations: list[dict[str, Any]], samples: Tensor) 
         except (OSError, ValueError):
             found.append(name)
     return found
+
+
+def _as_drawn(expected: bytes) -> Callable[[Path], bool]:
+    return lambda path: _same_pixels(path.read_bytes(), expected)
 
 
 def _rows(text: str) -> list[dict[str, str]]:
@@ -67,18 +91,22 @@ def _same_pixels(content: bytes, expected: bytes) -> bool:
 
 
 def picture(images: np.ndarray) -> bytes:
-    """A grid of uint8 images ``(n, channels, height, width)``, 8 a row, as PNG; 1 channel is grey, 3 are colour."""
+    """A grid of uint8 images ``(n, channels, height, width)``, 8 a row, as PNG with grey lines between them.
+
+    3 channels are colour; of any other number the first is shown, as grey.
+    """
     n, channels, height, width = images.shape
     zoom = max(1, CELL // max(height, width))
     rows = -(-n // GRID)
-    canvas = np.zeros((rows * (height + 1) + 1, GRID * (width + 1) + 1, 3), dtype=np.uint8)
-    canvas[...] = 96  # grey lines between the samples
-    for i, image in enumerate(images):
+    # Grey ones as grey: a page holds one for every variant and dataset.
+    shown = images if channels == 3 else images[:, :1]
+    canvas = np.full((rows * (height + 1) + 1, GRID * (width + 1) + 1, shown.shape[1]), 96, dtype=np.uint8)
+    for i, image in enumerate(shown):
         top, left = (i // GRID) * (height + 1) + 1, (i % GRID) * (width + 1) + 1
-        pixels = image if channels == 3 else np.repeat(image[:1], 3, axis=0)
-        canvas[top : top + height, left : left + width] = pixels.transpose(1, 2, 0)
+        canvas[top : top + height, left : left + width] = image.transpose(1, 2, 0)
     out = io.BytesIO()
-    Image.fromarray(canvas.repeat(zoom, axis=0).repeat(zoom, axis=1)).save(out, format="PNG", optimize=False)
+    enlarged = canvas.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    Image.fromarray(enlarged if channels == 3 else enlarged[..., 0]).save(out, format="PNG")
     return out.getvalue()
 
 

@@ -1,15 +1,18 @@
-"""What the bits of a training depend on beside code and seed: versions, device, threads, CPU capability, flags."""
+"""What the bits of a training depend on beside code and seed: versions, device, threads, processor, flags."""
 
 from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ganbench.errors import UsageError
 
+# What /proc/cpuinfo calls them, on x86 and on ARM; the stepping changes no kernel.
+_PROCESSOR = ("vendor_id", "cpu family", "model", "model name", "CPU implementer", "CPU part")
 _PACKAGES = ("ganbench", "torch", "numpy", "scipy", "scikit-learn", "safetensors")
 
 
@@ -49,6 +52,7 @@ def describe(device: torch.device, threads: int, distribution: str) -> dict[str,
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
+        "processor": processor(),
         "packages": {name: _version(name) for name in _PACKAGES} | {distribution: _version(distribution)},
         "threads": threads,
         "device": torch.cuda.get_device_name(device) if on_cuda else device.type,
@@ -61,6 +65,20 @@ def describe(device: torch.device, threads: int, distribution: str) -> dict[str,
         "matmul_precision": torch.get_float32_matmul_precision(),
         "default_dtype": str(torch.get_default_dtype()),
     }
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Which processor it is: maker, family and model, as far as the system says.
+
+    Libraries choose their kernels by it: two processors of one instruction set can round a product differently.
+    """
+    try:
+        first = cpuinfo.read_text(errors="replace").partition("\n\n")[0]
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    lines = (line.partition(":") for line in first.splitlines())
+    said = {name.strip(): value.strip() for name, _, value in lines}
+    return ", ".join(f"{name} {said[name]}" for name in _PROCESSOR if name in said) or platform.machine()
 
 
 def with_distribution(described: dict[str, Any], distribution: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ganbench.metrics import features_of, frechet, frechet_distance, manifold, m
 from ganbench.real import CHUNK, Real, to_uint8
 from ganbench.seeding import Settings, derive, generator, preserved_rng
 from ganbench.state import capture
-from ganbench.telemetry import Diverged, Telemetry
+from ganbench.telemetry import Diverged, Telemetry, rounded
 from ganbench.tree import fingerprint
 from ganbench.values import InvalidOutput, apply
 from ganbench.variant import Variant, device_of
@@ -217,7 +217,7 @@ def _discrimination(scores: Scores | None) -> dict[str, Any]:
             float(np.mean(scores.fake <= scores.threshold)),
         ]
     summary = {
-        name: {"mean": float(s.mean()), "std": float(s.std()), "median": float(np.median(s))}
+        name: {"mean": rounded(s.mean()), "std": rounded(s.std()), "median": rounded(np.median(s))}
         for name, s in (("train", scores.train), ("test", scores.test), ("fake", scores.fake))
     }
     aucs = [roc_auc(scores.test, scores.fake), roc_auc(scores.train, scores.fake)]

@@ -25,7 +25,10 @@ Record = dict[str, Any]
 RECORD, STATE = "record.json", "state.safetensors"
 # Nothing else in a stranger's folder is looked at; the record comes last, so that a trial is there whole or not at all.
 _FILES = ("cost.json", "history.csv", "log.txt", STATE, rescored.FILE)
-_SAMPLES = re.compile(r"\d{1,18}\.png|points\.csv")
+_FOLDERS = {
+    "samples": re.compile(r"\d{1,18}\.png|points\.csv"),
+    "pictures": re.compile(r"(arithmetic|interpolation|nearest)\.png|about\.json"),
+}
 _MOST_DIFFERENCES = 4
 _MOST_BYTES = 1 << 34  # of a file that is copied: many times the largest state
 
@@ -149,9 +152,10 @@ def _copy(source: Path, target: Path, place: Path, record: Record, done: Merge, 
 def _names(folder: Path) -> Iterator[str]:
     """The known files of a trial's folder, as paths below it."""
     yield from (name for name in _FILES if os.path.lexists(folder / name))
-    samples = folder / "samples"
-    if samples.is_dir() and not samples.is_symlink():
-        yield from sorted(f"samples/{path.name}" for path in samples.iterdir() if _SAMPLES.fullmatch(path.name))
+    for name, known in _FOLDERS.items():
+        below = folder / name
+        if below.is_dir() and not below.is_symlink():
+            yield from sorted(f"{name}/{path.name}" for path in below.iterdir() if known.fullmatch(path.name))
 
 
 def _verify(path: Path, data: bytes, record: Record) -> None:

@@ -13,6 +13,7 @@ from ganbench.artifacts import differing
 from ganbench.discovery import Catalog, discover
 from ganbench.errors import UsageError, in_words
 from ganbench.evaluation import Evaluator
+from ganbench.pictures import draw_pictures
 from ganbench.real import Real
 from ganbench.records import DamagedRecord, read
 from ganbench.sources import source_hash
@@ -115,9 +116,12 @@ def verify_trial(payload: dict[str, Any]) -> dict[str, Any]:
     except Unfaithful as reason:
         return {"unfaithful": str(reason)}
     history = record["evaluations"]
+    values = evaluator.again(variant, history[-1]["step"], history[:-1])
+    samples = evaluator.samples(variant)
+    pictures, _ = draw_pictures(variant, evaluator.real, samples, evaluator.seed)
     return {
-        "values": evaluator.again(variant, history[-1]["step"], history[:-1]),
-        "differing": differing(folder, history, evaluator.samples(variant)),
+        "values": values,
+        "differing": differing(folder, history, samples, pictures),
         "environment": _environment(payload, record, device),
     }
 

@@ -145,7 +145,7 @@ class Telemetry:
             norm = float(torch.stack(torch._foreach_norm(parameters)).double().norm()) if parameters else 0.0
             if not math.isfinite(norm):
                 raise Diverged(self.step, f"a parameter of {role}")
-            norms[role] = norm
+            norms[role] = rounded(norm)
         return norms
 
     def since(self, step: int) -> dict[str, Any]:
@@ -153,9 +153,9 @@ class Telemetry:
         losses = {name: series.after(step) for name, series in self.losses.items()}
         norms = {role: series.after(step) for role, series in self.gradients.items()}
         return {
-            "losses": {name: float(values.mean()) for name, values in losses.items() if values.size},
+            "losses": {name: rounded(values.mean()) for name, values in losses.items() if values.size},
             "gradient_norms": {
-                role: {"median": float(np.median(v)), "max": float(v.max())} for role, v in norms.items() if v.size
+                role: {"median": rounded(np.median(v)), "max": rounded(v.max())} for role, v in norms.items() if v.size
             },
             "updates": self.updates(),
         }
@@ -172,7 +172,7 @@ class Telemetry:
         return {
             "updates": self.updates(),
             "gradient_norm_tenths": {
-                role: [float(np.median(part)) for part in np.array_split(v, 10)]
+                role: [rounded(np.median(part)) for part in np.array_split(v, 10)]
                 for role, v in finite.items()
                 if v.size >= 10
             },
@@ -200,6 +200,11 @@ class Telemetry:
             for name, saved in state[kind].items():
                 table[name] = Series()
                 table[name].steps, table[name].values = saved["steps"].tolist(), saved["values"].tolist()
+
+
+def rounded(value: Any) -> float:
+    """A number to nine digits, all that a float32 holds: what is measured in that precision has no more to record."""
+    return float(f"{value:.9g}")
 
 
 def _shown(value: Any) -> str:

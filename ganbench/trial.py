@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ganbench import canonical, environment
-from ganbench.artifacts import history, write_samples
+from ganbench.artifacts import history, write_pictures, write_samples
 from ganbench.discovery import Catalog, discover
 from ganbench.evaluation import Evaluator
 from ganbench.files import NotPlain, StoreError, append, make_folder, naming, read_plain, remove, write_atomic
@@ -20,6 +20,7 @@ from ganbench.hyperparameters import takes_classes
 from ganbench.interruption import Interrupted
 from ganbench.kinds import Dataset
 from ganbench.memory import GIGABYTE
+from ganbench.pictures import draw_pictures
 from ganbench.real import Real
 from ganbench.reasons import explain, is_out_of_memory
 from ganbench.seeding import Settings, derive, seed_everything
@@ -158,8 +159,10 @@ def _prepare(
 def _train(training: Training, folder: Path, progress: _Progress) -> None:
     last = len(training.points) - 1
     kept = {training.points[round(last * i / (PICTURES - 1))] for i in range(PICTURES)}
+    final: list[torch.Tensor] = []
 
     def evaluated(entry: dict[str, Any], samples: torch.Tensor) -> None:
+        final[:] = [samples]
         if entry["step"] in kept:
             write_samples(folder, entry["images_seen"], samples)
         progress.write({"evaluation": entry})
@@ -170,6 +173,9 @@ def _train(training: Training, folder: Path, progress: _Progress) -> None:
         raise InvalidOutput(
             f"the data of {name} were overwritten in training: a variant may change its batch, not them"
         )
+    with training.evaluator.settings.hold():
+        drawn = draw_pictures(training.variant, training.real, final[0], training.evaluator.seed)
+    write_pictures(folder, *drawn)
 
 
 def _result(training: Training | None, folder: Path, completed: bool) -> dict[str, Any]:

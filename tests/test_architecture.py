@@ -24,7 +24,7 @@ budgets proposals digest
 rehearsal discovery sources seeding tree
 datasets extractors metrics toolkit
 state telemetry real values evaluation reference training
-environment artifacts memory reasons trial stored describe jobs
+environment artifacts pictures memory reasons trial stored describe jobs
 executors reporters reporting
 display asking floors scheduler listing sweep rescoring merging tuning_tables tuning selftest agreement verifying
 archives samples sides cache progress scoring scorecard
