@@ -14,6 +14,14 @@ from ganbench.ranking import leaderboard, trials_table
 from ganbench.reporters import load_reporters
 from ganbench.store import Contents, read_records
 
+
+class Kept(tuple[dict[str, Any], ...]):
+    """Records that ride in a DataFrame's ``attrs``, which pandas copies with every column that it takes."""
+
+    def __deepcopy__(self, memo: object) -> Kept:
+        return self
+
+
 ABOUT = ("label", "direction", "rows_per_feature")
 
 
@@ -44,7 +52,7 @@ def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     ``metrics`` (of each what ``Metric.about`` says), ``protocols`` (fields of each protocol), ``primary`` and
     ``centres`` (ranking metric and true modes of each dataset), ``sizes`` (rows a side and features of each dataset by
-    protocol; records of earlier versions do not say), ``findings`` (``ganbench.findings.Findings``).
+    protocol; records of earlier versions do not say), ``findings`` (``ganbench.findings.Findings``), ``records``.
     """
     read = final_trials(records)
     board, trials = leaderboard(read), trials_table(read)
@@ -66,4 +74,5 @@ def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "d": reference["features"],
             }
     board.attrs.update(about)
+    board.attrs["records"] = Kept(records)
     return board, trials

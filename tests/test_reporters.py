@@ -109,6 +109,11 @@ class Page(HTMLParser):
     def values(self, tag, name):
         return [value for t, n, value in self.attributes if (t, n) == (tag, name)]
 
+    @property
+    def plotted(self):
+        """The path of every scatter plot: the one without a class, of more than the dots of a score."""
+        return [path for path in self.values("path", "d") if path.startswith("M") and "." in path and "V" not in path]
+
 
 def test_csv_is_a_pure_function_of_the_table():
     board, trials = tables()

@@ -1,43 +1,37 @@
-"""``leaderboard.html``: one file that opens from disk, without a network, under a strict Content-Security-Policy."""
+"""``leaderboard.html`` and ``trials/<id>.html``: pages that open from disk, without a network, under a strict CSP."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import io
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
-from ganbench import canonical
-from ganbench.files import leads_outside, read_plain, write_atomic
+from ganbench.canonical import dumps
+from ganbench.files import StoreError, leads_outside, make_folder, read_plain, remove, write_atomic
 from ganbench.kinds import Reporter
-from ganbench.reporters.layout import (
-    PAIRS,
-    Section,
-    arrow,
-    conditions,
-    floor,
-    interval,
-    label,
-    number,
-    sections,
-    seeds,
-    warnings,
-)
+from ganbench.reporters import charts, rows
+from ganbench.reporters.curves import of_section
+from ganbench.reporters.layout import PAIRS, Section, arrow, conditions, label, sections, seeds, warnings
+from ganbench.reporters.pictures import MOST_BYTES, PLOT, last_samples
 from ganbench.reporters.remarks import judged, overview, remarks
-from ganbench.schema import MOST_MEASURE, fields, measure
+from ganbench.reporters.rows import COSTS, Shelf, Trial
+from ganbench.reporters.trial_page import describe
 
-MOST_BYTES = 1 << 24  # of a file that is read for the page
-MOST_SIDE = 1 << 14  # pixels of a picture
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # what every one begins with
-PLOT = 400  # width and height of a scatter plot in its own units
+PICTURES = 800_000  # bytes of a leaderboard's pictures, all together
+FEWEST = 3_000  # bytes that each may have at least
+OPENED = 80  # rows of a leaderboard up to which its curves are unfolded at once
 _ENVIRONMENT = Environment(
     loader=PackageLoader("ganbench.reporters"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
+_MADE_OF = re.compile(rb'<meta name="ganbench-trial" content="([0-9a-f]{64})">')
 
 
 class HtmlReporter(Reporter):
@@ -45,128 +39,204 @@ class HtmlReporter(Reporter):
     suffix = ".html"
 
     def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
-        write_atomic(folder / "leaderboard.html", to_html(leaderboard, trials, folder).encode())
+        shelf = Shelf(folder, leaderboard.attrs.get("records", ()))
+        write_atomic(folder / "leaderboard.html", to_html(leaderboard, trials, folder, shelf).encode())
+        write_trials(trials, folder, shelf)
 
 
-def to_html(leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> str:
-    """The page: for each section its table, its failed trials, and samples of each variant.
+def to_html(leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path, shelf: Shelf | None = None) -> str:
+    """The page: for each section its table, courses of training, samples, and trials that failed.
 
-    Samples are the last of the first seed that completed, so nobody picked them. They are read from ``folder``; what
-    is missing or broken there is left out.
+    Samples are the last of the median seed, so nobody picked them. They are read from ``folder``; what is missing or
+    broken there is left out.
     """
-    style = _ENVIRONMENT.loader.get_source(_ENVIRONMENT, "page.css")[0]  # type: ignore[union-attr]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    places = {path.name: path for path in sorted(folder.glob("*/*/seed-*"))}
-    return _ENVIRONMENT.get_template("leaderboard.html").render(
-        style=style,
-        digest=digest,
-        plot=PLOT,
+    shelf = shelf or Shelf(folder, leaderboard.attrs.get("records", ()))
+    share = max(FEWEST, PICTURES // max(len(leaderboard), 1))
+    opened = len(leaderboard) <= OPENED
+    return page(
+        "leaderboard.html",
         pairs=PAIRS,
-        sections=[_describe(section, trials, places, folder) for section in sections(leaderboard)],
+        sections=[_describe(section, trials, shelf, folder, share, opened) for section in sections(leaderboard)],
         across=overview(leaderboard),
+        trials=columns(trials),
     )
 
 
-def _describe(section: Section, trials: pd.DataFrame, places: dict[str, Path], folder: Path) -> dict[str, Any]:
-    own = trials[(trials["dataset"] == section.dataset) & (trials["protocol"] == section.protocol)]
-    rows = [
-        {
-            **row[["tier", "variant", "verdict", "seeds", "failed"]],
-            "rank": "" if pd.isna(row["rank"]) else row["rank"],
-            "scores": [(number(row[metric]), interval(row, metric)) for metric in section.metrics],
-        }
-        for _, row in section.rows.iterrows()
-    ]
+def page(template: str, **values: Any) -> str:
+    """A page from its template, its style and script allowed by their hashes and nothing else."""
+    style, script = _source("page.css"), _source("vendor/sortable.min.js") + _source("page.js")
+    return _ENVIRONMENT.get_template(template).render(
+        style=style,
+        style_hash=_digest(style),
+        script=script,
+        script_hash=_digest(script),
+        charts=charts,
+        strip=rows,
+        plot=PLOT,
+        costs=COSTS,
+        **values,
+    )
+
+
+@cache
+def _source(name: str) -> str:
+    source: str = _ENVIRONMENT.loader.get_source(_ENVIRONMENT, name)[0]  # type: ignore[union-attr]
+    return source
+
+
+@cache
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def columns(trials: pd.DataFrame) -> dict[str, Any]:
+    """The table of trials for a program to read: of each column its values, or numbers of a list of distinct texts."""
+    found: dict[str, Any] = {}
+    for name in trials.columns:
+        cells = [None if pd.isna(cell) else cell for cell in trials[name].tolist()]
+        cells = [None if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in cells]
+        if all(isinstance(cell, str) for cell in cells) and (texts := list(dict.fromkeys(cells))):
+            place = {text: i for i, text in enumerate(texts)}
+            found[str(name)] = {"texts": texts, "index": [place[cell] for cell in cells]}
+        else:
+            found[str(name)] = cells
+    return found
+
+
+def _describe(
+    section: Section, trials: pd.DataFrame, shelf: Shelf, folder: Path, share: int, opened: bool
+) -> dict[str, Any]:
+    mine = trials[(trials["dataset"] == section.dataset) & (trials["protocol"] == section.protocol)]
+    own: dict[str, list[Trial]] = {}
+    for about in mine.to_dict("records"):
+        own.setdefault(str(about["variant"]), []).append(shelf.take({str(k): v for k, v in about.items()}))
+    variants = [(variant, own.get(variant, [])) for variant in section.rows["variant"]]
+    lines = rows.table(section, own, _set_aside(folder, section))
     return {
+        "id": re.sub(r"[^A-Za-z0-9._-]", "-", f"{section.dataset}-{section.protocol}"),
         "dataset": section.dataset,
         "extractor": section.extractor,
+        "protocol": section.protocol,
         "conditions": conditions(section),
+        "versions": _versions(own),
         "warnings": warnings(section),
-        "seeds": seeds(own["seed"]),
-        "headings": [(label(section, metric), arrow(section, metric)) for metric in section.metrics],
+        "seeds": seeds(mine["seed"]),
+        "metrics": [(metric, label(section, metric), arrow(section, metric)) for metric in section.metrics],
+        "rows": lines,
         "groups": [
-            [row for row in rows if row["rank"] != ""],
-            [row for row in rows if row["rank"] == ""],
+            group for group in ([r for r in lines if r["rank"] != ""], [r for r in lines if r["rank"] == ""]) if group
         ],
+        "words": sorted({word for line in lines for word in line["words"].split()}),
+        "floors": rows.floors(section, own),
         "remarks": remarks(section),
-        "floors": [floor(section, metric) for metric in section.metrics],
-        "figures": [f for variant in section.rows["variant"] if (f := _figure(section, own, variant, places, folder))],
+        "badges": [(line["variant"], word, reason) for line in lines for word, reason in line["badges"]],
+        "figures": list(_figures(section, variants, folder, share)),
+        "courses": of_section(section, variants),
+        "opened": opened,
         "judged": judged(section, trials),
-        "failures": own.loc[own["status"] != "completed", ["variant", "seed", "status", "reason"]].to_dict("records"),
+        "failures": [
+            {"variant": variant, "seed": trial.seed, "page": trial.page, **trial.about}
+            for variant, several in variants
+            for trial in several
+            if not trial.completed
+        ],
     }
 
 
-def _figure(
-    section: Section, trials: pd.DataFrame, variant: str, places: dict[str, Path], folder: Path
-) -> dict[str, Any] | None:
-    """Samples of a variant's first completed seed as a picture or a scatter plot, and how long that trial took."""
-    completed = trials[(trials["variant"] == variant) & (trials["status"] == "completed")]
-    for seed, trial in zip(completed["seed"], completed["trial"], strict=True):
-        place = places.get(f"seed-{seed}-{trial}")
-        if place is None or leads_outside(place / "samples", folder):
+def _versions(own: Mapping[str, Sequence[Trial]]) -> str:
+    """``torch 2.14.1, ganbench 0.1.0, Python 3.11.7``: what trained it, every version there is."""
+    found: dict[str, set[str]] = {"ganbench": set(), "torch": set(), "Python": set()}
+    for several in own.values():
+        for trial in several:
+            environment = (trial.record or {}).get("environment") or {}
+            packages = environment.get("packages") or {}
+            for name in ("ganbench", "torch"):
+                found[name].add(str(packages.get(name) or "")[:40])
+            found["Python"].add(str(environment.get("python") or "")[:40])
+    told = {name: " and ".join(sorted(versions - {""})) for name, versions in found.items()}
+    return ", ".join(f"{name} {versions}" for name, versions in told.items() if versions)
+
+
+def _set_aside(folder: Path, section: Section) -> dict[str, int]:
+    """How many trials of earlier code each variant has in ``superseded/``."""
+    found: dict[str, int] = {}
+    dataset = re.escape(section.dataset.partition("@")[0])
+    for path in (folder / "superseded").glob("*/*/seed-*"):
+        if re.fullmatch(dataset, path.parts[-3]):
+            found[path.parts[-2]] = found.get(path.parts[-2], 0) + 1
+    return found
+
+
+def _figures(
+    section: Section, variants: Sequence[tuple[str, Sequence[Trial]]], folder: Path, share: int
+) -> Iterator[dict[str, Any]]:
+    """Samples of each variant's median seed as a picture or a scatter plot, and how long that trial took."""
+    primary = section.metrics[0] if section.metrics else ""
+    for key, (variant, own) in enumerate(variants):
+        for trial in rows.by_median(own, primary):
+            if trial.place and (drawn := last_samples(trial.place, folder, section.centres, share)):
+                seconds = trial.cost.get("wall_seconds")
+                yield {
+                    **{"key": key, "variant": variant, "seed": trial.seed, "page": trial.page},
+                    **{"seconds": "" if seconds is None else f"{seconds:,.0f}", "rows": 8, **drawn},
+                }
+                break
+
+
+def write_trials(trials: pd.DataFrame, folder: Path, shelf: Shelf) -> None:
+    """A page for each trial with a record; one that is up to date stays, one of a trial that is gone goes."""
+    if not shelf.records:
+        return
+    place = folder / "trials"
+    if leads_outside(place, folder):
+        raise StoreError(f"{place} leads out of {folder} through a link; nothing is written there: remove the link")
+    make_folder(place)
+    written = set()
+    for about in trials.to_dict("records"):
+        trial = shelf.take({str(name): value for name, value in about.items()})
+        if trial.record is None:
             continue
-        drawn = _picture(place / "samples") or _scatter(place / "samples" / "points.csv", section.centres)
-        if drawn:
-            return {"variant": variant, "seed": seed, "seconds": _seconds(place / "cost.json"), **drawn}
-    return None
+        path = place / f"{trial.about['trial']}.html"
+        written.add(path.name)
+        made_of = _made_of(trial)
+        if _earlier(path) != made_of:
+            write_atomic(path, page("trial.html", made_of=made_of, trial=describe(trial, folder)).encode())
+    for path in place.glob("*.html"):
+        if path.name not in written and _earlier(path):
+            remove(path)
 
 
-def _picture(folder: Path) -> dict[str, Any] | None:
-    """The last ``<images_seen>.png`` as a data URL."""
-    pictures = [path for path in folder.glob("*.png") if path.stem.isascii() and path.stem.isdecimal()]
+def _made_of(trial: Trial) -> str:
+    """A hash over what a trial's page shows: its record and costs, and which pictures of which size it has.
+
+    No time of a file is in it, so a page that was copied or checked out is not written again.
+    """
+    files = []
+    if trial.place is not None:
+        for pattern in ("samples/*", "pictures/*", "log.txt"):
+            files += [[str(path.relative_to(trial.place)), path.lstat().st_size] for path in trial.place.glob(pattern)]
+    templates = [_digest(_source(name)) for name in ("trial.html", "macros.html", "page.css", "page.js")]
+    about = {name: str(value) for name, value in trial.about.items()}
+    text = dumps(
+        [
+            (trial.record or {}).get("sha256"),
+            trial.record and trial.record["values"],
+            about,
+            trial.cost,
+            sorted(files),
+            templates,
+        ]
+    )
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+
+def _earlier(path: Path) -> str:
+    """What the page that stands there was made of; nothing where none of ours does."""
     try:
-        last = max(pictures, key=lambda path: int(path.stem))
-        data = read_plain(last, MOST_BYTES)
-    except (ValueError, OSError):
-        return None
-    # No other file may reach a page that is shown around, and no picture that is too large to be drawn.
-    if data[:16] != PNG or max(int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) > MOST_SIDE:
-        return None
-    return {"images": int(last.stem), "url": f"data:image/png;base64,{base64.b64encode(data).decode()}"}
-
-
-def _scatter(path: Path, centres: list[list[float]]) -> dict[str, Any] | None:
-    """The last points of ``points.csv`` as an SVG path, and the true modes, on a plot that has these in its middle."""
-    try:
-        content = read_plain(path, MOST_BYTES)
-        if any(line.count(b",") != 2 for line in content.splitlines()):  # thousands of columns take seconds
-            return None
-        table = pd.read_csv(io.BytesIO(content)).astype({"images_seen": "int64", "x": "float64", "y": "float64"})
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        return None
-    last = table[table["images_seen"] == table["images_seen"].max()]
-    points = last[["x", "y"]].to_numpy()
-    points = points[(np.abs(points) <= MOST_MEASURE).all(axis=1)]
-    if not len(points):
-        return None
-    modes = np.array(centres, dtype=float).reshape(-1, 2)
-    shown = modes if len(modes) else points
-    low, high = shown.min(axis=0), shown.max(axis=0)
-    side = float((high - low).max() or 1.0) * (1.5 if len(modes) else 1.05)
-    corner = (low + high - side) / 2
-
-    def place(positions: np.ndarray) -> np.ndarray:
-        return (positions - corner) / side * [PLOT, -PLOT] + [0, PLOT]
-
-    dots = place(points)
-    inside = ((dots >= 0) & (dots <= PLOT)).all(axis=1)
-    return {
-        "images": int(last["images_seen"].iloc[0]),
-        "points": len(points),
-        "outside": int((~inside).sum()),
-        "path": "".join(f"M{x:.1f} {y:.1f}h0" for x, y in dots[inside]),
-        "modes": [(f"{x:.1f}", f"{y:.1f}") for x, y in place(modes)],
-    }
-
-
-def _seconds(path: Path) -> str:
-    """Wall time of a trial; the page can do without it."""
-    try:
-        cost = canonical.loads(read_plain(path, MOST_BYTES))
-        fields({"wall_seconds": measure})(cost)
-    except (OSError, ValueError):
+        found = _MADE_OF.search(read_plain(path, MOST_BYTES)[:2000])
+    except OSError:
         return ""
-    return f"{cost['wall_seconds']:,.0f}"
+    return found[1].decode() if found else ""
 
 
 reporter = HtmlReporter()

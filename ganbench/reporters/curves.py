@@ -1,0 +1,162 @@
+"""Courses of training as charts: of a section's variants over their seeds, and of a single trial."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ganbench.reporters.charts import Floats, Series, finite, lines
+from ganbench.reporters.layout import ARROWS, Section, label
+from ganbench.reporters.rows import Trial
+from ganbench.stability import FAILURES
+
+Record = Mapping[str, Any]
+AXES = (("images", "real images seen"), ("updates", "updates of the generator"), ("seconds", "seconds of training"))
+# Of one trial: title, where it stands in an evaluation's ``watch``, and the names of its lines.
+_D = (("test", "held-out real"), ("train", "training real"), ("fake", "fake"))
+
+
+def of_section(section: Section, rows: Sequence[tuple[str, Sequence[Trial]]]) -> list[dict[str, Any]]:
+    """A chart of every metric that was computed during training: the median over seeds, from lowest to highest."""
+    found = []
+    prepared = []
+    for name, trials in rows:
+        known = [(trial, trial.record) for trial in trials if trial.record is not None]
+        prepared.append((name, known, _paces(known), _grid([record for _, record in known])))
+    for metric in section.metrics:
+        series = []
+        for key, (name, trials, paces, grid) in enumerate(prepared):
+            if len(grid) < 2:
+                continue
+            table = np.array([_values(record, metric, grid) for _, record in trials])
+            if np.isfinite(table).any(axis=0).sum() < 2:  # only at the end of training
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a point that no seed reached has no median
+                middle, low, high = (f(table, axis=0) for f in (np.nanmedian, np.nanmin, np.nanmax))
+            marks = [
+                (float(grid[place]), float(values[place]), f"{name}, seed {trial.seed}: {trial.word}")
+                for (trial, record), values in zip(trials, table, strict=True)
+                if trial.word in FAILURES and (place := _place(trial, record, grid)) is not None
+            ]
+            series.append(Series(name, grid, middle, low, high, key, paces, marks, key))
+        direction = section.about.get(metric, {}).get("direction", "")
+        log = None if direction == "min" else False
+        if chart := lines(f"{label(section, metric)} ({section.extractor})", series, AXES, log):
+            found.append({**chart, "metric": metric, "arrow": ARROWS.get(direction, "")})
+    return found
+
+
+def _grid(records: Sequence[Record]) -> Floats:
+    """Every number of images at which some trial was scored."""
+    return np.array(
+        sorted({entry["images_seen"] for record in records for entry in record["evaluations"]}), dtype=float
+    )
+
+
+def _values(record: Record, metric: str, grid: Floats) -> Floats:
+    at = {entry["images_seen"]: entry["values"].get(metric) for entry in record["evaluations"]}
+    return finite([at.get(images) for images in grid.tolist()])
+
+
+def _place(trial: Trial, record: Record, grid: Floats) -> int | None:
+    """Where on the grid a verdict belongs that says where it fell; the last evaluation for one that does not."""
+    seen = record["evaluations"][-1]["images_seen"] if record["evaluations"] else None
+    at = trial.images if trial.images is not None else seen
+    return None if at is None else min(int(np.searchsorted(grid, at)), len(grid) - 1)
+
+
+def _paces(trials: Sequence[tuple[Trial, Record]]) -> dict[str, float]:
+    """Updates and seconds that pass while a variant sees one image: the median over its trials."""
+    updates, seconds = [], []
+    for trial, record in trials:
+        last = record["evaluations"][-1] if record["evaluations"] else {"images_seen": 0}
+        if images := last["images_seen"]:
+            counts = (last.get("watch") or {}).get("updates")
+            counts = counts if isinstance(counts, dict) else {}
+            count = counts.get("generator", max(map(_count, counts.values()), default=0))
+            updates.append(_count(count) / images)
+            if trial.cost.get("training_seconds"):
+                seconds.append(trial.cost["training_seconds"] / images)
+    found = {"updates": updates, "seconds": seconds}
+    return {name: float(np.median(values)) for name, values in found.items() if values and np.median(values) > 0}
+
+
+def _count(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 2**53 else 0.0
+
+
+def of_trial(record: Record, mark: tuple[int, str] | None) -> list[dict[str, Any]]:
+    """Charts of one trial: every metric, losses, the discriminator on real and fake, gradient and parameter norms.
+
+    ``mark``: the images at which its verdict fell, and the verdict.
+    """
+    evaluations = record["evaluations"]
+    if len(evaluations) < 2:
+        return []
+    grid = finite([entry["images_seen"] for entry in evaluations])
+    axes = AXES[:1]
+
+    def draw(title: str, named: Mapping[str, Floats], **options: Any) -> dict[str, Any] | None:
+        series = []
+        for style, (name, values) in enumerate(named.items()):
+            marks = []
+            if mark is not None:
+                place = min(int(np.searchsorted(grid, mark[0])), len(grid) - 1)
+                marks = [(float(grid[place]), float(values[place]), mark[1])]
+            series.append(Series(name, grid, values, style=style, marks=marks, key=style))
+        return lines(title, series, axes, **options)
+
+    charts = []
+    metrics = record["metrics"]
+    for name in sorted(metrics, key=lambda name: metrics[name].get("position", 0)):
+        about = metrics[name]
+        values = finite([entry["values"].get(name) for entry in evaluations])
+        title = f"{about['label']} ({record['identity']['evaluation']['extractor']})"
+        log = None if about["direction"] == "min" else False
+        if np.isfinite(values[:-1]).any() and (chart := draw(title, {about["label"]: values}, log=log)):
+            charts.append({**chart, "arrow": ARROWS.get(about["direction"], "")})
+
+    def watch(*names: str) -> Floats:
+        return finite([_inside(entry.get("watch"), names) for entry in evaluations])
+
+    def roles(name: str) -> list[str]:
+        found: dict[str, None] = {}
+        for entry in evaluations:
+            of = _inside(entry.get("watch"), (name,), dict)
+            found |= dict.fromkeys(str(role)[:40] for role in (of or {}))
+        return list(found)[:8]
+
+    charts += [
+        chart
+        for chart in (
+            draw("losses, mean since the point before", {role: watch("losses", role) for role in roles("losses")}),
+            draw("D's score, mean", {text: watch("d_scores", name, "mean") for name, text in _D}),
+            draw("D's AUC, real against fake", {"held-out": watch("d_auc"), "training": watch("d_auc_train")}),
+            draw(
+                "D is right on",
+                {text: watch(f"d_accuracy_{'real' if name == 'test' else name}") for name, text in _D},
+            ),
+            draw(
+                "gradient norm, median and highest",
+                {
+                    f"{end}{role}": watch("gradient_norms", role, which)
+                    for which, end in (("median", ""), ("max", "max "))
+                    for role in roles("gradient_norms")
+                },
+            ),
+            draw("parameter norm", {role: watch("parameter_norms", role) for role in roles("parameter_norms")}),
+        )
+        if chart
+    ]
+    return charts
+
+
+def _inside(value: Any, names: Sequence[str], kind: Any = (int, float)) -> Any:
+    """What stands in nested objects, if it is there and of that kind; ``watch`` may hold anything."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None

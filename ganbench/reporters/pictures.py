@@ -1,0 +1,181 @@
+"""What a trial left to be looked at, as a page can hold it: PNG as data URLs, points as a plot. Missing is allowed."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ganbench import canonical
+from ganbench.files import leads_outside, read_plain
+from ganbench.schema import MOST_MEASURE, Misshapen, fields, listed, measure, whole
+
+MOST_BYTES = 1 << 24  # of a file that is read for the page
+MOST_SIDE = 1 << 14  # pixels of a picture
+MOST_PIXELS = 1 << 24  # of a picture that is cut, for which it has to be unpacked
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # what every one begins with
+ROWS = 8  # of samples in a picture
+PLOT = 400  # width and height of a scatter plot in its own units
+OF_TRAINING = {  # pictures that a trial makes at its end
+    "nearest": "Samples, and below each its nearest training image: copies would look the same.",
+    "interpolation": "From one latent to another in eight steps: a model that learnt the data changes smoothly.",
+    "arithmetic": "Latent arithmetic: rows are a, b, c and a - b + c.",
+}
+
+
+def sample_pictures(place: Path) -> list[tuple[int, Path]]:
+    """Every ``samples/<images_seen>.png`` of a trial's folder, in the order of training."""
+    found = []
+    for path in (place / "samples").glob("*.png"):
+        if path.stem.isascii() and path.stem.isdecimal() and len(path.stem) <= 16:
+            found.append((int(path.stem), path))
+    return sorted(found)
+
+
+def picture(path: Path, share: int | None = None) -> dict[str, Any] | None:
+    """A PNG as a data URL; None where there is none.
+
+    Args:
+        share: bytes of the page that it may take; a larger one is cut to as many rows of samples as fit, at least one.
+    """
+    try:
+        data = read_plain(path, MOST_BYTES)
+    except OSError:
+        return None
+    # No other file may reach a page that is shown around, and no picture that is too large to be drawn.
+    width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    if data[:16] != PNG or max(width, height) > MOST_SIDE:
+        return None
+    rows = ROWS
+    if share is not None and len(data) * 4 // 3 > share and width * height <= MOST_PIXELS:
+        data, rows = _cut(data, share)
+    url = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    return {"url": url, "rows": rows, "width": width, "height": height * rows // ROWS}
+
+
+def _cut(data: bytes, share: int) -> tuple[bytes, int]:
+    """The first rows of samples, as many as fit; the picture itself where it is no sound one."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            image.load()
+            if image.mode == "RGB" and all(low == high for low, high in _differences(image)):
+                image = image.convert("L")
+            for rows in (ROWS, 4, 2, 1):
+                out = io.BytesIO()
+                image.crop((0, 0, image.width, -(-image.height * rows // ROWS))).save(out, format="PNG", optimize=True)
+                if len(out.getvalue()) * 4 // 3 <= share:
+                    break
+    except (OSError, ValueError, SyntaxError):  # PIL raises the last for a PNG whose parts do not fit together
+        return data, ROWS
+    return out.getvalue(), rows
+
+
+def _differences(image: Image.Image) -> list[tuple[int, int]]:
+    """Zeros for a picture whose three colours are the same everywhere."""
+    pixels = np.asarray(image)
+    return [(0, int((pixels[..., 0] != pixels[..., colour]).any())) for colour in (1, 2)]
+
+
+def scatters(path: Path, centres: list[list[float]], last: bool = True) -> list[dict[str, Any]]:
+    """The points of ``points.csv`` as SVG paths with the true modes, on a plot that has these in its middle.
+
+    One plot for each number of images seen, or the ``last`` only; none where the file is not what a trial writes.
+    """
+    try:
+        content = read_plain(path, MOST_BYTES)
+        if any(line.count(b",") != 2 for line in content.splitlines()):  # thousands of columns take seconds
+            return []
+        table = pd.read_csv(io.BytesIO(content)).astype({"images_seen": "int64", "x": "float64", "y": "float64"})
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return []
+    seen = sorted(set(table["images_seen"].tolist()))[-1 if last else -MOST_PLOTS :]
+    plots = [
+        _plot(images, table.loc[table["images_seen"] == images, ["x", "y"]].to_numpy(), centres) for images in seen
+    ]
+    return [plot for plot in plots if plot]
+
+
+MOST_PLOTS = 12
+
+
+def _plot(images: int, points: np.ndarray, centres: list[list[float]]) -> dict[str, Any] | None:
+    points = points[(np.abs(points) <= MOST_MEASURE).all(axis=1)]
+    if not len(points):
+        return None
+    modes = np.array(centres, dtype=float).reshape(-1, 2)
+    shown = modes if len(modes) else points
+    low, high = shown.min(axis=0), shown.max(axis=0)
+    side = float((high - low).max() or 1.0) * (1.5 if len(modes) else 1.05)
+    corner = (low + high - side) / 2
+
+    def place(positions: np.ndarray) -> np.ndarray:
+        return (positions - corner) / side * [PLOT, -PLOT] + [0, PLOT]
+
+    dots = place(points)
+    inside = ((dots >= 0) & (dots <= PLOT)).all(axis=1)
+    return {
+        "images": images,
+        "points": len(points),
+        "outside": int((~inside).sum()),
+        "path": "".join(f"M{x:.1f} {y:.1f}h0" for x, y in dots[inside]),
+        "modes": [(f"{x:.1f}", f"{y:.1f}") for x, y in place(modes)],
+    }
+
+
+def last_samples(place: Path, root: Path, centres: list[list[float]], share: int) -> dict[str, Any] | None:
+    """The samples at the end of a trial's training: a picture, or a plot of its points; None without them."""
+    if leads_outside(place / "samples", root):
+        return None
+    if pictures := sample_pictures(place):
+        images, path = pictures[-1]
+        found = picture(path, share)
+        return found and {"images": images, **found}
+    plots = scatters(place / "samples" / "points.csv", centres)
+    return plots[0] if plots else None
+
+
+def of_training(place: Path, root: Path) -> list[dict[str, Any]]:
+    """The pictures beside the samples: nearest training images, interpolation, arithmetic, as far as they are there."""
+    folder = place / "pictures"
+    if leads_outside(folder, root):
+        return []
+    about = _about(folder / "about.json")
+    found = []
+    for name, caption in OF_TRAINING.items():
+        if drawn := picture(folder / f"{name}.png"):
+            found.append({"name": name, "caption": caption, **drawn, "columns": about if name == "arithmetic" else []})
+    return found
+
+
+def _about(path: Path) -> list[list[int]]:
+    """The classes of each column of the arithmetic: ``[[a, b, c], ...]``."""
+    try:
+        about = canonical.loads(read_plain(path, MOST_BYTES))
+        fields({"arithmetic": listed(listed(whole(), 3), 64)})(about)
+    except (OSError, ValueError):
+        return []
+    columns: list[list[int]] = about["arithmetic"]
+    return [column for column in columns if len(column) == 3]
+
+
+def costs(place: Path) -> dict[str, float]:
+    """The numbers of a trial's ``cost.json``; the page can do without them."""
+    names = ("wall_seconds", "training_seconds", "evaluation_seconds", "peak_memory_bytes", "images_per_second")
+    try:
+        cost = canonical.loads(read_plain(place / "cost.json", MOST_BYTES))
+        fields({"wall_seconds": measure})(cost)
+    except (OSError, ValueError):
+        return {}
+    found = {}
+    for name in names:
+        try:
+            measure(cost.get(name))
+        except Misshapen:
+            continue
+        found[name] = float(cost[name])
+    return found

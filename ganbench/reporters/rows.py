@@ -1,0 +1,240 @@
+"""What a page shows of a section row by row: its trials, scores with a dot a seed, costs, and what does not compare."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ganbench.reporters.charts import Axis, axis, dots, finite
+from ganbench.reporters.layout import Section, floor, interval, number, seeds
+from ganbench.reporters.pictures import costs
+from ganbench.stability import FAILURES
+
+STRIP, STRIP_HEIGHT = 84, 12  # of the dots beside a score
+COSTS = (
+    ("time", "Time", "s a trial"),
+    ("memory", "Memory", "MB"),
+    ("parameters", "Parameters", ""),
+    ("rate", "Images/s", ""),
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a row.
+
+    Attributes:
+        about: its line of the table of trials.
+        record: what its record holds; None for tables that were made without records.
+        place: its folder; None where there is none.
+        cost: numbers of its ``cost.json``.
+    """
+
+    about: Mapping[str, Any]
+    record: Mapping[str, Any] | None
+    place: Path | None
+    cost: Mapping[str, float]
+
+    @property
+    def seed(self) -> int:
+        return int(self.about["seed"])
+
+    @property
+    def completed(self) -> bool:
+        return bool(self.about["status"] == "completed")
+
+    @property
+    def page(self) -> str:
+        """Its own page beside the leaderboard; nothing without a record to show on it."""
+        return f"trials/{self.about['trial']}.html" if self.record is not None else ""
+
+    @property
+    def word(self) -> str:
+        """Its verdict; of a trial without one its status."""
+        return str(self.about["verdict"] or ("" if self.completed else self.about["status"]))
+
+    @property
+    def environment(self) -> str:
+        """The hash of where it ran."""
+        return str(self.about.get("environment", ""))
+
+    @property
+    def images(self) -> int | None:
+        """At how many images its verdict fell, if that is known."""
+        value = self.about.get("verdict_images")
+        return None if value is None or pd.isna(value) else int(value)
+
+
+class Shelf:
+    """Folders and records of trials by what the table of trials says of them."""
+
+    def __init__(self, folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+        self.places = {path.name: path for path in sorted(folder.glob("*/*/seed-*"))}
+        self.records = {
+            (
+                record["identity"]["trial"]["dataset"],
+                record["identity"]["trial"]["seed"],
+                record["identity"]["id"],
+            ): record
+            for record in records
+        }
+
+    def take(self, about: Mapping[str, Any]) -> Trial:
+        place = self.places.get(f"seed-{about['seed']}-{about['trial']}")
+        key = (str(about["dataset"]).partition("@")[0], about["seed"], about["trial"])
+        return Trial(about, self.records.get(key), place, costs(place) if place else {})
+
+
+def by_median(trials: Sequence[Trial], metric: str) -> list[Trial]:
+    """The completed trials, that with the median score first, then the nearest to it: nobody picked them."""
+    completed = [trial for trial in trials if trial.completed]
+    values = finite([trial.about.get(metric) for trial in completed])
+    if not np.isfinite(values).any():
+        return completed
+    middle = np.nanpercentile(values, 50, method="lower")
+    away = np.where(np.isnan(values), np.inf, np.abs(values - middle))
+    return [completed[i] for i in np.argsort(away, kind="stable")]
+
+
+def table(
+    section: Section, trials: Mapping[str, Sequence[Trial]], set_aside: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """The rows of a section as the template has them; ``set_aside`` counts each variant's trials of earlier code."""
+    scales = {metric: _scale(section, metric, trials) for metric in section.metrics}
+    most = max((int(n) for n in section.rows["seeds"]), default=0)
+    usual = _usual([trial for own in trials.values() for trial in own])
+    found = []
+    for key, (_, row) in enumerate(section.rows.iterrows()):
+        own = trials.get(row["variant"], [])
+        words = Counter(trial.word for trial in own if trial.word)
+        found.append(
+            {
+                **row[["tier", "variant", "verdict", "seeds", "failed"]],
+                "key": key,
+                "rank": "" if pd.isna(row["rank"]) else row["rank"],
+                "words": " ".join(sorted(words)),
+                "bad": any(word in FAILURES or word not in ("stable", "unknown") for word in words),
+                "scores": [_score(section, row, metric, own, scales[metric]) for metric in section.metrics],
+                "costs": _costs(own),
+                "badges": _badges(row, own, most, usual, set_aside),
+                "trials": [
+                    {
+                        "seed": trial.seed,
+                        "page": trial.page,
+                        "word": trial.word,
+                        "failed": trial.word in FAILURES or not trial.completed,
+                    }
+                    for trial in own
+                ],
+            }
+        )
+    return found
+
+
+def _scale(section: Section, metric: str, trials: Mapping[str, Sequence[Trial]]) -> Axis | None:
+    values = [trial.about.get(metric) for own in trials.values() for trial in own if trial.completed]
+    return axis(finite([*values, *section.rows[f"{metric}_floor"].dropna()[:1]]))
+
+
+def _score(section: Section, row: Any, metric: str, own: Sequence[Trial], scale: Axis | None) -> dict[str, Any]:
+    value = row[metric]
+    values = finite([trial.about.get(metric) for trial in own if trial.completed])
+    strip = ""
+    if scale is not None and np.isfinite(values).any():
+        with np.errstate(invalid="ignore", divide="ignore"):
+            x = 5 + (STRIP - 10) * scale.share(values)
+        strip = dots(x, np.full(len(x), STRIP_HEIGHT / 2))
+    exact = "" if pd.isna(value) else repr(float(value))
+    return {"metric": metric, "text": number(value), "exact": exact, "interval": interval(row, metric), "dots": strip}
+
+
+def floors(section: Section, trials: Mapping[str, Sequence[Trial]]) -> list[dict[str, Any]]:
+    """The floor of each metric, and where it stands among the dots."""
+    found = []
+    for metric in section.metrics:
+        value = finite([*section.rows[f"{metric}_floor"].dropna()[:1]])
+        scale, text = _scale(section, metric, trials), floor(section, metric)
+        at = dots(5 + (STRIP - 10) * scale.share(value), np.array([STRIP_HEIGHT / 2])) if len(value) and scale else ""
+        found.append({"metric": metric, "text": text, "dots": at})
+    return found
+
+
+def _costs(own: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Medians over the trials that completed: seconds, megabytes, parameters, images a second."""
+
+    def middle(values: Iterable[Any], scale: float = 1.0) -> float | None:
+        known = [float(value) * scale for value in values if value]
+        return float(np.median(known)) if known else None
+
+    done = [trial for trial in own if trial.completed]
+    figures = (
+        middle(trial.cost.get("wall_seconds") for trial in done),
+        middle((trial.cost.get("peak_memory_bytes") for trial in done), 1e-6),
+        middle(sum(((trial.record or {}).get("parameters") or {}).values()) for trial in done),
+        middle(trial.cost.get("images_per_second") for trial in done),
+    )
+    return [
+        {"name": name, "exact": "" if value is None else repr(value), "text": _thousands(value)}
+        for (name, _, _), value in zip(COSTS, figures, strict=True)
+    ]
+
+
+def _thousands(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 99.5 else number(value)
+
+
+def _usual(trials: Sequence[Trial]) -> Trial | None:
+    """A trial of the environment that most trials have."""
+    counted = Counter(trial.environment for trial in trials)
+    return min(trials, key=lambda trial: (-counted[trial.environment], trial.environment), default=None)
+
+
+def _badges(
+    row: Any, own: Sequence[Trial], most: int, usual: Trial | None, set_aside: Mapping[str, int]
+) -> list[tuple[str, str]]:
+    """Why a row does not quite compare with the others: a word, and the reason."""
+    found = []
+    if row["failed"]:
+        statuses = Counter(str(trial.about["status"]) for trial in own if not trial.completed)
+        told = ", ".join(f"{n} {status}" for status, n in sorted(statuses.items()))
+        found.append(
+            ("failures", f"{row['failed']} of {row['seeds']} trials failed ({told}); scores are of the others")
+        )
+    if row["seeds"] < most:
+        found.append(("fewer seeds", f"{row['seeds']} instead of {most}: seeds {seeds(t.seed for t in own)}"))
+    others = [trial for trial in own if usual is not None and trial.environment != usual.environment]
+    if others and usual is not None:
+        which = seeds(trial.seed for trial in others)
+        found.append(
+            ("environment", f"seeds {which} ran in another environment than most: {_differs(others[0], usual)}")
+        )
+    name, at, digest = str(row["variant"]).rpartition("@")
+    if at:
+        found.append(
+            ("source", f"the table holds {name} more than once; {digest} begins the hash of what made this row")
+        )
+    if n := set_aside.get(str(row["variant"]).partition("@")[0], 0):
+        found.append(("superseded", f"{n} trials of earlier code are in superseded/ and count nowhere"))
+    return found
+
+
+def _differs(trial: Trial, usual: Trial) -> str:
+    """In which fields two environments differ, as far as records are there to say."""
+    here, there = (_flat((side.record or {}).get("environment") or {}) for side in (trial, usual))
+    told = [f"{name} {here.get(name)} instead of {there.get(name)}" for name in sorted(here | there)
+            if here.get(name) != there.get(name)]  # fmt: skip
+    return "; ".join(told[:4]) + (f"; and {len(told) - 4} more" if len(told) > 4 else "") or "its hash differs"
+
+
+def _flat(environment: Mapping[str, Any]) -> dict[str, str]:
+    packages = environment.get("packages")
+    packages = packages if isinstance(packages, dict) else {}
+    return {str(k)[:60]: str(v)[:60] for k, v in [*environment.items(), *packages.items()] if k != "packages"}

@@ -1,0 +1,148 @@
+"""``trials/<id>.html``: what one trial was, how it went, what it drew, and the command that makes it again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ganbench.errors import MOST_CHARACTERS, printable
+from ganbench.files import leads_outside, read_plain
+from ganbench.reporters.curves import of_trial
+from ganbench.reporters.layout import number
+from ganbench.reporters.pictures import MOST_BYTES, of_training, picture, sample_pictures, scatters
+from ganbench.reporters.rows import Trial
+from ganbench.stability import FAILURES, MEANINGS
+
+TAIL = 60  # lines of a log
+MOST_PICTURES = 12
+
+
+def describe(trial: Trial, root: Path) -> dict[str, Any]:
+    """Everything that a trial's page shows, as text and numbers; ``trial`` has a record.
+
+    What is missing or broken in its folder below ``root`` is left out.
+    """
+    record, about = trial.record, trial.about
+    assert record is not None
+    mark = None
+    if trial.word in FAILURES:
+        seen = record["evaluations"][-1]["images_seen"] if record["evaluations"] else 0
+        mark = (trial.images if trial.images is not None else seen, trial.word)
+    centres = record["reference"].get("centres") or []
+    inside = trial.place is not None and not leads_outside(trial.place, root)
+    place = trial.place if inside else None
+    return {
+        "title": f"{about['variant']} on {about['dataset']}, seed {trial.seed}",
+        "about": {
+            name: str(about[name] or "") for name in ("variant", "dataset", "status", "reason", "note", "evidence")
+        },
+        "word": trial.word,
+        "meaning": MEANINGS.get(trial.word, ""),
+        "at": trial.images,
+        "scores": list(_scores(record)),
+        "courses": of_trial(record, mark),
+        "samples": _samples(place, root, centres) if place else [],
+        "pictures": of_training(place, root) if place else [],
+        "command": command(record),
+        "facts": list(_facts(trial)),
+        "environment": list(_flat(record["environment"])),
+        "hyperparameters": list(_flat(record["identity"]["trial"]["hyperparameters"])),
+        "log": _tail(place, root) if place else "",
+    }
+
+
+def _samples(place: Path, root: Path, centres: list[list[float]]) -> list[dict[str, Any]]:
+    """The same latents at several points of the training: one sees it learn."""
+    if leads_outside(place / "samples", root):
+        return []
+    found = []
+    for images, path in sample_pictures(place)[-MOST_PICTURES:]:
+        if drawn := picture(path):
+            found.append({"images": images, **drawn})
+    return found or scatters(place / "samples" / "points.csv", centres, last=False)
+
+
+def _scores(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    extractor = record["identity"]["evaluation"]["extractor"]
+    metrics = record["metrics"]
+    for name in sorted(metrics, key=lambda name: metrics[name].get("position", 0)):
+        about, value = metrics[name], record["values"].get(name)
+        if value is not None:
+            yield f"{about['label']} ({extractor})", number(value), number(about.get("floor"))
+
+
+def _facts(trial: Trial) -> Iterator[tuple[str, str]]:
+    record = trial.record or {}
+    both = {**record["identity"]["trial"], **record["identity"]["evaluation"]}
+    for name in (
+        "budget_images",
+        "batch_size",
+        "samples",
+        "evaluations",
+        "split",
+        "extractor",
+        "precision",
+        "engine",
+        "device",
+    ):
+        yield name.replace("_", " "), f"{both[name]:,}" if isinstance(both[name], int) else str(both[name])
+    for role, count in (record.get("parameters") or {}).items():
+        yield f"parameters, {role}", f"{count:,}"
+    for name, value in trial.cost.items():
+        yield name.replace("_", " "), f"{value:,.0f}" if value >= 99.5 else number(value)
+    for name in ("distribution", "source", "dataset_hash", "extractor_hash"):
+        yield name.replace("_", " "), str(both[name])
+    yield "protocol", str(record["identity"]["protocol"])
+    yield "record, SHA-256", str(record.get("sha256") or "")
+    yield "state, SHA-256", str(record.get("state_sha256") or "")
+
+
+def _flat(values: Any, before: str = "") -> Iterator[tuple[str, str]]:
+    """Names and values of nested objects, joined by dots; a stranger's long ones are cut."""
+    for name, value in sorted(values.items()) if isinstance(values, dict) else ():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}"[:MOST_CHARACTERS], str(value)[:MOST_CHARACTERS]
+
+
+def command(record: Mapping[str, Any]) -> str:
+    """The command line that trains the trial again; in a folder without its record it makes the same one."""
+    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+    extractor, at, digest = evaluation["extractor"].partition("@")
+    metrics = [name for name in record["metrics"] if "." not in name]
+    words = [
+        "ganbench",
+        "run",
+        "--plugins",
+        trial["variant"],
+        "--datasets",
+        trial["dataset"],
+        "--seeds",
+        f"{trial['seed']},",
+    ]
+    words += ["--images", str(trial["budget_images"]), "--batch-size", str(trial["batch_size"])]
+    words += ["--evaluations", str(evaluation["evaluations"]), "--samples", str(evaluation["samples"])]
+    words += ["--extractor", extractor] + (["--weights", f"FILE-OF-{digest}"] if at else [])
+    words += ["--metrics", ",".join(metrics)] if metrics else []
+    # A label names the hyperparameters that are not the defaults of the code that trained it.
+    named = set(re.findall(r"[\[,]([A-Za-z_]\w*)=", record["label"]))
+    for name, value in sorted(trial["hyperparameters"].items()):
+        if name in named:
+            words += ["--set", f"{trial['variant']}.{name}={value}"]
+    threads = record["environment"].get("threads", 1)
+    words += ["--threads", str(threads)] if threads != 1 else []
+    return printable(shlex.join(words))
+
+
+def _tail(place: Path, root: Path) -> str:
+    """The last lines of what the trial printed."""
+    path = place / "log.txt"
+    try:
+        text = "" if leads_outside(path, root) else read_plain(path, MOST_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(printable(line[:MOST_CHARACTERS]) for line in text.splitlines()[-TAIL:])
