@@ -112,7 +112,7 @@ def stale_tables(results: Path, records: list[Record]) -> list[Path]:
 
 
 def _copy_shown(results: Path, scratch: Path) -> None:
-    """Bring along what a page shows beside the records: samples and times."""
+    """Bring along what a page shows beside the records: samples, times, and that trials were set aside."""
     for path in chain(results.glob("*/*/seed-*/cost.json"), results.glob("*/*/seed-*/samples/*")):
         if leads_outside(path, results):
             continue
@@ -121,6 +121,8 @@ def _copy_shown(results: Path, scratch: Path) -> None:
             copy = scratch / path.relative_to(results)
             make_folder(copy.parent)
             copy.write_bytes(content)
+    for path in (results / "superseded").glob("*/*/seed-*"):
+        make_folder(scratch / path.relative_to(results))
 
 
 def _row(folder: Path) -> Row:

@@ -23,8 +23,8 @@ def of_section(section: Section, rows: Sequence[tuple[str, Sequence[Trial]]]) ->
     """A chart of every metric that was computed during training: the median over seeds, from lowest to highest."""
     found = []
     prepared = []
-    for name, trials in rows:
-        known = [(trial, trial.record) for trial in trials if trial.record is not None]
+    for name, own in rows:
+        known = [(trial, trial.record) for trial in own if trial.record is not None]
         prepared.append((name, known, _paces(known), _grid([record for _, record in known])))
     for metric in section.metrics:
         series = []
@@ -73,7 +73,7 @@ def _paces(trials: Sequence[tuple[Trial, Record]]) -> dict[str, float]:
     """Updates and seconds that pass while a variant sees one image: the median over its trials."""
     updates, seconds = [], []
     for trial, record in trials:
-        last = record["evaluations"][-1] if record["evaluations"] else {"images_seen": 0}
+        last: Record = record["evaluations"][-1] if record["evaluations"] else {"images_seen": 0}
         if images := last["images_seen"]:
             counts = (last.get("watch") or {}).get("updates")
             counts = counts if isinstance(counts, dict) else {}

@@ -61,9 +61,9 @@ def picture(path: Path, share: int | None = None) -> dict[str, Any] | None:
 def _cut(data: bytes, share: int) -> tuple[bytes, int]:
     """The first rows of samples, as many as fit; the picture itself where it is no sound one."""
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            image.load()
-            if image.mode == "RGB" and all(low == high for low, high in _differences(image)):
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as opened:
+            image: Image.Image = opened.convert("RGB")
+            if _grey(image):
                 image = image.convert("L")
             for rows in (ROWS, 4, 2, 1):
                 out = io.BytesIO()
@@ -75,10 +75,10 @@ def _cut(data: bytes, share: int) -> tuple[bytes, int]:
     return out.getvalue(), rows
 
 
-def _differences(image: Image.Image) -> list[tuple[int, int]]:
-    """Zeros for a picture whose three colours are the same everywhere."""
+def _grey(image: Image.Image) -> bool:
+    """Whether the three colours are the same everywhere: one of them then says it all."""
     pixels = np.asarray(image)
-    return [(0, int((pixels[..., 0] != pixels[..., colour]).any())) for colour in (1, 2)]
+    return bool((pixels[..., :1] == pixels).all())
 
 
 def scatters(path: Path, centres: list[list[float]], last: bool = True) -> list[dict[str, Any]]:

@@ -390,7 +390,7 @@ def test_points_from_a_stranger(
     (folder / "samples").mkdir()
     (folder / "samples" / "points.csv").write_text(text)
     assert len(harmless(lambda: report(inside / "results")).records) == 1
-    assert "<script>" not in (inside / "results/leaderboard.html").read_text()
+    assert (inside / "results/leaderboard.html").read_text().count("<script>") == 1  # its own
 
 
 def test_a_picture_is_a_picture(genuine: Record, resealed: Resealed, harmless: Any, put: Any, inside: Path) -> None:

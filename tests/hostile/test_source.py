@@ -108,8 +108,19 @@ def test_what_is_harmless_is_left_alone() -> None:
     assert list(found(harmless)) == []
 
 
-def test_templates_mark_nothing_safe_but_the_style_sheet() -> None:
-    for path in (ROOT / "ganbench/reporters/templates").glob("*.html"):
+def test_templates_mark_nothing_safe_but_their_own_style_and_script() -> None:
+    templates = sorted((ROOT / "ganbench/reporters/templates").glob("*.html"))
+    assert len(templates) >= 3
+    for path in templates:
         text = path.read_text()
-        assert re.findall(r"\{\{[^}]*\|[^}]*\}\}", text) == ["{{ style | safe }}"]
-        assert "autoescape" not in text and "<script" not in text
+        assert "autoescape" not in text and "Markup" not in text
+        for filtered in re.findall(r"\{[{%][^}]*\|\s*(\w+)[^}]*[}%]\}", text):
+            assert filtered in ("safe", "tojson", "length", "capitalize")
+        assert set(re.findall(r"\{\{[^}]*\|\s*safe[^}]*\}\}", text)) <= {"{{ style | safe }}", "{{ script | safe }}"}
+        # Whatever comes from data stands in elements and quoted attributes, or as JSON that holds no markup.
+        for script in re.findall(r"<script[^>]*>.*", text):
+            assert script in (
+                "<script>{{ script | safe }}</script>",
+                '<script type="application/json" id="trials">{{ trials | tojson }}</script>',
+            )
+        assert not re.search(r"=\{\{", text), "an attribute without quotes"

@@ -51,12 +51,16 @@ class Tags(HTMLParser):
         super().__init__()
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
+        self.links: list[str] = []
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
+        self.links += [
+            str(value) for name, value in attrs if name in ("href", "src") and not str(value).startswith("data:")
+        ]
 
     def handle_comment(self, data: str) -> None:
         self.tags.add("comment")
@@ -84,8 +88,16 @@ def test_every_text_in_every_field(
         assert all(c.isprintable() or c == "\n" for c in "".join(printed)), text
         page = (results / "leaderboard.html").read_text()
         seen = Tags(page)
-        assert seen.tags <= clean.tags | {"h3", "ul", "li", "strong"} and seen.attributes <= clean.attributes, text
+        # A failed trial is listed, and its row has a badge with the reason.
+        assert seen.tags <= clean.tags | {"h3", "ul", "li", "strong", "a", "nav"}, text
+        assert seen.attributes <= clean.attributes | {"href", "title"}, text
+        assert all(re.fullmatch(r"#[\w.-]+|trials/[0-9a-f]{8}\.html|trials\.csv", link) for link in seen.links), text
         assert "default-src 'none'" in page
+        for own in (results / "trials").glob("*.html"):
+            alone = Tags(own.read_text())
+            assert alone.tags <= clean.tags | {"ul", "li", "strong", "pre", "a", "span"}, text
+            assert not any(name.startswith("on") or name == "style" for name in alone.attributes), text
+            assert set(alone.links) == {"../leaderboard.html"}, text
         for name in ("leaderboard.csv", "trials.csv"):
             written = (results / name).read_text()
             quoted = written.replace('""', "'")  # inside a cell: hyperparameters are JSON

@@ -113,7 +113,7 @@
       head.dataset.asked = "yes";
       head.click();
     }
-    const place = target && document.getElementById(decodeURIComponent(target));
+    const place = target && document.getElementById(target);
     if (place) place.scrollIntoView();
   };
 

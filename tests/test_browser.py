@@ -1,0 +1,263 @@
+"""The pages in a real Chromium: no network, no error, no violation of their policy, and every control does its work."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ganbench.reporters.html import to_html
+from ganbench.reporting import write_reports
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
+REFERENCE = Path(__file__).parent.parent / "results" / "reference"
+BAD = "<img src=x onerror=alert(1)><script>alert(1)</script>\"' onmouseover='alert(1)'{{7*7}}</script><!--"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as engine:
+        # A sandbox of its own is what containers and root have not; the pages are the tests' own.
+        instance = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield instance
+        instance.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page with the network off; whatever it complains of fails the test."""
+    contexts, complaints = [], []
+
+    def go(path: Path, fragment: str = "", size: tuple[int, int] = (1280, 800), **options):
+        context = browser.new_context(offline=True, viewport={"width": size[0], "height": size[1]}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on(
+            "request",
+            lambda request: complaints.append(request.url) if not request.url.startswith(("file:", "data:")) else None,
+        )
+        page.goto(path.resolve().as_uri() + fragment)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> Path:
+    """The digits of the reference results, and their pages."""
+    folder = tmp_path_factory.mktemp("reference")
+    for path in REFERENCE.glob("digits/*/seed-[0-4]-*"):
+        if path.parent.name in ("dcgan", "vanilla", "noise"):
+            shutil.copytree(path, folder / path.relative_to(REFERENCE), ignore=shutil.ignore_patterns("state.*"))
+    write_reports(folder, ["html"])
+    return folder
+
+
+def table(rows: int, datasets: int, seeds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A leaderboard and trials of that size, with ten metrics."""
+    rng = np.random.default_rng(0)
+    metrics = ["fid", "is", "kid", "precision", "recall", "density", "coverage", "authenticity", "d_auc", "mode_kl"]
+    board, trials = [], []
+    for d in range(datasets):
+        place = {"dataset": f"data{d}", "extractor": "cnn", "protocol": f"{d:08x}"}
+        for v in range(rows):
+            values = rng.lognormal(v / rows, 0.3, (seeds, len(metrics)))
+            line = {**place, "rank": v + 1, "tier": "a", "variant": f"variant{v}", "seeds": seeds, "failed": 0}
+            line["verdict"] = f"{seeds} stable" if v % 3 else f"{seeds} collapsed"
+            for m, metric in enumerate(metrics):
+                low, middle, high = np.quantile(values[:, m], [0, 0.5, 1])
+                line |= {metric: middle, f"{metric}_low": low, f"{metric}_high": high, f"{metric}_floor": 0.1}
+            board.append(line)
+            for s in range(seeds):
+                trial = {**place, "variant": f"variant{v}", "seed": s, "status": "completed", "reason": "", "note": ""}
+                trial |= dict(zip(metrics, values[s].tolist(), strict=True))
+                trial |= {"verdict": "stable" if v % 3 else "collapsed", "trial": f"{len(trials):08x}"}
+                trials.append({**trial, "evidence": "u 1", "verdict_step": 1, "verdict_images": 64})
+    frame = pd.DataFrame(board).astype({"rank": "Int64"})
+    frame.attrs = {"metrics": {"fid": {"label": "FID", "direction": "min"}, "is": {"label": "IS", "direction": "max"}}}
+    frame.attrs["primary"] = {f"data{d}": "fid" for d in range(datasets)}
+    return frame, pd.DataFrame(trials)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "leaderboard.html").write_text(to_html(*table(5, 2, 3), folder))
+    return folder / "leaderboard.html"
+
+
+def names(page, section="#data0-00000000"):
+    return page.locator(f"{section} tbody tr:visible th.name").all_inner_texts()
+
+
+def test_a_click_sorts_and_the_address_says_so(visit, small):
+    page = visit(small)
+    column = page.locator("#data0-00000000 th[data-k=is] button")
+    text = "#data0-00000000 tbody td[data-m=is] b"
+    column.click()  # more is better: the best comes first
+    page.wait_for_function("location.hash.includes('sort')")
+    found = [float(value) for value in page.locator(text).all_inner_texts()]
+    assert found == sorted(found, reverse=True) and len(found) == 5
+    column.press("Enter")
+    page.wait_for_selector("#data0-00000000 th[data-k=is][aria-sort=ascending]")
+    page.wait_for_function("location.hash.includes('ascending')")
+    assert [float(value) for value in page.locator(text).all_inner_texts()] == sorted(found)
+    page.locator("#data0-00000000 th[data-k=fid] button").click()  # less is better
+    page.wait_for_function("location.hash.includes('fid')")
+    found = [float(v) for v in page.locator("#data0-00000000 tbody td[data-m=fid] b").all_inner_texts()]
+    assert found == sorted(found)
+    assert names(page, "#data1-00000001") == [f"variant{v}" for v in range(5)]
+
+
+def test_rows_are_filtered_by_name_and_by_verdict(visit, small):
+    page = visit(small)
+    page.fill("#filter", "IANT1")
+    assert names(page) == ["variant1"] and page.inner_text("#shown") == "2 of 10 rows"
+    page.fill("#filter", "")
+    page.select_option("#verdict", "collapsed")
+    assert names(page) == ["variant0", "variant3"]
+    page.click("#reset")
+    assert len(names(page)) == 5 and page.evaluate("location.hash") in ("", "#")
+
+
+def test_metrics_are_chosen_with_the_keyboard(visit, small):
+    page = visit(small)
+    page.locator("#metrics summary").press("Enter")
+    page.get_by_label("recall", exact=True).press("Space")
+    assert page.locator("[data-m=recall]:visible").count() == 0 and page.locator("[data-m=fid]:visible").count() > 5
+    assert "hide=recall" in page.evaluate("location.hash")
+    page.keyboard.press("Escape")
+    assert not page.locator(".choices").is_visible()
+
+
+def test_a_link_brings_its_reader_to_the_same_state(visit, small):
+    state = "#data1-00000001&q=variant&verdict=stable&hide=kid%2Cdensity&x=seconds&sort=data1-00000001~fid~descending"
+    page = visit(small, state)
+    page.wait_for_selector("#data1-00000001 th[data-k=fid][aria-sort=descending]")
+    page.wait_for_timeout(50)
+    assert names(page, "#data1-00000001") == names(page, "#data1-00000001")
+    found = [float(v) for v in page.locator("#data1-00000001 tbody tr:visible td[data-m=fid] b").all_inner_texts()]
+    assert found == sorted(found, reverse=True) and len(found) == 3
+    assert page.locator("[data-m=kid]:visible").count() == 0
+    assert page.input_value("#filter") == "variant" and page.input_value("#axis") == "seconds"
+    assert page.evaluate("scrollY") > 0
+
+
+@pytest.mark.parametrize(
+    "fragment", ["#%", "#q=%E0%A4%A", "#sort=~~~&x=constructor&hide=__proto__", "#nowhere&verdict=<b>"]
+)
+def test_no_fragment_breaks_the_page(visit, small, fragment):
+    page = visit(small, fragment)
+    assert page.locator("tbody tr").count() == 10
+
+
+def test_every_trial_is_listed_when_it_is_asked_for(visit, small):
+    page = visit(small)
+    block = page.locator("#data0-00000000 details.every")
+    assert block.locator("tr").count() == 0
+    block.locator("summary").click()
+    assert block.locator("tbody tr").count() == 5 * 3
+    assert block.locator("a[href='trials/00000003.html']").count() == 1
+
+
+def test_the_reference_opens_and_its_curves_follow_the_axis(visit, reference):
+    page = visit(reference / "leaderboard.html")
+    assert page.locator("figure.chart").count() >= 5 and page.locator(".figures img").count() == 3
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    line = page.locator("figure.chart .line[data-v='1']").first
+    page.select_option("#axis", "seconds")
+    assert re.search(r"scale\((1|0\.\d+) 1\)", line.get_attribute("transform"))
+    assert page.locator("figure.chart .axis[data-axis=seconds]").first.is_visible()
+    assert not page.locator("figure.chart .axis[data-axis=images]").first.is_visible()
+    page.locator(".key").first.press("Enter")
+    assert page.locator(".key").first.get_attribute("aria-pressed") == "true"
+    # Every chart says what it is, and has its figures in a table.
+    assert page.locator("svg[role=img]:not([aria-label])").count() == 0
+    assert page.locator("figure.chart table").count() == page.locator("figure.chart").count()
+
+
+def test_the_page_of_a_trial_opens_alone(visit, reference, tmp_path):
+    path = next(iter(sorted((reference / "trials").glob("*.html"))))
+    assert len(list((reference / "trials").glob("*.html"))) == 15
+    page = visit(shutil.copy(path, tmp_path / "alone.html"))
+    assert page.locator("img").count() == 5 and page.locator("figure.chart").count() >= 3
+    assert page.inner_text("pre").startswith("ganbench run --plugins ")
+
+
+def test_pages_of_trials_are_written_when_they_change(reference):
+    paths = sorted((reference / "trials").glob("*.html"))
+    before = [path.stat().st_mtime_ns for path in paths]
+    stale = reference / "trials" / "00000000.html"
+    stale.write_text(paths[0].read_text())
+    mine = reference / "trials" / "notes.html"
+    mine.write_text("<p>not made by ganbench")
+    write_reports(reference, ["html"])
+    assert [path.stat().st_mtime_ns for path in paths] == before
+    assert not stale.exists() and mine.exists()
+    mine.unlink()
+
+
+@pytest.mark.parametrize("size", [(390, 844), (1280, 800)], ids=["phone", "laptop"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_but_tables_scrolls_sideways(visit, reference, size, scheme):
+    page = visit(reference / "leaderboard.html", size=size, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_it_prints(visit, reference):
+    page = visit(reference / "leaderboard.html")
+    page.emulate_media(media="print")
+    assert not page.locator(".controls").is_visible() and page.locator("figure.chart").first.is_visible()
+    assert page.pdf(format="A4")[:5] == b"%PDF-"
+
+
+def test_text_of_strangers_stays_text(visit, tmp_path):
+    board, trials = table(2, 1, 2)
+    words = ("dataset", "extractor", "protocol", "variant", "verdict", "tier", "status", "reason", "note", "evidence")
+    for frame in (board, trials):
+        for name in words:
+            if name in frame:
+                frame[name] = BAD
+    board.attrs["metrics"]["fid"]["label"] = BAD
+    board.attrs["primary"] = {}
+    path = tmp_path / "leaderboard.html"
+    path.write_text(to_html(board, trials, tmp_path))
+    page = visit(path)
+    page.locator("details.every summary").click()
+    for element in page.locator("thead button").all()[:3]:
+        element.click()
+    page.hover("tbody tr")
+    assert page.locator("img, script[src], [onerror], [onmouseover]").count() == 0
+    assert BAD in page.locator("tbody th.name").first.inner_text()
+    assert page.evaluate("JSON.parse(document.getElementById('trials').textContent).reason.texts[0]") == BAD
+
+
+def test_thousands_of_trials_open_and_sort_within_seconds(visit, tmp_path):
+    """50 variants, 10 datasets, 10 seeds; generous, because the machine may be doing something else."""
+    path = tmp_path / "leaderboard.html"
+    path.write_text(to_html(*table(50, 10, 10), tmp_path))
+    start = time.perf_counter()
+    page = visit(path)
+    page.wait_for_selector(".controls:not([hidden])")
+    opened = time.perf_counter() - start
+    start = time.perf_counter()
+    page.locator("#data0-00000000 th[data-k=is] button").click()
+    page.wait_for_function("location.hash.includes('sort')")
+    page.evaluate("document.body.offsetHeight")
+    taken = time.perf_counter() - start
+    print(json.dumps({"bytes": path.stat().st_size, "opened": round(opened, 2), "sorted": round(taken, 2)}))
+    assert opened < 8 and taken < 4
