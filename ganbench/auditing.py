@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ganbench.options import plugin_options
+
 
 @click.command()
 @click.option("--kills", type=click.IntRange(1), default=50, show_default=True, help="How often to kill.")
@@ -38,6 +40,7 @@ def selftest(kills: int, results: Path | None, seed: int) -> None:
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps.  [default: the kind that a trial was trained on]")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Trials at a time.  [default: cores]")
 @click.option("--executor", default="local", show_default=True, help="Engine: local or inline.")
+@plugin_options
 def verify(
     results: Path, records_only: bool, rerun: int, seed: int, device: str | None, jobs: int | None, executor: str
 ) -> None:

@@ -10,10 +10,11 @@ import click
 
 from ganbench import __version__
 from ganbench.auditing import selftest, verify
+from ganbench.authoring import check, new
 from ganbench.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError, printable
 from ganbench.joining import compare, merge
 from ganbench.marking import rescore, score
-from ganbench.options import engine_options, names_option, request_options, results_option
+from ganbench.options import engine_options, names_option, plugin_options, request_options, results_option
 from ganbench.searching import tune
 
 
@@ -26,6 +27,7 @@ def cli() -> None:
     Start here:
       ganbench run --plugins dcgan,vanilla     about a minute on two cores, no GPU
       ganbench list                            what is installed
+      ganbench new my-gan                      a package for your own; ganbench check my-gan tries it
       ganbench compare before after            better, worse or no evidence
 
     \b
@@ -66,8 +68,14 @@ def run(**options: Any) -> None:
 @cli.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything, with hyperparameters.")
 @click.option("--planted", is_flag=True, help="Show the variants that fail on purpose, too.")
+@plugin_options
 def list_(as_json: bool, planted: bool) -> None:
-    """List what is installed: variants, datasets, extractors, metrics; what is broken, and why."""
+    """List what is installed: variants, datasets, extractors, metrics, reporters; what is broken, and why.
+
+    Each has its distribution and version, the hooks of its module, and a status: ok or duplicate. Variants have their
+    hyperparameters and the first digits of the source hash that their records hold. What is broken or blocked, and
+    what is offered twice, stands below. Exit code 1 if something is broken or offered twice.
+    """
     from ganbench.listing import show_catalog
 
     sys.exit(show_catalog(as_json, planted))
@@ -97,7 +105,7 @@ def report(results: Path, formats: tuple[str, ...]) -> None:
     sys.exit(EXIT_DAMAGED if contents.problems else 0)
 
 
-for command in (compare, merge, score, rescore, tune, selftest, verify):
+for command in (new, check, compare, merge, score, rescore, tune, selftest, verify):
     cli.add_command(command)
 
 

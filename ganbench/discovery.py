@@ -7,100 +7,26 @@ ships with ganbench arrives through the same entry points as anybody's.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import difflib
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pluggy
 
 from ganbench import hookspecs
-from ganbench.errors import UsageError, in_words
-from ganbench.kinds import Dataset, Extractor, Metric
-from ganbench.names import check_name
+from ganbench.catalog import KINDS, Blocked, Broken, Catalog, DiscoveryError, Offer, families, named
+from ganbench.errors import in_words, location
+from ganbench.installed import API, Point, find_installed
 from ganbench.rehearsal import lethal
 
-GROUP = "ganbench"
-KINDS = ("variant", "dataset", "extractor", "metric")
-_TYPES: dict[str, type] = {"dataset": Dataset, "extractor": Extractor, "metric": Metric}
+__all__ = ["KINDS", "Catalog", "DiscoveryError", "Offer", "discover", "find"]
 
-
-class DiscoveryError(UsageError):
-    """A name that cannot be used: unknown, offered twice, or behind a plugin that failed to import."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One thing on offer and where it comes from."""
-
-    kind: str
-    name: str
-    thing: Any
-    entry: str
-    distribution: str
-    version: str
-
-
-@dataclass(frozen=True)
-class Broken:
-    """An entry point that could not be used, and why."""
-
-    entry: str
-    distribution: str
-    reason: str
-
-
-@dataclass
-class Catalog:
-    """What was found: offers by kind and name, what is broken, what is offered twice."""
-
-    offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
-    broken: list[Broken] = field(default_factory=list)
-    duplicates: dict[tuple[str, str], str] = field(default_factory=dict)
-    observers: dict[str, ModuleType] = field(default_factory=dict)
-    installed: dict[str, list[EntryPoint]] = field(default_factory=dict)
-
-    def names(self, kind: str) -> list[str]:
-        return sorted(name for k, name in self.offers if k == kind)
-
-    def offered(self, kind: str, name: str) -> bool:
-        """Whether the name is on offer, or a family whose member it may be; nothing is made to find out."""
-        families = (self.offers.get((kind, family)) for family in _families(kind, name))
-        return (kind, name) in self.offers or any(hasattr(o.thing, "member") for o in families if o is not None)
-
-    def is_broken(self, entry: str) -> bool:
-        return any(bad.entry == entry for bad in self.broken)
-
-    def get(self, kind: str, name: str) -> Offer:
-        """The offer of that name; raises DiscoveryError, naming the nearest known ones."""
-        for key in ((kind, name), ("entry point", name)):
-            if key in self.duplicates:
-                raise DiscoveryError(self.duplicates[key])
-        if (kind, name) in self.offers:
-            return self.offers[kind, name]
-        for family in _families(kind, name):
-            offer = self.offers.get((kind, family))
-            thing = offer.thing.member(name) if offer is not None and hasattr(offer.thing, "member") else None
-            if offer is not None and thing is not None:
-                return replace(offer, name=_named(kind, thing), thing=thing)
-        for bad in self.broken:
-            if bad.entry in (name, *_families(kind, name)):
-                raise DiscoveryError(f"{kind} {name!r} ({bad.distribution}) cannot be used: {bad.reason}")
-        known = self.names(kind)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        message = f"there is no {kind} {name!r}"
-        if near:
-            message += f"; did you mean {' or '.join(near)}?"
-        elif known:
-            message += f"; there are {', '.join(known)}"
-        if name in self.installed:
-            found = [f"{k} {n}" for (k, n), offer in self.offers.items() if offer.entry == name]
-            offers = ", ".join(found) or "nothing (is its hook marked with hookimpl?)"
-            message += f"; the entry point {name} of {_distribution(self.installed[name][0])} offers {offers}"
-        raise DiscoveryError(message)
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ganbench_"))
 
 
 def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterable[str] = ()) -> Catalog:
@@ -113,22 +39,24 @@ def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterabl
             request's to answer for.
         observers: entry points imported for their observing hooks.
 
-    Raises DiscoveryError when two plugins that had to be imported offer the same thing, or two entry
-    points have one name, naming both distributions. With ``wanted`` None they are listed instead.
+    What --plugin-path names is always imported, what --no-plugin names never. Raises DiscoveryError when two plugins
+    that had to be imported offer the same thing, or two entry points have one name, naming both distributions, and
+    for a file that cannot be imported. With ``wanted`` None they are listed instead.
     """
-    catalog = Catalog(installed=_installed())
-    loader = _Loader(catalog)
+    loader = _Loader()
+    catalog = loader.catalog
     if wanted is None:
         loader.load_all()
         return catalog
     wanted = list(wanted)
     entries = [*observers]
     for kind, name in wanted:
-        entries += [name] if name in catalog.installed else _families(kind, name)
+        entries += [name] if name in catalog.installed else families(kind, name)
+    loader.load_files()
     loader.load(entry for entry in dict.fromkeys(entries) if entry in catalog.installed)
     for message in catalog.duplicates.values():
         raise DiscoveryError(message)
-    if any(not catalog.offered(*offer) and not catalog.is_broken(offer[1]) for offer in wanted):
+    if any(not catalog.offered(*offer) and not catalog.is_out(offer[1]) for offer in wanted):
         loader.load_all()
     for name in observers:
         if name not in loader.modules:
@@ -137,21 +65,55 @@ def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterabl
     return catalog
 
 
+def find(name: str, kind: str | None = None) -> list[Offer]:
+    """What is on offer under a name, of one kind or of any; raises DiscoveryError if there is nothing, or two of one.
+
+    Imports as little as ``discover`` does.
+    """
+    loader = _Loader()
+    catalog = loader.catalog
+    kinds = [kind] if kind else list(KINDS)
+    loader.load_files()
+    loader.load([name] if name in catalog.installed else [])
+    if not any(catalog.offered(k, name) for k in kinds) and not catalog.is_out(name):
+        loader.load_all()
+    asked = [k for k in kinds if catalog.offered(k, name)]
+    found = []
+    for k in asked or kinds[:1]:
+        with contextlib.suppress(DiscoveryError) if len(asked) > 1 else contextlib.nullcontext():
+            found.append(catalog.get(k, name))  # raises, saying why, what no kind has
+    return found
+
+
 class _Loader:
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
+    def __init__(self) -> None:
+        found = find_installed()
+        blocked = [Blocked(point.name, point.distribution, point.version) for point in found.blocked]
+        self.catalog = Catalog(installed=found.points, blocked=blocked)
+        self.files = found.files
         self.modules: dict[str, ModuleType] = {}
         self.tried: set[str] = set()
         self.asked: set[int] = set()
         self.lethal: dict[int, str] = {}
 
+    def load_files(self) -> None:
+        """Import what --plugin-path names; raises DiscoveryError for what cannot be: it was asked for."""
+        for point in self.files:
+            self._load(point)
+        self.files = []
+        for bad in self.catalog.broken:
+            raise DiscoveryError(f"--plugin-path {bad.entry}.py cannot be used: {bad.reason}")
+
     def load_all(self) -> None:
         """Import every plugin; one that the process would not survive is found out in a child, and left out."""
-        ours = [name for name, points in self.catalog.installed.items() if _distribution(points[0]) == "ganbench"]
+        installed = self.catalog.installed
+        ours = [name for name, points in installed.items() if points[0].distribution == "ganbench"]
         self.load(sorted(ours))  # first: what they import the child need not import again
-        names = sorted(self.catalog.installed.keys() - self.tried)
-        points = [point for name in names for point in self.catalog.installed[name]]
+        names = sorted(installed.keys() - self.tried)
+        points = [*self.files, *(point for name in names for point in installed[name])]
         self.lethal = {id(points[i]): how for i, how in lethal(points, self._load).items()}
+        for point in self.files:
+            self._load(point)
         self.load(names)
 
     def load(self, names: Iterable[str]) -> None:
@@ -161,14 +123,15 @@ class _Loader:
             self.tried.add(name)
             points = self.catalog.installed[name]
             if len(points) > 1:
-                who = " and ".join(_distribution(point) for point in points)
+                who = " and ".join(point.distribution for point in points)
                 self.catalog.duplicates["entry point", name] = (
-                    f"the entry point {name} is installed by both {who}; uninstall one of them"
+                    f"the entry point {name} is installed by both {who}; uninstall one of them, or leave one out "
+                    f"with --no-plugin {points[-1].distribution}"
                 )
             for point in points:
                 self._load(point)
 
-    def _load(self, point: EntryPoint) -> None:
+    def _load(self, point: Point) -> None:
         if id(point) in self.lethal:
             self._break(point, f"importing {point.value} {self.lethal[id(point)]}; uninstall it or have it mended")
             return
@@ -177,50 +140,49 @@ class _Loader:
         except KeyboardInterrupt:
             raise
         except BaseException as reason:  # a plugin may call sys.exit at import; it must not end the host
-            self._break(point, f"importing {point.value} raised {in_words(reason)}")
+            self._break(point, _outdated(_declared(point)) or _raised(point, reason))
+            return
+        if (outdated := _outdated(getattr(module, "GANBENCH_API", None))) is not None:
+            self._break(point, outdated)
             return
         self.modules[point.name] = module
         if id(module) in self.asked:  # several entry points may lead to one module
             return
         self.asked.add(id(module))
+        hooks = tuple(hook for hook in HOOKS if hasattr(module, hook))
         try:
-            for kind, things in _ask(module, point.name).items():
+            offered = _ask(module, point.name)
+            for kind, things in offered.items():
                 for thing in things:
-                    self._offer(kind, thing, point)
+                    self._offer(kind, thing, point, hooks)
         except Exception as reason:
-            self._break(point, in_words(reason))
+            self._break(point, f"{in_words(reason)}{location(reason)}")
+        else:
+            if not any(offered.values()):
+                self._note_unmarked(point, module, hooks)
 
-    def _offer(self, kind: str, thing: Any, point: EntryPoint) -> None:
-        name = _named(kind, thing)
-        version = point.dist.version if point.dist else ""
-        offer = Offer(kind, name, thing, point.name, _distribution(point), version)
+    def _offer(self, kind: str, thing: Any, point: Point, hooks: tuple[str, ...]) -> None:
+        name = named(kind, thing)
+        if (name, point.distribution) in ((out.entry, out.distribution) for out in self.catalog.blocked):
+            return  # another entry point led to its module
+        offer = Offer(kind, name, thing, point.name, point.distribution, point.version, point.value, hooks)
         other = self.catalog.offers.get((kind, name))
         if other is not None:
             self.catalog.duplicates[kind, name] = (
                 f"{kind} {name} is offered by both {other.distribution} ({other.entry}) and "
-                f"{offer.distribution} ({offer.entry}); uninstall or rename one of them"
+                f"{offer.distribution} ({offer.entry}); uninstall or rename one of them, or leave one out with "
+                f"--no-plugin {other.entry if other.entry != offer.entry else other.distribution}"
             )
             return
         self.catalog.offers[kind, name] = offer
 
-    def _break(self, point: EntryPoint, reason: str) -> None:
-        self.catalog.broken.append(Broken(point.name, _distribution(point), reason))
+    def _note_unmarked(self, point: Point, module: ModuleType, hooks: tuple[str, ...]) -> None:
+        unmarked = [hook for hook in hooks if getattr(getattr(module, hook), "ganbench_impl", None) is None]
+        if unmarked:
+            self.catalog.unmarked[point.name] = unmarked[0]
 
-
-def _families(kind: str, name: str) -> list[str]:
-    """The offers that ``name`` may be a member of: ``folder`` of ``folder:photos``, ``cnn`` of ``mnist-cnn``,
-    ``inception-v3`` of ``inception-v3@1a2b3c4d``.
-
-    Such an offer has ``member(name)``, which returns the thing of that name, or None where it is none of its own.
-    """
-    if kind not in ("dataset", "extractor"):
-        return []
-    for mark in ":@":
-        before, found, _ = name.partition(mark)
-        if found:
-            return [before]
-    first, dash, last = name.rpartition("-")
-    return [first, last] if dash else []
+    def _break(self, point: Point, reason: str) -> None:
+        self.catalog.broken.append(Broken(point.name, point.distribution, reason))
 
 
 def _ask(module: ModuleType, name: str) -> dict[str, list[Any]]:
@@ -228,33 +190,45 @@ def _ask(module: ModuleType, name: str) -> dict[str, list[Any]]:
     manager = pluggy.PluginManager("ganbench")
     manager.add_hookspecs(hookspecs)
     manager.register(module, name=name)
-    manager.check_pending()  # raises, naming the function, for a hook that ganbench does not have
-    answers = {}
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        unknown = [caller.name for caller in manager.get_hookcallers(module) or [] if not caller.has_spec()]
+        near = difflib.get_close_matches(unknown[0], HOOKS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(HOOKS)}"
+        raise TypeError(f"there is no hook {unknown[0]!r}; {hint}") from None
+    answers: dict[str, list[Any]] = {}
     for kind in KINDS:
-        answers[kind] = [thing for things in getattr(manager.hook, f"ganbench_{kind}s")() for thing in things]
+        answers[kind] = []
+        for things in getattr(manager.hook, f"ganbench_{kind}s")():
+            if isinstance(things, type | str) or not hasattr(things, "__iter__"):
+                kinds = "Variant classes" if kind == "variant" else f"{kind.capitalize()} instances"
+                raise TypeError(f"ganbench_{kind}s returned {things!r}: expected a list of {kinds}")
+            answers[kind] += things
     return answers
 
 
-def _named(kind: str, thing: Any) -> str:
-    if kind == "variant":
-        from ganbench.variant import Variant  # torch is needed only once a variant is on offer
-
-        if not (isinstance(thing, type) and issubclass(thing, Variant)):
-            raise TypeError(f"ganbench_variants returned {thing!r}: expected subclasses of Variant")
-        if not isinstance(getattr(thing, "name", None), str):
-            raise TypeError(f"the variant {thing.__name__} has no name")
-    elif not isinstance(thing, _TYPES[kind]):
-        raise TypeError(f"ganbench_{kind}s returned {thing!r}: expected instances of {_TYPES[kind].__name__}")
-    check_name(thing.name.partition("@")[0] if kind == "extractor" else thing.name)  # of given weights: name@hash8
-    return str(thing.name)
+def _raised(point: Point, reason: BaseException) -> str:
+    """Why an import failed, with the line of the plugin where it did."""
+    where = "" if isinstance(reason, SyntaxError) else location(reason)  # a SyntaxError says it itself
+    return f"importing {point.value} raised {in_words(reason)}{where}"
 
 
-def _installed() -> dict[str, list[EntryPoint]]:
-    found: dict[str, list[EntryPoint]] = defaultdict(list)
-    for point in entry_points(group=GROUP):
-        found[point.name].append(point)
-    return {name: sorted(points, key=_distribution) for name, points in found.items()}
+def _outdated(api: Any) -> str | None:
+    """Why a plugin that declares this GANBENCH_API cannot be used; None where it can."""
+    if api is None or (type(api) is int and api == API):
+        return None
+    if type(api) is not int:
+        return f"GANBENCH_API is {api!r}: expected a whole number, GANBENCH_API = {API}"
+    remedy = "upgrade ganbench" if api > API else "install a newer release of the plugin"
+    return f"it was written for version {api} of the plugin interface, and this ganbench has version {API}: {remedy}"
 
 
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "unknown"
+def _declared(point: Point) -> Any:
+    """GANBENCH_API as it stands in the text of a module that did not import: a name that is missing here may be why."""
+    with contextlib.suppress(Exception):
+        path = point.path or Path(str(find_spec(point.module).origin))  # type: ignore[union-attr]
+        for node in ast.parse(path.read_bytes()).body:
+            if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "GANBENCH_API" for t in node.targets):
+                return ast.literal_eval(node.value)
+    return None

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
 
 EXIT_COMPLETED, EXIT_FAILED, EXIT_USAGE, EXIT_DAMAGED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 MOST_CHARACTERS = 500
@@ -32,3 +36,21 @@ def in_words(reason: BaseException) -> str:
     except Exception:
         message = "its message cannot be shown"
     return one_line(f"{type(reason).__name__}: {message}" if message else type(reason).__name__)
+
+
+def location(reason: BaseException) -> str:
+    """Where an exception came from, ``(my_gan.py, line 12)``: the last line outside ganbench, torch and Python's own
+    library that it passed; empty if there is none.
+    """
+    for frame in reversed(traceback.extract_tb(reason.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_file() and not _is_ours(path):
+            return f" ({path.name}, line {frame.lineno})"
+    return ""
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file belongs to ganbench, torch, pluggy or the standard library: not to a plugin or its libraries."""
+    standard = path.is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in path.parts
+    modules = [module for name in ("ganbench", "torch", "pluggy") if (module := sys.modules.get(name)) is not None]
+    return standard or any(path.is_relative_to(Path(str(module.__file__)).parent) for module in modules)

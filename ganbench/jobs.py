@@ -23,6 +23,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from ganbench import describe, environment, failpoints, interruption, memory, seeding
+from ganbench.conformance.job import list_checks, run_check
 from ganbench.errors import UsageError, one_line
 from ganbench.files import StoreError, make_folder, naming, remove
 from ganbench.reasons import explain
@@ -35,6 +36,8 @@ _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "variant": describe.describe_variant,
     "space": describe.describe_space,
     "broken": describe.describe_broken,
+    "check": run_check,
+    "checks": list_checks,
     "rerun": rerun_trial,
     "rescore": rescore_trial,
     "trial": run_trial,

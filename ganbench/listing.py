@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import defaultdict
 from typing import Any
 
-from ganbench.discovery import KINDS, Catalog, discover
-from ganbench.display import plain
+from ganbench.catalog import KINDS, Broken, Catalog, Offer
+from ganbench.discovery import discover
+from ganbench.display import plain, say
+from ganbench.errors import UsageError
 from ganbench.hyperparameters import hyperparameters
+from ganbench.installed import find_installed
 from ganbench.kinds import Metric
+from ganbench.reporters import GROUP as REPORTERS
+from ganbench.reporters import find_reporter
+from ganbench.sources import source_hash
+
+LISTED = (*KINDS, "reporter")
 
 
 def show_catalog(as_json: bool, planted: bool = False) -> int:
     """Print the catalog; exit code 1 if something is broken or offered twice."""
     catalog = discover()
+    _add_reporters(catalog)
     if as_json:
         json.dump(_as_json(catalog), sys.stdout, indent=2)
         print()
@@ -23,22 +33,55 @@ def show_catalog(as_json: bool, planted: bool = False) -> int:
     return 1 if catalog.broken or catalog.duplicates else 0
 
 
+def _add_reporters(catalog: Catalog) -> None:
+    """Reporters have a group of their own and are imported by name; here, all of them."""
+    for name, points in find_installed(REPORTERS).points.items():
+        try:
+            if (offer := find_reporter(name)) is not None:
+                catalog.offers["reporter", name] = offer
+        except UsageError as reason:
+            catalog.broken.append(Broken(name, points[0].distribution, str(reason)))
+
+
 def _print(catalog: Catalog, planted: bool) -> None:
     hidden = 0
-    for kind in KINDS:
+    for kind in LISTED:
         offers = [catalog.offers[kind, name] for name in catalog.names(kind)]
         if kind == "variant" and not planted:
             shown = [offer for offer in offers if offer.thing.role != "planted"]
             offers, hidden = shown, len(offers) - len(shown)
-        lines = [[f"{kind}s", "from", "about"]]
-        lines += [[o.name, f"{o.distribution} {o.version}", _about(kind, o.thing)] for o in offers]
+        lines = [[f"{kind}s", "status", "from", "source", "hooks", "about"]]
+        for o in offers:
+            source, hooks = _source(o) or "", ", ".join(hook.removeprefix("ganbench_") for hook in o.hooks)
+            about = _about(kind, o.thing)
+            if settings := ", ".join(f"{h.name}={h.default}" for h in _hyperparameters(o)):
+                about += f" [{settings}]"
+            lines.append(
+                [o.name, _status(catalog, o), f"{o.distribution} {o.version}".strip(), source[:8], hooks, about]
+            )
         print(plain(lines))
     if hidden:
         print(f"{hidden} variants that fail on purpose are not shown: ganbench list --planted")
     for bad in catalog.broken:
-        print(f"broken: {bad.entry} ({bad.distribution}): {bad.reason}")
+        say(f"broken: {bad.entry} ({bad.distribution}): {bad.reason}")
+    for point in catalog.blocked:
+        say(f"blocked: {point.entry} ({point.distribution}): not imported, by --no-plugin")
     for message in catalog.duplicates.values():
-        print(f"duplicate: {message}")
+        say(f"duplicate: {message}")
+
+
+def _status(catalog: Catalog, offer: Offer) -> str:
+    both = {(offer.kind, offer.name), ("entry point", offer.entry)}
+    return "duplicate" if both & catalog.duplicates.keys() else "ok"
+
+
+def _source(offer: Offer) -> str | None:
+    """The source hash of a variant, as records hold it."""
+    return source_hash(offer.thing, offer.distribution) if offer.kind == "variant" else None
+
+
+def _hyperparameters(offer: Offer) -> list[Any]:
+    return list(hyperparameters(offer.thing).values()) if offer.kind == "variant" else []
 
 
 def _about(kind: str, thing: Any) -> str:
@@ -50,27 +93,32 @@ def _about(kind: str, thing: Any) -> str:
         return f"{'x'.join(map(str, thing.shape))}{classes}, ranked by {thing.primary}, {thing.budget_images:,} images"
     if kind == "extractor":
         return f"{thing.size} features"
+    if kind == "reporter":
+        return f"writes {thing.suffix}"
     direction = {"min": "lower is better", "max": "higher is better", "none": "no direction"}[thing.direction]
     return f"{thing.label}: {direction}"
 
 
 def _as_json(catalog: Catalog) -> dict[str, Any]:
-    listed: dict[str, Any] = {
-        f"{kind}s": [
-            {
+    listed: dict[str, Any] = defaultdict(list)
+    for kind in LISTED:
+        for o in (catalog.offers[kind, name] for name in catalog.names(kind)):
+            about: dict[str, Any] = {
                 "name": o.name,
+                "status": _status(catalog, o),
                 "entry_point": o.entry,
                 "distribution": o.distribution,
                 "version": o.version,
+                "module": o.module,
+                "source": _source(o),
+                "hooks": list(o.hooks),
                 "about": _about(kind, o.thing),
-                **({"hyperparameters": _settings(o.thing), "role": o.thing.role} if kind == "variant" else {}),
-                **(_declared(o.thing) if kind == "metric" else {}),
             }
-            for o in (catalog.offers[kind, name] for name in catalog.names(kind))
-        ]
-        for kind in KINDS
-    }
-    listed["broken"] = [vars(bad) for bad in catalog.broken]
+            if kind == "variant":
+                about |= {"hyperparameters": _settings(o), "role": o.thing.role}
+            listed[f"{kind}s"].append(about | (_declared(o.thing) if isinstance(o.thing, Metric) else {}))
+    listed["broken"] = [{**vars(bad), "status": "broken"} for bad in catalog.broken]
+    listed["blocked"] = [{**vars(point), "status": "blocked"} for point in catalog.blocked]
     listed["duplicates"] = list(catalog.duplicates.values())
     return listed
 
@@ -91,7 +139,7 @@ def _declared(metric: Metric) -> dict[str, Any]:
     }
 
 
-def _settings(cls: type) -> list[dict[str, Any]]:
+def _settings(offer: Offer) -> list[dict[str, Any]]:
     return [
         {
             "name": h.name,
@@ -101,5 +149,5 @@ def _settings(cls: type) -> list[dict[str, Any]]:
             "high": h.range.high if h.range else None,
             "help": h.help,
         }
-        for h in hyperparameters(cls).values()
+        for h in _hyperparameters(offer)
     ]

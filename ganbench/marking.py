@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ganbench.options import names_option, results_option, weights_option
+from ganbench.options import names_option, plugin_options, results_option, weights_option
 
 
 @click.command()
@@ -26,6 +26,7 @@ from ganbench.options import names_option, results_option, weights_option
 @click.option("--cache", is_flag=True, help="Keep features on this machine, by the hash of the pixels.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the same JSON into a file.")
+@plugin_options
 @results_option("Folder in which a trial's id is looked up.")
 def score(**options: Any) -> None:
     """Score samples that exist already against real ones.
@@ -54,6 +55,7 @@ def score(**options: Any) -> None:
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="They change the last bits.")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Trials at a time.  [default: cores / threads]")
 @click.option("--executor", default="local", show_default=True, help="Engine: local or inline.")
+@plugin_options
 def rescore(
     results: Path,
     metrics: tuple[str, ...],

@@ -64,6 +64,34 @@ def engine_options(command: Any) -> Any:
     return command
 
 
+def plugin_options(command: Any) -> Any:
+    """``--plugin-path`` and ``--no-plugin``: for every command that imports plugins."""
+    for option in reversed(_PLUGINS):
+        command = option(command)
+    return command
+
+
+def _plugins_from(variable: str) -> Any:
+    """A callback that adds to a list in the environment, for as long as the command runs."""
+
+    def add(ctx: click.Context, param: click.Parameter, values: tuple[Any, ...]) -> None:
+        import os
+
+        from ganbench.installed import BLOCKED, plugin_files
+
+        if not values:
+            return
+        before = os.environ.get(variable)
+        if variable == BLOCKED:
+            added, between = ",".join(_joined(ctx, param, values)), ","
+        else:
+            added, between = plugin_files(values), os.pathsep
+        os.environ[variable] = f"{before}{between}{added}" if before else added
+        ctx.call_on_close(lambda: os.environ.pop(variable) if before is None else os.environ.update({variable: before}))
+
+    return add
+
+
 def weights_option() -> Any:
     return click.option(
         "--weights",
@@ -110,6 +138,25 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
+_PLUGINS = [
+    click.option(
+        "--plugin-path",
+        multiple=True,
+        type=click.Path(),
+        metavar="FILE.py",
+        expose_value=False,
+        callback=_plugins_from("GANBENCH_PLUGIN_PATH"),
+        help="A plugin in a file, without installing it; its hash goes into the record. Repeatable.",
+    ),
+    click.option(
+        "--no-plugin",
+        type=Names(),
+        multiple=True,
+        expose_value=False,
+        callback=_plugins_from("GANBENCH_NO_PLUGIN"),
+        help="Entry points or distributions that are not even imported.",
+    ),
+]
 _REQUEST = [
     names_option("--plugins", "-p", required=True, help="Variants to train, such as dcgan,vanilla."),
     names_option(
@@ -176,6 +223,7 @@ _ENGINE = [
         help="End a trial whose processes hold more RAM; it counts as failed. One at rest holds 0.5.",
     ),
     click.option("--retry-failed", is_flag=True, help="Run failed trials again; without it they are kept."),
+    *_PLUGINS,
     names_option("--observe", help="Plugins that may watch the run, such as a logger."),
     click.option(
         "--set",

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-import sysconfig
-import traceback
-from pathlib import Path
 
 import torch
 
-from ganbench import canonical
-from ganbench.errors import in_words
+from ganbench.errors import in_words, location
 from ganbench.values import InvalidOutput
 
 
@@ -28,14 +24,4 @@ def explain(reason: BaseException) -> str:
         message = re.sub(r"\[enforce fail at .*?DefaultCPUAllocator: ", "", message).partition(". ")[0]
     if isinstance(reason, InvalidOutput):  # it names the fault; where the harness saw it is no help
         return message
-    for frame in reversed(traceback.extract_tb(reason.__traceback__)):
-        path = Path(frame.filename)
-        if path.is_file() and not _is_ours(path):
-            return f"{message} ({path.name}, line {frame.lineno})"
-    return message
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file belongs to ganbench, torch or the standard library: not to a plugin or what it builds on."""
-    standard = path.is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in path.parts
-    return standard or any(path.is_relative_to(Path(str(m.__file__)).parent) for m in (canonical, torch))
+    return f"{message}{location(reason)}"

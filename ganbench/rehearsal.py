@@ -9,13 +9,14 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint
+
+from ganbench.installed import Point
 
 SECONDS = 120.0  # for importing whatever is installed; torch is there already
 _POLL_SECONDS = 0.01
 
 
-def lethal(points: Sequence[EntryPoint], load: Callable[[EntryPoint], object]) -> dict[int, str]:
+def lethal(points: Sequence[Point], load: Callable[[Point], object]) -> dict[int, str]:
     """What happened, by position in ``points``, to a process that loaded each of those that it did not survive.
 
     ``load`` is called for what this process has not imported yet, in a forked child. Where there is no fork,
@@ -32,7 +33,7 @@ def lethal(points: Sequence[EntryPoint], load: Callable[[EntryPoint], object]) -
     return found
 
 
-def _rehearse(points: list[EntryPoint], load: Callable[[EntryPoint], object]) -> tuple[int, str | None]:
+def _rehearse(points: list[Point], load: Callable[[Point], object]) -> tuple[int, str | None]:
     """How many points a child loaded before it ended, and how it ended; None if it loaded them all."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -62,7 +63,7 @@ def _rehearse(points: list[EntryPoint], load: Callable[[EntryPoint], object]) ->
     return loaded, _how(status) if ended else f"did not end within {SECONDS:g} s"
 
 
-def _perform(points: list[EntryPoint], load: Callable[[EntryPoint], object], writer: int) -> None:
+def _perform(points: list[Point], load: Callable[[Point], object], writer: int) -> None:
     """The child: load one after the other, say so after each, and end."""
     try:
         os.setsid()

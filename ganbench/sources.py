@@ -10,6 +10,8 @@ from importlib.metadata import packages_distributions
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
+from ganbench.installed import FILE
+
 # Their versions stand in the environment of a record; their files are no part of the variant.
 _FOREIGN = frozenset({"ganbench", "torch", "__main__"}) | frozenset(sys.stdlib_module_names)
 
@@ -17,6 +19,8 @@ _FOREIGN = frozenset({"ganbench", "torch", "__main__"}) | frozenset(sys.stdlib_m
 def source_hash(cls: type, distribution: str) -> str:
     """Hex SHA-256 over the files of the modules that define ``cls`` and its bases, outside ganbench and torch,
     and of the modules of the same distribution that these import, sorted by module name.
+
+    Of a file given with --plugin-path that builds on ganbench alone, it is the file's own SHA-256.
     """
     modules = [owner.__module__ for owner in cls.__mro__ if _top(owner.__module__) not in _FOREIGN]
     own = {_top(module) for module in modules} | _packages(distribution)
@@ -34,9 +38,13 @@ def source_hash(cls: type, distribution: str) -> str:
         if parent:  # importing a module runs its packages' __init__ too
             waiting.append(parent)
         waiting.extend(_imports(files[name], name if is_package else parent))
+    # A checkout may change line ends, not what the code does.
+    contents = {name: content.replace(b"\r\n", b"\n") for name, content in files.items()}
+    if distribution.startswith(FILE) and len(contents) == 1:
+        return hashlib.sha256(*contents.values()).hexdigest()
     digest = hashlib.sha256()
-    for name in sorted(files):
-        content = files[name].replace(b"\r\n", b"\n")  # a checkout may change line ends, not what the code does
+    for name in sorted(contents):
+        content = contents[name]
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()

@@ -51,7 +51,7 @@ class Session:
                 "--memory: this system has no /proc to measure it by; run without it, and watch the machine"
             )
         self.options = engine
-        self.engine = load_executor(engine.executor, engine.jobs or max(1, _cores() // threads), threads)
+        self.engine = load_executor(engine.executor, engine.jobs or max(1, cores() // threads), threads)
         self.screen = display()
         self.observers: _Observers | None = None
 
@@ -170,7 +170,8 @@ def _close(engine: Executor, cancel: bool) -> None:
             signal.signal(number, handler)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

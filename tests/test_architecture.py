@@ -21,14 +21,15 @@ errors canonical failpoints files interruption names kinds hyperparameters varia
 bias spec schema planning records rescored store
 statistics thresholds measures stability frames trials_csv tiers ranking aggregation findings comparison
 budgets proposals digest
-rehearsal discovery sources seeding tree
+installed rehearsal catalog discovery sources seeding tree
 datasets extractors metrics toolkit
 state telemetry real values evaluation reference training
-environment artifacts pictures memory reasons trial stored describe jobs
-executors reporters reporting
-display asking floors scheduler listing sweep rescoring merging tuning_tables tuning selftest agreement verifying
+environment artifacts pictures memory reasons trial stored describe
+reporters reporting conformance jobs executors
+display asking floors scheduler listing sweep conforming scaffolding
+rescoring merging tuning_tables tuning selftest agreement verifying
 archives samples sides cache progress scoring scorecard
-options marking joining searching auditing cli __main__
+options marking joining searching auditing authoring cli __main__ pytest_plugin
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.
 APART = {"datasets", "extractors", "metrics", "toolkit"}
@@ -114,7 +115,7 @@ def test_files_stay_small(path: Path) -> None:
         ["--version"],
         ["--help"],
         *([name, "--help"] for name in ("run", "list", "report", "compare", "merge", "score", "rescore", "tune")),
-        *([name, "--help"] for name in ("selftest", "verify")),
+        *([name, "--help"] for name in ("selftest", "verify", "new", "check")),
     ],
     ids=" ".join,
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from importlib.metadata import entry_points
 
-from ganbench.errors import UsageError
+from ganbench.catalog import Offer
+from ganbench.errors import UsageError, in_words, location
+from ganbench.installed import Point, find_installed
 from ganbench.kinds import Reporter
 
 GROUP = "ganbench.reporters"
@@ -15,16 +16,36 @@ DEFAULT = ("csv", "html", "md")
 
 def load_reporters(names: Iterable[str]) -> list[Reporter]:
     """The reporters of those names, imported only now; raises UsageError naming the nearest known ones."""
-    points = {point.name: point for point in entry_points(group=GROUP)}
+    points = find_installed(GROUP).points
     found = []
     for name in names:
         if name not in points:
             near = difflib.get_close_matches(name, points, n=2) or sorted(points)
             raise UsageError(f"there is no report format {name!r}; there are {', '.join(near)}")
-        reporter = points[name].load()
-        if not isinstance(reporter, Reporter):
-            raise UsageError(
-                f"report format {name!r}: {points[name].value} is not an instance of ganbench.plugin.Reporter"
-            )
-        found.append(reporter)
+        found.append(_load(points[name]))
     return found
+
+
+def find_reporter(name: str) -> Offer | None:
+    """The reporter of that name and where it comes from, or None; raises UsageError for one that cannot be used."""
+    points = find_installed(GROUP).points.get(name)
+    if points is None:
+        return None
+    point = points[0]
+    return Offer("reporter", name, _load(points), name, point.distribution, point.version, point.value)
+
+
+def _load(points: list[Point]) -> Reporter:
+    point = points[0]
+    if len(points) > 1:
+        who = " and ".join(one.distribution for one in points)
+        raise UsageError(f"report format {point.name!r} is installed by both {who}; uninstall one of them")
+    try:
+        reporter = point.load()
+    except (Exception, SystemExit) as reason:
+        raise UsageError(
+            f"report format {point.name!r}: importing {point.value} raised {in_words(reason)}{location(reason)}"
+        ) from None
+    if not isinstance(reporter, Reporter):
+        raise UsageError(f"report format {point.name!r}: {point.value} is not an instance of ganbench.plugin.Reporter")
+    return reporter

@@ -1,0 +1,36 @@
+"""The jobs behind ``ganbench check``: what there is to check, and one check, each in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ganbench.conformance.checking import CheckFailed, NotChecked
+from ganbench.conformance.suite import run, subject, subjects, suite
+
+
+def list_checks(payload: dict[str, Any]) -> dict[str, Any]:
+    """What is installed under a ``name`` (and of a kind, ``of``, or any), with its checks and known failures."""
+    found = []
+    for one in subjects(payload["name"], payload["of"]):
+        expected = one.expected_failed_checks
+        checks = [
+            {"name": check.name, "reason": check.reason, "expected": expected.get(check.name)}
+            for check in suite(one.kind).checks.values()
+        ]
+        about = {"kind": one.kind, "name": one.name, "distribution": one.distribution, "version": one.version}
+        found.append({**about, "checks": checks})
+    return {"subjects": found}
+
+
+def run_check(payload: dict[str, Any]) -> dict[str, Any]:
+    """One ``check`` of the plugin ``name`` of kind ``of``: its status, and what there is to say."""
+    one = subject(payload["name"], payload["of"])
+    start = time.perf_counter()
+    try:
+        found = {"status": "passed", "message": run(suite(one.kind).checks[payload["check"]], one) or ""}
+    except NotChecked as reason:
+        found = {"status": "skipped", "message": str(reason)}
+    except CheckFailed as reason:
+        found = {"status": "failed", "message": str(reason)}
+    return {**found, "seconds": time.perf_counter() - start}

@@ -1,0 +1,75 @@
+"""Everything of a process that a plugin has to leave as it was, but for the random states."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.nn.modules import module as modules
+from torch.optim import optimizer as optimizers
+
+from ganbench.seeding import Settings, rng_state, set_rng_state
+
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGSEGV") if hasattr(signal, name))
+
+
+def surroundings() -> dict[str, Any]:
+    """Settings of torch, numpy and Python by their names."""
+    settings = Settings.now()
+    return {
+        **{f"torch's or Python's {f.name}": getattr(settings, f.name) for f in fields(settings)},
+        "whether gradients are recorded": torch.is_grad_enabled(),
+        "autocast": (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")),
+        "anomaly detection": torch.is_anomaly_enabled(),
+        "global hooks of modules": _hooks(modules),
+        "global hooks of optimizers": _hooks(optimizers),
+        "the working folder": os.getcwd(),
+        "the environment": dict(os.environ),
+        "sys.path": list(sys.path),
+        "signal handlers": [signal.getsignal(number) for number in _SIGNALS],
+        "standard output": (sys.stdout, sys.stderr),
+        "the root logger": (logging.root.level, list(logging.root.handlers)),
+    }
+
+
+def _hooks(module: ModuleType) -> dict[str, int]:
+    return {name: len(v) for name, v in vars(module).items() if name.startswith("_global_") and isinstance(v, dict)}
+
+
+def put_back(before: dict[str, Any]) -> None:
+    """Undo what can be undone."""
+    now = Settings.now()
+    Settings(**{f.name: before[f"torch's or Python's {f.name}"] for f in fields(now)}).set()
+    torch.set_grad_enabled(before["whether gradients are recorded"])
+    torch.autograd.set_detect_anomaly(before["anomaly detection"])
+    os.chdir(before["the working folder"])
+    if dict(os.environ) != before["the environment"]:
+        os.environ.clear()
+        os.environ.update(before["the environment"])
+    sys.path[:] = before["sys.path"]
+    for number, handler in zip(_SIGNALS, before["signal handlers"], strict=True):
+        with contextlib.suppress(ValueError, TypeError):  # not in the main thread; or not made by Python
+            if signal.getsignal(number) != handler:
+                signal.signal(number, handler)
+    sys.stdout, sys.stderr = before["standard output"]
+    logging.root.setLevel(before["the root logger"][0])
+    logging.root.handlers[:] = before["the root logger"][1]
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Run a block, and leave the process as it was, random states too."""
+    before, random = surroundings(), rng_state()
+    try:
+        yield
+    finally:
+        put_back(before)
+        set_rng_state(random)

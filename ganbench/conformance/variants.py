@@ -1,0 +1,297 @@
+"""Checks of a variant's shapes, settings and optimizers, of what it learns from, and of its speed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+import typing
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from ganbench import canonical
+from ganbench.catalog import DiscoveryError
+from ganbench.conformance.bench import BATCH, IMAGES, POINTS, Bench, during, few, prints, scoring, unequal, written
+from ganbench.conformance.checking import CheckFailed, NotChecked, Suite
+from ganbench.discovery import discover
+from ganbench.hyperparameters import Hyperparameter, hyperparameters
+from ganbench.kinds import NotApplicable
+from ganbench.variant import GAN, Batch, Clock, Unsuitable, Variant
+
+VARIANTS = Suite("variant")
+STEPS = 8
+ROLES = {"generator", "discriminator"}
+LONG = 50
+MOST_TIMES = 50.0  # as long as a step of DCGAN: its default study on two cores would take an hour instead of a minute
+TIMED = 64  # rows of a batch, the harness's default
+ROUNDS = 10
+
+
+@VARIANTS.check(
+    """A benchmark runs a variant on data that its author has not seen: it trains and samples on any shape, or raises
+    Unsuitable in __init__, which leaves the pair out instead of failing it."""
+)
+def shapes_and_dtypes(bench: Bench) -> str:
+    suited, left = [], []
+    for shape in (*IMAGES, POINTS):
+        with during(f"on {written(shape)}, __init__, train_step or sample"):
+            try:
+                variant = bench.build(shape)
+            except Unsuitable:
+                left.append(written(shape))
+                continue
+            _try(bench, variant)
+        suited.append(written(shape))
+    if not suited:
+        raise CheckFailed("it raises Unsuitable for every shape from 8x8x1 to 64x64x3 and for points")
+    return ", ".join(suited) + (f"; unsuitable: {', '.join(left)}" if left else "")
+
+
+def _try(bench: Bench, variant: Variant) -> None:
+    on = written(tuple(variant.shape))
+    bench.train(variant, 2)
+    try:
+        bench.sample(variant, 3)
+    except CheckFailed as reason:
+        raise CheckFailed(f"on {on}: {reason}") from None
+    threshold = variant.decision_threshold
+    if threshold is not None and type(threshold) not in (int, float):
+        raise CheckFailed(f"decision_threshold is {threshold!r}: a number, or None for a critic")
+    x = bench.batch(0, tuple(variant.shape)).data
+    with scoring(variant):
+        if variant.score_real is not None:
+            _expect(variant.score_real(x), (BATCH,), f"on {on}: score_real")
+        if variant.discriminator_features is not None:
+            try:
+                features = variant.discriminator_features(x)
+            except NotApplicable:
+                return
+            _expect(features, (BATCH, None), f"on {on}: discriminator_features")
+
+
+def _expect(found: object, shape: tuple[int | None, ...], what: str) -> None:
+    wanted = "(n,)" if len(shape) == 1 else "(n, d)"
+    if not isinstance(found, Tensor) or found.dim() != len(shape) or found.shape[0] != shape[0]:
+        got = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        raise CheckFailed(f"{what} of {shape[0]} rows returned {got}: return a tensor {wanted}")
+
+
+@VARIANTS.check(
+    """Contract, rule 8. An L2 loss to real images, or statistics copied from them, would make a supervised model of a
+    GAN: with every discriminator module silenced, other real images must make the same generator, bit for bit."""
+)
+def learns_only_through_the_discriminator(bench: Bench) -> str | None:
+    if not issubclass(bench.cls, GAN):
+        raise NotChecked("it is no GAN: only a GAN has to learn through a discriminator")
+    found = []
+    for stream in ("data", "data", "other data"):
+        variant = bench.build()
+        assert isinstance(variant, GAN)
+        if not ROLES <= variant.optimizers.keys():
+            raise NotChecked("it has no optimizers called generator and discriminator; see optimizers_named")
+        _silence(variant)
+        with during("with a discriminator whose outputs and gradients are zero, train_step"):
+            bench.train(variant, STEPS, stream=stream)
+        owned = {id(p) for group in variant.optimizers["generator"].param_groups for p in group["params"]}
+        named = {n: p for n, p in variant.named_parameters() if id(p) in owned}
+        named |= {f"generator.{n}": b for n, b in variant.generator.named_buffers()}
+        found.append(prints({"generator": named}))
+    first, again, other = found
+    if first != again:
+        raise NotChecked("two equal trainings already differ; see deterministic_under_a_seed")
+    if moved := unequal(first, other):
+        raise CheckFailed(
+            f"with a silenced discriminator, other real images still change {few(moved)} within {STEPS} steps: "
+            "compare fakes with real images only inside the discriminator"
+        )
+    return None
+
+
+def _silence(variant: GAN) -> None:
+    held = {id(p) for group in variant.optimizers["discriminator"].param_groups for p in group["params"]}
+    for module in variant.modules():
+        if module is not variant and any(id(p) in held for p in module.parameters(recurse=False)):
+            module.register_forward_hook(_zeros)
+    for module in variant.discriminator.modules():
+        if not list(module.children()) or module is variant.discriminator:
+            module.register_forward_hook(_zeros)
+
+
+def _zeros(module: nn.Module, arguments: object, output: object) -> object:
+    if isinstance(output, Tensor):
+        return output * 0
+    return type(output)(_zeros(module, None, o) for o in output) if isinstance(output, tuple | list) else output
+
+
+@VARIANTS.check(
+    """Steps of the optimizers in self.optimizers are counted, their gradients measured, their state saved. Verdicts
+    read the roles generator and discriminator (critics too); what steps elsewhere is invisible and lost on resume."""
+)
+def optimizers_named(bench: Bench) -> str:
+    variant = bench.build()
+    for role, optimizer in variant.optimizers.items():
+        if not isinstance(role, str) or not isinstance(optimizer, Optimizer):
+            raise CheckFailed(
+                f"self.optimizers[{role!r}] is a {type(optimizer).__name__}: a torch optimizer by its role"
+            )
+    if isinstance(variant, GAN) and not ROLES <= variant.optimizers.keys():
+        raise CheckFailed(
+            f"self.optimizers has {', '.join(map(repr, variant.optimizers)) or 'nothing'}: a GAN needs 'generator' and "
+            "'discriminator'"
+        )
+    strangers: list[Optimizer] = []
+
+    def noted(optimizer: Optimizer, *_: object) -> None:
+        known = {id(p) for o in variant.optimizers.values() for group in o.param_groups for p in group["params"]}
+        own = {id(p) for p in variant.parameters()}
+        stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if optimizer not in variant.optimizers.values() and stepped & own - known:
+            strangers.append(optimizer)
+
+    handle = register_optimizer_step_pre_hook(noted)  # type: ignore[arg-type]
+    try:
+        with during("train_step"):
+            bench.train(variant, STEPS)
+    finally:
+        handle.remove()
+    if strangers:
+        raise CheckFailed(
+            f"a {type(strangers[0]).__name__} steps in train_step and is not in self.optimizers: put it there"
+        )
+    return ", ".join(variant.optimizers) or "none"
+
+
+@VARIANTS.check(
+    """A parameter in no optimizer never learns, one in two is moved twice. Averaged copies and parameters that are
+    written by hand have requires_grad=False."""
+)
+def parameters_in_one_optimizer(bench: Bench) -> str:
+    variant = bench.build()
+    held: dict[int, list[str]] = {}
+    for role, optimizer in variant.optimizers.items():
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            held.setdefault(id(parameter), []).append(role)
+    named = dict(variant.named_parameters(remove_duplicate=True))
+    none = [name for name, p in named.items() if p.requires_grad and id(p) not in held]
+    twice = [f"{name} ({' and '.join(held[id(p)])})" for name, p in named.items() if len(held.get(id(p), ())) > 1]
+    outside = set(held) - {id(p) for p in named.values()}
+    if none:
+        raise CheckFailed(f"in no optimizer: {few(none)}. Give it to one, or freeze it with requires_grad_(False)")
+    if twice:
+        raise CheckFailed(f"in two optimizers: {few(twice)}. Leave it to one of them")
+    if outside:
+        raise CheckFailed(
+            f"an optimizer steps {len(outside)} tensors that are no parameters of the variant: assign their module "
+            "as an attribute, so that they are saved"
+        )
+    return f"{sum(p.numel() for p in named.values() if p.requires_grad):,} trainable numbers"
+
+
+@VARIANTS.check(
+    """Records, ganbench list and ganbench tune read hyperparameters from __init__: a keyword with a default, and in
+    its annotation what it means and where it makes sense: Annotated[float, Range(1e-5, 1e-2), "step size"]."""
+)
+def hyperparameters_documented(bench: Bench) -> str:
+    declared = hyperparameters(bench.cls)
+    variant = bench.build()
+    for h in declared.values():
+        if not h.help:
+            raise CheckFailed(f"{h.name} says nothing of itself: {h.name}: Annotated[{_type(h)}, ..., 'what it does']")
+        _check_default(h)
+        try:
+            json.loads(canonical.dumps(h.default))
+        except (TypeError, ValueError):
+            raise CheckFailed(
+                f"the default of {h.name} is a {type(h.default).__name__}, which no record can hold"
+            ) from None
+        if getattr(variant, h.name, variant) != h.default:
+            raise CheckFailed(
+                f"after __init__, self.{h.name} is not the value that was given: pass it on, "
+                f"super().__init__(shape, {h.name}={h.name}, ...)"
+            )
+    return ", ".join(declared) or "none"
+
+
+def _check_default(h: Hyperparameter) -> None:
+    choices = typing.get_args(h.type) if typing.get_origin(h.type) is typing.Literal else None
+    number = not isinstance(h.default, bool) and isinstance(h.default, int | float)
+    if choices is not None:
+        if h.default not in choices:
+            raise CheckFailed(f"the default of {h.name}, {h.default!r}, is none of its choices")
+    elif h.range is not None:
+        if h.default is not None and h.default not in h.range:
+            raise CheckFailed(
+                f"the default of {h.name}, {h.default}, is outside its Range({h.range.low}, {h.range.high})"
+            )
+    elif isinstance(h.default, str) or number:
+        how = "Literal['a', 'b']" if isinstance(h.default, str) else "a Range(low, high)"
+        raise CheckFailed(f"{h.name} has no limits: say in its annotation which values make sense, {how}")
+
+
+def _type(h: Hyperparameter) -> str:
+    return getattr(h.type, "__name__", str(h.type))
+
+
+@VARIANTS.check(
+    """Divergence is a result of a benchmark, not a starting point: with its defaults, on images as harmless as can be,
+    fifty steps must stay finite."""
+)
+def finite_losses(bench: Bench) -> str:
+    variant = bench.build()
+    last: dict[str, Tensor] = {}
+    for i in range(LONG):
+        with during(f"train_step number {i}"):
+            last = bench.step(variant, i, LONG)
+        for name, value in last.items():
+            if not bool(torch.isfinite(value).all()):
+                raise CheckFailed(f"the loss {name!r} is {float(value.detach())} at step {i}")
+    for name, parameter in variant.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise CheckFailed(f"the parameter {name} is not finite after {LONG} steps")
+    if not bool(torch.isfinite(bench.sample(variant)).all()):
+        raise CheckFailed(f"a sample is not finite after {LONG} steps")
+    return f"{LONG} steps; at the last " + (
+        ", ".join(f"{k} {float(v.detach()):.3g}" for k, v in last.items()) or "no loss"
+    )
+
+
+@VARIANTS.check(
+    f"""A study is as slow as its slowest variant: a step takes less than {MOST_TIMES:g} times as long as one of DCGAN
+    on the same machine, with batches of {TIMED} images of 28x28 (or the smallest that suits)."""
+)
+def time_per_step(bench: Bench) -> str:
+    try:
+        dcgan = Bench(discover([("variant", "dcgan")]).get("variant", "dcgan").thing, bench.device)
+    except DiscoveryError as reason:
+        raise NotChecked(f"there is no DCGAN to compare with: {reason}") from None
+    shape = bench.home
+    try:
+        variant = bench.build(IMAGES[2])
+        shape = IMAGES[2]
+    except Unsuitable:
+        variant = bench.build(shape)
+    rivals = [(bench, variant), (dcgan, dcgan.build(shape if len(shape) == 3 else IMAGES[0]))]
+    seconds: list[list[float]] = [[], []]
+    for i in range(ROUNDS + 2):  # turn by turn: what else the machine does hits both
+        for (owner, rival), taken in zip(rivals, seconds, strict=True):
+            taken.append(_timed(owner, rival, i))
+    own, other = (statistics.median(taken[2:]) for taken in seconds)
+    text = f"{own * 1e3:.1f} ms at {written(shape)}, {own / other:.2f} times DCGAN's {other * 1e3:.1f} ms"
+    if own > MOST_TIMES * other:
+        raise CheckFailed(f"{text}: more than {MOST_TIMES:g} times")
+    return text
+
+
+def _timed(bench: Bench, variant: Variant, i: int) -> float:
+    batch: Batch = bench.batch(i, tuple(variant.shape), rows=TIMED)
+    steps = ROUNDS + 2
+    clock = Clock(i, i * TIMED, steps * TIMED, i / steps, i == steps - 1)
+    start = time.perf_counter()
+    with during("train_step with a batch of 64"):
+        variant.train_step(batch, clock)
+    if bench.device.type == "cuda":
+        torch.cuda.synchronize(bench.device)
+    return time.perf_counter() - start
