@@ -146,7 +146,7 @@ def scoring(variant: Variant, seed: int = 0) -> Iterator[None]:
 
 def prints(state: Mapping[str, Any]) -> dict[str, str]:
     """Fingerprints of the parts of a captured state, for a comparison after they have changed."""
-    found = {}
+    found: dict[str, str] = {}
     for part, value in state.items():
         named = value.items() if isinstance(value, dict) else [("", value)]
         found |= {f"{part} {key!r}" if key != "" else part: fingerprint(item) for key, item in named}

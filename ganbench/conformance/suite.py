@@ -10,7 +10,7 @@ from ganbench.catalog import DiscoveryError, Offer
 from ganbench.conformance.checking import Check, CheckFailed, NotChecked, Suite
 from ganbench.discovery import find
 from ganbench.errors import UsageError, in_words, location
-from ganbench.kinds import Dataset, Extractor, Metric, Reporter
+from ganbench.kinds import Dataset, Extractor, Kind, Metric, Reporter
 from ganbench.reporters import find_reporter
 
 _INSTANCES: dict[type, str] = {Dataset: "dataset", Extractor: "extractor", Metric: "metric", Reporter: "reporter"}
@@ -60,9 +60,9 @@ def subject(plugin: Any, kind: str | None = None) -> Subject:
             kinds = " and a ".join(one.kind for one in found)
             raise UsageError(f"{plugin} is a {kinds}: say which kind is meant")
         return found[0]
-    for base, name in _INSTANCES.items():
-        if isinstance(plugin, base):
-            return Subject(name, plugin.name, plugin)
+    if isinstance(plugin, Kind):
+        found_kind = next(name for base, name in _INSTANCES.items() if isinstance(plugin, base))
+        return Subject(found_kind, plugin.name, plugin)
     from ganbench.variant import Variant
 
     if isinstance(plugin, type) and issubclass(plugin, Variant):
@@ -97,10 +97,10 @@ def _subject(offer: Offer) -> Subject:
 
 def suite(kind: str) -> Suite:
     """The checks of a kind, in the order in which they are shown."""
-    from ganbench.conformance import data, scores, states
+    from ganbench.conformance import data, declarations, scores, states
     from ganbench.conformance.variants import VARIANTS
 
-    assert states  # it adds its checks to those of variants
+    assert states and declarations  # they add their checks to those of variants
     ordered = Suite("variant", {name: VARIANTS.checks[name] for name in ORDER})
     return {one.kind: one for one in (ordered, data.DATASETS, data.EXTRACTORS, scores.METRICS, scores.REPORTERS)}[kind]
 
