@@ -14,7 +14,7 @@ from ganbench.conformance import CheckFailed, checks_for
 from ganbench.conformance.checking import NotChecked
 from ganbench.conformance.suite import ORDER
 from ganbench.errors import UsageError
-from ganbench.plugin import Dataset, Extractor, Metric, Reporter
+from ganbench.plugin import Dataset, Extractor, Metric, NotApplicable, Reporter
 
 FIXTURES = str(Path(__file__).parent / "fixtures")
 # A fresh interpreter, or twelve steps of DCGAN: seconds each.
@@ -115,7 +115,7 @@ def labelled(split):
 DATASETS = {
     "declares_itself": dataset(primary="coverag"),
     "splits_as_declared": dataset(classes=6, load=labelled),
-    "deterministic_content": dataset(load=lambda split: (torch.rand(200, 2), None)),
+    "deterministic_content": dataset(load=lambda split: (np.random.RandomState().rand(200, 2).astype("float32"), None)),
     "held_out_is_held_out": dataset(load=lambda split: cloud("train")),
     "no_global_state_changed": dataset(load=lambda split: (np.random.seed(3), cloud(split))[1]),
 }
@@ -143,9 +143,9 @@ class WrongSize(PointsToo):
     size = 17
 
 
-class Dropout(PointsToo):
+class Jitter(PointsToo):
     def __call__(self, batch):
-        return torch.nn.functional.dropout(super().__call__(batch)[0]), None
+        return super().__call__(batch)[0] + 1e-3 * np.random.RandomState().rand(), None
 
 
 class Batchwise(PointsToo):
@@ -169,7 +169,7 @@ class Threaded(PointsToo):
 EXTRACTORS = {
     "declares_its_weights": WrongHash(),
     "features_as_declared": WrongSize(),
-    "deterministic_features": Dropout(),
+    "deterministic_features": Jitter(),
     "rows_by_themselves": Batchwise(),
     "bytes_and_floats_agree": Scaled(),
     "leaves_the_process_alone": Threaded(),
@@ -187,9 +187,9 @@ class Unlabelled(Distance):
     label = ""
 
 
-class Text(Distance):
+class Nowhere(Distance):
     def __call__(self, evidence):
-        return "good"
+        raise NotApplicable("needs another kind of data")
 
 
 class Noisy(Distance):
@@ -216,7 +216,7 @@ class Drawing(Distance):
 
 METRICS = {
     "declares_itself": Unlabelled(),
-    "returns_numbers": Text(),
+    "returns_numbers": Nowhere(),
     "deterministic_scores": Noisy(),
     "evidence_left_alone": Sorting(),
     "better_is_better": Reversed(),
