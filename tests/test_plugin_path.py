@@ -75,7 +75,7 @@ def test_what_is_blocked_is_not_imported(install: Install, ganbench: Ganbench, t
     assert asked.returncode == 2 and "blocked by --no-plugin" in asked.stderr
     assert not mark.exists()
     wrong = ganbench("list", "--no-plugin", "thingg", site=site)
-    assert wrong.returncode == 2 and "did you mean thing?" in wrong.stderr
+    assert wrong.returncode == 2 and "did you mean thing" in wrong.stderr
 
 
 def test_blocking_settles_a_duplicate(install: Install, ganbench: Ganbench, tmp_path: Path) -> None:
