@@ -23,7 +23,8 @@ import pytest
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and process groups are POSIX")
 
-PACKAGES = Path(__file__).parent / "fixtures"
+HONEST = Path(__file__).parents[1] / "examples" / "ganbench-hinge"
+SISTERS_PACKAGE = Path(__file__).parent / "fixtures" / "ganbench-sisters"
 TINY = ("--datasets", "ring8", "--images", "640", "--evaluations", "3", "--samples", "200")
 SWEEP = (*TINY, "--seeds", "1", "--jobs", "3", "--timeout", "60", "--memory", "2")
 
@@ -145,11 +146,11 @@ class Done:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both packages, installed as pip installs a folder; building happens in a copy."""
     folder = tmp_path_factory.mktemp("packages")
-    for name in ("ganbench-stranger", "ganbench-sisters"):
-        shutil.copytree(PACKAGES / name, folder / name)
+    for package in (HONEST, SISTERS_PACKAGE):
+        shutil.copytree(package, folder / package.name)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run(
-        [*pip, "--target", str(folder / "site"), str(folder / "ganbench-stranger"), str(folder / "ganbench-sisters")],
+        [*pip, "--target", str(folder / "site"), str(folder / HONEST.name), str(folder / SISTERS_PACKAGE.name)],
         check=True,
         capture_output=True,
     )
@@ -176,7 +177,7 @@ def sweep(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def test_every_installed_sister_is_in_the_sweep() -> None:
-    installed = tomllib.loads((PACKAGES / "ganbench-sisters" / "pyproject.toml").read_text())
+    installed = tomllib.loads((SISTERS_PACKAGE / "pyproject.toml").read_text())
     names = set(installed["project"]["entry-points"]["ganbench"])
     assert names == SISTERS.keys() | SLOW_SISTERS.keys() | AT_IMPORT
     assert len(SISTERS) - 1 >= 40
@@ -274,7 +275,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_fails_only_who_asks_for_i
     where = r"at-import \(ganbench-sisters\): importing ganbench_sisters\."
     assert re.search(rf"quits-{where}quits_at_import ended the process with exit code 0", text)
     assert re.search(rf"segfaults-{where}segfaults_at_import killed the process with SIGSEGV", text)
-    assert re.search(r"^stranger +ganbench-stranger 0\.1 +Hinge loss", text, re.MULTILINE)
+    assert re.search(r"^hinge +ganbench-hinge 0\.1 +Hinge loss", text, re.MULTILINE)
 
     asked = run(site, tmp_path, "run", "-p", "healthy,exits-at-import", *TINY)
     assert asked.returncode == 2
@@ -312,14 +313,14 @@ def test_faults_change_no_byte_of_other_records_in_any_order(sweep: Done, site: 
 
 
 def test_a_strangers_plugin_is_trained_and_ranked_beside_ours(site: Path, tmp_path: Path) -> None:
-    settings = ("--set", "stranger.width=32", "--set", "stranger.decay=0.5", "--seeds", "2")
+    settings = ("--set", "hinge.width=32", "--set", "hinge.decay=0.5", "--seeds", "2")
     small = ("--datasets", "digits,ring8", "--images", "1280", "--evaluations", "2", "--samples", "200")
-    done = run(site, tmp_path, "run", "-p", "stranger,vanilla", *settings, *small)
+    done = run(site, tmp_path, "run", "-p", "hinge,vanilla", *settings, *small)
     assert done.returncode == 0, done.stderr
     board = pd.read_csv(done.results / "leaderboard.csv")
     assert sorted(set(board["dataset"])) == ["digits", "ring8"]
     for _, rows in board.groupby("dataset"):
-        assert sorted(rows["variant"]) == ["stranger[decay=0.5,width=32]", "vanilla"]
+        assert sorted(rows["variant"]) == ["hinge[decay=0.5,width=32]", "vanilla"]
         assert rows["rank"].notna().all()
         assert (rows["seeds"] == 2).all() and (rows["failed"] == 0).all()
     assert (done.trials["status"] == "completed").all() and len(done.trials) == 8
