@@ -36,7 +36,9 @@ def score_all(
         probabilities: of the fakes ``(m, classes)``, or None.
         ball_k: the neighbour that sets radii for precision and recall.
         density_k: the same for density and coverage.
-        subsets, subset_size, rng: of the kernel distance.
+        subsets: how many the kernel distance draws.
+        subset_size: rows of each.
+        rng: their seed.
         splits: of the inception score.
 
     Returns:
