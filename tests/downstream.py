@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-SMALL = ("--seeds", "2", "--images", "2560", "--evaluations", "2")
+SMALL = ("--seeds", "2", "--images", "1280", "--evaluations", "2")
 
 
 def ganbench(*arguments: str) -> None:
