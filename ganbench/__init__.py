@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from ganbench.aggregation import across, profiles
     from ganbench.comparison import compare
     from ganbench.findings import neighbours
-    from ganbench.frames import load_results
-    from ganbench.ranking import leaderboard
+    from ganbench.notebooks import leaderboard, load_results
 
 _HOMES = {
     "across": "aggregation",
     "compare": "comparison",
-    "leaderboard": "ranking",
-    "load_results": "frames",
+    "leaderboard": "notebooks",
+    "load_results": "notebooks",
     "neighbours": "findings",
     "profiles": "aggregation",
 }

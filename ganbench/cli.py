@@ -13,6 +13,7 @@ from ganbench.auditing import selftest, verify
 from ganbench.authoring import check, new
 from ganbench.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError, printable
 from ganbench.joining import compare, merge
+from ganbench.looking import sample, show
 from ganbench.marking import rescore, score
 from ganbench.options import engine_options, names_option, plugin_options, request_options, results_option
 from ganbench.searching import tune
@@ -105,7 +106,7 @@ def report(results: Path, formats: tuple[str, ...]) -> None:
     sys.exit(EXIT_DAMAGED if contents.problems else 0)
 
 
-for command in (new, check, compare, merge, score, rescore, tune, selftest, verify):
+for command in (new, check, show, sample, compare, merge, score, rescore, tune, selftest, verify):
     cli.add_command(command)
 
 

@@ -27,7 +27,7 @@ from ganbench.conformance.job import list_checks, run_check
 from ganbench.errors import UsageError, one_line
 from ganbench.files import StoreError, make_folder, naming, remove
 from ganbench.reasons import explain
-from ganbench.stored import rerun_trial, rescore_trial, verify_trial
+from ganbench.stored import rerun_trial, rescore_trial, sample_trial, verify_trial
 from ganbench.trial import run_trial
 
 _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -40,6 +40,7 @@ _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "checks": list_checks,
     "rerun": rerun_trial,
     "rescore": rescore_trial,
+    "sample": sample_trial,
     "trial": run_trial,
     "verify": verify_trial,
 }

@@ -18,19 +18,23 @@ from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAG
     is_flag=True,
     help="Exit 1 if a variant is significantly worse, 2 if the seeds could never show it.",
 )
-def compare(before: str, after: str, fail_on_regression: bool) -> None:
+@click.option(
+    "--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write both side by side into this page."
+)
+def compare(before: str, after: str, fail_on_regression: bool, page: Path | None) -> None:
     """Compare two sets of results: for each variant better, worse, or no evidence.
 
-    BEFORE and AFTER are results folders, trials.csv files, or the word reference: the results that come with
-    ganbench. Each row has the p-value (Welch's t-test, Holm over all rows), the effect P(AFTER beats BEFORE), and
-    notes of other environments, seeds or failures. Rows of different protocol or data are refused (exit code 3),
-    naming what differs.
+    BEFORE and AFTER are results folders, trials.csv files, leaderboard.html pages, or the word reference: the
+    results that come with ganbench. Each row has the p-value (Welch's t-test, Holm over all rows), the effect
+    P(AFTER beats BEFORE), and notes of other environments, seeds or failures. Rows of different protocol or data are
+    refused (exit code 3), naming what differs.
 
     \b
     Examples:
       ganbench compare before after
       ganbench compare reference results
       ganbench compare main/trials.csv results --fail-on-regression
+      ganbench compare published/leaderboard.html results --html changes.html
     """
     from ganbench.comparison import Incomparable, undecidable, unmatched
     from ganbench.comparison import compare as compare_frames
@@ -50,7 +54,7 @@ def compare(before: str, after: str, fail_on_regression: bool) -> None:
             problems += contents.problems
             frames.append(to_frame(contents.records, history=False))
         else:
-            raise UsageError(f"there is no results folder or trials.csv {name}")
+            raise UsageError(f"there is no results folder, trials.csv or leaderboard.html {name}")
     for problem in problems:
         say(f"left out: {problem.path}: {problem.reason}", sys.stderr)
     try:
@@ -58,13 +62,19 @@ def compare(before: str, after: str, fail_on_regression: bool) -> None:
     except Incomparable as reason:
         say(f"ganbench: {reason}", sys.stderr)
         sys.exit(EXIT_DAMAGED)
-    for text in unmatched(*frames):
+    left_out = unmatched(*frames)
+    for text in left_out:
         say(f"left out: {text}", sys.stderr)
     if table.empty:
         raise UsageError(
             f"{before} and {after} have no variant and dataset in common: there is nothing to compare "
             "(baselines and planted failures are left out)"
         )
+    if page is not None:
+        from ganbench.files import write_atomic
+        from ganbench.reporters.versus import to_page
+
+        write_atomic(page, to_page(table, *frames, (before, after), left_out).encode())
     shown = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))
     sys.stdout.write(plain([list(map(str, shown.columns)), *shown.to_numpy().tolist()]))
     if problems:

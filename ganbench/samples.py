@@ -25,6 +25,7 @@ from ganbench.files import read_plain
 from ganbench.kinds import Dataset
 from ganbench.real import load_split, rows, to_uint8
 from ganbench.seeding import derive
+from ganbench.store import locate
 from ganbench.stored import read_trial, trained, wanted
 from ganbench.variant import device_of
 
@@ -110,10 +111,7 @@ def load(text: str, request: Request) -> Samples:
             f"{text}: expected a folder of images, .zip, {', '.join(FILES)}, a trial's folder or a dataset"
         )
     if re.fullmatch(r"[0-9a-f]{8}", text):
-        folders = sorted(request.results.glob(f"*/*/seed-*-{text}"))
-        if len(folders) != 1:
-            raise UsageError(f"{len(folders)} trials in {request.results} have the id {text}; name the trial's folder")
-        return _of_trial(text, folders[0], request)
+        return _of_trial(text, locate(text, request.results), request)
     if "/" in text and ":" not in text:
         raise UsageError(f"there is no file or folder {text}")
     return _of_dataset(text, request)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ganbench import canonical, environment
-from ganbench.artifacts import differing
+from ganbench.artifacts import differing, picture
 from ganbench.discovery import Catalog, discover
 from ganbench.errors import UsageError, in_words
-from ganbench.evaluation import Evaluator
+from ganbench.evaluation import Evaluator, draw_samples, shielded
 from ganbench.pictures import draw_pictures
-from ganbench.real import Real
+from ganbench.real import Real, to_uint8
 from ganbench.records import DamagedRecord, read
+from ganbench.seeding import derive
 from ganbench.sources import source_hash
 from ganbench.spec import TrialSpec
 from ganbench.state import Misfit, capture, restore
@@ -124,6 +128,35 @@ def verify_trial(payload: dict[str, Any]) -> dict[str, Any]:
         "differing": differing(folder, history, samples, pictures),
         "environment": _environment(payload, record, device),
     }
+
+
+def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
+    """A job: draw from a stored trial's variant, as its evaluations did.
+
+    ``payload``: the trial's ``folder``, how many (``n``), ``seed`` of the latents (None: the trial's own), ``device``,
+    and the ``suffix`` of the file to be made: ``.png`` (a grid of images) or ``.npy``. It comes back in Base64.
+    """
+    folder = Path(payload["folder"])
+    record = read_trial(folder)
+    trial = record["identity"]["trial"]
+    device = environment.select_device(payload["device"] or trial["device"])
+    variant = trained(record, folder, discover(wanted(record)), device)
+    stream = derive(trial["seed"] if payload["seed"] is None else payload["seed"], "evaluation")
+    with shielded(variant, stream):
+        raw = draw_samples(variant, payload["n"], stream, device).cpu()
+    if not bool(torch.isfinite(raw).all()):
+        raise UsageError(f"{folder}: a sample is not finite")
+    if payload["suffix"] == ".png" and raw.dim() != 4:
+        raise UsageError(
+            f"{folder}: {trial['variant']} draws points, of which there is no picture: give --out a .npy file"
+        )
+    array = (to_uint8(raw) if raw.dim() == 4 else raw).numpy()
+    out = io.BytesIO()
+    if payload["suffix"] == ".png":
+        out.write(picture(array))
+    else:
+        np.save(out, array, allow_pickle=False)
+    return {"content": base64.b64encode(out.getvalue()).decode(), "shape": list(array.shape)}
 
 
 def rerun_trial(payload: dict[str, Any]) -> dict[str, Any]:

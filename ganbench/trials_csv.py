@@ -1,4 +1,4 @@
-"""``trials.csv`` read back: the ends of trials as the frame that ``leaderboard`` and ``compare`` take."""
+"""``trials.csv``, or a page with the same table, read back: the frame that ``leaderboard`` and ``compare`` take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from ganbench import canonical
 from ganbench.errors import UsageError
+from ganbench.files import read_plain
 from ganbench.frames import COLUMNS, COMPARABLE, STABILITY
 from ganbench.measures import SHOWN
 from ganbench.records import STATUSES
@@ -30,6 +32,8 @@ _CHOICES = {
 # What a table adds to tell two contents of one name apart (frames.named); the columns after the trial say it in full.
 _SUFFIX = re.compile(r"(@[0-9a-f]{8})+$")
 _LONGEST_CELL = 1_000_000
+_LARGEST_PAGE = 1 << 27  # bytes; one of 5,000 trials has 12 million
+_EMBEDDED = re.compile(rb'<script type="application/json" id="trials">(.*?)</script>', re.DOTALL)
 
 
 def reference_table() -> Path:
@@ -46,12 +50,12 @@ def reference_table() -> Path:
 
 
 def read_trials(path: Path) -> pd.DataFrame:
-    """A frame as ``frames.to_frame`` makes it, with the end of training only, from a ``trials.csv``.
+    """A frame as ``frames.to_frame`` makes it, with the end of training only, from a ``trials.csv`` or a page.
 
     Raises:
         UsageError: it cannot be read, or is anything else; the message says which row and column.
     """
-    rows = _rows(path)
+    rows = _embedded(path) if path.suffix.lower() in (".html", ".htm") else _rows(path)
     header = next(rows, (0, []))[1]
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise UsageError(f"{path} is no trials.csv of ganbench: it has two columns {', '.join(repeated)}")
@@ -86,6 +90,37 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise UsageError(f"{path} cannot be read: {reason.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as reason:
         raise UsageError(f"{path} is no CSV file: {reason}") from None
+
+
+def _embedded(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The same rows from the table of trials in a ``leaderboard.html``."""
+    try:
+        found = _EMBEDDED.search(read_plain(path, _LARGEST_PAGE))
+        columns = canonical.loads(found[1]) if found else None
+    except OSError as reason:
+        raise UsageError(f"{path} cannot be read: {reason.strerror}") from None
+    except ValueError as reason:
+        raise UsageError(f"{path} holds a table of trials that is not valid JSON ({reason})") from None
+    if not isinstance(columns, dict) or not columns:
+        raise UsageError(f"{path} holds no table of trials; ganbench report writes a leaderboard.html that does")
+    cells = [_column(path, name, column) for name, column in columns.items()]
+    if len({len(column) for column in cells}) != 1:
+        raise UsageError(f"{path} holds a table of trials whose columns differ in length")
+    yield 0, list(columns)
+    for i, row in enumerate(zip(*cells, strict=True), start=1):
+        yield i, list(row)
+
+
+def _column(path: Path, name: str, column: Any) -> list[str]:
+    """Cells as a CSV has them, of a list of values, or of numbers of a list of texts."""
+    if isinstance(column, dict):
+        texts, index = column.get("texts"), column.get("index")
+        if isinstance(texts, list) and isinstance(index, list):
+            places = range(len(texts))
+            column = [texts[i] if type(i) is int and i in places else [] for i in index]
+    if not isinstance(column, list) or not all(cell is None or type(cell) in (str, int, float) for cell in column):
+        raise UsageError(f"{path} holds a table of trials with a column {name[:40]!r} that is none")
+    return ["" if cell is None else cell if isinstance(cell, str) else repr(cell) for cell in column]
 
 
 class _Row:

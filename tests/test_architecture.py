@@ -22,17 +22,17 @@ bias spec schema planning records rescored store
 statistics thresholds measures stability frames trials_csv tiers ranking aggregation findings comparison
 budgets proposals digest
 installed rehearsal catalog discovery sources seeding tree
-datasets extractors metrics toolkit
+datasets extractors metrics toolkit observers
 state telemetry real values evaluation reference training
 environment artifacts pictures memory reasons trial stored describe
-reporters reporting conformance jobs executors
-display asking floors scheduler listing sweep conforming scaffolding
+reporters reporting notebooks conformance jobs executors
+display showing sampling asking floors scheduler listing sweep conforming scaffolding
 rescoring merging tuning_tables tuning selftest agreement verifying
 archives samples sides cache progress scoring scorecard
-options marking joining searching auditing authoring cli __main__ pytest_plugin
+options looking marking joining searching auditing authoring cli __main__ pytest_plugin
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.
-APART = {"datasets", "extractors", "metrics", "toolkit"}
+APART = {"datasets", "extractors", "metrics", "toolkit", "observers"}
 
 
 def room(name: str) -> str:
@@ -115,7 +115,7 @@ def test_files_stay_small(path: Path) -> None:
         ["--version"],
         ["--help"],
         *([name, "--help"] for name in ("run", "list", "report", "compare", "merge", "score", "rescore", "tune")),
-        *([name, "--help"] for name in ("selftest", "verify", "new", "check")),
+        *([name, "--help"] for name in ("selftest", "verify", "new", "check", "show", "sample")),
     ],
     ids=" ".join,
 )
@@ -150,6 +150,7 @@ def test_help_answers_in_a_quarter_of_the_time_that_torch_takes_to_import() -> N
         "import ganbench.rescoring, ganbench.sweep, ganbench.display, ganbench.reporting, ganbench.comparison",
         "import ganbench.merging, ganbench.trials_csv, ganbench.tuning",
         "import ganbench.selftest, ganbench.verifying",
+        "import ganbench.showing, ganbench.sampling, ganbench.reporters.versus",
         "from ganbench.reporters import load_reporters, DEFAULT; load_reporters(DEFAULT)",
         "import ganbench.executors.local",
     ],

@@ -261,3 +261,18 @@ def test_thousands_of_trials_open_and_sort_within_seconds(visit, tmp_path):
     taken = time.perf_counter() - start
     print(json.dumps({"bytes": path.stat().st_size, "opened": round(opened, 2), "sorted": round(taken, 2)}))
     assert opened < 8 and taken < 4
+
+
+def test_two_results_stand_side_by_side(visit, reference, ganbench, tmp_path):
+    later = tmp_path / "later"
+    shutil.copytree(reference, later)
+    shutil.rmtree(next(later.glob("digits/vanilla/seed-1-*")))
+    run = ganbench("compare", str(reference / "leaderboard.html"), "later", "--html", "changes.html")
+    assert run.returncode == 0, run.stderr
+    page = visit(tmp_path / "changes.html")
+    assert page.inner_text("header p >> nth=0") == "0 worse, 0 better, 2 no evidence."
+    rows = page.locator("main > .scroll tbody tr")
+    assert rows.count() == 2 and "seeds 0-4 before, 0,2-4 after" in rows.nth(1).inner_text()
+    assert [rows.nth(1).locator("svg path").nth(i).get_attribute("d").count("M") for i in (0, 1)] == [5, 4]
+    page.locator("thead button").first.click()
+    page.wait_for_selector("th[aria-sort]")

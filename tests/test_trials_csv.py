@@ -15,6 +15,7 @@ from ganbench.errors import UsageError
 from ganbench.frames import COMPARABLE, load_results
 from ganbench.ranking import trials_table
 from ganbench.reporters.csv import to_csv
+from ganbench.reporting import write_reports
 from ganbench.trials_csv import read_trials, reference_table
 
 REFERENCE = Path(__file__).parent.parent / "results/reference"
@@ -143,3 +144,32 @@ def test_compare_refuses_other_protocols_and_says_what_is_in_one_only(ganbench, 
     assert "dcgan on digits: only before" in nothing.stderr and "my-vanilla on digits: only after" in nothing.stderr
     missing = ganbench("compare", "reference", "nowhere.csv")
     assert missing.returncode == 2 and "no results folder or trials.csv nowhere.csv" in missing.stderr
+
+
+def test_a_page_holds_the_same_table(tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(REFERENCE, folder, ignore=shutil.ignore_patterns("samples", "trials", "*.html"))
+    write_reports(folder, ["csv", "html"])
+    pd.testing.assert_frame_equal(read_trials(folder / "leaderboard.html"), read_trials(folder / "trials.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no table of trials"),
+        ("[]", "holds no table of trials"),
+        ("{", "not valid JSON"),
+        ('{"a":NaN}', "not valid JSON"),
+        ('{"a":[1],"b":[1,2]}', "differ in length"),
+        ('{"a":{"texts":["x"],"index":[1]}}', "a column 'a' that is none"),
+        ('{"a":{"texts":["x"],"index":[-1]}}', "a column 'a' that is none"),
+        ('{"a":[true]}', "a column 'a' that is none"),
+        ('{"a":["x"]}', "has no column dataset"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_a_page_from_a_stranger_is_read_with_care(tmp_path, text, message):
+    path = tmp_path / "page.html"
+    path.write_text(f'<script type="application/json" id="trials">{text}</script>' if text else "<p>")
+    with pytest.raises(UsageError, match=message):
+        read_trials(path)

@@ -15,7 +15,7 @@ from ganbench.schema import MOST_MEASURE
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 36
-NAMES = 92  # room at the right for the names of lines
+NAMES = 100  # room at the right for the names of lines
 MOST_NAMED = 12  # lines that are named there
 MOST_POINTS = 41  # of a line
 STYLES = 28  # seven colours by four dashes, in page.css
@@ -196,7 +196,7 @@ def lines(
         groups.append(
             {
                 **{"name": line.name, "style": line.style % STYLES, "key": line.key, "band": band},
-                **{"short": line.name if len(line.name) <= 15 else f"{line.name[:14]}…"},
+                **{"short": line.name if len(line.name) <= 14 else f"{line.name[:13]}…"},
                 **{"line": path(x, middle), "end": float(middle[np.isfinite(middle)][-1])},
                 "factors": [(name, f"{factor:.4g}") for name, factor in factors.items()],
                 "marks": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,39 +120,53 @@ def of_trial(record: Record, mark: tuple[int, str] | None) -> list[dict[str, Any
         if np.isfinite(values[:-1]).any() and (chart := draw(title, {about["label"]: values}, log=log)):
             charts.append({**chart, "arrow": ARROWS.get(about["direction"], "")})
 
-    def watch(*names: str) -> Floats:
-        return finite([_inside(entry.get("watch"), names) for entry in evaluations])
+    watch = _Watch(evaluations)
+    norms = {
+        f"{end}{role}": watch("gradient_norms", role, which)
+        for which, end in (("median", ""), ("max", "max "))
+        for role in watch.roles("gradient_norms")
+    }
+    drawn = (
+        draw("losses, mean since the point before", {role: watch("losses", role) for role in watch.roles("losses")}),
+        draw("D's score, mean", {text: watch("d_scores", name, "mean") for name, text in _D}),
+        draw("D's AUC, real against fake", {"held-out": watch("d_auc"), "training": watch("d_auc_train")}),
+        draw("D is right on", {text: watch(_accuracy(name)) for name, text in _D}),
+        draw("gradient norm, median and highest", norms),
+        draw("parameter norm", {role: watch("parameter_norms", role) for role in watch.roles("parameter_norms")}),
+    )
+    return [*charts, *(chart for chart in drawn if chart)]
 
-    def roles(name: str) -> list[str]:
+
+def watched(evaluations: Sequence[Record]) -> Iterator[tuple[str, Floats]]:
+    """What was watched at the evaluations, a name and a course each, as far as it is there."""
+    watch = _Watch(evaluations)
+    found = {f"loss, {role}": watch("losses", role) for role in watch.roles("losses")}
+    found |= {f"D on {text}, mean score": watch("d_scores", name, "mean") for name, text in _D}
+    found |= {f"D is right on {text}": watch(_accuracy(name)) for name, text in _D}
+    found |= {
+        f"gradient norm, {role}": watch("gradient_norms", role, "median") for role in watch.roles("gradient_norms")
+    }
+    return ((title, course) for title, course in found.items() if np.isfinite(course).any())
+
+
+def _accuracy(name: str) -> str:
+    return f"d_accuracy_{'real' if name == 'test' else name}"
+
+
+class _Watch:
+    """Courses out of the evaluations' ``watch``, which a stranger may have filled."""
+
+    def __init__(self, evaluations: Sequence[Record]) -> None:
+        self.evaluations = evaluations
+
+    def __call__(self, *names: str) -> Floats:
+        return finite([_inside(entry.get("watch"), names) for entry in self.evaluations])
+
+    def roles(self, name: str) -> list[str]:
         found: dict[str, None] = {}
-        for entry in evaluations:
-            of = _inside(entry.get("watch"), (name,), dict)
-            found |= dict.fromkeys(str(role)[:40] for role in (of or {}))
+        for entry in self.evaluations:
+            found |= dict.fromkeys(str(role)[:40] for role in _inside(entry.get("watch"), (name,), dict) or {})
         return list(found)[:8]
-
-    charts += [
-        chart
-        for chart in (
-            draw("losses, mean since the point before", {role: watch("losses", role) for role in roles("losses")}),
-            draw("D's score, mean", {text: watch("d_scores", name, "mean") for name, text in _D}),
-            draw("D's AUC, real against fake", {"held-out": watch("d_auc"), "training": watch("d_auc_train")}),
-            draw(
-                "D is right on",
-                {text: watch(f"d_accuracy_{'real' if name == 'test' else name}") for name, text in _D},
-            ),
-            draw(
-                "gradient norm, median and highest",
-                {
-                    f"{end}{role}": watch("gradient_norms", role, which)
-                    for which, end in (("median", ""), ("max", "max "))
-                    for role in roles("gradient_norms")
-                },
-            ),
-            draw("parameter norm", {role: watch("parameter_norms", role) for role in roles("parameter_norms")}),
-        )
-        if chart
-    ]
-    return charts
 
 
 def _inside(value: Any, names: Sequence[str], kind: Any = (int, float)) -> Any:

@@ -16,8 +16,9 @@ from jinja2 import Environment, PackageLoader
 
 from ganbench.canonical import dumps
 from ganbench.files import StoreError, leads_outside, make_folder, read_plain, remove, write_atomic
+from ganbench.findings import Findings
 from ganbench.kinds import Reporter
-from ganbench.reporters import charts, rows
+from ganbench.reporters import charts, rows, tradeoffs
 from ganbench.reporters.curves import of_section
 from ganbench.reporters.layout import PAIRS, Section, arrow, conditions, label, sections, seeds, warnings
 from ganbench.reporters.pictures import MOST_BYTES, PLOT, last_samples
@@ -31,6 +32,7 @@ OPENED = 80  # rows of a leaderboard up to which its curves are unfolded at once
 _ENVIRONMENT = Environment(
     loader=PackageLoader("ganbench.reporters"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
+_ENVIRONMENT.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # columns in their order
 _MADE_OF = re.compile(rb'<meta name="ganbench-trial" content="([0-9a-f]{64})">')
 
 
@@ -53,11 +55,14 @@ def to_html(leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path, shelf
     shelf = shelf or Shelf(folder, leaderboard.attrs.get("records", ()))
     share = max(FEWEST, PICTURES // max(len(leaderboard), 1))
     opened = len(leaderboard) <= OPENED
+    found: Findings | None = leaderboard.attrs.get("findings")
     return page(
         "leaderboard.html",
         pairs=PAIRS,
         sections=[_describe(section, trials, shelf, folder, share, opened) for section in sections(leaderboard)],
         across=overview(leaderboard),
+        profiles=tradeoffs.profiles(found) if found is not None and len(found.across) else None,
+        ranks=tradeoffs.ranks(found.across) if found is not None else None,
         trials=columns(trials),
     )
 
@@ -76,6 +81,11 @@ def page(template: str, **values: Any) -> str:
         costs=COSTS,
         **values,
     )
+
+
+def fragment(tables: Sequence[Mapping[str, Any]], note: str) -> str:
+    """Tables (``title``, ``head``, ``rows``) without a page around them, as a notebook takes them."""
+    return _ENVIRONMENT.get_template("fragment.html").render(tables=tables, note=note)
 
 
 @cache
@@ -132,6 +142,7 @@ def _describe(
         "badges": [(line["variant"], word, reason) for line in lines for word, reason in line["badges"]],
         "figures": list(_figures(section, variants, folder, share)),
         "courses": of_section(section, variants),
+        "tradeoffs": tradeoffs.of_section(section, variants),
         "opened": opened,
         "judged": judged(section, trials),
         "failures": [

@@ -42,15 +42,15 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
         "word": trial.word,
         "meaning": MEANINGS.get(trial.word, ""),
         "at": trial.images,
-        "scores": list(_scores(record)),
+        "scores": list(scores(record)),
         "courses": of_trial(record, mark),
         "samples": _samples(place, root, centres) if place else [],
         "pictures": of_training(place, root) if place else [],
         "command": command(record),
-        "facts": list(_facts(trial)),
-        "environment": list(_flat(record["environment"])),
-        "hyperparameters": list(_flat(record["identity"]["trial"]["hyperparameters"])),
-        "log": _tail(place, root) if place else "",
+        "facts": list(facts(trial)),
+        "environment": list(flat(record["environment"])),
+        "hyperparameters": list(flat(record["identity"]["trial"]["hyperparameters"])),
+        "log": tail(place, root) if place else "",
     }
 
 
@@ -65,16 +65,22 @@ def _samples(place: Path, root: Path, centres: list[list[float]]) -> list[dict[s
     return found or scatters(place / "samples" / "points.csv", centres, last=False)
 
 
-def _scores(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def scores(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Of each metric its label, the value at the end of training, and the floor."""
     extractor = record["identity"]["evaluation"]["extractor"]
     metrics = record["metrics"]
-    for name in sorted(metrics, key=lambda name: metrics[name].get("position", 0)):
+    for name in _ordered(metrics):
         about, value = metrics[name], record["values"].get(name)
         if value is not None:
             yield f"{about['label']} ({extractor})", number(value), number(about.get("floor"))
 
 
-def _facts(trial: Trial) -> Iterator[tuple[str, str]]:
+def _ordered(metrics: Mapping[str, Any]) -> list[str]:
+    return sorted(metrics, key=lambda name: (metrics[name].get("position", 0), name))
+
+
+def facts(trial: Trial) -> Iterator[tuple[str, str]]:
+    """Names and values of what a record says of its protocol, size, cost and hashes."""
     record = trial.record or {}
     both = {**record["identity"]["trial"], **record["identity"]["evaluation"]}
     for name in (
@@ -100,11 +106,11 @@ def _facts(trial: Trial) -> Iterator[tuple[str, str]]:
     yield "state, SHA-256", str(record.get("state_sha256") or "")
 
 
-def _flat(values: Any, before: str = "") -> Iterator[tuple[str, str]]:
+def flat(values: Any, before: str = "") -> Iterator[tuple[str, str]]:
     """Names and values of nested objects, joined by dots; a stranger's long ones are cut."""
     for name, value in sorted(values.items()) if isinstance(values, dict) else ():
         if isinstance(value, dict):
-            yield from _flat(value, f"{before}{name}.")
+            yield from flat(value, f"{before}{name}.")
         else:
             yield f"{before}{name}"[:MOST_CHARACTERS], str(value)[:MOST_CHARACTERS]
 
@@ -113,7 +119,7 @@ def command(record: Mapping[str, Any]) -> str:
     """The command line that trains the trial again; in a folder without its record it makes the same one."""
     trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
     extractor, at, digest = evaluation["extractor"].partition("@")
-    metrics = [name for name in record["metrics"] if "." not in name]
+    metrics = [name for name in _ordered(record["metrics"]) if "." not in name]
     words = [
         "ganbench",
         "run",
@@ -138,11 +144,11 @@ def command(record: Mapping[str, Any]) -> str:
     return printable(shlex.join(words))
 
 
-def _tail(place: Path, root: Path) -> str:
+def tail(place: Path, root: Path, lines: int = TAIL) -> str:
     """The last lines of what the trial printed."""
     path = place / "log.txt"
     try:
         text = "" if leads_outside(path, root) else read_plain(path, MOST_BYTES).decode(errors="replace")
     except OSError:
         return ""
-    return "\n".join(printable(line[:MOST_CHARACTERS]) for line in text.splitlines()[-TAIL:])
+    return "\n".join(printable(line[:MOST_CHARACTERS]) for line in text.splitlines()[-lines:])

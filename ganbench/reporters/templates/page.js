@@ -5,7 +5,7 @@
   const sections = all("main > section[data-protocol]");
   const light = (section, key) => {
     section.classList.toggle("lit", key !== null);
-    for (const item of all(".line, .n", section)) item.classList.toggle("on", item.dataset.v === key);
+    for (const item of all(".line, .dot, .n", section)) item.classList.toggle("on", item.dataset.v === key);
   };
   for (const section of sections) {
     const pressed = () => section.querySelector(".key[aria-pressed=true]");
@@ -48,7 +48,7 @@
   }
 
   const showAxis = (name) => {
-    for (const line of all(".chart g[data-v]")) {
+    for (const line of all(".chart g[data-images]")) {
       const factor = line.dataset[name];
       line.toggleAttribute("hidden", factor === undefined);
       line.setAttribute("transform", `translate(46 0) scale(${factor || 1} 1) translate(-46 0)`);

@@ -1,0 +1,1 @@
+"""Observers that ship with ganbench: ``--observe`` names them."""

@@ -1,0 +1,43 @@
+"""``leaderboard.json``: leaderboard, trials, and what their columns mean, for programs that read no CSV."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ganbench.files import write_atomic
+from ganbench.kinds import Reporter
+
+ABOUT = ("metrics", "protocols", "primary", "centres", "sizes")
+
+
+class JsonReporter(Reporter):
+    name = "json"
+    suffix = ".json"
+
+    def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
+        write_atomic(folder / "leaderboard.json", to_json(leaderboard, trials).encode())
+
+
+def to_json(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> str:
+    """Lists of rows; floats exact, null for what is missing, the same text for the same tables."""
+    content = {"leaderboard": rows(leaderboard), "trials": rows(trials)}
+    about = {name: leaderboard.attrs[name] for name in ABOUT if name in leaderboard.attrs}
+    return json.dumps({**about, **content}, indent=1, allow_nan=False) + "\n"
+
+
+def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    names = [str(name) for name in table.columns]
+    columns = [[_plain(cell) for cell in table[name].tolist()] for name in table.columns]
+    return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _plain(cell: Any) -> Any:
+    return None if pd.isna(cell) or (isinstance(cell, float) and not math.isfinite(cell)) else cell
+
+
+reporter = JsonReporter()

@@ -1,0 +1,31 @@
+"""``leaderboard.parquet`` and ``trials.parquet``, with the types of their columns; needs pyarrow."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from ganbench.errors import UsageError
+from ganbench.files import write_atomic
+from ganbench.kinds import Reporter
+
+
+class ParquetReporter(Reporter):
+    name = "parquet"
+    suffix = ".parquet"
+
+    def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
+        if importlib.util.find_spec("pyarrow") is None:
+            raise UsageError("--format parquet needs pyarrow, which is not installed: pip install 'ganbench[parquet]'")
+        for name, table in (("leaderboard", leaderboard), ("trials", trials)):
+            out = io.BytesIO()
+            plain = table.copy()
+            plain.attrs = {}  # what a page says beside the cells, which no file of this kind can hold
+            plain.to_parquet(out, engine="pyarrow", index=False)
+            write_atomic(folder / f"{name}.parquet", out.getvalue())
+
+
+reporter = ParquetReporter()

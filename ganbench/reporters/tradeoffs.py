@@ -1,0 +1,180 @@
+"""Two things at once: quality against cost, precision against recall, shares above a score, and average ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ganbench.findings import Findings
+from ganbench.reporters.charts import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    STYLES,
+    TOP,
+    WIDTH,
+    Axis,
+    Floats,
+    Series,
+    axis,
+    dots,
+    finite,
+    lines,
+)
+from ganbench.reporters.layout import Section, arrow, label, number
+from ganbench.reporters.rows import Trial
+from ganbench.statistics import ALPHA
+
+COST = (("training_seconds", "seconds of training"), ("parameters", "parameters"))
+RANKS_WIDTH, RANKS_TOP, RANKS_STEP = 640, 46, 18  # of the diagram of average ranks
+Own = Sequence[tuple[str, Sequence[Trial]]]
+
+
+def of_section(section: Section, variants: Own) -> list[dict[str, Any]]:
+    """Scatter plots of a section's variants, a large point for the median over seeds and a small one for each seed."""
+    if not section.metrics:
+        return []
+    primary = section.metrics[0]
+    found = [plane(_score(primary), _cost(name), variants, _named(section, primary), text) for name, text in COST]
+    if {"precision", "recall"} <= set(section.metrics):
+        found.append(
+            plane(
+                _score("recall"), _score("precision"), variants, *(_named(section, m) for m in ("recall", "precision"))
+            )
+        )
+    return [chart for chart in found if chart]
+
+
+def _named(section: Section, metric: str) -> str:
+    return f"{label(section, metric)} ({section.extractor}){arrow(section, metric)}"
+
+
+def _score(metric: str) -> Callable[[Trial], Any]:
+    return lambda trial: trial.about.get(metric)
+
+
+def _cost(name: str) -> Callable[[Trial], Any]:
+    def parameters(trial: Trial) -> Any:
+        return sum(((trial.record or {}).get("parameters") or {}).values()) or None
+
+    return parameters if name == "parameters" else lambda trial: trial.cost.get(name)
+
+
+def plane(
+    vertical: Callable[[Trial], Any], horizontal: Callable[[Trial], Any], variants: Own, y_title: str, x_title: str
+) -> dict[str, Any] | None:
+    """One scatter plot over the trials that completed; None with fewer than two variants that have both figures."""
+    groups: list[tuple[int, str, Floats, Floats]] = []
+    for key, (name, own) in enumerate(variants):
+        done = [trial for trial in own if trial.completed]
+        x, y = finite([horizontal(t) for t in done]), finite([vertical(t) for t in done])
+        known = np.isfinite(x) & np.isfinite(y)
+        if known.any():
+            groups.append((key, name, x[known], y[known]))
+    if len(groups) < 2:
+        return None
+    across = axis(np.concatenate([x for _, _, x, _ in groups]))
+    up = axis(np.concatenate([y for _, _, _, y in groups]))
+    assert across is not None and up is not None
+    width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    points: list[dict[str, Any]] = []
+    for key, name, x, y in groups:
+        places = LEFT + width * across.share(x), TOP + height * (1 - up.share(y))
+        middle = float(np.median(x)), float(np.median(y))
+        cx = float(LEFT + width * across.share(middle[0]))
+        cy = float(TOP + height * (1 - up.share(middle[1])))
+        points.append(
+            {
+                **{"key": key, "style": key % STYLES, "name": name, "seeds": dots(*places), "cx": cx, "cy": cy},
+                **{"x": number(middle[0]), "y": number(middle[1])},
+            }
+        )
+    _place_names(points)
+    return {
+        **{"title": y_title, "across": x_title, "points": points, "bottom": TOP + height, "right": LEFT + width},
+        "y_ticks": [(f"{TOP + height * (1 - float(up.share(value))):.1f}", text) for value, text in up.ticks],
+        "x_ticks": [(f"{LEFT + width * float(across.share(value)):.1f}", text) for value, text in _few(across)],
+        "table": {"head": [y_title], "rows": [(f"{p['name']}: {p['x']}", [p["y"]]) for p in points]},
+    }  # fmt: skip
+
+
+def _few(across: Axis, most: int = 7) -> list[tuple[float, str]]:
+    return across.ticks[:: max(1, math.ceil(len(across.ticks) / most))]
+
+
+def _place_names(points: list[dict[str, Any]], letter: float = 6.5, line: float = 12.0) -> None:
+    """Where the names stand: beside their points, moved up or down until none covers another."""
+    taken: list[tuple[float, float, float]] = []
+    for point in sorted(points, key=lambda point: (point["cy"], point["cx"])):
+        short = point["name"] if len(point["name"]) <= 15 else f"{point['name'][:14]}…"
+        wide = letter * len(short)
+        left = point["cx"] + 9 + wide > WIDTH
+        x = point["cx"] - 9 - wide if left else point["cx"] + 9
+        y = point["cy"] + 4
+        for step in range(1, 2 * len(points) + 2):
+            if not any(abs(y - other) < line and x < end and start < x + wide for start, end, other in taken):
+                break
+            y = point["cy"] + 4 + line * (step // 2 + 1) * (1 if step % 2 else -1)
+        taken.append((x, x + wide, y))
+        point |= {"short": short, "label_x": f"{x:.1f}", "label_y": f"{y:.1f}"}
+    for point in points:
+        point["cx"], point["cy"] = f"{point['cx']:.1f}", f"{point['cy']:.1f}"
+
+
+def profiles(findings: Findings) -> dict[str, Any] | None:
+    """Performance profiles: of each variant the share of its trials whose normalised score is above each value."""
+    order = findings.across["variant"].tolist()
+    series = []
+    for variant, own in findings.profiles.groupby("variant", sort=False):
+        key = order.index(variant)
+        columns = [own[name].to_numpy(float)[::4] for name in ("tau", "share", "low", "high")]
+        series.append(Series(str(variant), *columns, style=key, key=key))
+    chart = lines("share of trials above it", series, [("tau", "normalised score")], log=False, zero=True)
+    if chart:
+        chart["table"]["head"] = [f"{tau:.2f}" for tau in np.linspace(0, 1, len(chart["table"]["head"]))]
+    return chart
+
+
+def ranks(across: pd.DataFrame) -> dict[str, Any] | None:
+    """Average ranks on a line, bars over variants that cannot be told apart (Demsar, "Statistical Comparisons of
+    Classifiers over Multiple Data Sets", JMLR 7, 2006); None where Friedman's test was not made or did not reject.
+    """
+    tested: Mapping[str, float] | None = across.attrs.get("friedman")
+    if not tested or tested["p"] > ALPHA:
+        return None
+    variants = across["variant"].tolist()
+    average = across["average_rank"].to_numpy(float)
+    count = len(variants)
+    margin = 150
+    low, high = 1.0, float(max(count, 2))
+
+    def x(rank: float) -> float:
+        return margin + (RANKS_WIDTH - 2 * margin) * (rank - low) / (high - low)
+
+    letters = sorted({letter for tier in across["tier"] for letter in tier if letter.isalpha()})
+    bars = []
+    for letter in letters:
+        inside = [rank for rank, tier in zip(average, across["tier"], strict=True) if letter in tier]
+        if len(inside) > 1:
+            bars.append((f"{x(min(inside)) - 3:.1f}", f"{x(max(inside)) + 3:.1f}", RANKS_TOP + 10 + 7 * len(bars)))
+    first = RANKS_TOP + 26 + 7 * len(bars)
+    half = -(-count // 2)
+    names = []
+    for i, (variant, rank) in enumerate(zip(variants, average.tolist(), strict=True)):
+        left = i < half
+        y = first + RANKS_STEP * (i if left else count - 1 - i)
+        end = margin - 10 if left else RANKS_WIDTH - margin + 10
+        text = f"{variant} {rank:.2f}"
+        names.append({"path": f"M{x(rank):.1f} {RANKS_TOP}V{y}H{end}", "text": text, "y": y + 4, "left": left})
+    distance = f"{tested['difference']:.2f}"
+    return {
+        **{"width": RANKS_WIDTH, "height": first + RANKS_STEP * half, "top": RANKS_TOP, "bars": bars, "names": names},
+        **{"ticks": [(f"{x(rank):.1f}", str(rank)) for rank in range(1, count + 1)], "margin": margin},
+        **{"distance": distance, "end": f"{x(1) + (x(2) - x(1)) * tested['difference']:.1f}"},
+        "told": ", ".join(f"{name} {rank:.2f}" for name, rank in zip(variants, average.tolist(), strict=True)),
+    }  # fmt: skip

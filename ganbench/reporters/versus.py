@@ -1,0 +1,117 @@
+"""Two sets of results side by side: what changed, by how much, and with what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ganbench.frames import Trials, final_trials
+from ganbench.ranking import leaderboard
+from ganbench.reporters.charts import Floats, axis, dots, finite
+from ganbench.reporters.html import page
+from ganbench.reporters.layout import ARROWS, number
+from ganbench.statistics import ALPHA
+
+WIDE, HIGH = 180, 26  # of the strip that has the seeds of both sides
+ORDER = {"worse": 0, "better": 1, "no evidence": 2}
+
+
+def to_page(
+    table: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, str], left_out: list[str]
+) -> str:
+    """The page of a comparison.
+
+    Args:
+        table: what ``ganbench.compare`` found between the two frames.
+        names: what the reader calls them.
+        left_out: sentences on what only one side has.
+    """
+    sides = [final_trials(before), final_trials(after)]
+    boards = [leaderboard(side) for side in sides]
+    rows = [
+        _row(row, sides, boards) for row in sorted(table.to_dict("records"), key=lambda row: ORDER[row["conclusion"]])
+    ]
+    counts = table["conclusion"].value_counts()
+    return page(
+        "versus.html",
+        names=names,
+        rows=rows,
+        counts=[(word, int(counts.get(word, 0))) for word in ORDER],
+        left_out=left_out,
+        level=f"{ALPHA:g}",
+        wide=WIDE,
+        high=HIGH,
+    )
+
+
+def _row(row: Mapping[Any, Any], sides: list[Trials], boards: list[pd.DataFrame]) -> dict[str, Any]:
+    inside = [_members(side, row) for side in sides]
+    metric, direction = row["metric"], sides[0].directions.get(row["metric"], "none")
+    values = [_values(side, members, metric) for side, members in zip(sides, inside, strict=True)]
+    scale = axis(np.concatenate(values))
+    strips = []
+    for height, found in zip((HIGH * 0.25, HIGH * 0.75), values, strict=True):
+        known = found[np.isfinite(found)]
+        x = 6 + (WIDE - 12) * scale.share(known) if scale is not None else known
+        strips.append(dots(x, np.full(len(known), height)))
+    change = row["difference"] / abs(row["before"]) if row["before"] else np.nan
+    effect = "" if pd.isna(row["effect"]) else f"{row['effect']:.2f}"
+    return {
+        **{name: row[name] for name in ("dataset", "extractor", "protocol", "variant", "conclusion", "note")},
+        "metric": f"{metric} ({row['extractor']}){ARROWS.get(direction, '')}",
+        **{name: number(row[name]) for name in ("before", "after")},
+        "exact": "" if pd.isna(change) else repr(float(change)),
+        "change": "" if pd.isna(change) else f"{100 * change:+.3g} %",
+        "difference": number(row["difference"]),
+        "p": "" if pd.isna(row["p"]) else f"{row['p']:.2g}",
+        "effect": effect,
+        "seeds": f"{row['seeds_before']}, {row['seeds_after']}",
+        "needed": "" if pd.isna(row["seeds_needed"]) else f"{row['seeds_needed']:,}",
+        "strips": strips,
+        "places": [_place(board, row) for board in boards],
+        "others": _others(sides, inside, metric),
+    }
+
+
+def _members(side: Trials, row: Mapping[Any, Any]) -> np.ndarray:
+    context = side.context
+    same = (context["dataset"] == row["dataset"]) & (context["variant"] == row["variant"])
+    return np.flatnonzero((same & (context["protocol"] == row["protocol"])).to_numpy(bool))
+
+
+def _values(side: Trials, members: np.ndarray, metric: str) -> Floats:
+    """Scores of the trials that completed."""
+    if metric not in side.metrics:
+        return np.array([])
+    done = side.context["status"].to_numpy(object)[members] == "completed"
+    return finite(side.values[members[done], side.metrics.index(metric)].tolist())
+
+
+def _place(board: pd.DataFrame, row: Mapping[Any, Any]) -> dict[str, str]:
+    """Rank, tier and verdicts of a variant in its own leaderboard."""
+    same = (board["dataset"] == row["dataset"]) & (board["protocol"] == row["protocol"])
+    found = board[same & (board["variant"] == row["variant"])]
+    if len(found) != 1:  # several sources, of which a leaderboard makes several rows
+        return {"rank": "", "verdict": ""}
+    line = found.iloc[0]
+    rank = "" if pd.isna(line["rank"]) else f"{line['rank']} {line['tier']}"
+    return {"rank": rank, "verdict": str(line["verdict"])}
+
+
+def _others(sides: list[Trials], inside: list[np.ndarray], primary: str) -> list[dict[str, str]]:
+    """Medians of the metrics beside the primary one: not tested, because one test a row is what the level is for."""
+    found = []
+    for metric in sides[0].metrics:
+        if metric == primary:
+            continue
+        medians = []
+        for side, members in zip(sides, inside, strict=True):
+            values = _values(side, members, metric)
+            medians.append(float(np.median(known)) if len(known := values[np.isfinite(values)]) else np.nan)
+        if not np.isnan(medians).all():
+            arrow = ARROWS.get(sides[0].directions.get(metric, ""), "")
+            found.append({"name": f"{metric}{arrow}", "before": number(medians[0]), "after": number(medians[1])})
+    return found
