@@ -1,0 +1,117 @@
+"""Charts as numbers: axes, lines, bands, points, average ranks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ganbench.findings import Findings
+from ganbench.reporters.charts import Series, axis, finite, lines, path, short, thinned
+from ganbench.reporters.rows import Trial, by_median
+from ganbench.reporters.tradeoffs import plane, profiles, ranks
+
+NAN = float("nan")
+
+
+def series(name, values, **named):
+    return Series(name, np.arange(len(values), dtype=float), np.array(values, dtype=float), **named)
+
+
+def test_an_axis_is_logarithmic_only_for_positive_values_far_apart():
+    assert axis(np.array([1.0, 100.0])).log and not axis(np.array([1.0, 10.0])).log
+    assert not axis(np.array([-1.0, 100.0])).log and not axis(np.array([0.0, 100.0])).log
+    assert axis(np.array([NAN])) is None
+    for values in ([5.0], [0.0, 0.0], [1e-300, 1e-299], [-3.0, 3.0], [1e-9, 1e9]):
+        found = axis(np.array(values))
+        shares = found.share(np.array(values))
+        assert ((shares >= 0) & (shares <= 1)).all() and len(found.ticks) < 20
+        assert all(found.low <= tick <= found.high * (1 + 1e-9) for tick, _ in found.ticks)
+
+
+@pytest.mark.parametrize("value, text", [(0, "0"), (64_000, "64k"), (1.5e6, "1.5M"), (0.02, "0.02"), (-2000, "-2k")])
+def test_ticks_are_short(value, text):
+    assert short(value) == text
+
+
+def test_a_line_is_broken_where_a_value_is_missing():
+    assert path(np.arange(4.0), np.array([1.0, NAN, 2.0, 3.0])) == "M0 1M2 2L3 3"
+    assert path(np.array([1.0]), np.array([2.0])) == "M1 2h0"
+
+
+def test_what_cannot_be_drawn_is_missing():
+    assert np.isnan(finite([None, NAN, 1e300, -1e300, float("inf")])).all()
+    assert finite([1, 2.5]).tolist() == [1.0, 2.5]
+    assert lines("y", [series("a", [NAN, NAN])], [("images", "x")]) is None
+
+
+def test_a_long_course_is_thinned_and_keeps_its_ends():
+    assert thinned(3) == [0, 1, 2] and thinned(0) == []
+    kept = thinned(5001)
+    assert kept[0] == 0 and kept[-1] == 5000 and len(kept) == 41
+
+
+def test_lines_share_an_axis_and_follow_another_at_their_own_pace():
+    slow, fast = series("slow", [3, 2, 1], paces={"seconds": 10.0}), series("fast", [3, 2, 2], paces={"seconds": 1.0})
+    other = series("unknown", [1, 1, 1])
+    chart = lines("FID", [slow, fast, other], [("images", "images"), ("seconds", "seconds")])
+    assert [dict(group["factors"]) for group in chart["groups"]] == [
+        {"images": "1", "seconds": "1"},
+        {"images": "1", "seconds": "0.1"},
+        {"images": "1"},
+    ]
+    assert [each["name"] for each in chart["axes"]] == ["images", "seconds"]
+    assert chart["table"]["rows"][0] == ("slow", ["3", "2", "1"])
+
+
+def test_names_at_the_right_do_not_cover_each_other():
+    chart = lines("y", [series(f"v{i}", [0.0, 1.0 + i / 1e6]) for i in range(12)], [("images", "x")])
+    heights = sorted(float(group["label"]) for group in chart["groups"])
+    assert min(b - a for a, b in pairwise(heights)) >= 11.9
+    assert heights[-1] <= 218.1
+    assert not lines("y", [series(f"v{i}", [0.0, i]) for i in range(13)], [("images", "x")])["named"]
+
+
+def trial(seed, status="completed", **scores):
+    return Trial({"seed": seed, "status": status, "verdict": "", "trial": "", **scores}, None, None, {})
+
+
+def test_the_median_seed_is_a_real_one_and_no_failed_one():
+    own = [trial(0, fid=9.0), trial(1, fid=2.0), trial(2, "error", fid=3.0), trial(3, fid=1.0), trial(4, fid=7.0)]
+    assert [each.seed for each in by_median(own, "fid")] == [1, 3, 4, 0]  # the lower of the two in the middle
+    assert [each.seed for each in by_median([trial(0, fid=NAN), trial(1, fid=5.0)], "fid")] == [1, 0]
+
+
+def test_a_plane_needs_two_variants_with_both_figures():
+    variants = [("a", [trial(0, x=1.0, y=2.0), trial(1, x=3.0, y=NAN)]), ("b", [trial(0, x=5.0, y=1.0)])]
+    variants.append(("c", [trial(0, "error", x=1.0, y=1.0)]))
+    chart = plane(lambda t: t.about["y"], lambda t: t.about["x"], variants, "y", "x")
+    assert [(point["name"], point["x"], point["y"]) for point in chart["points"]] == [("a", "1", "2"), ("b", "5", "1")]
+    assert plane(lambda t: t.about["y"], lambda t: t.about["x"], variants[:1], "y", "x") is None
+
+
+def board(p: float) -> pd.DataFrame:
+    table = pd.DataFrame({"variant": ["a", "b", "c"], "average_rank": [1.1, 1.9, 3.0], "tier": ["a", "ab", "b"]})
+    table.attrs = {"friedman": {"statistic": 9.0, "p": p, "difference": 1.2}, "datasets": ["d"] * 8}
+    return table
+
+
+def test_average_ranks_are_drawn_only_where_the_test_rejects():
+    drawn = ranks(board(0.01))
+    assert [name["text"] for name in drawn["names"]] == ["a 1.10", "b 1.90", "c 3.00"]
+    assert len(drawn["bars"]) == 2 and drawn["distance"] == "1.20"  # a with b, b with c
+    assert ranks(board(0.2)) is None
+    untested = board(0.01)
+    untested.attrs["friedman"] = None
+    assert ranks(untested) is None
+
+
+def test_profiles_go_from_left_to_right():
+    taus = np.linspace(0, 1, 101)
+    part = pd.DataFrame({"variant": "a", "tau": taus, "share": 1 - taus, "low": 0.9 - 0.9 * taus, "high": 1.0})
+    empty = pd.DataFrame()
+    chart = profiles(Findings(empty, empty, empty, board(0.01), part))
+    assert chart["table"]["rows"][0][1][0] == "1" and chart["table"]["rows"][0][1][-1] == "0"
+    assert chart["table"]["head"][0] == "0.00" and chart["table"]["head"][-1] == "1.00"
