@@ -74,7 +74,7 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
         from ganbench.files import write_atomic
         from ganbench.reporters.versus import to_page
 
-        write_atomic(page, to_page(table, *frames, (before, after), left_out).encode())
+        write_atomic(page, to_page(table, frames[0], frames[1], (before, after), left_out).encode())
     shown = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))
     sys.stdout.write(plain([list(map(str, shown.columns)), *shown.to_numpy().tolist()]))
     if problems:

@@ -79,7 +79,8 @@ def _interrupted(folder: Path) -> int:
     """A trial without a record: how far it came, as its progress says."""
     if not any((folder / name).exists() for name in UNFINISHED):
         raise UsageError(f"{folder} is no trial: it has neither a record nor a checkpoint")
-    images, attempts, evaluations = 0, 0, []
+    images, attempts = 0, 0
+    evaluations: list[dict[str, Any]] = []
     try:
         lines = read_plain(folder / "progress.jsonl", MOST_BYTES).splitlines()
     except OSError:

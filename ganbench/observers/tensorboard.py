@@ -15,8 +15,10 @@ from ganbench import canonical
 from ganbench.plugin import hookimpl
 
 FOLDER = "GANBENCH_TENSORBOARD"
-WATCHED = ("losses", "gradient_norms", "parameter_norms", "d_scores", "updates", "d_auc", "d_auc_train")
-WATCHED += ("d_accuracy_real", "d_accuracy_fake", "d_accuracy_train", "trace", "modes")
+WATCHED = (
+    *("losses", "gradient_norms", "parameter_norms", "d_scores", "updates", "d_auc", "d_auc_train"),
+    *("d_accuracy_real", "d_accuracy_fake", "d_accuracy_train", "trace", "modes"),
+)
 _writers: dict[Path, Any] = {}
 
 

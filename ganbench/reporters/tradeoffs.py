@@ -132,8 +132,8 @@ def profiles(findings: Findings) -> dict[str, Any] | None:
     series = []
     for variant, own in findings.profiles.groupby("variant", sort=False):
         key = order.index(variant)
-        columns = [own[name].to_numpy(float)[::4] for name in ("tau", "share", "low", "high")]
-        series.append(Series(str(variant), *columns, style=key, key=key))
+        tau, share, low, high = (own[name].to_numpy(float)[::4] for name in ("tau", "share", "low", "high"))
+        series.append(Series(str(variant), tau, share, low, high, style=key, key=key))
     chart = lines("share of trials above it", series, [("tau", "normalised score")], log=False, zero=True)
     if chart:
         chart["table"]["head"] = [f"{tau:.2f}" for tau in np.linspace(0, 1, len(chart["table"]["head"]))]
@@ -157,7 +157,7 @@ def ranks(across: pd.DataFrame) -> dict[str, Any] | None:
         return margin + (RANKS_WIDTH - 2 * margin) * (rank - low) / (high - low)
 
     letters = sorted({letter for tier in across["tier"] for letter in tier if letter.isalpha()})
-    bars = []
+    bars: list[tuple[str, str, int]] = []
     for letter in letters:
         inside = [rank for rank, tier in zip(average, across["tier"], strict=True) if letter in tier]
         if len(inside) > 1:
