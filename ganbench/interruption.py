@@ -44,6 +44,17 @@ def gently() -> Iterator[None]:
         _gentle = False
 
 
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Within the block Ctrl-C and SIGTERM are ignored: what ends other processes must come to its own end."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 def drive() -> None:
     """Let Ctrl-C and SIGTERM end this process with KeyboardInterrupt, or in a block of ``gently`` ask first."""
     global _requested

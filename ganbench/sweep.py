@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -104,7 +103,9 @@ def conduct(engine: Engine, threads: int, work: Callable[[Session], Callable[[],
         return EXIT_INTERRUPTED
     finally:
         session.screen.close()
-        _close(session, cancel=not finished)
+        with interruption.shielded():  # a second Ctrl-C must not leave a process behind
+            session.engine.close(cancel=not finished)
+            session.observers.close()
     return conclude()
 
 
@@ -161,17 +162,6 @@ def preview(trials: list[Planned], store: Store) -> int:
         lines.append([trial.title, str(trial.spec.protocol.budget_images), store.state(trial.spec)])
     sys.stdout.write(plain(lines))
     return EXIT_COMPLETED
-
-
-def _close(session: Session, cancel: bool) -> None:
-    """End workers and observers; a second Ctrl-C must not leave one behind."""
-    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        session.engine.close(cancel=cancel)
-        session.observers.close()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def cores() -> int:
