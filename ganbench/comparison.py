@@ -33,6 +33,7 @@ class _Pair(NamedTuple):
     after: np.ndarray
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a stranger's scores may be 1e308
 def compare(a: Source, b: Source) -> pd.DataFrame:
     """Compare the variants that both ``a`` (before) and ``b`` (after) have on a dataset; each a frame, or records.
 

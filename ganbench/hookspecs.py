@@ -62,7 +62,7 @@ def ganbench_evaluated(spec: Mapping[str, Any], evaluation: Mapping[str, Any]) -
 
     ``spec`` is the trial's identity (variant, dataset, seed, budget, ...); ``evaluation`` has ``step``,
     ``images_seen``, ``values`` (metric to score) and ``watch`` (losses, norms, discriminator scores).
-    It is called in the process that drives the sweep, never in the one that trains.
+    It is called in a process of the plugin's own, never in the one that trains or drives the sweep.
     """
 
 

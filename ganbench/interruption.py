@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -42,6 +44,17 @@ def gently() -> Iterator[None]:
         _gentle = False
 
 
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Within the block Ctrl-C and SIGTERM are ignored: what ends other processes must come to its own end."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 def drive() -> None:
     """Let Ctrl-C and SIGTERM end this process with KeyboardInterrupt, or in a block of ``gently`` ask first."""
     global _requested
@@ -74,6 +87,12 @@ def follow() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, terminate)
+
+
+def end_with_parent() -> None:
+    """Have the system end this process when its parent has ended, also in a call that hangs. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _die(number: int) -> None:

@@ -15,7 +15,7 @@ from ganbench import rescored
 from ganbench.digest import stored_digest
 from ganbench.display import say, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, UsageError
-from ganbench.files import read_plain, write_atomic
+from ganbench.files import clear, make_folder, read_plain, write_atomic
 from ganbench.records import DamagedRecord, unseal
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
@@ -30,7 +30,10 @@ _FOLDERS = {
     "pictures": re.compile(r"(arithmetic|interpolation|nearest)\.png|about\.json"),
 }
 _MOST_DIFFERENCES = 4
-_MOST_BYTES = 1 << 34  # of a file that is copied: many times the largest state
+# Bytes of a file that is copied, which is held in memory: many times what ganbench writes.
+_MOST_BYTES = {STATE: 1 << 34, "log.txt": 1 << 28}
+_MOST_OTHERS = 1 << 26
+_MOST_CHARACTERS = 80  # of a value that differs, in a sentence
 
 
 @dataclass
@@ -77,7 +80,7 @@ def _trials(sources: Sequence[Path], done: Merge) -> dict[Path, list[Path]]:
     for source in dict.fromkeys(sources):
         for folder in sorted(source.glob("*/*/seed-*")):
             place = folder.relative_to(source)
-            if place.parts[0] in SET_ASIDE or not (folder / RECORD).exists():
+            if place.parts[0] in SET_ASIDE or not os.path.lexists(folder / RECORD):
                 continue
             try:
                 _verified(source, place)
@@ -117,13 +120,18 @@ def _bring(store: Store, place: Path, sources: list[Path], done: Merge) -> None:
                 f"{_differences(first[1], record)}. Nothing was copied for it; leave out the folder you do not want"
             )
             return
+    folder = store.place(first[1]["identity"])  # which raises where a link leads out of the target
+    for inside in (folder, folder / "samples"):
+        if inside.is_dir():
+            clear(inside)
     there = first[0] == store.root
     for number, root in enumerate(sources):
         _copy(root, store.root, place, first[1], done, replace=not there and number == 0)
     if there:
         done.kept += 1
         return
-    write_atomic(store.root / place / RECORD, _read(first[0], place / RECORD))
+    make_folder(folder)
+    write_atomic(folder / RECORD, _read(first[0], place / RECORD))
     done.copied += 1
     for leftover in (*(store.root / place / name for name in UNFINISHED), *(store.root / place).rglob(".*.tmp")):
         leftover.unlink(missing_ok=True)
@@ -173,7 +181,7 @@ def _read(root: Path, path: Path) -> bytes:
         whole = whole / part
         if whole.is_symlink():
             raise OSError(errno.ELOOP, f"{whole.name} is a link, which is not followed")
-    return read_plain(whole, _MOST_BYTES)
+    return read_plain(whole, _MOST_BYTES.get(path.name, _MOST_OTHERS))
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
@@ -191,4 +199,6 @@ def _walk(name: str, a: Any, b: Any) -> Iterator[str]:
         for key in sorted(a.keys() | b.keys()):
             yield from _walk(f"{name}.{key}", a.get(key), b.get(key))
     elif a != b:
-        yield f"{name} differs" + ("" if isinstance(a, list | dict) or isinstance(b, list | dict) else f": {a} and {b}")
+        values = [str(value)[:_MOST_CHARACTERS] for value in (a, b)]
+        nested = isinstance(a, list | dict) or isinstance(b, list | dict)
+        yield f"{name} differs" + ("" if nested else f": {values[0]} and {values[1]}")

@@ -91,6 +91,7 @@ def trials_table(source: Source) -> pd.DataFrame:
     return table.sort_values(["dataset", "protocol", "variant", "seed", "trial"], kind="stable", ignore_index=True)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a stranger's scores may be 1e308: they are separated from nothing
 def leaderboard(source: Source) -> pd.DataFrame:
     """Rank the variants of each dataset and protocol. ``source`` is a frame of ``load_results``, or records.
 

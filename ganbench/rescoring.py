@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from concurrent.futures import Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganbench import rescored
+from ganbench import interruption, rescored
 from ganbench.asking import ask
 from ganbench.display import PlainDisplay, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
@@ -21,6 +22,8 @@ from ganbench.reporting import write_reports
 from ganbench.store import Contents, Store, read_records
 
 Record = dict[str, Any]
+POLL_SECONDS = 0.1
+STOP_SECONDS = 10.0  # that what runs has to be finished when it is to stop
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Task:
 def rescore(results: Path, options: Options, jobs: int | None, executor: str) -> int:
     """Rescore what has not been rescored yet, write the tables, and return the exit code."""
     screen = PlainDisplay()
+    interruption.drive()
     engine = load_executor(executor, jobs or max(1, (os.cpu_count() or 1) // options.threads), options.threads)
     finished = False
     try:
@@ -65,14 +69,15 @@ def rescore(results: Path, options: Options, jobs: int | None, executor: str) ->
             tasks = list(_tasks(store, contents, options))
             todo = [task for task in tasks if task.metrics]
             screen.note(f"{len(todo)} trials to rescore, {len(tasks) - len(todo)} rescored earlier")
-            failed = _run(engine, todo, options, screen) if todo else 0
+            failed = _Rescoring(engine, todo, options, screen).run() if todo else 0
             contents, board, trials = write_reports(results, DEFAULT)
         finished = True
     except KeyboardInterrupt:
         screen.note("interrupted: what was rescored is kept; run the same command again to continue")
         return EXIT_INTERRUPTED
     finally:
-        engine.close(cancel=not finished)
+        with interruption.shielded():
+            engine.close(cancel=not finished)
     show(board, trials)
     summarise(contents, results)
     if contents.problems:
@@ -107,34 +112,70 @@ def _earlier(folder: Path, record: Record) -> dict[str, Any]:
         return {}
 
 
-def _run(engine: Executor, tasks: list[Task], options: Options, screen: PlainDisplay) -> int:
-    """Rescore each trial in a job of its own; return how many could not be."""
-    floors = _floors(engine, tasks, options)
-    running: dict[Future[dict[str, Any]], Task] = {}
-    for task in tasks:
+class _Rescoring:
+    """The jobs of some tasks, each of its own: what was found is written as soon as it is there."""
+
+    def __init__(self, engine: Executor, tasks: list[Task], options: Options, screen: PlainDisplay) -> None:
+        self.engine, self.tasks, self.options, self.screen = engine, tasks, options, screen
+        self.running: dict[Future[dict[str, Any]], Task] = {}
+        self.ended = self.failed = 0
+
+    def run(self) -> int:
+        """Return how many could not be rescored. Asked to stop, it finishes what runs and raises KeyboardInterrupt."""
+        self.floors = _floors(self.engine, self.tasks, self.options)
+        with interruption.gently():
+            for task in self.tasks:
+                if interruption.requested():
+                    break
+                self.running[self.engine.submit(self._job(task))] = task
+                if any(future.done() for future in self.running):  # an engine that runs a job as it is submitted
+                    self._collect(0)
+            while self.running and not interruption.requested():
+                self._collect(POLL_SECONDS)
+            if interruption.requested():
+                self._stop()
+        return self.failed
+
+    def _job(self, task: Task) -> Job:
         payload = {
             "kind": "rescore",
             "folder": str(task.folder.absolute()),
             "metrics": task.metrics,
-            "device": options.device,
-            "threads": options.threads,
+            "device": self.options.device,
+            "threads": self.options.threads,
         }
-        running[engine.submit(Job(payload, cpus=options.threads))] = task
-    failed = 0
-    for number, future in enumerate(as_completed(running), start=1):
-        task = running[future]
-        try:
-            result = future.result()
-        except LOST as reason:
-            result = {"failed": str(reason)}
-        if "failed" in result:
-            failed += 1
-            screen.note(f"[{number}/{len(tasks)}] {task.title}: not rescored: {result['failed']}")
-            continue
-        _write(task, result, floors[_key(task, options)])
-        values = ", ".join(f"{name} {value:.6g}" for name, value in result["values"].items() if value is not None)
-        screen.note(f"[{number}/{len(tasks)}] {task.title}: {values or 'none of them applies'}")
-    return failed
+        return Job(payload, cpus=self.options.threads)
+
+    def _stop(self) -> None:
+        for future in [future for future in self.running if future.cancel()]:
+            del self.running[future]
+        if self.running:
+            self.screen.note(
+                f"stopping: what runs is finished, within {STOP_SECONDS:g} s; Ctrl-C again ends it at once"
+            )
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.running and time.monotonic() < deadline:
+            self._collect(POLL_SECONDS)
+        raise KeyboardInterrupt
+
+    def _collect(self, seconds: float) -> None:
+        """Write what was found by the jobs that end within some seconds."""
+        done, _ = wait(self.running, timeout=seconds, return_when=FIRST_COMPLETED)
+        for future in done:
+            task = self.running.pop(future)
+            self.ended += 1
+            try:
+                result = future.result()
+            except LOST as reason:
+                result = {"failed": str(reason)}
+            if "failed" in result:
+                self.failed += 1
+                told = f"not rescored: {result['failed']}"
+            else:
+                _write(task, result, self.floors[_key(task, self.options)])
+                values = [f"{name} {value:.6g}" for name, value in result["values"].items() if value is not None]
+                told = ", ".join(values) or "none of them applies"
+            self.screen.note(f"[{self.ended}/{len(self.tasks)}] {task.title}: {told}")
 
 
 def _floors(engine: Executor, tasks: list[Task], options: Options) -> dict[tuple[Any, ...], dict[str, float | None]]:

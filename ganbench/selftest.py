@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from ganbench import interruption
 from ganbench.display import say
 from ganbench.errors import EXIT_COMPLETED, EXIT_FAILED
 from ganbench.files import StoreError, make_folder, naming
@@ -46,8 +47,9 @@ def selftest(kills: int, folder: Path | None, seed: int) -> int:
     with naming("create a folder in", folder or Path(tempfile.gettempdir())):
         place = Path(tempfile.mkdtemp(prefix="ganbench-selftest-", dir=folder))
     say(f"an uninterrupted sweep of {TRIALS} trials in {place} ...")
+    interruption.drive()
+    crashes = Crashes(place, random.Random(seed))
     try:
-        crashes = Crashes(place, random.Random(seed))
         crashes.measure()
         sweeps = 0
         while crashes.killed.total() < kills:
@@ -58,7 +60,9 @@ def selftest(kills: int, folder: Path | None, seed: int) -> int:
         say(f"FAILED: {reason}. Everything is left in {place}", sys.stderr)
         return EXIT_FAILED
     except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
+        with interruption.shielded():
+            crashes.end()
+            shutil.rmtree(place, ignore_errors=True)
         raise
     shutil.rmtree(place)
     ways = ", ".join(f"{crashes.killed[way]} of {what}" for way, what in WAYS.items())
@@ -75,6 +79,7 @@ class Crashes:
     def __init__(self, place: Path, rng: random.Random) -> None:
         self.place, self.rng = place, rng
         self.killed: Counter[str] = Counter()
+        self.driver: subprocess.Popen[bytes] | None = None
 
     def measure(self) -> None:
         """Run a sweep undisturbed: what it leaves, and how long it starts and trains."""
@@ -114,13 +119,23 @@ class Crashes:
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         """Begin a sweep in a process group of its own."""
         with open(self.place / "output.txt", "ab") as output:
-            return subprocess.Popen(
+            self.driver = subprocess.Popen(
                 [sys.executable, "-m", "ganbench", *COMMAND, "--results", str(self.place / name)],
                 env={**os.environ, "GANBENCH_CHECKPOINT_SECONDS": CHECKPOINT_SECONDS},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
+        return self.driver
+
+    def end(self) -> None:
+        """End the sweep that runs, if any: it has a process group of its own, which Ctrl-C does not reach."""
+        if self.driver is not None and self.driver.poll() is None:
+            for worker in workers(self.driver.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+            os.killpg(self.driver.pid, signal.SIGKILL)
+            self.driver.wait()
 
     def _trace(self, name: str) -> tuple[tuple[str, int, int], ...]:
         """What changes as soon as trials run."""

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ganbench import interruption
 from ganbench.asking import ask
 from ganbench.display import display, plain, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
-from ganbench.executors import Executor, load_executor
+from ganbench.executors import load_executor
 from ganbench.memory import GIGABYTE, measurable
+from ganbench.observing import Observers
 from ganbench.planning import Plan, Planned, Request, parse_seeds, parse_settings, plan
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
@@ -51,9 +50,13 @@ class Session:
                 "--memory: this system has no /proc to measure it by; run without it, and watch the machine"
             )
         self.options = engine
-        self.engine = load_executor(engine.executor, engine.jobs or max(1, cores() // threads), threads)
         self.screen = display()
-        self.observers: _Observers | None = None
+        self.observers = Observers(engine.observe, lambda text: self.screen.note(text))
+        try:
+            self.engine = load_executor(engine.executor, engine.jobs or max(1, cores() // threads), threads)
+        except BaseException:
+            self.observers.close()
+            raise
 
     def ask(self, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return ask(self.engine, payloads, self.options.timeout, self.options.most)
@@ -72,7 +75,6 @@ class Session:
 
     def sweep(self, store: Store, request: Request, planned: Plan) -> Counter[str]:
         """Run a plan into a folder that is locked; return how many of its trials have each status."""
-        self.observers = self.observers or _Observers(self.options.observe, self.screen.note)
         statuses = Sweep(
             *(store, self.engine, request, planned, self.screen, self.options.timeout, self.options.retry_failed),
             observed=self.observers.evaluated,
@@ -101,7 +103,9 @@ def conduct(engine: Engine, threads: int, work: Callable[[Session], Callable[[],
         return EXIT_INTERRUPTED
     finally:
         session.screen.close()
-        _close(session.engine, cancel=not finished)
+        with interruption.shielded():  # a second Ctrl-C must not leave a process behind
+            session.engine.close(cancel=not finished)
+            session.observers.close()
     return conclude()
 
 
@@ -160,52 +164,6 @@ def preview(trials: list[Planned], store: Store) -> int:
     return EXIT_COMPLETED
 
 
-def _close(engine: Executor, cancel: bool) -> None:
-    """End the workers; a second Ctrl-C must not leave one behind."""
-    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        engine.close(cancel=cancel)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class _Observers:
-    """The plugins named with ``--observe``; one that raises is warned about once and switched off."""
-
-    def __init__(self, names: tuple[str, ...], warn: Callable[[str], None]) -> None:
-        from ganbench.discovery import discover
-
-        self.warn = warn
-        self.modules: dict[str, ModuleType] = discover([], names).observers if names else {}
-
-    def evaluated(self, spec: dict[str, Any], evaluation: dict[str, Any]) -> None:
-        self._call("ganbench_evaluated", spec=spec, evaluation=evaluation)
-
-    def finished(self, record: dict[str, Any]) -> None:
-        self._call("ganbench_finished", record=record)
-
-    def _call(self, hook: str, **arguments: Any) -> None:
-        for name, module in list(self.modules.items()):
-            try:
-                observe(module, name, hook, arguments)
-            except Exception as reason:
-                del self.modules[name]
-                self.warn(f"observer {name} raised {type(reason).__name__}: {reason}; it is switched off for this run")
-
-
-def observe(module: ModuleType, name: str, hook: str, arguments: dict[str, Any]) -> None:
-    """Call one hook of one plugin, through pluggy: an implementation may take fewer arguments than the hook has."""
-    import pluggy
-
-    from ganbench import hookspecs
-
-    manager = pluggy.PluginManager("ganbench")
-    manager.add_hookspecs(hookspecs)
-    manager.register(module, name=name)
-    getattr(manager.hook, hook)(**arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from ganbench.errors import UsageError
 from ganbench.files import read_plain
 from ganbench.frames import COLUMNS, COMPARABLE, STABILITY
 from ganbench.measures import SHOWN
+from ganbench.names import check_column
 from ganbench.records import STATUSES
 
 _HEAD = ("dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note")
@@ -34,6 +36,8 @@ _SUFFIX = re.compile(r"(@[0-9a-f]{8})+$")
 _LONGEST_CELL = 1_000_000
 _LARGEST_PAGE = 1 << 27  # bytes; one of 5,000 trials has 12 million
 _EMBEDDED = re.compile(rb'<script type="application/json" id="trials">(.*?)</script>', re.DOTALL)
+_MOST_BYTES, _MOST_VALUES = 1 << 26, 1_000_000  # of a table that somebody sent; a value takes some KB of memory
+_MOST_COLUMNS = 1_200  # a record has at most 1,000 metrics
 
 
 def reference_table() -> Path:
@@ -57,6 +61,8 @@ def read_trials(path: Path) -> pd.DataFrame:
     """
     rows = _embedded(path) if path.suffix.lower() in (".html", ".htm") else _rows(path)
     header = next(rows, (0, []))[1]
+    if len(header) > _MOST_COLUMNS:
+        raise UsageError(f"{path} is no trials.csv of ganbench: it has {len(header):,} columns")
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise UsageError(f"{path} is no trials.csv of ganbench: it has two columns {', '.join(repeated)}")
     if missing := [name for name in (*_HEAD, "trial", *COMPARABLE) if name not in header]:
@@ -65,10 +71,18 @@ def read_trials(path: Path) -> pd.DataFrame:
         )
         raise UsageError(f"{path} is no trials.csv that can be compared, it has no column {', '.join(missing)}; {what}")
     metrics = header[header.index("note") + 1 : header.index("trial")]
+    if hostile := [name for name in metrics if not _is_column(name)]:
+        raise UsageError(f"{path} is no trials.csv of ganbench: {hostile[0][:40]!r} is no name of a metric")
     found: list[dict[str, Any]] = []
+    seen: set[tuple[str, ...]] = set()
     for line, cells in rows:
         row = _Row(path, line, dict(zip(header, cells, strict=True)))
+        if row.trial in seen:  # it would count as another seed
+            raise UsageError(f"{path}, line {line}: trial {row.cells['trial'][:40]!r} stands there twice")
+        seen.add(row.trial)
         found += _cells(row, metrics)
+        if len(found) > _MOST_VALUES:
+            raise UsageError(f"{path} holds more than {_MOST_VALUES:,} values; compare its folder")
     frame = pd.DataFrame(found, columns=pd.Index(COLUMNS, dtype=object))
     numbers = dict.fromkeys(("value", "floor", "failure_score", *SHOWN), "float64")
     return frame.astype({**numbers, "final": "bool"})
@@ -79,15 +93,16 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(_LONGEST_CELL)
     width = None
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.reader(file, strict=True)
-            for cells in reader:
-                width = len(cells) if width is None else width
-                if len(cells) != width:
-                    raise UsageError(f"{path}, line {reader.line_num}: {len(cells)} cells under {width} columns")
-                yield reader.line_num, cells
-    except OSError as reason:
-        raise UsageError(f"{path} cannot be read: {reason.strerror}") from None
+        # A path that was typed may be a link: unlike one in a results folder.
+        text = read_plain(path.resolve(), _MOST_BYTES).decode()
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        for cells in reader:
+            width = len(cells) if width is None else width
+            if len(cells) != width:
+                raise UsageError(f"{path}, line {reader.line_num}: {len(cells)} cells under {width} columns")
+            yield reader.line_num, cells
+    except (OSError, RuntimeError) as reason:  # RuntimeError: links in a circle
+        raise UsageError(f"{path} cannot be read: {getattr(reason, 'strerror', None) or reason}") from None
     except (UnicodeDecodeError, csv.Error) as reason:
         raise UsageError(f"{path} is no CSV file: {reason}") from None
 
@@ -123,6 +138,14 @@ def _column(path: Path, name: str, column: Any) -> list[str]:
     return ["" if cell is None else cell if isinstance(cell, str) else repr(cell) for cell in column]
 
 
+def _is_column(name: str) -> bool:
+    try:
+        check_column(name)
+    except ValueError:
+        return False
+    return True
+
+
 class _Row:
     """One trial's cells, read as what they have to be."""
 
@@ -134,6 +157,11 @@ class _Row:
         for name in ("dataset", "protocol", "variant", "trial", "primary"):
             if not cells[name]:
                 self._refuse(name, "a name")
+
+    @property
+    def trial(self) -> tuple[str, ...]:
+        """What no other row has."""
+        return tuple(self.cells[name] for name in ("dataset", "extractor", "protocol", "variant", "seed", "trial"))
 
     def whole(self, name: str) -> int:
         return int(self._read(name, int, "a whole number"))

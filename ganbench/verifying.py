@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from ganbench import rescored
+from ganbench import interruption, rescored
 from ganbench.agreement import CLOSE, SAME, UNKNOWN, WRONG, Record, compare_values, judge_rerun
 from ganbench.display import plain, say
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_INTERRUPTED, UsageError
@@ -71,6 +71,7 @@ def verify(results: Path, options: Options) -> int:
         for path in stale_tables(results, contents.records)
     ]
     if not options.records_only:
+        interruption.drive()
         engine = load_executor(options.executor, options.jobs or os.cpu_count() or 1, 1)
         finished = False
         try:
@@ -82,7 +83,8 @@ def verify(results: Path, options: Options) -> int:
             say("interrupted: nothing was changed", sys.stderr)
             return EXIT_INTERRUPTED
         finally:
-            engine.close(cancel=not finished)
+            with interruption.shielded():
+                engine.close(cancel=not finished)
         sys.stdout.write(_table(rows, options))
     for row in rows:
         for verdict, why in (row.stored, row.rerun):

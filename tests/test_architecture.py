@@ -26,7 +26,7 @@ datasets extractors metrics toolkit observers
 state telemetry real values evaluation reference training
 environment artifacts pictures memory reasons trial stored describe
 reporters reporting notebooks conformance jobs executors
-display showing sampling asking floors scheduler listing sweep conforming scaffolding
+display showing sampling asking floors scheduler listing observing sweep conforming scaffolding
 rescoring merging tuning_tables tuning selftest agreement verifying
 archives samples sides cache progress scoring scorecard
 options looking marking joining searching auditing authoring cli __main__ pytest_plugin

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ganbench.selftest import contents, workers
+from ganbench.store import read_records
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and process groups are POSIX")
 
@@ -182,3 +183,59 @@ def test_a_worker_that_is_sent_sigterm_is_continued(tmp_path: Path) -> None:
         os.kill(worker, signal.SIGTERM)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0 and stderr.count("stopped it with SIGTERM; continuing it") == 2, stderr
+
+
+SLOW_METRIC = """
+import time
+from ganbench.plugin import Metric, hookimpl
+
+class Slow(Metric):
+    def __call__(self, evidence):
+        time.sleep(2)
+        return 1.0
+
+@hookimpl
+def ganbench_metrics():
+    return [Slow("slow", "Slow", "min", cost="end")]
+"""
+
+
+@SLOW
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_rescoring_finishes_what_runs_when_it_is_stopped(
+    number: signal.Signals, install: Callable[..., Path], tmp_path: Path
+) -> None:
+    site = str(install("slow-metric", {"slow_metric.py": SLOW_METRIC}, {"slow": "slow_metric"}))
+    done = start(tmp_path, "run", "-p", "noise", *TINY, "--seeds", "4", "--images", "640")
+    _, stderr = done.communicate(timeout=600)
+    assert done.returncode == 0, stderr
+    command = ("rescore", "results", "-m", "slow", "--jobs", "1")
+    process = start(tmp_path, *command, PYTHONPATH=site)
+    wait_for(process, lambda: bool(list(tmp_path.rglob("rescored.json"))))
+    time.sleep(1)  # the next one has begun
+    left = workers(process.pid)
+    os.kill(process.pid, number)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130 and "same command again" in stderr, stderr
+    assert "stopping: what runs is finished" in stderr and "Traceback" not in stderr, stderr
+    assert gone(process, left)
+    found = len(list(tmp_path.rglob("rescored.json")))
+    assert found == 2 and not list(tmp_path.rglob("*.tmp")) and not read_records(tmp_path / "results").problems
+    again = start(tmp_path, *command, PYTHONPATH=site)
+    _, stderr = again.communicate(timeout=600)
+    assert again.returncode == 0 and "2 trials to rescore, 2 rescored earlier" in stderr, stderr
+
+
+@SLOW
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_selftest_that_is_stopped_leaves_no_sweep_behind(number: signal.Signals, tmp_path: Path) -> None:
+    process = start(tmp_path, "selftest", "--results", "here")
+    begun = "here/ganbench-selftest-*/whole/*/*/*/progress.jsonl"
+    wait_for(process, lambda: bool(list(tmp_path.glob(begun))))
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    (driver,) = [int(pid) for pid, parent in map(str.split, listed.splitlines()) if int(parent) == process.pid]
+    left = [driver, *workers(driver)]
+    os.kill(process.pid, number)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130 and "Traceback" not in stderr, stderr
+    assert gone(process, left) and not list((tmp_path / "here").iterdir())

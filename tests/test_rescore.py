@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ganbench import load_results
+from ganbench import load_results, rescoring
 from ganbench.errors import UsageError
 from ganbench.records import DamagedRecord
 from ganbench.rescored import merged, seal, unseal
@@ -19,6 +21,7 @@ from ganbench.rescoring import Options, rescore
 from ganbench.samples import Request, load
 from ganbench.scoring import Options as Scoring
 from ganbench.scoring import score
+from ganbench.store import read_records
 from ganbench.stored import read_trial
 
 
@@ -169,3 +172,33 @@ def test_the_file_holds_its_own_hash_and_the_records() -> None:
             unseal(other, record)
     with pytest.raises(DamagedRecord, match="another record"):
         unseal(text, {**record, "sha256": "b"})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_ctrl_c_keeps_what_was_rescored_and_says_how_to_go_on(
+    swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asked between two trials: the second is not begun, nothing is half written, the same call completes it."""
+    shutil.copytree(swept / "results", tmp_path / "results")
+    for path in tmp_path.rglob("rescored.json"):
+        path.unlink()
+    write, previous = rescoring._write, {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+
+    def interrupted(*arguments: object) -> None:
+        write(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(rescoring, "_write", interrupted)
+    try:
+        assert again(tmp_path, "recall") == 130
+        assert "run the same command again to continue" in capsys.readouterr().err
+        (first,) = tmp_path.rglob("rescored.json")
+        assert read_records(tmp_path / "results").problems == [] and not list(tmp_path.rglob("*.tmp"))
+        kept = first.read_bytes()
+        monkeypatch.setattr(rescoring, "_write", write)
+        assert again(tmp_path, "recall") == 0
+        assert "3 trials to rescore, 1 rescored earlier" in capsys.readouterr().err
+        assert len([*tmp_path.rglob("rescored.json")]) == 4 and first.read_bytes() == kept
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -334,7 +334,7 @@ def test_the_python_functions_read_a_results_folder(sweep: Path) -> None:
     assert set(ganbench.compare(frame, frame).conclusion) == {"no evidence"}
 
 
-def test_observers_watch_and_a_bad_one_is_switched_off(install, ganbench: Ganbench, tmp_path: Path) -> None:
+def test_observers_watch_and_bad_ones_are_switched_off(install, ganbench: Ganbench, tmp_path: Path) -> None:
     watcher = """
 import json
 from ganbench.plugin import hookimpl
@@ -349,6 +349,8 @@ def ganbench_finished(record):
 """
     raising = watcher.replace("print(", "1 / 0; print(")
     install("good-watcher", {"good_watcher.py": watcher}, {"good-watcher": "good_watcher"})
+    quitting = watcher.replace("print(", "__import__('os')._exit(0); print(")
+    install("quitting-watcher", {"quitting_watcher.py": quitting}, {"quitting-watcher": "quitting_watcher"})
     site = install("bad-watcher", {"bad_watcher.py": raising}, {"bad-watcher": "bad_watcher"})
     result = ganbench(
         "run",
@@ -363,10 +365,11 @@ def ganbench_finished(record):
         "--samples",
         "100",
         "--observe",
-        "good-watcher,bad-watcher",
+        "good-watcher,quitting-watcher,bad-watcher",
         site=site,
     )
     assert result.returncode == 0, result.stderr
     seen = [json.loads(line) for line in (tmp_path / "seen.jsonl").read_text().splitlines()]
     assert seen == [*(["evaluated", "noise", n] for n in (0, 320, 640)), ["finished", "noise", "completed"]]
     assert result.stderr.count("bad-watcher raised ZeroDivisionError") == 1
+    assert result.stderr.count("quitting-watcher ended: its process ended by itself with exit code 0") == 1

@@ -8,6 +8,7 @@ Retries, records and progress live above the seam. An executor is the entry poin
 from __future__ import annotations
 
 import difflib
+import signal
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -58,6 +59,16 @@ class MemoryExceeded(RuntimeError):
 
 # What a future of ``submit`` raises: the job's process is gone, and there is no result.
 LOST = (WorkerDied, DeadlineExceeded, MemoryExceeded)
+
+
+def ending(exit_code: int | None) -> str:
+    """How a process ended, from its exit code: negative for a signal."""
+    if exit_code is not None and exit_code < 0:
+        try:
+            return f"its process was killed by {signal.Signals(-exit_code).name}"
+        except ValueError:
+            return f"its process was killed by signal {-exit_code}"
+    return f"its process ended by itself with exit code {exit_code}"
 
 
 class Executor(Protocol):

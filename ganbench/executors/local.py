@@ -8,13 +8,11 @@ a broken standard output, an exit code of 0 without a result) ends with it and c
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import math
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,8 +21,8 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from ganbench import memory
-from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, OutOfMemory, WorkerDied
+from ganbench import interruption, memory
+from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, OutOfMemory, WorkerDied, ending
 from ganbench.executors.worker import call
 
 # What nearly every trial imports, the compiler that torch's optimizers load at their first use among it.
@@ -91,7 +89,7 @@ class LocalExecutor:
                 process.join()
             if process.exitcode == -signal.SIGKILL and memory.system_kills() > kills:
                 raise OutOfMemory("the system killed its process for want of memory", process.exitcode)
-            raise WorkerDied(_how(process.exitcode), process.exitcode)
+            raise WorkerDied(ending(process.exitcode), process.exitcode)
         finally:
             receiver.close()
             with self._lock:
@@ -127,9 +125,9 @@ def _die_with_parent() -> None:
     """Have the system end this process with its forkserver, which ends with the driver: also in a call that hangs."""
     # The forkserver goes on while anybody holds the other end of this pipe, and it gives every child a copy.
     alive = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
-    if sys.platform == "linux" and alive is not None:
+    if alive is not None:
         os.close(alive)
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        interruption.end_with_parent()
 
 
 @contextlib.contextmanager
@@ -149,12 +147,3 @@ def _kill(pid: int | None) -> None:
     for end in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             end(pid, signal.SIGKILL)
-
-
-def _how(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        try:
-            return f"its process was killed by {signal.Signals(-exit_code).name}"
-        except ValueError:
-            return f"its process was killed by signal {-exit_code}"
-    return f"its process ended by itself with exit code {exit_code}"

@@ -11,15 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import ganbench.archives
 import ganbench.cli
+import ganbench.merging
 import ganbench.samples
 import ganbench.sweep
-import ganbench.tiers  # noqa: F401
-from ganbench.errors import UsageError
+import ganbench.tiers
+from ganbench.errors import UsageError, printable
 from ganbench.files import StoreError
+from ganbench.joining import merge
 from ganbench.records import DamagedRecord, seal
 from ganbench.reporters import DEFAULT, load_reporters
 from ganbench.spec import identify
@@ -168,3 +171,46 @@ def put(inside: Path) -> Callable[..., Path]:
         return folder
 
     return into
+
+
+@pytest.fixture
+def told(harmless: Any, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Exit code and text of a command that does no harm and prints no escape."""
+
+    def run(command: click.Command, *arguments: str) -> tuple[int, str]:
+        printed: list[str] = []
+
+        def call() -> int:
+            try:
+                command.main(list(arguments), standalone_mode=False)
+            except SystemExit as end:
+                return int(end.code or 0)
+            except StoreError as reason:
+                print(printable(str(reason)))
+                return 3
+            finally:
+                printed.extend(capfd.readouterr())
+            return 0
+
+        found = harmless(call)
+        text = "".join(printed)
+        assert "Traceback" not in text and all(c.isprintable() or c == "\n" for c in text), text[:500]
+        return (found, text) if isinstance(found, int) else (2, f"{text}{found}")
+
+    return run
+
+
+@pytest.fixture
+def merged(
+    told: Callable[..., tuple[int, str]], inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], tuple[int, str]]:
+    """``ganbench merge results --into target``, after which there are but plain files and folders in the target."""
+    monkeypatch.setattr(ganbench.merging, "DEFAULT", ("csv",))  # pages of what can be merged are tested elsewhere
+
+    def run() -> tuple[int, str]:
+        found = told(merge, "results", "--into", "target")
+        for path in (inside / "target").rglob("*"):
+            assert path.is_dir() or (path.is_file() and not path.is_symlink()), path
+        return found
+
+    return run

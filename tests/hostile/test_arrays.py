@@ -535,3 +535,14 @@ def test_what_encode_refuses_cannot_come_back() -> None:
         encode({"x": Trap()}, {}, "state")
     with pytest.raises((UsageError, DatasetError)):
         load("nowhere/at/all", Request())
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_states_that_are_none_are_not_merged(
+    name: str, genuine: Any, resealed: Any, merged: Any, put: Any, inside: Path
+) -> None:
+    folder = put(resealed(genuine))
+    (folder / "state.safetensors").write_bytes(TENSORS[name])
+    code, text = merged()
+    assert code == 3 and "state.safetensors" in text
+    assert not list((inside / "target").rglob("state.safetensors"))

@@ -15,6 +15,7 @@ import pytest
 from ganbench import canonical, rescored
 from ganbench.display import show, summarise
 from ganbench.files import write_atomic
+from ganbench.joining import compare, merge
 from ganbench.records import unseal
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
@@ -493,3 +494,110 @@ def test_hostile_records_beside_a_good_one_through_the_command_line(
         assert ended.value.code == 3
     assert len(pd.read_csv(inside / "results" / "trials.csv")) == 1
     assert canonical.dumps(sound.records[0]["values"]) == canonical.dumps(genuine["values"])
+
+
+@pytest.mark.parametrize("name", PUT_THERE)
+def test_what_is_no_table(name: str, told: Any, inside: Path) -> None:
+    (inside / "deep/er").mkdir(parents=True)
+    PUT_THERE[name](inside / "deep/er/trials.csv")
+    code, text = told(compare, "deep/er/trials.csv", "reference")
+    assert code == 2 and "trials.csv" in text and "precious" not in text
+
+
+FILES = ["record.json", "rescored.json", "cost.json", "history.csv", "log.txt", "state.safetensors"]
+FILES += ["samples", "samples/points.csv", "samples/64.png"]
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("name", PUT_THERE)
+def test_what_is_no_file_is_not_merged(
+    name: str, file: str, genuine: Any, resealed: Any, merged: Any, put: Any, inside: Path
+) -> None:
+    folder = put(resealed(genuine))
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).unlink(missing_ok=True)
+    PUT_THERE[name](folder / file)
+    code, text = merged()
+    if file != "samples":
+        assert code == 3 and Path(file).name in text, text
+    assert "precious" not in text and not list((inside / "target").rglob("*precious*"))
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_a_folder_that_is_a_link_is_not_merged(
+    level: int, genuine: Any, resealed: Any, told: Any, put: Any, inside: Path
+) -> None:
+    folder = put(resealed(genuine))
+    place = [folder, folder.parent, folder.parents[1]][level - 1]
+    place.rename(inside.parent / "outside" / "moved")
+    place.symlink_to(inside.parent / "outside" / "moved")
+    code, text = told(merge, "results", "--into", "target")
+    assert code == 3 and "link" in text and not list((inside / "target").rglob("record.json"))
+
+
+@pytest.mark.parametrize("name", BYTES)
+@pytest.mark.parametrize("file", ["record.json", "rescored.json", "cost.json"])
+def test_bytes_that_are_none_of_ours_are_not_merged(
+    name: str, file: str, genuine: Any, resealed: Any, merged: Any, put: Any, inside: Path
+) -> None:
+    folder = put(resealed(genuine))
+    (folder / file).write_bytes(BYTES[name])
+    code, text = merged()
+    assert (code, file in text) == ((0, False) if file == "cost.json" else (3, True)), text
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_records_are_not_merged(
+    name: str, genuine: Any, resealed: Any, merged: Any, put: Any, inside: Path
+) -> None:
+    put(resealed(dict(odd(genuine))[name]), "digits/dcgan/seed-0-00000000")
+    code, text = merged()
+    assert code == 3 and "record.json" in text and not list((inside / "target").rglob("record.json"))
+
+
+def in_target() -> Iterator[tuple[str, Callable[[Path, Path], Any]]]:
+    """What may stand in the folder that is merged into, by its place: ``(trial's folder, outside)``."""
+    for level, name in enumerate(("trial", "variant", "dataset")):
+        yield name, lambda trial, outside, level=level: link([trial, *trial.parents][level], outside)
+    yield "samples", lambda trial, outside: link(trial / "samples", outside)
+    yield "lock", lambda trial, outside: link(trial.parents[2] / ".lock", outside / "precious")
+    for name in ("record.json", "state.safetensors", "cost.json", "samples/64.png", "leaderboard.csv"):
+        root = 2 if name == "leaderboard.csv" else None
+
+        def of_file(trial: Path, outside: Path, name: str = name, root: int | None = root) -> None:
+            link((trial if root is None else trial.parents[root]) / name, outside / "precious")
+
+        yield name, of_file
+    yield "huge", lambda trial, outside: (trial.mkdir(parents=True), huge(trial / "record.json"))
+    yield "pipe", lambda trial, outside: (trial.mkdir(parents=True), os.mkfifo(trial / "cost.json"))
+
+
+def link(path: Path, to: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(to)
+
+
+@pytest.mark.parametrize(("name", "make"), list(in_target()), ids=[name for name, _ in in_target()])
+def test_nothing_is_merged_through_a_link(
+    name: str, make: Any, genuine: Any, resealed: Any, told: Any, put: Any, inside: Path
+) -> None:
+    folder = put(resealed(genuine))
+    (folder / "samples").mkdir()
+    for file in ("cost.json", "history.csv", "log.txt", "samples/64.png"):
+        (folder / file).write_text("mine")
+    make(inside / "target" / folder.relative_to(inside / "results"), inside.parent / "outside")
+    code, text = told(merge, "results", "--into", "target")
+    assert code in (0, 3), text
+    whole = [path for path in (inside / "target").rglob("record.json") if not path.is_symlink()]
+    assert whole or (code == 3 and "link" in text), text
+
+
+def test_a_rescoring_of_another_record_is_not_merged(
+    genuine: Any, resealed: Any, merged: Any, put: Any, inside: Path
+) -> None:
+    folder = put(resealed(genuine))
+    found = {"record": "0" * 64, "metrics": {}, "values": {}, "environment": {}}
+    (folder / rescored.FILE).write_text(rescored.seal(found))
+    code, text = merged()
+    assert code == 3 and "computed for another record" in text
+    assert Store(inside / "target").place(json.loads(resealed(genuine))["identity"]).is_dir()

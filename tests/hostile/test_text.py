@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import io
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from ganbench.display import show, summarise
+from ganbench.joining import compare, merge
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.csv import to_csv
 from ganbench.reporting import write_reports
@@ -29,6 +31,7 @@ MARKUP = ["a|b", "a\nb", "**a**", "`a`", "[a](javascript:alert(1))",
 ESCAPES = ["\x1b[2J", "\x1b]0;owned\x07", "\x1b]8;;http://x\x1b\\a", "\x1b]52;c;eA==\x07",
            "\r\x1b[1A", "\x9b2J", "\x07", "[red]x[/]"]
 # fmt: on
+REFERENCE = Path(__file__).parents[2] / "results/reference/trials.csv"
 EVERY = SCRIPTS + FORMULAS + MARKUP + ESCAPES
 
 
@@ -163,3 +166,27 @@ def test_commands_that_read_results_import_neither_torch_nor_a_plugin(
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("text", EVERY)
+def test_text_in_every_cell_that_may_hold_one(text: str, told: Any, inside: Path) -> None:
+    with REFERENCE.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    for row in rows:
+        for name in ("dataset", "extractor", "protocol", "variant", "reason", "note", "verdict", "evidence", "source"):
+            row[header.index(name)] += text
+    with (inside / "trials.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    code, printed = told(compare, "trials.csv", "trials.csv")
+    assert code in (0, 2), printed[:500]
+
+
+@pytest.mark.parametrize("text", EVERY)
+def test_text_in_two_records_that_differ(
+    text: str, genuine: Any, resealed: Any, told: Any, put: Any, inside: Path
+) -> None:
+    put(resealed({**genuine, "label": text, "status": "error", "reason": text}))
+    (inside / "results").rename(inside / "other")
+    put(resealed({**genuine, "label": text * 100, "environment": {text: text}}))
+    code, printed = told(merge, "results", "other", "--into", "target")
+    assert code == 3 and "hold different records of one trial" in printed and len(printed) < 5_000
