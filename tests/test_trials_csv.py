@@ -143,7 +143,7 @@ def test_compare_refuses_other_protocols_and_says_what_is_in_one_only(ganbench, 
     assert nothing.returncode == 2 and "nothing to compare" in nothing.stderr
     assert "dcgan on digits: only before" in nothing.stderr and "my-vanilla on digits: only after" in nothing.stderr
     missing = ganbench("compare", "reference", "nowhere.csv")
-    assert missing.returncode == 2 and "no results folder or trials.csv nowhere.csv" in missing.stderr
+    assert missing.returncode == 2 and "no results folder, trials.csv or leaderboard.html nowhere.csv" in missing.stderr
 
 
 def test_a_page_holds_the_same_table(tmp_path):
