@@ -78,6 +78,10 @@ def find(name: str, kind: str | None = None) -> list[Offer]:
     if not any(catalog.offered(k, name) for k in kinds) and not catalog.is_out(name):
         loader.load_all()
     asked = [k for k in kinds if catalog.offered(k, name)]
+    if not asked and kind is None and not catalog.is_out(name) and name not in catalog.installed:
+        near = difflib.get_close_matches(name, sorted({known for _, known in catalog.offers}), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "ganbench list shows what there is"
+        raise DiscoveryError(f"nothing called {name!r} is installed; {hint}")
     found = []
     for k in asked or kinds[:1]:
         with contextlib.suppress(DiscoveryError) if len(asked) > 1 else contextlib.nullcontext():

@@ -81,11 +81,9 @@ def subjects(name: str, kind: str | None = None) -> list[Subject]:
     if kind != "reporter":
         try:
             found += map(_subject, find(name, kind))
-        except DiscoveryError as reason:
+        except DiscoveryError:
             if not found:
-                raise DiscoveryError(
-                    str(reason).replace("no variant", "nothing called", 1) if not kind else reason
-                ) from None
+                raise
     if not found:
         raise UsageError(f"there is no reporter {name!r}; its entry point is of group ganbench.reporters")
     return found

@@ -51,3 +51,16 @@ def digits_trained(digits: Real, tmp_path: Path) -> Callable[..., Variant]:
         return variant
 
     return train
+
+
+# A fresh interpreter, or twelve steps of DCGAN, for every variant: only some of them by default.
+DEAR = {"picklable_across_processes": ("vanilla", "gmm"), "time_per_step": ("vanilla",)}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        given = getattr(item, "callspec", None)
+        check = given.params.get("check") if given else None
+        if getattr(check, "name", "") in DEAR and given.params["plugin"].name not in DEAR[check.name]:
+            item.add_marker(pytest.mark.slow)  # pytest -m slow tests/plugins/test_first_party.py
