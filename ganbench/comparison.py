@@ -17,7 +17,7 @@ COLUMNS = [
     *("difference", "p", "effect", "conclusion", "seeds_before", "seeds_after", "seeds_needed", "note"),
 ]
 _CONDITIONS = ["dataset_hash", *PROTOCOL_FIELDS]
-_SIDES = ("before", "after")
+SIDES = ("before", "after")
 
 
 class Incomparable(ValueError):
@@ -88,7 +88,7 @@ def unmatched(a: Source, b: Source) -> list[str]:
             found.setdefault((variant, dataset), {})[tuple(fields)] = protocol
         sides.append(found)
     told = set()
-    for own, other, side in zip(sides, reversed(sides), _SIDES, strict=True):
+    for own, other, side in zip(sides, reversed(sides), SIDES, strict=True):
         for (variant, dataset), protocols in own.items():
             for conditions, protocol in protocols.items():
                 if (variant, dataset) not in other:
@@ -121,7 +121,7 @@ def _both(a: Source, b: Source) -> Trials:
         block[:, [metrics.index(name) for name in side.metrics]] = side.values
         blocks.append(block)
     context = pd.concat(
-        [side.context.assign(side=name) for side, name in zip(sides, _SIDES, strict=True)], ignore_index=True
+        [side.context.assign(side=name) for side, name in zip(sides, SIDES, strict=True)], ignore_index=True
     )
     values = np.vstack(blocks)
     return Trials(context, metrics, values, np.full_like(values, np.nan), sides[0].directions | sides[1].directions)
@@ -132,11 +132,11 @@ def _pairs(context: pd.DataFrame) -> list[_Pair]:
     columns = [context[name].to_numpy(object) for name in ("role", "dataset", "variant", "side", *_CONDITIONS)]
     for place, (role, dataset, variant, side, *conditions) in enumerate(zip(*columns, strict=True)):
         if role == "variant":
-            both = sides.setdefault((dataset, variant), {name: {} for name in _SIDES})
+            both = sides.setdefault((dataset, variant), {name: {} for name in SIDES})
             both[side].setdefault(tuple(conditions), []).append(place)
     found = []
     for (dataset, variant), both in sorted(sides.items()):
-        before, after = (both[side] for side in _SIDES)
+        before, after = (both[side] for side in SIDES)
         if not before or not after:
             continue
         shared = sorted(before.keys() & after.keys(), key=str)
@@ -197,7 +197,7 @@ def _note(context: pd.DataFrame, pair: _Pair) -> str:
     if before or after:
         sizes = len(pair.before), len(pair.after)
         notes.append(f"failed {len(before)} of {sizes[0]} before, {len(after)} of {sizes[1]} after")
-    for name, sources in zip(_SIDES, both("source"), strict=True):
+    for name, sources in zip(SIDES, both("source"), strict=True):
         if len(set(sources)) > 1:
             notes.append(f"{len(set(sources))} sources pooled {name}")
     return "; ".join(notes)

@@ -9,6 +9,8 @@ import click
 
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, UsageError
 
+MOST_NAMED = 5  # of what only one side has; the rest is counted
+
 
 @click.command()
 @click.argument("before", metavar="BEFORE")
@@ -16,7 +18,7 @@ from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAG
 @click.option(
     "--fail-on-regression",
     is_flag=True,
-    help="Exit 1 if a variant is significantly worse, 2 if the seeds could never show it.",
+    help="Exit 1 if a variant is significantly worse, 2 if the seeds could never show it or AFTER lacks it.",
 )
 @click.option(
     "--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write both side by side into this page."
@@ -36,7 +38,7 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
       ganbench compare main/trials.csv results --fail-on-regression
       ganbench compare published/leaderboard.html results --html changes.html
     """
-    from ganbench.comparison import Incomparable, undecidable, unmatched
+    from ganbench.comparison import SIDES, Incomparable, undecidable, unmatched
     from ganbench.comparison import compare as compare_frames
     from ganbench.display import plain, say
     from ganbench.frames import to_frame
@@ -63,8 +65,11 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
         say(f"ganbench: {reason}", sys.stderr)
         sys.exit(EXIT_DAMAGED)
     left_out = unmatched(*frames)
-    for text in left_out:
-        say(f"left out: {text}", sys.stderr)
+    for side in SIDES:
+        own = [text for text in left_out if text.endswith(f": only {side}")]
+        more = [f"{len(own) - MOST_NAMED} more: only {side}"] if len(own) > MOST_NAMED + 1 else []
+        for text in own[:MOST_NAMED] + more if more else own:
+            say(f"left out: {text}", sys.stderr)
     if table.empty:
         raise UsageError(
             f"{before} and {after} have no variant and dataset in common: there is nothing to compare "
@@ -84,6 +89,8 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
     if (table["conclusion"] == "worse").any():
         sys.exit(EXIT_FAILED)
     texts = undecidable(table)
+    if before != "reference":  # which has more variants than anybody compares it with
+        texts += [f"{text}: nothing shows that it is no worse" for text in left_out if text.endswith(": only before")]
     for text in texts:
         say(f"ganbench: {text}", sys.stderr)
     sys.exit(EXIT_USAGE if texts else EXIT_COMPLETED)

@@ -146,6 +146,27 @@ def test_compare_refuses_other_protocols_and_says_what_is_in_one_only(ganbench, 
     assert missing.returncode == 2 and "no results folder, trials.csv or leaderboard.html nowhere.csv" in missing.stderr
 
 
+def test_a_variant_that_is_gone_is_no_proof_of_no_regression(ganbench, tmp_path: Path) -> None:
+    def without(rows: list[dict[str, str]]) -> None:
+        rows[:] = [row for row in rows if row["variant"] != "dcgan"]
+
+    rewritten(tmp_path / "before.csv", lambda rows: None)
+    rewritten(tmp_path / "after.csv", without)
+    gone = ganbench("compare", "before.csv", "after.csv", "--fail-on-regression")
+    assert gone.returncode == 2 and "dcgan on digits: only before: nothing shows that it is no worse" in gone.stderr
+    assert ganbench("compare", "before.csv", "after.csv").returncode == 0
+    assert ganbench("compare", "after.csv", "before.csv", "--fail-on-regression").returncode == 0
+
+
+def test_what_only_one_side_has_is_counted_where_it_is_much(ganbench, tmp_path: Path) -> None:
+    def more(rows: list[dict[str, str]]) -> None:
+        rows += [{**row, "variant": f"dcgan{i}", "trial": f"{i:08x}"} for row in rows[:1] for i in range(20)]
+
+    rewritten(tmp_path / "many.csv", more)
+    told = ganbench("compare", "many.csv", "reference").stderr
+    assert told.count("only before") == 6 and "15 more: only before" in told
+
+
 def test_a_page_holds_the_same_table(tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(REFERENCE, folder, ignore=shutil.ignore_patterns("samples", "trials", "*.html"))

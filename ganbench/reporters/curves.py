@@ -129,7 +129,7 @@ def of_trial(record: Record, mark: tuple[int, str] | None) -> list[dict[str, Any
     drawn = (
         draw("losses, mean since the point before", {role: watch("losses", role) for role in watch.roles("losses")}),
         draw("D's score, mean", {text: watch("d_scores", name, "mean") for name, text in _D}),
-        draw("D's AUC, real against fake", {"held-out": watch("d_auc"), "training": watch("d_auc_train")}),
+        draw("D's AUC, real against fake", {"held-out": watch("d_auc"), "training": watch("d_auc_train")}, log=False),
         draw("D is right on", {text: watch(_accuracy(name)) for name, text in _D}),
         draw("gradient norm, median and highest", norms),
         draw("parameter norm", {role: watch("parameter_norms", role) for role in watch.roles("parameter_norms")}),
