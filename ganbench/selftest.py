@@ -100,12 +100,13 @@ class Crashes:
             process = self._start("killed")
             ways = ["worker"] * self.rng.randrange(MOST_WORKERS + 1) + [self.rng.choice(["driver", "group"])]
             for way in ways[: most - self.killed.total()]:
-                if self.rng.random() < BUSY:
+                busy = self.rng.random() < BUSY
+                if busy:
                     self._wait(process, partial(self._changed, before), PATIENCE)
-                    moment = self.rng.uniform(0, self.training)
-                else:
-                    moment = self.rng.uniform(0, self.starting)
-                self._wait(process, lambda: False, moment)
+                begun = time.monotonic()
+                self._wait(process, lambda: False, self.rng.uniform(0, self.training if busy else self.starting))
+                if busy and process.poll() is not None:  # the machine was slower when it was measured: aim earlier
+                    self.training = (self.training + time.monotonic() - begun) / 2
                 self._kill(process, way)
             if ended := process.poll() is None or process.returncode >= 0:
                 self._finish(process)

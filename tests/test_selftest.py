@@ -62,6 +62,22 @@ def test_a_byte_that_differs_is_a_failure_that_names_the_file(tmp_path: Path) ->
         crashes.sweep(3)
 
 
+def test_a_machine_that_was_slow_when_it_was_measured_is_aimed_at_anew(tmp_path: Path) -> None:
+    """Sweeps that end by themselves before the moment was there bring the next moments forward."""
+
+    class Quick(Crashes):
+        def _start(self, name: str) -> Ended:
+            (self.place / name).mkdir(exist_ok=True)
+            return Ended()
+
+    crashes = Quick(tmp_path, random.Random(0))
+    crashes.measure()
+    crashes.starting, crashes.training = 1.0, 1000.0
+    for _ in range(20):
+        crashes.sweep(3)
+    assert crashes.training < 10 and not crashes.killed
+
+
 @pytest.mark.slow  # pytest -m slow tests/test_selftest.py
 def test_it_passes_and_leaves_nothing_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ganbench", "selftest", "--kills", "4", "--results", str(tmp_path / "here")]
