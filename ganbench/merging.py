@@ -145,7 +145,7 @@ def _copy(source: Path, target: Path, place: Path, record: Record, done: Merge, 
             data = _read(source, place / name)
             _verify(path, data, record)
             if copy.exists() and not replace:
-                if name == rescored.FILE and copy.read_bytes() != data:
+                if name == rescored.FILE and _read(target, place / name) != data:
                     raise ValueError("the trial already has another one, which is kept")
                 continue
         except OSError as reason:

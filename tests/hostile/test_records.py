@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from ganbench import canonical, rescored
+from ganbench.auditing import verify
 from ganbench.display import show, summarise
 from ganbench.files import write_atomic
 from ganbench.joining import compare, merge
@@ -601,3 +603,17 @@ def test_a_rescoring_of_another_record_is_not_merged(
     code, text = merged()
     assert code == 3 and "computed for another record" in text
     assert Store(inside / "target").place(json.loads(resealed(genuine))["identity"]).is_dir()
+
+
+@pytest.mark.parametrize("file", ["leaderboard.csv", "leaderboard.html", "digits/dcgan/seed-0-1602fde4/cost.json"])
+@pytest.mark.parametrize("name", PUT_THERE)
+def test_what_is_no_file_is_not_verified(
+    name: str, file: str, genuine: Record, resealed: Resealed, told: Any, put: Any, inside: Path, monkeypatch: Any
+) -> None:
+    (inside / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(inside / "scratch"))
+    put(resealed(genuine))
+    PUT_THERE[name](inside / "results" / file)
+    code, text = told(verify, "results", "--records-only")
+    assert (code, f"{file}: not what the records give" in text) == ((0, False) if "cost" in file else (3, True)), text
+    assert "precious" not in text and not list((inside / "scratch").iterdir())
