@@ -23,7 +23,7 @@ LIMIT = 0.15
 
 
 def main(trials: int) -> None:
-    engine = LocalExecutor(jobs=1, threads=1)
+    engine = LocalExecutor(jobs=1, threads=1, options={})
     request = Request(
         ("noise",),
         ("ring8",),

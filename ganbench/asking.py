@@ -10,16 +10,23 @@ from ganbench.executors import LOST, Executor, Job
 
 
 def ask(
-    executor: Executor, payloads: list[dict[str, Any]], deadline: float | None = None, memory: float | None = None
+    executor: Executor,
+    payloads: list[dict[str, Any]],
+    deadline: float | None = None,
+    memory: float | None = None,
+    cpus: float = 1,
+    gpus: float = 0,
 ) -> list[dict[str, Any]]:
     """Run small jobs and return their results in order; raises UsageError, with the reason, if one fails.
 
-    The limits are a variant's, whose code must not hang or fill the machine before its trials begin.
+    The limits are a variant's, whose code must not hang or fill the machine before its trials begin. Cores and GPUs are
+    those of the trials: what is described is where they will run.
     """
 
     def submit(payload: dict[str, Any]) -> Future[dict[str, Any]]:
         limited = payload["kind"] == "variant"
-        return executor.submit(Job(payload, deadline=deadline if limited else None, memory=memory if limited else None))
+        limits = (deadline, memory) if limited else (None, None)
+        return executor.submit(Job(payload, cpus, gpus, *limits))
 
     results = []
     for payload, future in [(payload, submit(payload)) for payload in payloads]:

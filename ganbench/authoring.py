@@ -88,6 +88,5 @@ def check(
     """
     from ganbench.conforming import Options
     from ganbench.conforming import check as run_checks
-    from ganbench.sweep import cores
 
-    sys.exit(run_checks(Options(names, kind, checks, timeout, jobs or cores(), executor, as_json)))
+    sys.exit(run_checks(Options(names, kind, checks, timeout, jobs, executor, as_json)))

@@ -45,7 +45,7 @@ class Options:
     kind: str | None
     checks: tuple[str, ...]
     timeout: float
-    jobs: int
+    jobs: int | None
     executor: str
     as_json: bool
 

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -130,6 +130,25 @@ def remove(path: Path) -> None:
     with naming("remove", path):
         reach("unlink", path)
         path.unlink(missing_ok=True)
+
+
+def fetch(source: Path, target: Path, leave: Collection[str]) -> None:
+    """Copy the regular files of a folder, and of the folders in it, but for some names and what is hidden.
+
+    Each appears whole or not at all; what is no regular file stays where it is.
+    """
+    make_folder(target)
+    with naming("read", source):
+        entries = sorted(os.scandir(source), key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.name in leave or entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            fetch(Path(entry.path), target / entry.name, leave)
+        elif entry.is_file(follow_symlinks=False):
+            with naming("read", Path(entry.path)):
+                content = read_plain(Path(entry.path), entry.stat(follow_symlinks=False).st_size)
+            write_atomic(target / entry.name, content)
 
 
 def move(source: Path, target: Path) -> None:

@@ -8,17 +8,21 @@ from ganbench import canonical
 from ganbench.asking import ask
 from ganbench.executors import Executor
 from ganbench.planning import Planned
-from ganbench.store import Store, read_records
 
 
 def references(
-    store: Store, executor: Executor, trials: list[Planned], threads: int
+    records: list[dict[str, Any]],
+    executor: Executor,
+    trials: list[Planned],
+    threads: int,
+    cpus: float = 1,
+    gpus: float = 0,
 ) -> dict[tuple[str, ...], dict[str, Any]]:
-    """``{"reference": ..., "floors": ...}`` by ``reference_key`` of the trials; records are asked first."""
+    """``{"reference": ..., "floors": ...}`` by ``reference_key`` of the trials; earlier records are asked first."""
     needed: dict[tuple[str, ...], Planned] = {}
     for trial in trials:
         needed.setdefault(reference_key(trial), trial)
-    found = _known_references(store, set(needed))
+    found = _known_references(records, set(needed))
     missing = {
         key: trial
         for key, trial in needed.items()
@@ -36,7 +40,7 @@ def references(
         }
         for trial in missing.values()
     ]
-    return found | dict(zip(missing, ask(executor, jobs), strict=True))
+    return found | dict(zip(missing, ask(executor, jobs, cpus=cpus, gpus=gpus), strict=True))
 
 
 def reference_key(trial: Planned) -> tuple[str, ...]:
@@ -44,10 +48,12 @@ def reference_key(trial: Planned) -> tuple[str, ...]:
     return _key(trial.spec.trial, trial.spec.evaluation, trial.environment)
 
 
-def _known_references(store: Store, keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], dict[str, Any]]:
+def _known_references(
+    records: list[dict[str, Any]], keys: set[tuple[str, ...]]
+) -> dict[tuple[str, ...], dict[str, Any]]:
     """What earlier records of the same dataset and evaluation already hold."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for record in read_records(store.root).records:
+    for record in records:
         trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
         key = _key(trial, evaluation, record["environment"])
         # One that an earlier version left says less: what a record holds must not depend on its neighbours.

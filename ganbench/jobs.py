@@ -56,6 +56,8 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
     """
     if payload["isolated"]:
         _isolate()
+        if payload.get("visible_gpus") is not None:  # before anything asks CUDA what there is
+            os.environ["CUDA_VISIBLE_DEVICES"] = payload["visible_gpus"]
         # Not beside CUDA, which maps host memory of its own; there the watcher of the engine is alone.
         if payload.get("memory") is not None and environment.select_device(payload["device"]).type == "cpu":
             memory.limit_allocations(payload["memory"])

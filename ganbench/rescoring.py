@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -60,7 +59,7 @@ def rescore(results: Path, options: Options, jobs: int | None, executor: str) ->
     """Rescore what has not been rescored yet, write the tables, and return the exit code."""
     screen = PlainDisplay()
     interruption.drive()
-    engine = load_executor(executor, jobs or max(1, (os.cpu_count() or 1) // options.threads), options.threads)
+    engine = load_executor(executor, jobs, options.threads)
     finished = False
     try:
         store = Store(results)

@@ -23,9 +23,9 @@ from ganbench.errors import UsageError, in_words
 from ganbench.evaluation import draw_samples, shielded
 from ganbench.files import read_plain
 from ganbench.kinds import Dataset
+from ganbench.locating import locate
 from ganbench.real import load_split, rows, to_uint8
 from ganbench.seeding import derive
-from ganbench.store import locate
 from ganbench.stored import read_trial, trained, wanted
 from ganbench.variant import device_of
 

@@ -9,7 +9,7 @@ from ganbench.display import say
 from ganbench.errors import UsageError
 from ganbench.executors import LOST, Job, load_executor
 from ganbench.files import write_atomic
-from ganbench.store import locate
+from ganbench.locating import locate
 
 SUFFIXES = (".png", ".npy")
 

@@ -7,9 +7,10 @@ failures, retries what is the machine's fault, and is the only one to write reco
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -17,18 +18,29 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ganbench import canonical, interruption
-from ganbench.errors import in_words
-from ganbench.executors import DeadlineExceeded, Executor, Job, MemoryExceeded, OutOfMemory, WorkerDied
+from ganbench.errors import UsageError, in_words
+from ganbench.estimates import Estimates
+from ganbench.executors import (
+    DeadlineExceeded,
+    EngineLost,
+    Executor,
+    Job,
+    MachineLost,
+    MemoryExceeded,
+    OutOfMemory,
+    WorkerDied,
+)
 from ganbench.files import StoreError
 from ganbench.floors import reference_key, references
 from ganbench.planning import Plan, Planned, Request
 from ganbench.records import DamagedRecord, compose, seal, unseal
 from ganbench.schema import PROGRESS
-from ganbench.store import Store
+from ganbench.store import Store, read_records
 
-ATTEMPTS = 3  # of a trial whose process somebody killed, without getting further
+ATTEMPTS = 3  # of a trial whose process or machine was lost, without getting further
 STOP_SECONDS = 10.0  # that a trial has for its checkpoint when a sweep is to stop
 POLL_SECONDS = 0.5
+MOST_READ = 200  # running trials whose progress is read each time: on a cluster every one is a call to its file system
 MOST_LINE = 1 << 20  # bytes of a line of progress; a longer one, and what follows it, is not shown
 KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 
@@ -44,11 +56,12 @@ class Display(Protocol):
 
 @dataclass
 class Running:
-    """A submitted trial, how much of its progress was read, and the images it has seen, also when last killed."""
+    """A submitted trial, how much of its progress was read and when, and the images it saw, also at its last loss."""
 
     trial: Planned
     attempt: int
     offset: int = 0
+    looked: float = -math.inf
     evaluated: int = -1
     images: int = 0
     died_at: int | None = None
@@ -59,7 +72,7 @@ class Sweep:
     """One run of a plan.
 
     Attributes:
-        timeout: seconds a trial may run; ``memory``: bytes it may hold.
+        timeout: seconds a trial may run; ``memory``: bytes it may hold; ``cpus`` and ``gpus``: what it needs.
         observed: called with (spec, evaluation) for every evaluation, and ``finished`` with every new record.
     """
 
@@ -73,15 +86,19 @@ class Sweep:
     observed: Callable[[dict[str, Any], dict[str, Any]], None] = lambda spec, evaluation: None
     finished: Callable[[dict[str, Any]], None] = lambda record: None
     memory: float | None = None
+    cpus: float = 1
+    gpus: float = 0
 
     def run(self) -> Counter[str]:
         """Run what is left to run; return how many of the plan's trials have each status."""
         self.statuses: Counter[str] = Counter()
         todo = []
+        settled = set()  # seeds apart, trials are alike: their earlier code is looked for once
         for trial in self.plan.trials:
-            moved = self.store.supersede(trial.spec)
-            if moved:
+            alike = canonical.dumps([trial.spec.trial | {"seed": None}])
+            if alike not in settled and (moved := self.store.supersede(trial.spec)):
                 self.display.note(f"{trial.label}: its code changed; {moved} earlier records moved to superseded/")
+            settled.add(alike)
             record = self.store.find(trial.spec)
             if record is not None and self.retry_failed and record["status"] != "completed":
                 self.store.discard(trial.spec)
@@ -96,21 +113,28 @@ class Sweep:
                 self.display.note(f"{trial.title}: finished earlier without {', '.join(missing)}; kept as it is")
         self.display.begin(todo, len(self.plan.trials) - len(todo))
         if todo:
-            self.references = references(self.store, self.executor, todo, self.request.threads)
+            records = read_records(self.store.root).records
+            self.references = references(records, self.executor, todo, self.request.threads, self.cpus, self.gpus)
+            todo = Estimates(self.store, records).longest_first(todo)
+            del records  # thousands of them fill a gigabyte
             self._run(todo)
         return self.statuses
 
     def _run(self, todo: list[Planned]) -> None:
+        waiting = deque(todo)
         running: dict[Future[dict[str, Any]], Running] = {}
+        self._looked = -math.inf
         with interruption.gently():
-            for trial in todo:
-                if interruption.requested():
-                    break
-                running[self._submit(trial)] = Running(trial, attempt=1)
-                if any(future.done() for future in running):  # an engine that runs a job as it is submitted
-                    self._collect(running, 0)
-            while running and not interruption.requested():
-                self._collect(running, POLL_SECONDS)
+            while (waiting or running) and not interruption.requested():
+                # No more than the engine has use for: a sweep of thousands would fill the driver, and its queue.
+                while waiting and len(running) < self.executor.window and not interruption.requested():
+                    trial = waiting.popleft()
+                    future = self._submit(trial)
+                    running[future] = Running(trial, attempt=1)
+                    if future.done():  # an engine that runs a job as it is submitted
+                        self._collect(running, 0)
+                if running:
+                    self._collect(running, POLL_SECONDS)
             if interruption.requested():
                 self._stop(running)
 
@@ -133,10 +157,15 @@ class Sweep:
     def _collect(self, running: dict[Future[dict[str, Any]], Running], seconds: float) -> None:
         """Record what has ended within some seconds; submit again what somebody killed."""
         done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
-        for state in running.values():
-            self._read_progress(state)
+        now = time.monotonic()
+        if now - self._looked >= POLL_SECONDS:
+            self._looked = now
+            for state in sorted(running.values(), key=lambda state: state.looked)[:MOST_READ]:
+                self._read_progress(state)
+                state.looked = now
         for future in done:
             state = running.pop(future)
+            self._read_progress(state)
             outcome = self._outcome(future, state)
             if outcome is not None:
                 self._record(state.trial, outcome)
@@ -145,7 +174,7 @@ class Sweep:
                 running[self._submit(state.trial)] = state
 
     def _submit(self, trial: Planned) -> Future[dict[str, Any]]:
-        folder = self.store.prepare(trial.spec)
+        folder = self.store.prepare(trial.spec).absolute()
         payload = {
             "kind": "trial",
             "spec": trial.spec.payload(),
@@ -155,12 +184,14 @@ class Sweep:
             "device": trial.device,
             "threads": self.request.threads,
         }
-        return self.executor.submit(Job(payload, cpus=self.request.threads, deadline=self.timeout, memory=self.memory))
+        return self.executor.submit(Job(payload, self.cpus, self.gpus, deadline=self.timeout, memory=self.memory))
 
     def _outcome(self, future: Future[dict[str, Any]], state: Running) -> dict[str, Any] | None:
         """How a trial ended; None to try it again."""
         try:
             result = future.result()
+        except (EngineLost, UsageError):  # no trial can run, or none can where this one came to
+            raise
         except DeadlineExceeded as reason:
             return {"status": "timeout", "reason": str(reason)}
         except MemoryExceeded as reason:
@@ -170,8 +201,9 @@ class Sweep:
                 return None
             if state.died_at is not None and state.images > state.died_at:
                 state.attempt = 1
-            # Somebody killed it (an operator, or the system for memory): the checkpoint is good, so go on.
-            if reason.exit_code in KILLED and state.attempt < ATTEMPTS:
+            # Somebody killed it (an operator, or the system for memory), or its node: the checkpoint is good, so go on.
+            lost = reason.exit_code in KILLED or isinstance(reason, MachineLost)
+            if lost and state.attempt < ATTEMPTS:
                 self.display.note(
                     f"{state.trial.title}: {reason}; continuing it (attempt {state.attempt + 1} of {ATTEMPTS})"
                 )
@@ -206,7 +238,7 @@ class Sweep:
         self.display.finished(trial, record, cost)
 
     def _read_progress(self, state: Running) -> None:
-        path: Path = self.store.folder(state.trial.spec) / "progress.jsonl"
+        path: Path = self.store.workplace(state.trial.spec) / "progress.jsonl"
         with contextlib.suppress(OSError), open(path, "rb") as file:
             file.seek(state.offset)
             while (line := file.readline(MOST_LINE)).endswith(b"\n"):

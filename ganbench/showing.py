@@ -13,6 +13,7 @@ from ganbench import canonical
 from ganbench.display import plain, say
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, UsageError
 from ganbench.files import read_plain
+from ganbench.locating import locate
 from ganbench.ranking import trials_table
 from ganbench.records import MOST_BYTES, DamagedRecord, read
 from ganbench.reporters.charts import Floats, finite
@@ -23,7 +24,7 @@ from ganbench.reporters.rows import Trial
 from ganbench.reporters.trial_page import command, facts, flat, tail
 from ganbench.schema import PROGRESS
 from ganbench.stability import MEANINGS
-from ganbench.store import UNFINISHED, locate
+from ganbench.store import UNFINISHED
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH = 40  # of a line of blocks

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from typing import Any
 import filelock
 
 from ganbench import rescored
-from ganbench.errors import UsageError
 from ganbench.failpoints import reach
 from ganbench.files import (
     StoreError,
     clear,
+    fetch,
     leads_outside,
     make_folder,
     move,
@@ -88,32 +87,17 @@ def read_records(root: Path | str) -> Contents:
     return Contents(records, problems, interrupted, superseded)
 
 
-def locate(text: str, results: Path) -> Path:
-    """The folder of the trial that ``text`` names: that folder itself, or eight digits of an id below ``results``.
-
-    Raises:
-        UsageError: there is none, or several. The message says what to do.
-    """
-    path = Path(text).expanduser()
-    if path.is_dir():
-        if any(path.glob("*/*/seed-*")):
-            raise UsageError(f"{text} is a results folder; name the folder of one of its trials")
-        return path
-    if not re.fullmatch(r"[0-9a-f]{8}", text):
-        raise UsageError(
-            f"there is no folder {text}; name a trial's folder, or its id of eight digits as trials.csv has it"
-        )
-    folders = sorted(results.glob(f"*/*/seed-*-{text}"))
-    if len(folders) != 1:
-        raise UsageError(f"{len(folders)} trials in {results} have the id {text}; name the trial's folder")
-    return folders[0]
-
-
 class Store:
-    """One results folder, open for writing."""
+    """One results folder, open for writing.
 
-    def __init__(self, root: Path | str) -> None:
+    Args:
+        work: where running trials write, if not there: a folder that every machine sees. What a trial leaves is fetched
+            when it has ended.
+    """
+
+    def __init__(self, root: Path | str, work: Path | str | None = None) -> None:
         self.root = Path(root)
+        self.work = None if work is None else Store(work)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -140,7 +124,8 @@ class Store:
         try:
             for path in self.root.glob(TEMPORARY):  # what a kill left half written of the tables
                 remove(path)
-            yield
+            with self.work.locked() if self.work else contextlib.nullcontext():
+                yield
         finally:
             lock.release()
 
@@ -152,6 +137,10 @@ class Store:
         """Where the files of the trial with that identity stand; raises StoreError if a link leads elsewhere."""
         return self._inside(self.root / _place(identity))
 
+    def workplace(self, spec: TrialSpec) -> Path:
+        """Where a trial's files stand while it runs."""
+        return (self.work or self).folder(spec)
+
     def _inside(self, folder: Path) -> Path:
         if leads_outside(folder, self.root):
             raise StoreError(
@@ -161,7 +150,7 @@ class Store:
 
     def prepare(self, spec: TrialSpec) -> Path:
         """The folder of a trial that is about to run, made if need be; nothing in it leads elsewhere."""
-        folder = self.folder(spec)
+        folder = self.workplace(spec)
         make_folder(folder)
         clear(folder)
         for name in WRITTEN:
@@ -191,12 +180,14 @@ class Store:
                 return str(_read(folder / "record.json")["status"])
             except DamagedRecord:
                 return "damaged"
-        return "interrupted" if any((folder / name).exists() for name in UNFINISHED) else "new"
+        return "interrupted" if any((self.workplace(spec) / name).exists() for name in UNFINISHED) else "new"
 
     def finish(self, spec: TrialSpec, record: dict[str, Any], cost: dict[str, Any]) -> None:
         """Write the record, last of all a trial's files, and remove what only a running trial needs."""
         folder = self.folder(spec)
         make_folder(folder)
+        if self.work is not None:
+            fetch(self.workplace(spec), folder, leave=(*UNFINISHED, "record.json", "cost.json"))
         write_atomic(folder / "cost.json", (json.dumps(cost, indent=2, sort_keys=True) + "\n").encode())
         write_atomic(folder / "record.json", seal(record).encode())
         self.tidy(spec)
@@ -206,6 +197,8 @@ class Store:
         folder = self.folder(spec)
         for path in (*(folder / name for name in UNFINISHED), *folder.rglob(TEMPORARY)):
             remove(path)
+        if self.work is not None and self.workplace(spec).exists():
+            self.work.discard(spec)
 
     def discard(self, spec: TrialSpec) -> None:
         """Forget a trial's files, its record first, so that it starts from the beginning."""
@@ -214,6 +207,8 @@ class Store:
         with naming("remove", folder):
             reach("rmtree", folder)
             shutil.rmtree(folder)
+        if self.work is not None and self.workplace(spec).exists():
+            self.work.discard(spec)
 
     def supersede(self, spec: TrialSpec) -> int:
         """Set aside the records of other sources of this variant with the same hyperparameters; return how many."""

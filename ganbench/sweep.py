@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -12,12 +10,13 @@ from typing import Any
 
 from ganbench import interruption
 from ganbench.asking import ask
-from ganbench.display import display, plain, show, summarise
+from ganbench.display import display, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
-from ganbench.executors import load_executor
+from ganbench.executors import EngineLost, Executor, load_executor
 from ganbench.memory import GIGABYTE, measurable
 from ganbench.observing import Observers
-from ganbench.planning import Plan, Planned, Request, parse_seeds, parse_settings, plan
+from ganbench.planning import Plan, Request, parse_seeds, parse_settings, plan
+from ganbench.preview import preview
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
 from ganbench.scheduler import Sweep
@@ -26,10 +25,19 @@ from ganbench.store import Contents, Store
 
 @dataclass(frozen=True)
 class Engine:
-    """Where and how trials run: the options that no score depends on."""
+    """Where and how trials run: the options that no score depends on.
+
+    Attributes:
+        storage: where running trials write, if not in the results folder.
+    """
 
     jobs: int | None
     executor: str
+    address: str | None
+    cpus_per_trial: float | None
+    gpus_per_trial: float | None
+    storage: Path | None
+    executor_options: tuple[str, ...]
     timeout: float | None
     memory: float | None
     retry_failed: bool
@@ -39,6 +47,26 @@ class Engine:
     def most(self) -> float | None:
         """Bytes that a trial may hold."""
         return None if self.memory is None else self.memory * GIGABYTE
+
+    def load(self, threads: int) -> Executor:
+        """The executor; raises UsageError for options that it has no use for."""
+        options = {} if self.address is None else {"address": self.address}
+        for text in self.executor_options:
+            key, equals, value = text.partition("=")
+            if not (key and equals):
+                raise UsageError(f"--executor-option {text}: expected KEY=VALUE, such as partition=gpu")
+            options[key] = value
+        found = load_executor(self.executor, self.jobs, threads, options)
+        if not found.remote and (self.cpus_per_trial or self.gpus_per_trial):
+            raise UsageError(
+                f"--cpus-per-trial and --gpus-per-trial are for engines that share out machines, such as ray; "
+                f"--executor {self.executor} runs --jobs trials at a time, on each GPU in turn"
+            )
+        return found
+
+    def store(self, root: Path, name: str = "") -> Store:
+        """A results folder, or that of a name in it, with its part of the storage."""
+        return Store(root / name, None if self.storage is None else self.storage / name)
 
 
 class Session:
@@ -50,16 +78,17 @@ class Session:
                 "--memory: this system has no /proc to measure it by; run without it, and watch the machine"
             )
         self.options = engine
+        self.cpus, self.gpus = engine.cpus_per_trial or threads, engine.gpus_per_trial or 0.0
         self.screen = display()
         self.observers = Observers(engine.observe, lambda text: self.screen.note(text))
         try:
-            self.engine = load_executor(engine.executor, engine.jobs or max(1, cores() // threads), threads)
+            self.engine = engine.load(threads)
         except BaseException:
             self.observers.close()
             raise
 
     def ask(self, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return ask(self.engine, payloads, self.options.timeout, self.options.most)
+        return ask(self.engine, payloads, self.options.timeout, self.options.most, self.cpus, self.gpus)
 
     def plan(self, request: Request) -> Plan:
         """The request's trials; raises UsageError if there are none."""
@@ -80,6 +109,8 @@ class Session:
             observed=self.observers.evaluated,
             finished=self.observers.finished,
             memory=self.options.most,
+            cpus=self.cpus,
+            gpus=self.gpus,
         ).run()
         self.screen.close()
         self.screen = display()  # another sweep gets bars of its own
@@ -100,6 +131,10 @@ def conduct(engine: Engine, threads: int, work: Callable[[Session], Callable[[],
     except KeyboardInterrupt:
         session.screen.close()
         session.screen.note("interrupted: nothing finished was lost; run the same command again to continue")
+        return EXIT_INTERRUPTED
+    except EngineLost as reason:
+        session.screen.close()
+        session.screen.note(f"{reason}: nothing finished was lost; run the same command again to continue")
         return EXIT_INTERRUPTED
     finally:
         session.screen.close()
@@ -131,9 +166,9 @@ def run_sweep(
 
     def work(session: Session) -> Callable[[], int]:
         planned = session.plan(request)
-        store = Store(results)
+        store = engine.store(results)
         if dry_run:
-            return lambda: preview(planned.trials, store)
+            return lambda: preview(planned.trials, store, session.engine.slots)
         with store.locked():
             statuses = session.sweep(store, request, planned)
             contents, board, trials = write_reports(results, DEFAULT)
@@ -153,17 +188,3 @@ def exit_code(statuses: Mapping[str, int], contents: Contents) -> int:
     if contents.problems:
         return EXIT_DAMAGED
     return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED
-
-
-def preview(trials: list[Planned], store: Store) -> int:
-    """Print what would be trained; return the exit code."""
-    lines = [["trial", "images", "state"]]
-    for trial in trials:
-        lines.append([trial.title, str(trial.spec.protocol.budget_images), store.state(trial.spec)])
-    sys.stdout.write(plain(lines))
-    return EXIT_COMPLETED
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -20,11 +20,12 @@ from ganbench.display import plain, say, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, UsageError
 from ganbench.hyperparameters import label
 from ganbench.planning import Plan, Planned, Request, parse_seeds, parse_settings
+from ganbench.preview import preview
 from ganbench.proposals import Proposer, Values, optuna, rounds
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
 from ganbench.store import Store, read_records
-from ganbench.sweep import Engine, Session, conduct, preview
+from ganbench.sweep import Engine, Session, conduct
 from ganbench.tuning_tables import Search, expectations, score, summary, write_tables
 
 
@@ -92,10 +93,10 @@ def run_tune(
 
     def work(session: Session) -> Callable[[], int]:
         candidates = _candidates(session, request, trials, sampler, search_seed)
-        root, search, finals = Store(results), Store(results / "search"), Store(results / "final")
+        root, search, finals = Store(results), engine.store(results, "search"), engine.store(results, "final")
         groups = rounds(sampler, trials)
         if dry_run:
-            return lambda: _dry_run(candidates, search, groups, final)
+            return lambda: _dry_run(candidates, search, groups, final, session.engine.slots)
         with contextlib.ExitStack() as locks:
             for store in (root, search, finals):
                 locks.enter_context(store.locked())
@@ -201,8 +202,10 @@ def _set_aside(store: Store, trials: Sequence[Planned]) -> None:
             store.set_aside(store.place(record["identity"]), "superseded")
 
 
-def _dry_run(candidates: Sequence[Candidate], store: Store, groups: Sequence[range], seeds: Sequence[int]) -> int:
-    code = preview([trial for candidate in candidates for trial in candidate.proposed(groups[0])], store)
+def _dry_run(
+    candidates: Sequence[Candidate], store: Store, groups: Sequence[range], seeds: Sequence[int], slots: int | None
+) -> int:
+    code = preview([trial for candidate in candidates for trial in candidate.proposed(groups[0])], store, slots)
     later = sum(map(len, groups[1:])) * sum(bool(candidate.proposer.space) for candidate in candidates)
     if later:
         say(f"then {later} configurations that depend on the scores of these")

@@ -72,7 +72,7 @@ def verify(results: Path, options: Options) -> int:
     ]
     if not options.records_only:
         interruption.drive()
-        engine = load_executor(options.executor, options.jobs or os.cpu_count() or 1, 1)
+        engine = load_executor(options.executor, options.jobs)
         finished = False
         try:
             _check_stored(engine, rows, options)

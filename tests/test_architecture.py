@@ -18,7 +18,7 @@ PACKAGE = ROOT / "ganbench"
 # A module imports only from modules in earlier lines, or earlier in its own line.
 ORDER = """
 errors canonical failpoints files interruption names kinds hyperparameters variant hookspecs plugin __init__
-bias spec schema planning records rescored store
+bias spec schema planning records rescored store locating
 statistics thresholds measures stability frames trials_csv tiers ranking aggregation findings comparison
 budgets proposals digest
 installed rehearsal catalog discovery sources seeding tree
@@ -26,10 +26,10 @@ datasets extractors metrics toolkit observers
 state telemetry real values evaluation reference training
 environment artifacts pictures memory reasons trial stored describe
 reporters reporting notebooks conformance jobs executors
-display showing sampling asking floors scheduler listing observing sweep conforming scaffolding
-rescoring merging tuning_tables tuning selftest agreement verifying
+display showing sampling asking floors estimates preview scheduler listing observing sweep
+conforming scaffolding rescoring merging tuning_tables tuning selftest agreement verifying
 archives samples sides cache progress scoring scorecard
-options looking marking joining searching auditing authoring cli __main__ pytest_plugin
+config options looking marking joining searching auditing authoring cli __main__ pytest_plugin
 """.split()  # noqa: SIM905 - floors read better than a list
 # Rooms on one floor: they do not import each other.
 APART = {"datasets", "extractors", "metrics", "toolkit", "observers"}

@@ -6,13 +6,15 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ganbench import interruption
-from ganbench.executors import Job, WorkerDied
+from ganbench.errors import UsageError
+from ganbench.executors import EngineLost, Job, MachineLost, WorkerDied
 from ganbench.floors import reference_key
 from ganbench.planning import Plan, Planned, Request
 from ganbench.scheduler import Sweep
@@ -41,6 +43,8 @@ class Scripted:
     """An executor whose attempts get so far (images seen) and end so."""
 
     isolated = True
+    remote = False
+    slots = window = 8
 
     def __init__(self, script: list[tuple[int, dict[str, Any] | Exception | None]]) -> None:
         self.script, self.asked, self.futures = iter(script), 0, []
@@ -139,3 +143,48 @@ def test_a_trial_stopped_from_outside_is_continued(tmp_path: Path, asked) -> Non
     one, trial = sweep(tmp_path, executor)
     one._run([trial])
     assert one.statuses == {"error": 1} and "stopped it with SIGTERM" in one.display.notes[0]
+
+
+def test_a_lost_machine_is_tried_again_and_a_lost_engine_ends_the_sweep(tmp_path: Path) -> None:
+    executor = Scripted([(64, MachineLost("its node was lost")), (64, MachineLost("its node was lost")), (640, DONE)])
+    one, trial = sweep(tmp_path, executor)
+    one._run([trial])
+    assert one.statuses == {"error": 1}
+    assert [note.partition("; ")[2] for note in one.display.notes] == [
+        "continuing it (attempt 2 of 3)",
+        "continuing it (attempt 3 of 3)",
+    ]
+    for lost in (EngineLost("the cluster is gone"), UsageError("ganbench is 1 here and 2 there")):
+        one, trial = sweep(tmp_path / type(lost).__name__, Scripted([(64, lost)]))
+        with pytest.raises(type(lost)):
+            one._run([trial])
+        assert one.store.state(trial.spec) == "interrupted"
+
+
+def test_no_more_is_submitted_than_the_engine_has_use_for(tmp_path: Path) -> None:
+    executor = Scripted([(64, None)] * 9)
+    executor.window = 3
+    one, trial = sweep(tmp_path, executor)
+    trials = [replace(trial, spec=replace(trial.spec, seed=seed)) for seed in range(9)]
+    collect, most = one._collect, []
+
+    def collecting(running: dict[Future[dict[str, Any]], Any], seconds: float) -> None:
+        most.append(len(running))
+        next(iter(running)).set_result(DONE)
+        collect(running, 0)
+
+    one._collect = collecting
+    one._run(trials)
+    assert max(most) == 3 and one.statuses == {"error": 9}
+
+
+def test_the_order_of_trials_changes_no_record(tmp_path: Path) -> None:
+    folders = []
+    for turned in (False, True):
+        executor = Scripted([(640, DONE)] * 5)
+        one, trial = sweep(tmp_path / str(turned), executor)
+        trials = [replace(trial, spec=replace(trial.spec, seed=seed)) for seed in range(5)]
+        one._run(trials[::-1] if turned else trials)
+        paths = sorted((tmp_path / str(turned)).rglob("record.json"))
+        folders.append({path.parent.name: path.read_bytes() for path in paths})
+    assert folders[0] == folders[1] and len(folders[0]) == 5

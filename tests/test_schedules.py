@@ -92,6 +92,8 @@ class Engine:
     """Ends each job as ``fate`` says, in some order: at once, or on a thread after a moment."""
 
     isolated = True
+    remote = False
+    slots = window = 8
 
     def __init__(self, chance: random.Random, fates: dict[int, list[str]]) -> None:
         self.chance, self.fates = chance, fates

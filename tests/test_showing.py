@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from ganbench.errors import UsageError
+from ganbench.locating import locate
 from ganbench.reporters.trial_page import command
 from ganbench.sampling import sample
 from ganbench.showing import show_trial, sparkline
-from ganbench.store import locate
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 DCGAN = sorted(REFERENCE.glob("digits/dcgan/seed-0-*"))[0]

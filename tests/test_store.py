@@ -165,3 +165,32 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
     with pytest.raises(StoreError, match="another folder"), Store(tmp_path / "results").locked():
         pass
+
+
+def test_what_a_trial_wrote_elsewhere_is_fetched_once_it_has_ended(tmp_path: Path) -> None:
+    root, work = tmp_path / "results", tmp_path / "shared"
+    store = Store(root, work)
+    with store.locked():
+        place = store.prepare(spec())
+        assert place == store.workplace(spec()) and place.is_relative_to(work) and not store.folder(spec()).exists()
+        (place / "samples").mkdir()
+        for name in ("history.csv", "samples/640.png", "checkpoint.safetensors", "progress.jsonl", ".hidden.tmp"):
+            (place / name).write_text(name)
+        (place / "link").symlink_to("/etc/hostname")
+        assert store.state(spec()) == "interrupted" and store.find(spec()) is None
+        with pytest.raises(StoreError, match="another ganbench run"), Store(tmp_path / "other", work).locked():
+            pass
+        store.finish(spec(), record(spec()), {"attempts": 1})
+    found = sorted(str(path.relative_to(store.folder(spec()))) for path in store.folder(spec()).rglob("*"))
+    assert found == ["cost.json", "history.csv", "record.json", "samples", "samples/640.png"]
+    assert (store.folder(spec()) / "samples/640.png").read_text() == "samples/640.png"
+    assert not place.exists() and store.state(spec()) == "completed" == read_records(root).records[0]["status"]
+
+
+def test_a_trial_that_is_forgotten_is_forgotten_in_both_places(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results", tmp_path / "shared")
+    store.prepare(spec())
+    store.finish(spec(), record(spec(), "error"), {})
+    (store.prepare(spec()) / "checkpoint.safetensors").write_text("of an attempt that came later")
+    store.discard(spec())
+    assert store.state(spec()) == "new" and not store.workplace(spec()).exists()

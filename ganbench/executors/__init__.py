@@ -2,13 +2,14 @@
 
 A job is a JSON payload plus the resources it wants; every engine calls ``ganbench.jobs.run_job`` with it.
 Retries, records and progress live above the seam. An executor is the entry point of group
-``ganbench.executors``: a callable ``(jobs=, threads=)`` that returns one.
+``ganbench.executors``: a callable ``(jobs=, threads=, options=)`` that returns one.
 """
 
 from __future__ import annotations
 
 import difflib
 import signal
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -49,6 +50,17 @@ class OutOfMemory(WorkerDied):
     """The system killed a job's process because the machine, or its share of it, had no memory left."""
 
 
+class MachineLost(WorkerDied):
+    """What a job ran on is gone, by no doing of the job: its node, or the engine's own process there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, None)
+
+
+class EngineLost(RuntimeError):
+    """The engine itself is gone or takes no job any more, so no trial can run; nothing finished is lost."""
+
+
 class DeadlineExceeded(RuntimeError):
     """A job ran longer than its deadline and was ended."""
 
@@ -72,12 +84,28 @@ def ending(exit_code: int | None) -> str:
 
 
 class Executor(Protocol):
-    """What an engine does. ``isolated`` says whether each job has a process of its own."""
+    """What an engine does.
+
+    Attributes:
+        isolated: each job has a process of its own.
+        remote: jobs run on other machines, which set aside what a job asks for and share the folders that it names.
+        slots: jobs that it runs at a time, or None where it cannot say.
+        window: jobs worth having submitted at a time; more would only wait. Both may change.
+    """
 
     isolated: bool
+    remote: bool
+
+    @property
+    def slots(self) -> int | None: ...
+
+    @property
+    def window(self) -> int: ...
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
-        """Run a job; the future gives its result, or raises one of ``LOST``."""
+        """Run a job; the future gives its result, or raises one of ``LOST``, UsageError where the machine that it
+        came to cannot run it for the user's doing, or EngineLost.
+        """
         ...
 
     def stop(self) -> None:
@@ -89,11 +117,31 @@ class Executor(Protocol):
         ...
 
 
-def load_executor(name: str, jobs: int, threads: int) -> Executor:
-    """The executor of that name; raises UsageError naming the nearest known ones."""
+def load_executor(
+    name: str, jobs: int | None = None, threads: int = 1, options: Mapping[str, str] | None = None
+) -> Executor:
+    """The executor of that name.
+
+    Args:
+        jobs: at a time; None for what suits the machine or the cluster.
+        threads: of a job.
+        options: what this engine alone understands, such as ``address``.
+
+    Raises UsageError for an unknown name or option, naming the nearest known ones.
+    """
     points = {point.name: point for point in entry_points(group=GROUP)}
     if name not in points:
         near = difflib.get_close_matches(name, points, n=2) or sorted(points)
         raise UsageError(f"there is no executor {name!r}; there are {', '.join(near)}")
-    executor: Executor = points[name].load()(jobs=jobs, threads=threads)
+    make = points[name].load()
+    executor: Executor = make(jobs=jobs, threads=threads, options=dict(options or {}))
     return executor
+
+
+def known_options(name: str, options: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """The options with their defaults; raises UsageError for one that the engine does not have."""
+    for key in options:
+        if key not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise UsageError(f"executor {name} has no option {key!r}; {has}")
+    return {**known, **options}

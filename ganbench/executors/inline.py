@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from ganbench.executors import Job
+from ganbench.executors import Job, known_options
 from ganbench.executors.worker import call
 
 
@@ -13,9 +14,11 @@ class InlineExecutor:
     """``jobs`` is ignored (one at a time) and neither deadlines nor memory limits are kept."""
 
     isolated = False
+    remote = False
+    slots = window = 1
 
-    def __init__(self, jobs: int, threads: int) -> None:
-        pass
+    def __init__(self, jobs: int | None, threads: int, options: Mapping[str, str]) -> None:
+        known_options("inline", options, {})
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()

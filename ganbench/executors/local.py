@@ -2,7 +2,9 @@
 
 A process costs hundredths of a second instead of the seconds that importing torch takes. It belongs to
 one job alone, and is gone when the job is: whatever a plugin leaves behind (a thread, a child process,
-a broken standard output, an exit code of 0 without a result) ends with it and costs no other job.
+a broken standard output, an exit code of 0 without a result) ends with it and costs no other job. Pebble, which
+does likewise, was tried: it hung where a job ended itself with code 0, lost a slot to a thread that a job left
+behind, and raised for the whole pool.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ganbench import interruption, memory
-from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, OutOfMemory, WorkerDied, ending
+from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, OutOfMemory, WorkerDied, ending, known_options
 from ganbench.executors.worker import call
 
 # What nearly every trial imports, the compiler that torch's optimizers load at their first use among it.
@@ -30,11 +32,14 @@ PRELOAD = ("ganbench.jobs", "ganbench.metrics.kernel", "ganbench.metrics.manifol
 
 
 class LocalExecutor:
-    """``jobs`` processes at a time, ``threads`` threads each."""
+    """``jobs`` processes at a time, by default one a core, ``threads`` threads each."""
 
     isolated = True
+    remote = False
 
-    def __init__(self, jobs: int, threads: int) -> None:
+    def __init__(self, jobs: int | None, threads: int, options: Mapping[str, str]) -> None:
+        known_options("local", options, {})
+        self.slots = self.window = jobs or max(1, _cores() // threads)
         # Libraries read these when they are loaded, so they are set before the forkserver starts. Passive
         # waiting: a spinning thread without a core of its own makes small networks many times slower.
         os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)))
@@ -42,7 +47,7 @@ class LocalExecutor:
         os.environ["PYTHONHASHSEED"] = "0"  # a plugin may go through a set of names
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOAD))
-        self._slots = ThreadPoolExecutor(jobs, thread_name_prefix="ganbench-job")
+        self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ganbench-job")
         self._lock = threading.Lock()  # multiprocessing reaps finished children whenever one is started
         self._running: set[Any] = set()
         self._closed = False
@@ -51,7 +56,7 @@ class LocalExecutor:
             forkserver.ensure_running()
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
-        return self._slots.submit(self._run, job)
+        return self._pool.submit(self._run, job)
 
     def stop(self) -> None:
         with self._lock:
@@ -65,7 +70,7 @@ class LocalExecutor:
                 self._closed = True
                 for process in self._running:
                     _kill(process.pid)
-        self._slots.shutdown(wait=True, cancel_futures=cancel)
+        self._pool.shutdown(wait=True, cancel_futures=cancel)
 
     def _run(self, job: Job) -> dict[str, Any]:
         receiver, sender = self._context.Pipe(duplex=False)
@@ -147,3 +152,7 @@ def _kill(pid: int | None) -> None:
     for end in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             end(pid, signal.SIGKILL)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

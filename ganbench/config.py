@@ -1,0 +1,48 @@
+"""``--config``: a TOML file of options, whose values are read as those of the command line are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+MOST_CONFIG = 1 << 15  # bytes of a file of options
+
+
+def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    import difflib
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            text = file.read(MOST_CONFIG + 1)
+        if len(text) > MOST_CONFIG:
+            raise ValueError(f"it has more than {MOST_CONFIG:,} bytes")
+        content = tomllib.loads(text.decode())
+    except RecursionError:
+        raise click.BadParameter(f"{path} cannot be read: it is nested too deeply") from None
+    except (OSError, ValueError) as reason:
+        raise click.BadParameter(f"{path} cannot be read: {reason}") from None
+    known = {flag.removeprefix("--"): p for p in ctx.command.params for flag in p.opts if p.name != "config"}
+    defaults: dict[str, Any] = {}
+    for key, value in content.items():
+        option = known.get(key.replace("_", "-"))
+        if option is None or option.name is None:
+            near = difflib.get_close_matches(key, known, n=2) or sorted(known)
+            raise click.BadParameter(f"{path}: there is no setting {key!r}; there are {', '.join(near)}")
+        values = value if isinstance(value, list) else [value]
+        is_flag = isinstance(option, click.Option) and option.is_flag
+        if not all(type(one) is bool if is_flag else type(one) in (str, int, float) for one in values):
+            wanted = "true or false" if is_flag else "a text or a number"
+            raise click.BadParameter(f"{path}: {key} is not {wanted}{', or a list of them' * option.multiple}")
+        if any("\0" in str(one) for one in values):
+            raise click.BadParameter(f"{path}: {key} holds a character that no text may hold")
+        if len(values) != 1 and not option.multiple:
+            raise click.BadParameter(f"{path}: {key} takes one value")
+        # As texts, so that they are read as those of the command line are.
+        texts = values if is_flag else [str(one) for one in values]
+        defaults[option.name] = texts if option.multiple else texts[0]
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}

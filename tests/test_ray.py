@@ -1,0 +1,235 @@
+"""Sweeps on a real Ray cluster of two nodes on this machine. The tests that take minutes:
+
+pytest -m slow tests/test_ray.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'ganbench[ray]'")
+
+SHORT = ("run", "-d", "ring8", "--images", "1280", "--evaluations", "2", "--samples", "100", "--metrics", "coverage")
+LONG = ("run", "-p", "vanilla", "-d", "ring8", "--images", "64000", "--evaluations", "5", "--metrics", "coverage")
+TABLES = ("leaderboard.csv", "leaderboard.md", "trials.csv")
+
+FRAGILE = """
+import os
+from ganbench.plugin import GAN, hookimpl
+from ganbench.toolkit import multilayer_perceptron
+from torch import nn
+
+class Fragile(GAN):
+    name = "fragile"
+    def __init__(self, shape, way: str = "", **hyperparameters):
+        super().__init__(shape, way=way, **hyperparameters)
+    def build_generator(self):
+        return multilayer_perceptron(self.latent_dim, [8], 2)
+    def build_discriminator(self):
+        return nn.Sequential(multilayer_perceptron(2, [8], 1), nn.Flatten(0))
+    def train_step(self, batch, clock):
+        if self.way == "raise":
+            raise ValueError("a fault of its own")
+        if self.way == "exit":
+            os._exit(3)
+        return super().train_step(batch, clock)
+
+@hookimpl
+def ganbench_variants():
+    return [Fragile]
+"""
+
+
+class Cluster:
+    """Two nodes, each with a core and a declared GPU; processes see the variables that were set when it began."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from ray import cluster_utils
+
+            self.node = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 * 2**20}
+            self.ray = cluster_utils.Cluster(
+                initialize_head=True, head_node_args={**self.node, "include_dashboard": False}
+            )
+            self.second = self.ray.add_node(**self.node)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return ("--executor", "ray", "--address", self.ray.address)
+
+    def lose(self) -> None:
+        """The second node dies at once."""
+        self.ray.remove_node(self.second, allow_graceful=False)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Cluster]]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    started: list[Cluster] = []
+
+    def start() -> Cluster:
+        started.append(Cluster())
+        return started[-1]
+
+    yield start
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for one in started:
+            one.ray.shutdown()
+
+
+def same(one: Path, other: Path) -> None:
+    """Every record and table has the same bytes."""
+    records = sorted(path.relative_to(one) for path in one.glob("*/*/*/record.json"))
+    assert records and records == sorted(path.relative_to(other) for path in other.glob("*/*/*/record.json"))
+    for name in (*map(Path, TABLES), *records):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def background(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "ganbench", *arguments]
+    environment = {**os.environ, "GANBENCH_CHECKPOINT_SECONDS": "0.2"}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def until(what: Callable[[], Any], seconds: float = 120) -> None:
+    ends = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def started(results: Path, trials: int = 1) -> bool:
+    return len(list(results.glob("*/*/*/checkpoint.safetensors"))) >= trials
+
+
+def workers() -> list[str]:
+    """The processes of ganbench on this machine's nodes: what runs trials, and what they run in."""
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in found if "ganbench.executors.host" in line and sys.executable in line]
+
+
+def test_a_sweep_on_two_nodes_has_the_bytes_of_a_local_one(cluster, ganbench, tmp_path: Path) -> None:
+    assert ganbench(*SHORT, "-p", "vanilla,noise", "--seeds", "2", "--results", "here").returncode == 0
+    there = ganbench(
+        *(*SHORT, "-p", "vanilla,noise", "--seeds", "2", "--results", "there", *cluster().options),
+        *("--gpus-per-trial", "0.5", "--cpus-per-trial", "0.5", "--storage", "shared"),
+    )
+    assert there.returncode == 0, there.stderr
+    same(tmp_path / "here", tmp_path / "there")
+    files = sorted(path.relative_to(tmp_path / "here") for path in (tmp_path / "here").glob("*/*/*/*"))
+    assert files == sorted(path.relative_to(tmp_path / "there") for path in (tmp_path / "there").glob("*/*/*/*"))
+    assert not [path for path in (tmp_path / "shared").rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def test_no_cluster_is_said_in_one_line(ganbench) -> None:
+    result = ganbench(*SHORT, "-p", "noise", "--executor", "ray", "--address", "127.0.0.1:1")
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "127.0.0.1:1" in result.stderr.splitlines()[-1] and "ray start --head" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_node_killed_in_the_middle_costs_no_trial(cluster, ganbench, tmp_path: Path) -> None:
+    assert ganbench(*LONG, "--seeds", "6", "--results", "here").returncode == 0
+    nodes = cluster()
+    driver = background(tmp_path, *LONG, "--seeds", "6", "--results", "there", *nodes.options)
+    until(lambda: started(tmp_path / "there", 2))
+    nodes.lose()
+    said = driver.communicate(timeout=300)[1]
+    assert driver.returncode == 0 and "continuing it (attempt 2 of 3)" in said, said
+    same(tmp_path / "here", tmp_path / "there")
+    attempts = [json.loads(path.read_text())["attempts"] for path in tmp_path.glob("there/*/*/*/cost.json")]
+    assert max(attempts) == 2  # it went on from the checkpoint that the lost node had left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_cancelled_driver_leaves_no_process_and_can_be_continued(
+    cluster, ganbench, tmp_path: Path, number: int
+) -> None:
+    assert ganbench(*LONG, "--seeds", "3", "--results", "here").returncode == 0
+    nodes = cluster()
+    driver = background(tmp_path, *LONG, "--seeds", "3", "--results", "there", *nodes.options)
+    until(lambda: started(tmp_path / "there", 2))
+    driver.send_signal(number)
+    said = driver.communicate(timeout=120)[1]
+    assert driver.returncode == (130 if number == signal.SIGINT else -number), said
+    assert "did not stop in time" not in said
+    until(lambda: not workers(), 30)
+    assert started(tmp_path / "there", 2)
+    again = ganbench(*LONG, "--seeds", "3", "--results", "there", *nodes.options)
+    assert again.returncode == 0, again.stderr
+    same(tmp_path / "here", tmp_path / "there")
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_tried_again_and_a_plugin_s_own_fault_is_not(
+    cluster, ganbench, install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = install("ganbench-fragile", {"fragile.py": FRAGILE}, {"fragile": "fragile"})
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    nodes = cluster()
+    driver = background(tmp_path, *LONG, "--seeds", "2", "--results", "there", *nodes.options)
+    until(lambda: started(tmp_path / "there", 2))
+    subprocess.run(["pkill", "-9", "-f", "ganbench.executors.host 1", "--oldest"], check=True)
+    said = driver.communicate(timeout=300)[1]
+    assert driver.returncode == 0 and said.count("continuing it (attempt 2 of 3)") == 1, said
+    for way, status, reason in (
+        ("raise", "error", "ValueError: a fault of its own (fragile.py, line 17)"),
+        ("exit", "crashed", "its process ended by itself with exit code 3"),
+    ):
+        setting = ("--set", f"fragile.way={way}", "--results", way)
+        result = ganbench(*SHORT, "-p", "fragile", "--seeds", "1", *setting, *nodes.options)
+        assert result.returncode == 1 and "attempt" not in result.stderr, result.stderr
+        (record,) = (json.loads(path.read_text()) for path in (tmp_path / way).glob("*/*/*/record.json"))
+        assert (record["status"], record["reason"]) == (status, reason)
+
+
+@pytest.mark.slow
+def test_another_version_of_a_plugin_stops_the_sweep(
+    cluster, ganbench, install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = install("ganbench-fragile", {"fragile.py": FRAGILE}, {"fragile": "fragile"})
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    nodes = cluster()
+    older = tmp_path / "older"
+    subprocess.run(["cp", "-r", str(site), str(older)], check=True)
+    (info,) = older.glob("*.dist-info")
+    (info / "METADATA").write_text((info / "METADATA").read_text().replace("Version: 1.0", "Version: 0.9"))
+    result = ganbench(*SHORT, "-p", "fragile", "--seeds", "1", *nodes.options, site=older)
+    assert result.returncode == 2 and not list(tmp_path.glob("results/*/*/*/record.json"))
+    assert "ganbench-fragile is 0.9" in result.stderr and "1.0 on the worker" in result.stderr
+
+
+@pytest.mark.slow
+def test_more_than_a_node_has_is_refused(cluster, ganbench) -> None:
+    result = ganbench(*SHORT, "-p", "noise", "--cpus-per-trial", "64", *cluster().options)
+    assert result.returncode == 2 and "64 CPUs" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_thousand_short_trials(cluster, ganbench, tmp_path: Path) -> None:
+    tiny = ("run", "-p", "noise", "-d", "ring8", "--images", "64", "--evaluations", "1", "--samples", "100")
+    tiny = (*tiny, "--metrics", "coverage", "--seeds", "1000")
+    assert ganbench(*tiny, "--results", "here", timeout=3000).returncode == 0
+    start = time.monotonic()
+    result = ganbench(*tiny, "--results", "there", *cluster().options, timeout=3000)
+    print(f"1,000 trials in {time.monotonic() - start:.0f} s")
+    assert result.returncode == 0, result.stderr
+    same(tmp_path / "here", tmp_path / "there")
