@@ -7,7 +7,6 @@ import re
 import shutil
 import tempfile
 from importlib.metadata import entry_points
-from importlib.resources import files
 from pathlib import Path
 
 from ganbench.errors import UsageError
@@ -103,11 +102,12 @@ def _class(name: str, kind: str) -> str:
 
 
 def _rendered(template: str, values: dict[str, str]) -> str:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    text = files("ganbench").joinpath("templates", f"{template}.j2").read_text(encoding="utf-8")
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    return environment.from_string(text).render(values)
+    # Names and numbers, in which nothing is there to be escaped.
+    loader = PackageLoader("ganbench")
+    environment = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, autoescape=True)
+    return environment.get_template(f"{template}.j2").render(values)
 
 
 def _write(contents: dict[str, str], folder: Path) -> None:

@@ -129,7 +129,7 @@ def test_hooks_only_gain_arguments() -> None:
 def test_a_hook_may_take_fewer_arguments_than_there_are() -> None:
     from types import ModuleType
 
-    from ganbench.sweep import observe
+    from ganbench.observing import _observe
 
     seen = []
     module = ModuleType("old")
@@ -139,7 +139,7 @@ def test_a_hook_may_take_fewer_arguments_than_there_are() -> None:
         seen.append(evaluation)
 
     module.ganbench_evaluated = ganbench_evaluated
-    observe(module, "old", "ganbench_evaluated", {"spec": {}, "evaluation": {"step": 3}})
+    assert not _observe(module, "old", "ganbench_evaluated", {"spec": {}, "evaluation": {"step": 3}})
     assert seen == [{"step": 3}]
 
 

@@ -45,7 +45,7 @@ def artefacts(results: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(results)): path.read_bytes()
         for path in sorted(results.rglob("*"))
-        if path.is_file() and path.name not in ("cost.json", ".lock", "leaderboard.html")
+        if path.is_file() and path.name not in ("cost.json", ".lock") and path.suffix != ".html"
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 import tempfile
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import torch
@@ -202,7 +202,7 @@ def _plain(value: object) -> bool:
 def picklable_across_processes(bench: Bench) -> None:
     variant = bench.trained(2)
     try:
-        sent = pickle.dumps(variant)
+        sent = bytes(ForkingPickler.dumps(variant))
     except Exception as reason:
         raise CheckFailed(f"a built variant cannot be pickled: {in_words(reason)}; {_unpicklable(variant)}") from None
     if not process.same_elsewhere(sent, bench.sample(variant)):
@@ -217,7 +217,7 @@ def _unpicklable(variant: Variant) -> str:
             if name in ("_modules", "_parameters", "_buffers"):
                 continue
             try:
-                pickle.dumps(value)
+                ForkingPickler.dumps(value)
             except Exception:
                 found.append(f"self.{path + '.' if path else ''}{name}")
     return f"look at {few(found)}" if found else "define its classes and functions at the top of a module"

@@ -76,6 +76,7 @@ def axis(values: Floats, log: bool | None = None, zero: bool = False) -> Axis | 
         zero: it begins at 0, if it is linear.
     """
     known = values[np.isfinite(values)]
+    known = np.where(np.abs(known) < 1 / MOST_MEASURE, 0.0, known)  # the ratio of two of them is still a number
     if not len(known):
         return None
     low, high = float(known.min()), float(known.max())
