@@ -290,7 +290,7 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
 
     shown: list[Any] = []
     spec = SimpleNamespace(identity={"trial": {}}, protocol=SimpleNamespace(budget_images=1))
-    store = SimpleNamespace(folder=lambda spec: inside)
+    store = SimpleNamespace(workplace=lambda spec: inside)
     display = SimpleNamespace(progress=lambda *arguments: shown.append(arguments))
     sweep = Sweep(store, None, None, None, display)  # type: ignore[arg-type]
     good = b'{"images":64}\n'
@@ -312,7 +312,7 @@ def test_a_line_of_progress_without_an_end_is_read_to_a_limit(inside: Path, harm
 
     with open(inside / "progress.jsonl", "wb") as file:
         file.truncate(1 << 36)
-    store = SimpleNamespace(folder=lambda spec: inside)
+    store = SimpleNamespace(workplace=lambda spec: inside)
     sweep = Sweep(store, None, None, None, None)  # type: ignore[arg-type]
     harmless(lambda: sweep._read_progress(Running(SimpleNamespace(spec=None), 1)))  # type: ignore[arg-type]
 
