@@ -1,4 +1,4 @@
-"""Run and rank every plugin that other distributions have brought into this environment.
+"""Check, run and rank every plugin that other distributions have brought into this environment.
 
     python tests/downstream.py RESULTS
 
@@ -38,6 +38,7 @@ def offers() -> dict[str, list[str]]:
 def main(results: str) -> None:
     found = offers()
     print("\n".join(f"{kind}: {', '.join(names) or 'none'}" for kind, names in found.items()), flush=True)
+    ganbench("check", *(name for names in found.values() for name in names))
     datasets = ["digits", *found["datasets"]]
     # Beside the primary metrics, without which nothing is ranked.
     metrics = ["--metrics", ",".join(["fid", "coverage", *found["metrics"]])] if found["metrics"] else []
