@@ -1,15 +1,19 @@
-"""Charts as numbers: axes, lines, bands, points, average ranks."""
+"""Charts as numbers: axes, lines, bands, points, average ranks; and pictures as a page holds them."""
 
 from __future__ import annotations
 
+import base64
+import io
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from ganbench.findings import Findings
 from ganbench.reporters.charts import Series, axis, finite, lines, path, short, thinned
+from ganbench.reporters.pictures import of_training, picture
 from ganbench.reporters.rows import Trial, by_median
 from ganbench.reporters.tradeoffs import plane, profiles, ranks
 
@@ -115,3 +119,35 @@ def test_profiles_go_from_left_to_right():
     chart = profiles(Findings(empty, empty, empty, board(0.01), part))
     assert chart["table"]["rows"][0][1][0] == "1" and chart["table"]["rows"][0][1][-1] == "0"
     assert chart["table"]["head"][0] == "0.00" and chart["table"]["head"][-1] == "1.00"
+
+
+def png(folder, name, width=72, height=72):
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 1), dtype=np.uint8).repeat(3, axis=2)
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(folder / name)
+    return folder / name
+
+
+def test_a_picture_that_is_too_large_for_its_share_loses_rows_and_no_pixel(tmp_path):
+    path = png(tmp_path, "1.png")
+    whole, part = picture(path), picture(path, share=3_000)
+    assert whole["rows"] == 8 and 1 <= part["rows"] < 8 and len(part["url"]) <= 3_000 + 30
+    shown = Image.open(io.BytesIO(base64.b64decode(part["url"].partition(",")[2])))
+    assert shown.mode == "L" and shown.size == (72, 72 * part["rows"] // 8)
+    assert (np.asarray(shown) == np.asarray(Image.open(path))[: shown.height, :, 0]).all()
+    broken = tmp_path / "2.png"
+    broken.write_bytes(path.read_bytes()[:2_000])
+    assert picture(broken, share=1_000)["rows"] == 8  # shown as far as a browser can
+
+
+def test_pictures_of_a_trial_have_captions_as_far_as_they_are_sound(tmp_path):
+    png(tmp_path / "t" / "pictures", "arithmetic.png")
+    png(tmp_path / "t" / "pictures", "unknown.png")
+    about = tmp_path / "t" / "pictures" / "about.json"
+    for text, columns in (('{"arithmetic":[[1,2,3]]}', [[1, 2, 3]]), ('{"arithmetic":[[1,"<b>",3]]}', []), ("[", [])):
+        about.write_text(text)
+        (found,) = of_training(tmp_path / "t", tmp_path)
+        assert found["title"] == "Latent arithmetic" and found["columns"] == columns
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "pictures").symlink_to(tmp_path / "t" / "pictures")
+    assert of_training(tmp_path / "link", tmp_path / "link") == []

@@ -38,12 +38,9 @@ def ganbench_evaluated(spec: Mapping[str, Any], evaluation: Mapping[str, Any]) -
 
 @hookimpl
 def ganbench_finished(record: Mapping[str, Any]) -> None:
-    trial = record["identity"]["trial"]
-    folder = place(trial)
-    if record["status"] == "completed":
-        _write(folder, {f"metrics/{name}": value for name, value in record["values"].items()}, trial["budget_images"])
-    if folder in _writers:
-        _writers.pop(folder).close()
+    writer = _writers.pop(place(record["identity"]["trial"]), None)
+    if writer is not None:
+        writer.close()
 
 
 def _numbers(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:

@@ -21,10 +21,16 @@ MOST_PIXELS = 1 << 24  # of a picture that is cut, for which it has to be unpack
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # what every one begins with
 ROWS = 8  # of samples in a picture
 PLOT = 400  # width and height of a scatter plot in its own units
-OF_TRAINING = {  # pictures that a trial makes at its end
-    "nearest": "Samples, and below each its nearest training image: copies would look the same.",
-    "interpolation": "From one latent to another in eight steps: a model that learnt the data changes smoothly.",
-    "arithmetic": "Latent arithmetic: rows are a, b, c and a - b + c.",
+OF_TRAINING = {  # pictures that a trial makes at its end: title and caption
+    "nearest": (
+        "Nearest training images",
+        "Samples, and below each row the training image nearest to each: copies would look the same.",
+    ),
+    "interpolation": (
+        "Interpolation",
+        "In each row from one latent to another in eight steps: what learnt the data changes smoothly.",
+    ),
+    "arithmetic": ("Latent arithmetic", "Rows are a, b, c and a - b + c, means of latents of a class."),
 }
 
 
@@ -146,9 +152,10 @@ def of_training(place: Path, root: Path) -> list[dict[str, Any]]:
         return []
     about = _about(folder / "about.json")
     found = []
-    for name, caption in OF_TRAINING.items():
+    for name, (title, caption) in OF_TRAINING.items():
         if drawn := picture(folder / f"{name}.png"):
-            found.append({"name": name, "caption": caption, **drawn, "columns": about if name == "arithmetic" else []})
+            columns = about if name == "arithmetic" else []
+            found.append({"title": title, "caption": caption, **drawn, "columns": columns})
     return found
 
 
