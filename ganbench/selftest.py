@@ -32,7 +32,8 @@ CHECKPOINT_SECONDS = "0.2"
 MOST_WORKERS = 2  # killed in one run: a trial that is killed again and again at one step counts as crashed
 BUSY = 0.75  # share of the kills that fall where trials run
 # What differs from run to run: times and what shows them, and what nothing reads.
-UNLIKE = ("cost.json", "costs.csv", "log.txt", ".lock", "leaderboard.html")
+UNLIKE = ("cost.json", "costs.csv", "log.txt", ".lock")
+SHOWS_TIMES = ".html"
 PATIENCE = 900.0
 
 
@@ -185,7 +186,7 @@ def contents(results: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(results)): path.read_bytes()
         for path in sorted(results.rglob("*"))
-        if path.is_file() and path.name not in UNLIKE
+        if path.is_file() and path.name not in UNLIKE and path.suffix != SHOWS_TIMES
     }
 
 

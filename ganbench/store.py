@@ -35,6 +35,7 @@ from ganbench.spec import TrialSpec
 SET_ASIDE = ("quarantine", "superseded")
 WRITTEN = ("progress.jsonl", "log.txt")  # by a trial, line by line
 UNFINISHED = ("progress.jsonl", "checkpoint.safetensors")
+PAGES = "trials"  # beside the tables: a page for each trial
 TEMPORARY = ".*.tmp"  # what write_atomic renames
 
 
@@ -122,8 +123,9 @@ class Store:
                 f"cannot write {self.root / '.lock'}: {reason.strerror}; give another folder with --results"
             ) from None
         try:
-            for path in self.root.glob(TEMPORARY):  # what a kill left half written of the tables
-                remove(path)
+            for folder in (self.root, self.root / PAGES):  # what a kill left half written of tables and pages
+                for path in () if folder.is_symlink() else folder.glob(TEMPORARY):
+                    remove(path)
             with self.work.locked() if self.work else contextlib.nullcontext():
                 yield
         finally:

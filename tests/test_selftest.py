@@ -21,7 +21,8 @@ def test_what_must_not_differ_is_all_but_times_and_logs(tmp_path: Path) -> None:
     names = ("record.json", "history.csv", "state.safetensors", "cost.json", "log.txt", ".record.json.7.tmp")
     for name in names:
         (folder / name).write_text(name)
-    for name in ("leaderboard.csv", "trials.csv", "leaderboard.html", ".lock"):
+    (tmp_path / "trials").mkdir()
+    for name in ("leaderboard.csv", "trials.csv", "leaderboard.html", "trials/00000000.html", ".lock"):
         (tmp_path / name).write_text(name)
     found = {Path(name).name for name in contents(tmp_path)}
     assert found == {"record.json", "history.csv", "state.safetensors", ".record.json.7.tmp"} | {
