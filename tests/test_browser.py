@@ -194,7 +194,7 @@ def test_the_page_of_a_trial_opens_alone(visit, reference, tmp_path):
     path = next(iter(sorted((reference / "trials").glob("*.html"))))
     assert len(list((reference / "trials").glob("*.html"))) == 15
     page = visit(shutil.copy(path, tmp_path / "alone.html"))
-    assert page.locator("img").count() == 5 and page.locator("figure.chart").count() >= 3
+    assert page.locator("img").count() >= 5 and page.locator("figure.chart").count() >= 3
     assert page.inner_text("pre").startswith("ganbench run --plugins ")
 
 
