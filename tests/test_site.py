@@ -52,6 +52,7 @@ def public(module: str) -> list[str]:
     [
         ("ganbench", "reference/python.html"),
         ("ganbench.plugin", "reference/plugin.html"),
+        ("ganbench.conformance", "reference/conformance.html"),
         ("ganbench.toolkit", "reference/toolkit.html"),
         ("ganbench.metrics", "reference/metrics.html"),
     ],
