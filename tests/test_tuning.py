@@ -224,7 +224,7 @@ def test_dry_run_lists_the_search_and_changes_nothing(site: Path, ganbench, tmp_
     listed = ganbench(*COMMAND, "-p", "noise", "--set", "knob.broken=false", "--dry-run", site=site)
     assert listed.returncode == 0, listed.stderr
     lines = listed.stdout.splitlines()
-    assert lines[1].split() == ["knob", "on", "ring8,", "seed", "1000", "640", "new"]
+    assert lines[1].split() == ["knob", "on", "ring8,", "seed", "1000", "640", "new", "unknown"]
     assert [line.count("knob[spread=") for line in lines[2:5]] == [1] * 3 and "broken" not in listed.stdout
     assert "noise on ring8, seed 1000" in lines[5] and "over 2 fresh seeds" in lines[6], "noise has nothing to search"
     assert not (tmp_path / "tuning").exists()
