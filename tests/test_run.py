@@ -261,7 +261,7 @@ def test_config_file_and_command_line(ganbench: Ganbench, tmp_path: Path) -> Non
     plain = ganbench("run", "--config", "sweep.toml", "--dry-run")
     assert plain.returncode == 0, plain.stderr
     assert [line.split() for line in plain.stdout.splitlines()[1:]] == [
-        ["noise", "on", "digits,", "seed", str(i), "640", "new"] for i in range(3)
+        ["noise", "on", "digits,", "seed", str(i), "640", "new", "unknown"] for i in range(3)
     ]
     wins = ganbench("run", "--config", "sweep.toml", "--seeds", "1", "--dry-run")
     assert len(wins.stdout.splitlines()) == 2
