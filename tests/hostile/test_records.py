@@ -6,14 +6,17 @@ import copy
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from ganbench import canonical, rescored
+from ganbench.artifacts import history, picture
 from ganbench.auditing import verify
 from ganbench.display import show, summarise
 from ganbench.files import write_atomic
@@ -371,6 +374,50 @@ def test_what_is_no_file_is_not_read(
     assert [problem.path.name for problem in found.problems] == named
     page = inside / "results/leaderboard.html"
     assert not page.exists() or b"cHJlY2lvdXM" not in page.read_bytes()  # "precious"
+
+
+def bombs() -> dict[str, bytes]:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
+
+    def png(side: int, *chunks: bytes) -> bytes:
+        header = chunk(b"IHDR", side.to_bytes(4) + side.to_bytes(4) + b"\x08\0\0\0\0")
+        return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
+
+    data = zlib.compress(bytes(1 << 24))
+    return {
+        "40,000 pixels a side": png(40_000, chunk(b"IDAT", data)),
+        "10,000 pixels a side": png(10_000, chunk(b"IDAT", data)),
+        "text that unpacks to 16 MB": png(265, chunk(b"zTXt", b"a\0\0" + data), chunk(b"IDAT", data)),
+        "a broken chunk": png(265, b"\0\0\0\x04IDAT\0\0\0\0\0\0\0\0"),
+        "no pixels": png(265),
+    }
+
+
+BOMBS = bombs()
+
+
+@pytest.mark.parametrize("file", ["history.csv", "samples/64000.png", "samples/points.csv", "pictures/nearest.png"])
+@pytest.mark.parametrize("name", [*PUT_THERE, *BOMBS, *BYTES])
+def test_what_verify_compares_with_a_state(name: str, file: str, inside: Path, harmless: Any) -> None:
+    """Whatever stands there is named as different: never waited for, never read without a limit."""
+    import torch
+
+    from ganbench.artifacts import differing, write_pictures, write_samples
+
+    evaluations = [{"step": 1000, "images_seen": 64_000, "values": {"fid": 1.0}}]
+    samples = torch.zeros(64, 2) if file.endswith("points.csv") else torch.zeros(64, 1, 8, 8, dtype=torch.uint8)
+    pictures = {"nearest": picture(np.zeros((8, 1, 8, 8), dtype=np.uint8))}
+    write_samples(inside, 64_000, samples)
+    write_pictures(inside, pictures, {})
+    (inside / "history.csv").write_bytes(history(evaluations))
+    assert differing(inside, evaluations, samples, pictures) == []
+    (inside / file).unlink()
+    if name in PUT_THERE:
+        PUT_THERE[name](inside / file)
+    else:
+        (inside / file).write_bytes((BOMBS | BYTES)[name])
+    assert harmless(lambda: differing(inside, evaluations, samples, pictures)) == [file]
 
 
 @pytest.mark.parametrize(
