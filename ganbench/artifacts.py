@@ -62,8 +62,8 @@ def differing(
     if samples.dim() == 4:
         files[f"samples/{images_seen}.png"] = _as_drawn(picture(samples[: GRID * GRID].cpu().numpy()))
     else:
-        rows = point_rows(images_seen, samples[:POINTS].cpu().numpy())
-        files["samples/points.csv"] = lambda path: _text(path).splitlines()[-len(rows) :] == rows
+        points = samples[:POINTS].cpu().numpy()
+        files["samples/points.csv"] = lambda path: _same_points(_text(path), images_seen, points)
     if (folder / "pictures").is_dir():
         files |= {f"pictures/{name}.png": _as_drawn(content) for name, content in pictures.items()}
     found = []
@@ -82,6 +82,13 @@ def _as_drawn(expected: bytes) -> Callable[[Path], bool]:
 
 def _text(path: Path) -> str:
     return read_plain(path, MOST_BYTES).decode()
+
+
+def _same_points(text: str, images_seen: int, points: np.ndarray) -> bool:
+    """Whether the rows of the last evaluation are these points; decimals beyond single precision do not count."""
+    last = [line.split(",") for line in text.splitlines()[-len(points) :]]
+    seen = [row[0] for row in last] == [str(images_seen)] * len(points)
+    return seen and np.array_equal(np.array([row[1:] for row in last], dtype=np.float32), points, equal_nan=True)
 
 
 def _rows(text: str) -> list[dict[str, str]]:
@@ -139,13 +146,9 @@ def _write_points(path: Path, images_seen: int, points: np.ndarray) -> None:
         except (FileNotFoundError, NotPlain):
             earlier = []
     kept = [line for line in earlier if _ROW.fullmatch(line) and _seen(line) < images_seen]
-    rows = point_rows(images_seen, points)
+    # The fewest digits that give the float32 value back.
+    rows = [f"{images_seen},{x!s},{y!s}" for x, y in points]
     write_atomic(path, ("\n".join(["images_seen,x,y", *kept, *rows]) + "\n").encode())
-
-
-def point_rows(images_seen: int, points: np.ndarray) -> list[str]:
-    """Lines of ``points.csv`` for the samples ``(n, 2)`` of one evaluation."""
-    return [f"{images_seen},{float(x)!r},{float(y)!r}" for x, y in points]
 
 
 def _seen(line: str) -> int:
