@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -49,6 +50,25 @@ def install(tmp_path: Path) -> Callable[..., Path]:
         return site
 
     return run
+
+
+REFERENCE = Path(__file__).parent.parent / "results" / "reference"
+
+
+@pytest.fixture(scope="session")
+def fifteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Reference results: ``dcgan``, ``vanilla`` and ``noise`` on digits, five seeds each, and their tables.
+
+    Nobody writes into this folder: a test that changes something copies it.
+    """
+    from ganbench.reporting import write_reports
+
+    folder = tmp_path_factory.mktemp("fifteen")
+    for variant in ("dcgan", "vanilla", "noise"):
+        for path in REFERENCE.glob(f"digits/{variant}/seed-[0-4]-*"):
+            shutil.copytree(path, folder / path.relative_to(REFERENCE), ignore=shutil.ignore_patterns("state.*"))
+    write_reports(folder, ["csv"])
+    return folder
 
 
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]

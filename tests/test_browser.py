@@ -19,7 +19,6 @@ playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
-REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 BAD = "<img src=x onerror=alert(1)><script>alert(1)</script>\"' onmouseover='alert(1)'{{7*7}}</script><!--"
 
 
@@ -58,12 +57,9 @@ def visit(browser):
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory) -> Path:
-    """The digits of the reference results, and their pages."""
-    folder = tmp_path_factory.mktemp("reference")
-    for path in REFERENCE.glob("digits/*/seed-[0-4]-*"):
-        if path.parent.name in ("dcgan", "vanilla", "noise"):
-            shutil.copytree(path, folder / path.relative_to(REFERENCE), ignore=shutil.ignore_patterns("state.*"))
+def reference(fifteen, tmp_path_factory) -> Path:
+    """Results with their pages."""
+    folder = shutil.copytree(fifteen, tmp_path_factory.mktemp("reference"), dirs_exist_ok=True)
     write_reports(folder, ["html"])
     return folder
 

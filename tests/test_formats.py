@@ -17,16 +17,10 @@ from ganbench.reporters import load_reporters
 from ganbench.reporters.latex import escape
 from ganbench.reporting import write_reports
 
-REFERENCE = Path(__file__).parent.parent / "results" / "reference"
-
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("results")
-    for path in REFERENCE.glob("digits/*/seed-[0-4]-*/record.json"):
-        (folder / path.relative_to(REFERENCE)).parent.mkdir(parents=True)
-        shutil.copy(path, folder / path.relative_to(REFERENCE))
-    return folder
+def results(fifteen, tmp_path_factory) -> Path:
+    return shutil.copytree(fifteen, tmp_path_factory.mktemp("results"), dirs_exist_ok=True)
 
 
 def test_json_holds_both_tables_and_what_they_mean(results):
@@ -96,10 +90,10 @@ def test_a_notebook_shows_text_as_text(results):
         assert "<script" not in shown and "&lt;script&gt;" in shown
 
 
-def test_evaluations_become_tensorboard_events(tmp_path, monkeypatch):
+def test_evaluations_become_tensorboard_events(results, tmp_path, monkeypatch):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     monkeypatch.setenv(observer.FOLDER, str(tmp_path))
-    record = json.loads(next(REFERENCE.glob("digits/dcgan/seed-0-*/record.json")).read_text())
+    record = json.loads(next(results.glob("digits/dcgan/seed-0-*/record.json")).read_text())
     spec = record["identity"]["trial"]
     for evaluation in record["evaluations"]:
         observer.ganbench_evaluated(spec, evaluation)

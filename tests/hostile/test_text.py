@@ -172,6 +172,7 @@ def test_commands_that_read_results_import_neither_torch_nor_a_plugin(
 def test_text_in_every_cell_that_may_hold_one(text: str, told: Any, inside: Path) -> None:
     with REFERENCE.open(newline="") as file:
         header, *rows = csv.reader(file)
+    rows = [row for row in rows if row[header.index("variant")] == "dcgan"][:5]
     for row in rows:
         for name in ("dataset", "extractor", "protocol", "variant", "reason", "note", "verdict", "evidence", "source"):
             row[header.index(name)] += text
