@@ -9,7 +9,7 @@ from concurrent.futures import Future, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ganbench import __version__
+from ganbench import __version__, interruption
 from ganbench.display import plain, say
 from ganbench.errors import EXIT_COMPLETED, EXIT_FAILED, UsageError, printable
 from ganbench.executors import LOST, DeadlineExceeded, Executor, Job, load_executor
@@ -52,6 +52,7 @@ class Options:
 
 def check(options: Options) -> int:
     """Check plugins, print what was found, and return the exit code."""
+    interruption.drive()
     engine = load_executor(options.executor, options.jobs, 1)
     finished = False
     try:

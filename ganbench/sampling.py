@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+from ganbench import interruption
 from ganbench.display import say
 from ganbench.errors import UsageError
 from ganbench.executors import LOST, Job, load_executor
@@ -25,6 +26,7 @@ def sample(text: str, results: Path, n: int, seed: int | None, out: Path, device
         raise UsageError(f"--out {out}: give it the ending .png for a grid of images, or .npy for an array")
     folder = locate(text, results)
     payload = {"kind": "sample", "folder": str(folder.absolute()), "n": n, "seed": seed, "suffix": suffix}
+    interruption.drive()
     engine = load_executor(executor, 1, 1)
     finished = False
     try:

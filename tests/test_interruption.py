@@ -239,3 +239,15 @@ def test_a_selftest_that_is_stopped_leaves_no_sweep_behind(number: signal.Signal
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130 and "Traceback" not in stderr, stderr
     assert gone(process, left) and not list((tmp_path / "here").iterdir())
+
+
+@SLOW
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_check_that_is_stopped_leaves_nobody_behind(number: signal.Signals, tmp_path: Path) -> None:
+    process = start(tmp_path, "check", "vanilla", "--jobs", "2")
+    wait_for(process, lambda: len(workers(process.pid)) == 2)
+    left = workers(process.pid)
+    os.kill(process.pid, number)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130 and "Traceback" not in stderr, stderr
+    assert gone(process, left)

@@ -226,7 +226,7 @@ def _made_of(trial: Trial) -> str:
     if trial.place is not None:
         for pattern in ("samples/*", "pictures/*", "log.txt"):
             files += [[str(path.relative_to(trial.place)), path.lstat().st_size] for path in trial.place.glob(pattern)]
-    templates = [_digest(_source(name)) for name in ("trial.html", "macros.html", "page.css", "page.js")]
+    templates = [_digest(_source(name)) for name in ("trial.html", "macros.html", "page.css")]
     about = {name: str(value) for name, value in trial.about.items()}
     text = dumps(
         [
