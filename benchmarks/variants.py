@@ -98,7 +98,7 @@ def picture(results: Path, names: Iterable[str], target: Path) -> None:
 def main(results: Path) -> None:
     page = ROOT / "docs" / "variants.md"
     text = page.read_text()
-    for dataset in COLUMNS:
+    for dataset in re.findall(r"^<!-- (\S+) -->$", text, re.MULTILINE)[::2]:
         mark = f"<!-- {dataset} -->"
         block = "\n".join([mark, *table(results, dataset), mark])
         text = re.sub(f"{mark}.*{mark}", lambda _, block=block: block, text, flags=re.DOTALL)
