@@ -17,8 +17,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parent.parent
 POINTS = {"coverage": "coverage ↑", "modes": "modes ↑", "high_quality": "high quality ↑"}
@@ -95,6 +96,27 @@ def picture(results: Path, names: Iterable[str], target: Path) -> None:
     sheet.save(target, optimize=True)
 
 
+def plots(results: Path, dataset: str, target: Path) -> None:
+    """Draw the last points of each variant's median seed, the true modes as circles, best variant first."""
+    board = pd.read_csv(results / "leaderboard.csv")
+    board = board[board.dataset == dataset].sort_values("coverage", ascending=False)
+    side, columns, top = 150, 6, 16
+    sheet = Image.new("L", (columns * side, -(-len(board) // columns) * (side + top)), 255)
+    pen = ImageDraw.Draw(sheet)
+    for i, name in enumerate(board.variant):
+        left, above = i % columns * side, i // columns * (side + top) + top
+        (path,) = results.glob(f"{dataset}/{name}/seed-*/samples/points.csv")
+        centres = np.array(json.loads((path.parents[1] / "record.json").read_text())["reference"]["centres"])
+        reach = 1.25 * np.abs(centres).max()
+        pen.text((left + 6, above - top + 3), f"{name}", fill=0)
+        for x, y in (centres / reach + 1) * side / 2:
+            pen.ellipse((left + x - 5, above + side - y - 5, left + x + 5, above + side - y + 5), outline=170)
+        points = (pd.read_csv(path)[["x", "y"]].to_numpy() / reach + 1) * side / 2
+        for x, y in points[((points >= 0) & (points < side)).all(axis=1)]:
+            pen.point((left + x, above + side - y), fill=0)
+    sheet.save(target, optimize=True)
+
+
 def main(results: Path) -> None:
     page = ROOT / "docs" / "variants.md"
     text = page.read_text()
@@ -104,6 +126,7 @@ def main(results: Path) -> None:
         text = re.sub(f"{mark}.*{mark}", lambda _, block=block: block, text, flags=re.DOTALL)
     page.write_text(text)
     picture(results, variants(), ROOT / "docs" / "variants.png")
+    plots(results, "ring8", ROOT / "docs" / "ring8.png")
 
 
 if __name__ == "__main__":
