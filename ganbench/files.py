@@ -50,8 +50,11 @@ def clear(folder: Path) -> None:
 
 
 def leads_outside(path: Path, root: Path) -> bool:
-    """Whether a path below ``root`` is, through links, somewhere else."""
-    return not path.resolve().is_relative_to(root.resolve())
+    """Whether a path below ``root`` is, through links, somewhere else; links in a circle are nowhere inside."""
+    try:
+        return not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # as Python 3.13 has it, and as earlier ones do
+        return True
 
 
 def _opened(path: Path) -> BinaryIO:
