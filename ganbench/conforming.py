@@ -9,10 +9,10 @@ from concurrent.futures import Future, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ganbench import __version__, interruption
+from ganbench import __version__
 from ganbench.display import plain, say
 from ganbench.errors import EXIT_COMPLETED, EXIT_FAILED, UsageError, printable
-from ganbench.executors import LOST, DeadlineExceeded, Executor, Job, load_executor
+from ganbench.executors import LOST, DeadlineExceeded, Executor, Job, on_this_machine
 
 # What a check came to. Two of them make the exit code 1: failed, and passed although it was expected to fail.
 MEANINGS = {
@@ -52,15 +52,9 @@ class Options:
 
 def check(options: Options) -> int:
     """Check plugins, print what was found, and return the exit code."""
-    interruption.drive()
-    engine = load_executor(options.executor, options.jobs, 1)
-    finished = False
-    try:
+    with on_this_machine(options.executor, options.jobs) as engine:
         found = [about for name in options.names for about in _subjects(engine, name, options)]
         outcomes = [_outcomes(engine, about, options) for about in found]
-        finished = True
-    finally:
-        engine.close(cancel=not finished)
     if options.as_json:
         _write_json(found, outcomes)
     else:

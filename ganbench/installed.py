@@ -19,7 +19,7 @@ from typing import Any
 
 from ganbench.errors import UsageError
 
-GROUP = "ganbench"
+GROUP, REPORTERS = "ganbench", "ganbench.reporters"
 # The major version of what hooks, base classes and ``ganbench.plugin`` promise. Hooks only gain arguments within one.
 API = 1
 PATHS, BLOCKED = "GANBENCH_PLUGIN_PATH", "GANBENCH_NO_PLUGIN"
@@ -92,7 +92,7 @@ def find_installed(group: str = GROUP) -> Installed:
     names = [name for name in os.environ.get(BLOCKED, "").split(",") if name]
     stopped = [point for point in points if point.name in names or point.distribution in names]
     if group == GROUP:
-        _known(names, points)
+        _known(names, points + [_point(entry) for entry in entry_points(group=REPORTERS)])
     for point in points:
         if point not in stopped and point.path is None:
             found[point.name].append(point)

@@ -42,13 +42,14 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
     from ganbench.comparison import compare as compare_frames
     from ganbench.display import plain, say
     from ganbench.frames import to_frame
+    from ganbench.locating import typed_path
     from ganbench.reporters.layout import number
     from ganbench.store import read_records
     from ganbench.trials_csv import read_trials, reference_table
 
     frames, problems = [], []
     for name in (before, after):
-        path = reference_table() if name == "reference" else Path(name)
+        path = reference_table() if name == "reference" else typed_path(name)
         if path.is_file():
             frames.append(read_trials(path))
         elif path.is_dir():

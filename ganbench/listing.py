@@ -7,14 +7,13 @@ import sys
 from collections import defaultdict
 from typing import Any
 
-from ganbench.catalog import KINDS, Broken, Catalog, Offer
+from ganbench.catalog import KINDS, Blocked, Broken, Catalog, Offer
 from ganbench.discovery import discover
 from ganbench.display import plain, say
 from ganbench.errors import UsageError
 from ganbench.hyperparameters import hyperparameters
-from ganbench.installed import find_installed
+from ganbench.installed import REPORTERS, find_installed
 from ganbench.kinds import Metric
-from ganbench.reporters import GROUP as REPORTERS
 from ganbench.reporters import find_reporter
 from ganbench.sources import source_hash
 
@@ -35,7 +34,9 @@ def show_catalog(as_json: bool, planted: bool = False) -> int:
 
 def _add_reporters(catalog: Catalog) -> None:
     """Reporters have a group of their own and are imported by name; here, all of them."""
-    for name, points in find_installed(REPORTERS).points.items():
+    installed = find_installed(REPORTERS)
+    catalog.blocked += [Blocked(point.name, point.distribution, point.version) for point in installed.blocked]
+    for name, points in installed.points.items():
         try:
             if (offer := find_reporter(name)) is not None:
                 catalog.offers["reporter", name] = offer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ganbench.options import results_option
+from ganbench.options import plugin_options, results_option
 
 
 @click.command()
@@ -39,6 +39,7 @@ def show(trial: str, results: Path) -> None:
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps.  [default: the kind that it was trained on]")
 @click.option("--executor", default="local", show_default=True, help="Engine: local or inline.")
 @results_option("Folder in which a trial's id is looked up.")
+@plugin_options
 def sample(trial: str, n: int, seed: int | None, out: Path, device: str | None, executor: str, results: Path) -> None:
     """Draw samples from a finished trial's stored state.
 

@@ -105,11 +105,11 @@ class _Observer:
 
 def _serve(pipe: Connection, name: str) -> None:
     """An observer's process: import it, answer, and then call a hook and answer until there is nobody to answer."""
-    from ganbench.discovery import discover
-
     with contextlib.suppress(OSError):
         os.setsid()  # Ctrl-C is for the driver, which lets this end when the sweep has
     interruption.end_with_parent()
+    from ganbench.discovery import discover  # which takes a while
+
     wrong = ""
     try:
         module = discover([], [name]).observers[name]

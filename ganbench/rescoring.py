@@ -13,7 +13,7 @@ from ganbench import interruption, rescored
 from ganbench.asking import ask
 from ganbench.display import PlainDisplay, show, summarise
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
-from ganbench.executors import LOST, Executor, Job, load_executor
+from ganbench.executors import LOST, Executor, Job, on_this_machine
 from ganbench.files import read_plain, write_atomic
 from ganbench.records import MOST_BYTES, DamagedRecord, columns
 from ganbench.reporters import DEFAULT
@@ -58,25 +58,18 @@ class Task:
 def rescore(results: Path, options: Options, jobs: int | None, executor: str) -> int:
     """Rescore what has not been rescored yet, write the tables, and return the exit code."""
     screen = PlainDisplay()
-    interruption.drive()
-    engine = load_executor(executor, jobs, options.threads)
-    finished = False
     try:
         store = Store(results)
-        with store.locked():
+        with on_this_machine(executor, jobs, options.threads) as engine, store.locked():
             contents = read_records(results)
             tasks = list(_tasks(store, contents, options))
             todo = [task for task in tasks if task.metrics]
             screen.note(f"{len(todo)} trials to rescore, {len(tasks) - len(todo)} rescored earlier")
             failed = _Rescoring(engine, todo, options, screen).run() if todo else 0
             contents, board, trials = write_reports(results, DEFAULT)
-        finished = True
     except KeyboardInterrupt:
         screen.note("interrupted: what was rescored is kept; run the same command again to continue")
         return EXIT_INTERRUPTED
-    finally:
-        with interruption.shielded():
-            engine.close(cancel=not finished)
     show(board, trials)
     summarise(contents, results)
     if contents.problems:

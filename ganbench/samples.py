@@ -23,7 +23,7 @@ from ganbench.errors import UsageError, in_words
 from ganbench.evaluation import draw_samples, shielded
 from ganbench.files import read_plain
 from ganbench.kinds import Dataset
-from ganbench.locating import locate
+from ganbench.locating import locate, typed_path
 from ganbench.real import load_split, rows, to_uint8
 from ganbench.seeding import derive
 from ganbench.stored import read_trial, trained, wanted
@@ -91,11 +91,7 @@ def load(text: str, request: Request) -> Samples:
     Raises:
         UsageError: there is no such thing, or it holds no samples. The message says what to do.
     """
-    try:
-        path = Path(text).expanduser()
-        path.is_dir()
-    except (OSError, RuntimeError) as reason:  # a name that no file can have, or the home folder of nobody
-        raise UsageError(f"{text[:100]} cannot be read: {reason}") from None
+    path = typed_path(text)
     if path.is_dir():
         if (path / "record.json").is_file():
             return _of_trial(text, path, request)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from ganbench import interruption
 from ganbench.display import say
 from ganbench.errors import UsageError
-from ganbench.executors import LOST, Job, load_executor
+from ganbench.executors import LOST, Job, on_this_machine
 from ganbench.files import write_atomic
 from ganbench.locating import locate
 
@@ -26,16 +25,11 @@ def sample(text: str, results: Path, n: int, seed: int | None, out: Path, device
         raise UsageError(f"--out {out}: give it the ending .png for a grid of images, or .npy for an array")
     folder = locate(text, results)
     payload = {"kind": "sample", "folder": str(folder.absolute()), "n": n, "seed": seed, "suffix": suffix}
-    interruption.drive()
-    engine = load_executor(executor, 1, 1)
-    finished = False
-    try:
-        result = engine.submit(Job({**payload, "device": device, "threads": 1})).result()
-        finished = True
-    except LOST as reason:
-        raise UsageError(f"{folder}: its variant draws no samples: {reason}") from None
-    finally:
-        engine.close(cancel=not finished)
+    with on_this_machine(executor, 1) as engine:
+        try:
+            result = engine.submit(Job({**payload, "device": device, "threads": 1})).result()
+        except LOST as reason:
+            raise UsageError(f"{folder}: its variant draws no samples: {reason}") from None
     if "failed" in result:
         raise UsageError(f"{folder}: {result['failed']}")
     write_atomic(out, base64.b64decode(result["content"]))

@@ -110,10 +110,10 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _embedded(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The same rows from the table of trials in a ``leaderboard.html``."""
     try:
-        found = _EMBEDDED.search(read_plain(path, _LARGEST_PAGE))
+        found = _EMBEDDED.search(read_plain(path.resolve(), _LARGEST_PAGE))
         columns = canonical.loads(found[1]) if found else None
-    except OSError as reason:
-        raise UsageError(f"{path} cannot be read: {reason.strerror}") from None
+    except (OSError, RuntimeError) as reason:
+        raise UsageError(f"{path} cannot be read: {getattr(reason, 'strerror', None) or reason}") from None
     except ValueError as reason:
         raise UsageError(f"{path} holds a table of trials that is not valid JSON ({reason})") from None
     if not isinstance(columns, dict) or not columns:

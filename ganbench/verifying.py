@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from ganbench import interruption, rescored
+from ganbench import rescored
 from ganbench.agreement import CLOSE, SAME, UNKNOWN, WRONG, Record, compare_values, judge_rerun
 from ganbench.display import plain, say
 from ganbench.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_INTERRUPTED, UsageError
-from ganbench.executors import LOST, Executor, Job, load_executor
+from ganbench.executors import LOST, Executor, Job, on_this_machine
 from ganbench.files import leads_outside, make_folder, read_plain
 from ganbench.records import MOST_BYTES, DamagedRecord, read
 from ganbench.reporters import DEFAULT, load_reporters
@@ -71,20 +71,14 @@ def verify(results: Path, options: Options) -> int:
         for path in stale_tables(results, contents.records)
     ]
     if not options.records_only:
-        interruption.drive()
-        engine = load_executor(options.executor, options.jobs)
-        finished = False
         try:
-            _check_stored(engine, rows, options)
-            if options.rerun:
-                _check_reruns(engine, rows, options)
-            finished = True
+            with on_this_machine(options.executor, options.jobs) as engine:
+                _check_stored(engine, rows, options)
+                if options.rerun:
+                    _check_reruns(engine, rows, options)
         except KeyboardInterrupt:
             say("interrupted: nothing was changed", sys.stderr)
             return EXIT_INTERRUPTED
-        finally:
-            with interruption.shielded():
-                engine.close(cancel=not finished)
         sys.stdout.write(_table(rows, options))
     for row in rows:
         for verdict, why in (row.stored, row.rerun):

@@ -57,8 +57,8 @@ def test_a_package_is_complete(kind: str, ganbench: Ganbench, tmp_path: Path) ->
     assert points["my-gan"].partition(":")[0] == "ganbench_my_gan"
     assert lines_of_code((folder / "ganbench_my_gan.py").read_text()) <= 40
     assert not any("{{" in (folder / name).read_text() for name in found if not name.endswith("ci.yml"))
-    ruff = subprocess.run([sys.executable, "-m", "compileall", "-q", str(folder)], capture_output=True)
-    assert ruff.returncode == 0
+    compiled = subprocess.run([sys.executable, "-m", "compileall", "-q", str(folder)], capture_output=True)
+    assert compiled.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -287,4 +286,3 @@ def test_what_cannot_be_checked_is_refused() -> None:
         checks_for("vanila")
     with pytest.raises(UsageError, match="is a check of datasets"):
         checks_for(dataset())[0](Sound)
-    assert FIXTURES in sys.path

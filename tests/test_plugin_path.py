@@ -74,6 +74,8 @@ def test_what_is_blocked_is_not_imported(install: Install, ganbench: Ganbench, t
     asked = ganbench("run", "--plugins", "thing", "--dry-run", "--no-plugin", "thing", site=site)
     assert asked.returncode == 2 and "blocked by --no-plugin" in asked.stderr
     assert not mark.exists()
+    reporter = ganbench("list", "--json", "--no-plugin", "latex", site=site)
+    assert [point["entry"] for point in json.loads(reporter.stdout)["blocked"]] == ["latex"]
     wrong = ganbench("list", "--no-plugin", "thingg", site=site)
     assert wrong.returncode == 2 and "did you mean thing" in wrong.stderr
 

@@ -7,14 +7,16 @@ Retries, records and progress live above the seam. An executor is the entry poin
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
+from ganbench import interruption
 from ganbench.errors import UsageError
 
 GROUP = "ganbench.executors"
@@ -129,13 +131,35 @@ def load_executor(
 
     Raises UsageError for an unknown name or option, naming the nearest known ones.
     """
+    executor: Executor = _maker(name)(jobs=jobs, threads=threads, options=dict(options or {}))
+    return executor
+
+
+@contextlib.contextmanager
+def on_this_machine(name: str, jobs: int | None = None, threads: int = 1) -> Iterator[Executor]:
+    """An executor for a block that Ctrl-C and SIGTERM may end; whichever way it ends, no process is left behind.
+
+    Raises UsageError for an unknown name, and for an engine that runs jobs on other machines.
+    """
+    if getattr(_maker(name), "remote", False):
+        raise UsageError(f"--executor {name}: only ganbench run sends work to other machines; here, local or inline")
+    interruption.drive()
+    engine = load_executor(name, jobs, threads)
+    finished = False
+    try:
+        yield engine
+        finished = True
+    finally:
+        with interruption.shielded():  # a second Ctrl-C must not leave a process behind
+            engine.close(cancel=not finished)
+
+
+def _maker(name: str) -> Any:
     points = {point.name: point for point in entry_points(group=GROUP)}
     if name not in points:
         near = difflib.get_close_matches(name, points, n=2) or sorted(points)
         raise UsageError(f"there is no executor {name!r}; there are {', '.join(near)}")
-    make = points[name].load()
-    executor: Executor = make(jobs=jobs, threads=threads, options=dict(options or {}))
-    return executor
+    return points[name].load()
 
 
 def known_options(name: str, options: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:

@@ -7,16 +7,15 @@ from collections.abc import Iterable
 
 from ganbench.catalog import Offer
 from ganbench.errors import UsageError, in_words, location
-from ganbench.installed import Point, find_installed
+from ganbench.installed import REPORTERS, Point, find_installed
 from ganbench.kinds import Reporter
 
-GROUP = "ganbench.reporters"
 DEFAULT = ("csv", "html", "md")
 
 
 def load_reporters(names: Iterable[str]) -> list[Reporter]:
     """The reporters of those names, imported only now; raises UsageError naming the nearest known ones."""
-    points = find_installed(GROUP).points
+    points = find_installed(REPORTERS).points
     found = []
     for name in names:
         if name not in points:
@@ -28,7 +27,7 @@ def load_reporters(names: Iterable[str]) -> list[Reporter]:
 
 def find_reporter(name: str) -> Offer | None:
     """The reporter of that name and where it comes from, or None; raises UsageError for one that cannot be used."""
-    points = find_installed(GROUP).points.get(name)
+    points = find_installed(REPORTERS).points.get(name)
     if points is None:
         return None
     point = points[0]

@@ -159,6 +159,7 @@ def lines(
     log: bool | None = None,
     zero: bool = False,
     names: bool = True,
+    heads: str = ",.0f",
 ) -> dict[str, Any] | None:
     """A chart of lines over one axis that a script can exchange for another; None without a value.
 
@@ -166,6 +167,7 @@ def lines(
         title: what stands on the vertical axis.
         axes: names and labels of the horizontal axes; the first one is that of ``Series.x``.
         names: whether lines are named at their right ends, if they are few.
+        heads: how ``Series.x`` is written in the head of the figures.
     """
     drawn = [line for line in series if np.isfinite(line.middle).any()]
     ends = [part for line in drawn for part in (line.middle, line.low, line.high) if part is not None]
@@ -215,7 +217,7 @@ def lines(
         "axes": [_horizontal(name, label, most["" if not i else name], width)
                  for i, (name, label) in enumerate(axes) if not i or name in most],
         "log": vertical.log,
-        "table": _table(drawn),
+        "table": _table(drawn, heads),
     }  # fmt: skip
 
 
@@ -241,7 +243,7 @@ def _spread(groups: list[dict[str, Any]], apart: float = 12.0) -> None:
         group["label"] = f"{group['label']:.1f}"
 
 
-def _table(drawn: Sequence[Series]) -> dict[str, Any]:
+def _table(drawn: Sequence[Series], heads: str) -> dict[str, Any]:
     """Some places of each line in figures: what a reader who sees no chart, or wants its numbers, has instead."""
     columns = max(4, min(11, 250 // len(drawn)))
     places = max((line.x for line in drawn), key=len)
@@ -250,4 +252,4 @@ def _table(drawn: Sequence[Series]) -> dict[str, Any]:
     for line in drawn:
         at = {x: value for x, value in zip(line.x.tolist(), line.middle.tolist(), strict=True)}
         rows.append((line.name, [number(at.get(x)) for x in chosen.tolist()]))
-    return {"head": [f"{x:,.0f}" for x in chosen.tolist()], "rows": rows}
+    return {"head": [format(x, heads) for x in chosen.tolist()], "rows": rows}

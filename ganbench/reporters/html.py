@@ -171,9 +171,9 @@ def _versions(own: Mapping[str, Sequence[Trial]]) -> str:
 def _set_aside(folder: Path, section: Section) -> dict[str, int]:
     """How many trials of earlier code each variant has in ``superseded/``."""
     found: dict[str, int] = {}
-    dataset = re.escape(section.dataset.partition("@")[0])
+    dataset = section.dataset.partition("@")[0]
     for path in (folder / "superseded").glob("*/*/seed-*"):
-        if re.fullmatch(dataset, path.parts[-3]):
+        if path.parts[-3] == dataset:
             found[path.parts[-2]] = found.get(path.parts[-2], 0) + 1
     return found
 

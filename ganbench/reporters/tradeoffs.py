@@ -134,10 +134,7 @@ def profiles(findings: Findings) -> dict[str, Any] | None:
         key = order.index(variant)
         tau, share, low, high = (own[name].to_numpy(float)[::4] for name in ("tau", "share", "low", "high"))
         series.append(Series(str(variant), tau, share, low, high, style=key, key=key))
-    chart = lines("share of trials above it", series, [("tau", "normalised score")], log=False, zero=True)
-    if chart:
-        chart["table"]["head"] = [f"{tau:.2f}" for tau in np.linspace(0, 1, len(chart["table"]["head"]))]
-    return chart
+    return lines("share of trials above it", series, [("tau", "normalised score")], log=False, zero=True, heads=".2f")
 
 
 def ranks(across: pd.DataFrame) -> dict[str, Any] | None:

@@ -134,6 +134,9 @@ def command(record: Mapping[str, Any]) -> str:
     words += ["--evaluations", str(evaluation["evaluations"]), "--samples", str(evaluation["samples"])]
     words += ["--extractor", extractor] + (["--weights", f"FILE-OF-{digest}"] if at else [])
     words += ["--metrics", ",".join(metrics)] if metrics else []
+    words += ["--device", trial["device"]]
+    of_file, _, file = trial["distribution"].partition(":")
+    words += ["--plugin-path", file] if of_file == "file" and file else []
     # A label names the hyperparameters that are not the defaults of the code that trained it.
     named = set(re.findall(r"[\[,]([A-Za-z_]\w*)=", record["label"]))
     for name, value in sorted(trial["hyperparameters"].items()):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ganbench.errors import UsageError
+from ganbench.joining import compare
 from ganbench.looking import sample, show
 from ganbench.records import seal
 
@@ -73,6 +74,12 @@ def test_texts_and_numbers_of_a_record(place: str, genuine: dict[str, Any], rese
         folder = put(resealed(record), "digits/dcgan/seed-0-00000000")
         code, text = told(show, str(folder))
         assert code in (0, 3) and len(text) < 50_000, text[:500]
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "~nobody-has-this-name/x", "a\0b", "results/../../x"])
+def test_names_that_no_trial_has(name: str, told: Any, inside: Path) -> None:
+    for code, text in (told(show, name), told(compare, name, "reference")):
+        assert code == 2 and len(text) < 6000, text
 
 
 @pytest.fixture(scope="module")

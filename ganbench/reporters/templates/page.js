@@ -178,7 +178,7 @@
         head.append(button);
         top.append(head);
       }
-      const body = table.createTBody(), count = cell.length && (trials.seed || []).length;
+      const body = table.createTBody(), count = (trials.seed || []).length;
       for (let i = 0; i < count; i += 1) {
         if (cell("dataset", i) !== section.dataset.dataset || cell("protocol", i) !== section.dataset.protocol) continue;
         const row = body.insertRow();
