@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-MARK = "ganbench_checks"
+MARK = "ganbench_checks"  # as ganbench.conformance.marker has it, which imports what starting pytest need not wait for
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,7 +18,7 @@ from ganbench.ranking import trials_table
 from ganbench.records import MOST_BYTES, DamagedRecord, read
 from ganbench.reporters.charts import Floats, finite
 from ganbench.reporters.curves import watched
-from ganbench.reporters.layout import number
+from ganbench.reporters.layout import ARROWS, number, ordered, titled
 from ganbench.reporters.pictures import costs
 from ganbench.reporters.rows import Trial
 from ganbench.reporters.trial_page import command, facts, flat, tail
@@ -113,17 +113,14 @@ def _lines(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> list
     """A line for each metric and each thing that was watched: course, lowest, highest, the last value, the floor."""
     lines = [["", "course", "lowest", "highest", "last", "floor"]]
     metrics = record["metrics"]
-    extractor = record.get("identity", {}).get("evaluation", {}).get("extractor")
-    arrows = {"min": " ↓", "max": " ↑"}
-    for name in sorted(metrics, key=lambda name: metrics[name].get("position", 0)):
+    extractor = record.get("identity", {}).get("evaluation", {}).get("extractor", "")
+    for name in ordered(metrics):
         about = metrics[name]
         course = finite([evaluation["values"].get(name) for evaluation in evaluations])
         end = record["values"].get(name)
-        title = f"{about['label']} ({extractor})" if extractor else about["label"]
         if end is not None or np.isfinite(course).any():
-            lines.append(
-                [f"{title}{arrows.get(about['direction'], '')}", *_figures(course, end), number(about.get("floor"))]
-            )
+            title = f"{titled(about, extractor)}{ARROWS.get(about['direction'], '')}"
+            lines.append([title, *_figures(course, end), number(about.get("floor"))])
     for title, course in watched(evaluations):
         lines.append([title, *_figures(course, None), ""])
     return lines

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ganbench.reporters.charts import Floats, Series, finite, lines
-from ganbench.reporters.layout import ARROWS, Section, label
+from ganbench.reporters.layout import ARROWS, Section, label, ordered, titled
 from ganbench.reporters.rows import Trial
 from ganbench.stability import FAILURES
 
@@ -112,10 +112,10 @@ def of_trial(record: Record, mark: tuple[int, str] | None) -> list[dict[str, Any
 
     charts = []
     metrics = record["metrics"]
-    for name in sorted(metrics, key=lambda name: metrics[name].get("position", 0)):
+    for name in ordered(metrics):
         about = metrics[name]
         values = finite([entry["values"].get(name) for entry in evaluations])
-        title = f"{about['label']} ({record['identity']['evaluation']['extractor']})"
+        title = titled(about, record["identity"]["evaluation"]["extractor"])
         log = None if about["direction"] == "min" else False
         if np.isfinite(values[:-1]).any() and (chart := draw(title, {about["label"]: values}, log=log)):
             charts.append({**chart, "arrow": ARROWS.get(about["direction"], "")})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,23 @@ def label(section: Section, metric: str) -> str:
 
 def arrow(section: Section, metric: str) -> str:
     return ARROWS.get(section.about.get(metric, {}).get("direction", ""), "")
+
+
+def ordered(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The metrics of a record in the order in which tables show them."""
+    return sorted(metrics, key=lambda name: (metrics[name].get("position", 0), name))
+
+
+def titled(about: Mapping[str, Any], extractor: str) -> str:
+    """``FID (digits-cnn)``: no score is shown without what made its features."""
+    return f"{about['label']} ({extractor})" if extractor else str(about["label"])
+
+
+def thousands(value: float | None) -> str:
+    """A cost: whole numbers with commas, smaller ones to three digits."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 99.5 else number(value)
 
 
 def number(value: Any) -> str:

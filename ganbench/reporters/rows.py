@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ganbench.reporters.charts import Axis, axis, dots, finite
-from ganbench.reporters.layout import Section, floor, interval, number, seeds
+from ganbench.reporters.layout import Section, floor, interval, number, seeds, thousands
 from ganbench.reporters.pictures import costs
 from ganbench.stability import FAILURES
 
@@ -180,15 +180,9 @@ def _costs(own: Sequence[Trial]) -> list[dict[str, Any]]:
         middle(trial.cost.get("images_per_second") for trial in done),
     )
     return [
-        {"name": name, "exact": "" if value is None else repr(value), "text": _thousands(value)}
+        {"name": name, "exact": "" if value is None else repr(value), "text": thousands(value)}
         for (name, _, _), value in zip(COSTS, figures, strict=True)
     ]
-
-
-def _thousands(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value >= 99.5 else number(value)
 
 
 def _usual(trials: Sequence[Trial]) -> Trial | None:

@@ -11,7 +11,7 @@ from typing import Any
 from ganbench.errors import MOST_CHARACTERS, printable
 from ganbench.files import leads_outside, read_plain
 from ganbench.reporters.curves import of_trial
-from ganbench.reporters.layout import number
+from ganbench.reporters.layout import number, ordered, thousands, titled
 from ganbench.reporters.pictures import MOST_BYTES, of_training, picture, sample_pictures, scatters
 from ganbench.reporters.rows import Trial
 from ganbench.stability import FAILURES, MEANINGS
@@ -69,14 +69,10 @@ def scores(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Of each metric its label, the value at the end of training, and the floor."""
     extractor = record["identity"]["evaluation"]["extractor"]
     metrics = record["metrics"]
-    for name in _ordered(metrics):
+    for name in ordered(metrics):
         about, value = metrics[name], record["values"].get(name)
         if value is not None:
-            yield f"{about['label']} ({extractor})", number(value), number(about.get("floor"))
-
-
-def _ordered(metrics: Mapping[str, Any]) -> list[str]:
-    return sorted(metrics, key=lambda name: (metrics[name].get("position", 0), name))
+            yield titled(about, extractor), number(value), number(about.get("floor"))
 
 
 def facts(trial: Trial) -> Iterator[tuple[str, str]]:
@@ -98,7 +94,7 @@ def facts(trial: Trial) -> Iterator[tuple[str, str]]:
     for role, count in (record.get("parameters") or {}).items():
         yield f"parameters, {role}", f"{count:,}"
     for name, value in trial.cost.items():
-        yield name.replace("_", " "), f"{value:,.0f}" if value >= 99.5 else number(value)
+        yield name.replace("_", " "), thousands(value)
     for name in ("distribution", "source", "dataset_hash", "extractor_hash"):
         yield name.replace("_", " "), str(both[name])
     yield "protocol", str(record["identity"]["protocol"])
@@ -119,7 +115,7 @@ def command(record: Mapping[str, Any]) -> str:
     """The command line that trains the trial again; in a folder without its record it makes the same one."""
     trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
     extractor, at, digest = evaluation["extractor"].partition("@")
-    metrics = [name for name in _ordered(record["metrics"]) if "." not in name]
+    metrics = [name for name in ordered(record["metrics"]) if "." not in name]
     words = [
         "ganbench",
         "run",
