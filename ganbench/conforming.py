@@ -17,7 +17,7 @@ from ganbench.executors import LOST, DeadlineExceeded, Executor, Job, on_this_ma
 # What a check came to. Two of them make the exit code 1: failed, and passed although it was expected to fail.
 MEANINGS = {
     "passed": "the plugin conforms",
-    "failed": "it does not",
+    "failed": "the plugin does not conform",
     "skipped": "the check does not apply",
     "known": "it fails, as expected_failed_checks says",
     "outdated": "it passes, and expected_failed_checks says that it fails: take the entry out",
@@ -136,14 +136,25 @@ def _print(about: dict[str, Any], outcomes: list[Outcome]) -> None:
     lines = [["check", "status", "seconds", "remark"]]
     lines += [[o.name, o.status, f"{o.seconds:.1f}", "" if o.status in BAD else o.message] for o in outcomes]
     print(plain(lines))
-    for o in outcomes:
-        if o.status in BAD:
-            say(f"{o.name}: {o.status}: {MEANINGS[o.status]}.")
-            say(f"  seen: {o.message}")
-            say(f"  why it matters: {o.reason}")
+    for same in _by_message([o for o in outcomes if o.status in BAD]):
+        first, *others = same
+        say(f"{first.name}: {first.status}: {MEANINGS[first.status]}")
+        say(f"  seen: {first.message}")
+        if others:  # one cause, and the reasons of a dozen checks would hide it
+            say(f"  for the same reason failed {', '.join(o.name for o in others)}: mend this, and check again")
+        else:
+            say(f"  why it matters: {first.reason}")
     counts = {status: sum(o.status == status for o in outcomes) for status in MEANINGS}
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     say(f"{about['name']}: {said}")
+
+
+def _by_message(outcomes: list[Outcome]) -> list[list[Outcome]]:
+    """Outcomes of one status and message together, in the order of the first of each."""
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for o in outcomes:
+        groups.setdefault((o.status, o.message), []).append(o)
+    return list(groups.values())
 
 
 def _write_json(found: list[dict[str, Any]], outcomes: list[list[Outcome]]) -> None:

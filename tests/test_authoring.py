@@ -40,6 +40,11 @@ def lines_of_code(text: str) -> int:
     return len(held)
 
 
+def test_a_gan_of_a_library_enters_in_under_60_lines() -> None:
+    path = Path(__file__).parents[1] / "examples" / "ganbench-torchgan" / "ganbench_torchgan.py"
+    assert lines_of_code(path.read_text()) < 60
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_package_is_complete(kind: str, ganbench: Ganbench, tmp_path: Path) -> None:
     result = ganbench("new", "my-gan", "--kind", kind)
@@ -90,7 +95,7 @@ def test_a_new_variant_is_ranked(ganbench: Ganbench, tmp_path: Path) -> None:
     """The fast form: the module as --plugin-path; pip and pytest are in the slow one."""
     assert ganbench("new", "my-gan").returncode == 0
     module = tmp_path / "ganbench-my-gan" / "ganbench_my_gan.py"
-    result = ganbench(*SHOWN["variant"], "--plugin-path", str(module))
+    result = ganbench(*SHOWN["variant"], "--plugin-path", str(module), "--executor", "inline")
     assert result.returncode == 0, result.stderr
     board = pd.read_csv(tmp_path / "results/leaderboard.csv")
     assert set(board.variant) == {"my-gan", "dcgan"} and board["rank"].notna().all() and not board.failed.any()

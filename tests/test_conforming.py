@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+
+from ganbench.conforming import Outcome, _print
 
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -37,7 +42,7 @@ CHECKS = "finite_losses,parameters_in_one_optimizer,hyperparameters_documented"
 
 def test_a_crash_or_a_hang_is_the_failure_of_its_check(ganbench: Ganbench, tmp_path: Path) -> None:
     (tmp_path / "wild.py").write_text(WILD)
-    command = ("check", "ends", "hangs", "--plugin-path", "wild.py", "--checks", CHECKS, "--timeout", "30")
+    command = ("check", "ends", "hangs", "--plugin-path", "wild.py", "--checks", CHECKS, "--timeout", "15")
     result = ganbench(*command, "--json")
     assert result.returncode == 1, result.stderr
     ends, hangs = json.loads(result.stdout)["plugins"]
@@ -50,7 +55,7 @@ def test_a_crash_or_a_hang_is_the_failure_of_its_check(ganbench: Ganbench, tmp_p
     assert all(one["reason"] for one in ends["checks"])
     by_name = {one["name"]: one for one in hangs["checks"]}
     assert by_name["finite_losses"]["status"] == "known"
-    assert "everybody knows (it ran longer than 30 s" in by_name["finite_losses"]["message"]
+    assert "everybody knows (it ran longer than 15 s" in by_name["finite_losses"]["message"]
 
 
 def test_what_was_seen_and_why_it_matters_is_printed(ganbench: Ganbench, tmp_path: Path) -> None:
@@ -61,6 +66,16 @@ def test_what_was_seen_and_why_it_matters_is_printed(ganbench: Ganbench, tmp_pat
     assert result.stdout.rstrip().endswith("ends: 1 failed")
 
 
+def test_a_cause_of_several_failures_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = [("a", "boom"), ("b", "other"), ("c", "boom"), ("d", "boom")]
+    outcomes = [Outcome(name, "failed", message, f"reason of {name}", 1.0) for name, message in failed]
+    _print({"kind": "variant", "name": "x", "distribution": ""}, [*outcomes, Outcome("e", "passed", "", "", 1.0)])
+    told = capsys.readouterr().out
+    assert told.count("boom") == 1 and "for the same reason failed c, d: mend this" in told
+    assert told.count("why it matters") == 1 and "why it matters: reason of b" in told
+    assert told.rstrip().endswith("x: 1 passed, 4 failed")
+
+
 def test_there_is_no_such_plugin_or_check(ganbench: Ganbench, tmp_path: Path) -> None:
     (tmp_path / "wild.py").write_text(WILD.replace("finite_losses", "finite"))
     for arguments, said in (
@@ -69,7 +84,7 @@ def test_there_is_no_such_plugin_or_check(ganbench: Ganbench, tmp_path: Path) ->
         (("csv", "--kind", "metric"), "there is no metric 'csv'"),
         (("hangs", "--plugin-path", "wild.py"), "there is no check 'finite'"),
     ):
-        result = ganbench("check", *arguments)
+        result = ganbench("check", *arguments, "--executor", "inline")
         assert result.returncode == 2 and said in result.stderr, result.stderr
         assert "Traceback" not in result.stderr
 
@@ -84,8 +99,6 @@ def test_conformance(plugin, check):
 
 
 def test_an_expected_failure_that_passes_fails_under_pytest(tmp_path: Path) -> None:
-    import sys
-
     (tmp_path / "test_it.py").write_text(EXPANDED)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -49,7 +49,8 @@ def optimizers_named(bench: Bench) -> str:
         handle.remove()
     if strangers:
         raise CheckFailed(
-            f"a {type(strangers[0]).__name__} steps in train_step and is not in self.optimizers: put it there"
+            f"an optimizer ({type(strangers[0]).__name__}) steps in train_step and is not in self.optimizers: "
+            "put it there"
         )
     return ", ".join(variant.optimizers) or "none"
 
