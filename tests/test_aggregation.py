@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,8 @@ from ganbench.reporters.layout import sections
 from ganbench.reporters.remarks import overview, remarks
 from ganbench.statistics import friedman
 
-_SPEC = importlib.util.spec_from_file_location(
-    "simulation", Path(__file__).parent.parent / "benchmarks" / "simulation.py"
-)
-assert _SPEC is not None and _SPEC.loader is not None
-simulation = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(simulation)
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+simulation = importlib.import_module("simulation")
 frame, CONSTANT, FLOOR = simulation.frame, simulation.CONSTANT, simulation.FLOOR
 SEEDS = np.exp(0.1 * np.array([-1.2, -0.6, 0.0, 0.6, 1.2]))
 
