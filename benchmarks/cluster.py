@@ -29,6 +29,7 @@ from leaderboard import DATASETS, REFERENCE, SEEDS, VARIANTS, peak
 from ganbench import interruption
 from ganbench.estimates import makespan
 from ganbench.executors import Job
+from ganbench.executors.remote import outgoing
 from ganbench.planning import Plan, Planned, Request
 from ganbench.reporters import DEFAULT
 from ganbench.reporting import write_reports
@@ -68,6 +69,7 @@ class StandIn:
     def submit(self, job: Job) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()
         future.set_running_or_notify_cancel()
+        json.dumps(outgoing(job, 1))  # as engines send it
         with self.changed:
             self.running.append((job, future))
             self.changed.notify()

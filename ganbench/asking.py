@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from ganbench.errors import UsageError
-from ganbench.executors import LOST, Executor, Job
+from ganbench.executors import LOST, Executor, Job, MachineLost
 
 
 def ask(
@@ -34,6 +34,8 @@ def ask(
         try:
             try:
                 result = future.result()
+            except MachineLost:  # by no doing of the plugin's
+                result = submit(payload).result()
             except LOST:
                 if not payload.get("build"):
                     raise

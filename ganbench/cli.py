@@ -84,8 +84,13 @@ def list_(as_json: bool, planted: bool) -> None:
 
 @cli.command()
 @results_option("Folder that ganbench run wrote.")
+@click.option(
+    "--storage",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The --storage of that run: its unfinished trials are counted.",
+)
 @names_option("--format", "formats", help="Formats to write.  [default: csv,html,md]")
-def report(results: Path, formats: tuple[str, ...]) -> None:
+def report(results: Path, storage: Path | None, formats: tuple[str, ...]) -> None:
     """Write the leaderboard of a results folder again, from its records alone.
 
     A damaged record is left out and named (exit code 3); nothing is trained and no plugin is imported.
@@ -98,7 +103,7 @@ def report(results: Path, formats: tuple[str, ...]) -> None:
         raise UsageError(
             f"there is no results folder {results}; ganbench run makes one, or name another with --results"
         )
-    contents, board, trials = write_reports(results, formats or DEFAULT)
+    contents, board, trials = write_reports(results, formats or DEFAULT, storage)
     if not contents.records and not contents.problems:
         raise UsageError(f"there are no records in {results}; ganbench run makes them")
     show(board, trials)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ from ganbench.findings import findings
 from ganbench.frames import PROTOCOL_FIELDS, final_trials
 from ganbench.ranking import leaderboard, trials_table
 from ganbench.reporters import load_reporters
-from ganbench.store import Contents, read_records
+from ganbench.store import UNFINISHED, Contents, read_records
 
 
 class Kept(tuple[dict[str, Any], ...]):
@@ -33,18 +35,27 @@ class Reports(NamedTuple):
     trials: pd.DataFrame
 
 
-def write_reports(folder: Path, formats: Iterable[str]) -> Reports:
+def write_reports(folder: Path, formats: Iterable[str], work: Path | None = None) -> Reports:
     """Write every format's files from the sound records in ``folder``; return what was read and the tables.
 
-    The tables are a pure function of the records: writing them again gives the same bytes.
+    The tables are a pure function of the records: writing them again gives the same bytes. ``work`` is where running
+    trials write, if not there.
     """
     reporters = load_reporters(formats)
     contents = read_records(folder)
+    if work is not None and work.resolve() != folder.resolve():
+        contents = replace(contents, interrupted=contents.interrupted + _unfinished(work, folder))
     board, trials = tables(contents.records)
     if contents.records:
         for reporter in reporters:
             reporter.write(board, trials, folder)
     return Reports(contents, board, trials)
+
+
+def _unfinished(work: Path, folder: Path) -> int:
+    """How many trials have begun in the one and have no record in the other."""
+    begun = (path for path in work.glob("*/*/seed-*") if any((path / name).exists() for name in UNFINISHED))
+    return sum(not os.path.lexists(folder / path.relative_to(work) / "record.json") for path in begun)
 
 
 def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:

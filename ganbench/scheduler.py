@@ -188,6 +188,8 @@ class Sweep:
 
     def _outcome(self, future: Future[dict[str, Any]], state: Running) -> dict[str, Any] | None:
         """How a trial ended; None to try it again."""
+        if state.died_at is not None and state.images > state.died_at:
+            state.attempt = 1
         try:
             result = future.result()
         except (EngineLost, UsageError):  # no trial can run, or none can where this one came to
@@ -199,8 +201,6 @@ class Sweep:
         except WorkerDied as reason:
             if interruption.requested():
                 return None
-            if state.died_at is not None and state.images > state.died_at:
-                state.attempt = 1
             # Somebody killed it (an operator, or the system for memory), or its node: the checkpoint is good, so go on.
             lost = reason.exit_code in KILLED or isinstance(reason, MachineLost)
             if lost and state.attempt < ATTEMPTS:
@@ -216,6 +216,8 @@ class Sweep:
             return {"status": "error", "reason": f"its executor returned no result but {type(result).__name__}"}
         if "interrupted" in result:
             if not interruption.requested():
+                if state.attempt == ATTEMPTS:  # as under a time limit that is shorter than its start
+                    return {"status": "crashed", "reason": f"it was stopped {ATTEMPTS} times before it got any further"}
                 self.display.note(f"{state.trial.title}: somebody stopped it with SIGTERM; continuing it")
             return None
         if "unwritable" in result:

@@ -92,13 +92,15 @@ class Store:
     """One results folder, open for writing.
 
     Args:
-        work: where running trials write, if not there: a folder that every machine sees. What a trial leaves is fetched
-            when it has ended.
+        work: where running trials write, if not there: a folder that every machine sees. What a trial leaves is
+            fetched when it has ended.
+        option: that names it on the command line, for messages.
     """
 
-    def __init__(self, root: Path | str, work: Path | str | None = None) -> None:
-        self.root = Path(root)
-        self.work = None if work is None else Store(work)
+    def __init__(self, root: Path | str, work: Path | str | None = None, option: str = "--results") -> None:
+        self.root, self.option = Path(root), option
+        apart = work is not None and Path(work).resolve() != self.root.resolve()
+        self.work = Store(work, option="--storage") if work is not None and apart else None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -106,7 +108,7 @@ class Store:
         try:
             make_folder(self.root)
         except StoreError as reason:
-            raise StoreError(f"{reason}, or give another folder with --results") from None
+            raise StoreError(f"{reason}, or give another folder with {self.option}") from None
         lock = filelock.FileLock(self.root / ".lock")
         try:
             if Path(lock.lock_file).is_symlink():  # locking would empty the file that it leads to
@@ -116,11 +118,11 @@ class Store:
         except filelock.Timeout:
             raise StoreError(
                 f"another ganbench run is using {self.root}; wait for it, "
-                "or give this one its own folder with --results"
+                f"or give this one its own folder with {self.option}"
             ) from None
         except OSError as reason:
             raise StoreError(
-                f"cannot write {self.root / '.lock'}: {reason.strerror}; give another folder with --results"
+                f"cannot write {self.root / '.lock'}: {reason.strerror}; give another folder with {self.option}"
             ) from None
         try:
             for folder in (self.root, self.root / PAGES):  # what a kill left half written of tables and pages

@@ -171,7 +171,7 @@ def run_sweep(
             return lambda: preview(planned.trials, store, session.engine.slots)
         with store.locked():
             statuses = session.sweep(store, request, planned)
-            contents, board, trials = write_reports(results, DEFAULT)
+            contents, board, trials = write_reports(results, DEFAULT, engine.storage)
 
         def conclude() -> int:
             show(board, trials)

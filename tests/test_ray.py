@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,8 @@ LONG = ("run", "-p", "vanilla", "-d", "ring8", "--images", "64000", "--evaluatio
 TABLES = ("leaderboard.csv", "leaderboard.md", "trials.csv")
 
 FRAGILE = """
-import os
+import os, time
+import numpy
 from ganbench.plugin import GAN, hookimpl
 from ganbench.toolkit import multilayer_perceptron
 from torch import nn
@@ -43,6 +45,11 @@ class Fragile(GAN):
             raise ValueError("a fault of its own")
         if self.way == "exit":
             os._exit(3)
+        if self.way.startswith("hoard") and not os.path.exists(self.way[5:]):
+            if self.way[5:]:
+                open(self.way[5:], "w").close()  # only once
+            hoard = [numpy.ones(10**9, numpy.uint8) for _ in range(4)]
+            time.sleep(600)
         return super().train_step(batch, clock)
 
 @hookimpl
@@ -52,14 +59,14 @@ def ganbench_variants():
 
 
 class Cluster:
-    """Two nodes, each with a core and a declared GPU; processes see the variables that were set when it began."""
+    """Two nodes, each with a core and declared GPUs; processes see the variables that were set when it began."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: int = 1) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from ray import cluster_utils
 
-            self.node = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 * 2**20}
+            self.node = {"num_cpus": 1, "num_gpus": gpus, "object_store_memory": 80 * 2**20}
             self.ray = cluster_utils.Cluster(
                 initialize_head=True, head_node_args={**self.node, "include_dashboard": False}
             )
@@ -75,14 +82,15 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Cluster]]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Cluster]]:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
     started: list[Cluster] = []
 
-    def start() -> Cluster:
-        started.append(Cluster())
+    def start(gpus: int = 1) -> Cluster:
+        started.append(Cluster(gpus))
         return started[-1]
 
     yield start
@@ -108,7 +116,7 @@ def background(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def until(what: Callable[[], Any], seconds: float = 120) -> None:
+def until(what: Callable[[], Any], seconds: float = 600) -> None:
     ends = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < ends, "it did not happen in time"
@@ -151,7 +159,7 @@ def test_a_node_killed_in_the_middle_costs_no_trial(cluster, ganbench, tmp_path:
     driver = background(tmp_path, *LONG, "--seeds", "6", "--results", "there", *nodes.options)
     until(lambda: started(tmp_path / "there", 2))
     nodes.lose()
-    said = driver.communicate(timeout=300)[1]
+    said = driver.communicate(timeout=900)[1]
     assert driver.returncode == 0 and "continuing it (attempt 2 of 3)" in said, said
     same(tmp_path / "here", tmp_path / "there")
     attempts = [json.loads(path.read_text())["attempts"] for path in tmp_path.glob("there/*/*/*/cost.json")]
@@ -168,10 +176,10 @@ def test_a_cancelled_driver_leaves_no_process_and_can_be_continued(
     driver = background(tmp_path, *LONG, "--seeds", "3", "--results", "there", *nodes.options)
     until(lambda: started(tmp_path / "there", 2))
     driver.send_signal(number)
-    said = driver.communicate(timeout=120)[1]
+    said = driver.communicate(timeout=600)[1]
     assert driver.returncode == (130 if number == signal.SIGINT else -number), said
     assert "did not stop in time" not in said
-    until(lambda: not workers(), 30)
+    until(lambda: not workers(), 60)
     assert started(tmp_path / "there", 2)
     again = ganbench(*LONG, "--seeds", "3", "--results", "there", *nodes.options)
     assert again.returncode == 0, again.stderr
@@ -188,10 +196,10 @@ def test_a_killed_worker_is_tried_again_and_a_plugin_s_own_fault_is_not(
     driver = background(tmp_path, *LONG, "--seeds", "2", "--results", "there", *nodes.options)
     until(lambda: started(tmp_path / "there", 2))
     subprocess.run(["pkill", "-9", "-f", "ganbench.executors.host 1", "--oldest"], check=True)
-    said = driver.communicate(timeout=300)[1]
+    said = driver.communicate(timeout=900)[1]
     assert driver.returncode == 0 and said.count("continuing it (attempt 2 of 3)") == 1, said
     for way, status, reason in (
-        ("raise", "error", "ValueError: a fault of its own (fragile.py, line 17)"),
+        ("raise", "error", "ValueError: a fault of its own (fragile.py, line 18)"),
         ("exit", "crashed", "its process ended by itself with exit code 3"),
     ):
         setting = ("--set", f"fragile.way={way}", "--results", way)
@@ -219,8 +227,65 @@ def test_another_version_of_a_plugin_stops_the_sweep(
 
 @pytest.mark.slow
 def test_more_than_a_node_has_is_refused(cluster, ganbench) -> None:
-    result = ganbench(*SHORT, "-p", "noise", "--cpus-per-trial", "64", *cluster().options)
-    assert result.returncode == 2 and "64 CPUs" in result.stderr and "Traceback" not in result.stderr
+    address = cluster(gpus=0).options
+    for option, number, what in (
+        ("--cpus-per-trial", "64", "64 CPUs and 0 GPUs"),
+        ("--gpus-per-trial", "0.25", "1 CPUs and 0.25 GPUs"),
+        ("--memory", "4000", "0 GPUs and 4000.0 GB"),
+    ):
+        result = ganbench(*SHORT, "-p", "noise", option, number, *address)
+        assert result.returncode == 2 and "Traceback" not in result.stderr, result.stderr
+        (said,) = [line for line in result.stderr.splitlines() if "no node of the Ray cluster has" in line]
+        assert what in said and option in said and "its nodes have 1 CPUs, 0 GPUs and" in said
+
+
+@pytest.mark.slow
+def test_a_cluster_without_a_sound_ganbench_says_so(
+    cluster, ganbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken" / "ganbench").mkdir(parents=True)
+    (tmp_path / "broken" / "ganbench" / "__init__.py").write_text("raise ImportError('it was installed by halves')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    nodes = cluster()
+    monkeypatch.delenv("PYTHONPATH")
+    result = ganbench(*SHORT, "-p", "noise", *nodes.options)
+    assert result.returncode == 130 and "Traceback" not in result.stderr
+    assert "a worker could not begin: ImportError: it was installed by halves" in result.stderr
+
+
+@pytest.mark.slow
+def test_what_answers_and_is_no_ray_is_given_up(ganbench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        result = ganbench(*SHORT, "-p", "noise", "--executor", "ray", "--address", address)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert f"--address {address}: no Ray cluster can be joined there" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_trial_that_ray_ends_for_want_of_memory_is_tried_again(
+    cluster, ganbench, install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's own memory monitor, with a limit that a plugin of 4 GB passes: once, then every time."""
+    site = install("ganbench-fragile", {"fragile.py": FRAGILE}, {"fragile": "fragile"})
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    memory = {line.split(":")[0]: int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()}
+    if memory["MemAvailable"] < 6 * 10**6:
+        pytest.skip("it needs 6 GB of memory")
+    limit = 1 - (memory["MemAvailable"] - 2.5 * 10**6) / memory["MemTotal"]
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{limit:.3f}")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "200")
+    nodes = cluster()
+    for way, status, attempts, reason in (
+        (f"hoard{tmp_path / 'once'}", "completed", 2, None),
+        ("hoard", "oom", 3, "Ray killed its worker because the node had no memory left, 3 times"),
+    ):
+        results = tmp_path / status
+        setting = ("--set", f"fragile.way={way}", "--results", str(results))
+        result = ganbench(*SHORT, "-p", "fragile", "--seeds", "1", *setting, *nodes.options, timeout=900)
+        assert result.stderr.count("because the node had no memory left; continuing it") == attempts - 1, result.stderr
+        (record,) = (json.loads(path.read_text()) for path in results.glob("*/*/*/record.json"))
+        assert (record["status"], record["reason"]) == (status, reason)
 
 
 @pytest.mark.slow

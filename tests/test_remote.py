@@ -8,13 +8,16 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ganbench.asking import ask
 from ganbench.errors import UsageError
 from ganbench.executors import DeadlineExceeded, Job, MachineLost, WorkerDied, load_executor, remote
+from ganbench.executors.ray import _fit
 from ganbench.executors.remote import Host, incoming, outgoing, refusal
 
 ASK = {
@@ -106,6 +109,41 @@ def test_a_gpu_that_was_not_asked_for_is_hidden(monkeypatch: pytest.MonkeyPatch)
     remote.run(outgoing(Job(ASK, gpus=0.25), 1))
     remote.run(outgoing(Job(ASK), 1))
     assert [message["payload"]["visible_gpus"] for message in sent] == ["3", ""]
+
+
+def test_a_machine_that_starts_no_process_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_host", None)
+    monkeypatch.setattr(remote.sys, "executable", "/nowhere/python")
+    with pytest.raises(MachineLost, match=f"{remote.platform.node()} starts no process for it .No such file"):
+        incoming(remote.run(outgoing(Job(ASK), 1)))
+
+
+def test_a_machine_that_is_lost_while_it_is_asked_costs_another_try() -> None:
+    class Lossy:
+        isolated = remote = True
+
+        def __init__(self, losses: int) -> None:
+            self.losses = losses
+
+        def submit(self, job: Job) -> Future[dict[str, Any]]:
+            future: Future[dict[str, Any]] = Future()
+            self.losses -= 1
+            if self.losses < 0:
+                future.set_result({"name": "ring8"})
+            else:
+                future.set_exception(MachineLost("its node was lost"))
+            return future
+
+    assert ask(Lossy(1), [ASK]) == [{"name": "ring8"}]
+    with pytest.raises(UsageError, match="dataset ring8 cannot be used: its node was lost while"):
+        ask(Lossy(3), [ASK])
+
+
+def test_room_is_what_a_node_has_of_everything_that_is_asked_for() -> None:
+    node = {"CPU": 16.0, "GPU": 2.0, "memory": 64e9}
+    assert [_fit(node, shape) for shape in ((2, 0.25, 0), (2, 0, 0), (1, 0, 20e9), (1, 0.1, 0))] == [8, 8, 3, 16]
+    assert [_fit(node, shape) for shape in ((17, 0, 0), (1, 0, 65e9))] == [0, 0]
+    assert _fit({"CPU": 16.0}, (1, 0.25, 0)) == 0
 
 
 @pytest.mark.parametrize("name", ["local", "inline"])

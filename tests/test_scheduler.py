@@ -145,6 +145,18 @@ def test_a_trial_stopped_from_outside_is_continued(tmp_path: Path, asked) -> Non
     assert one.statuses == {"error": 1} and "stopped it with SIGTERM" in one.display.notes[0]
 
 
+def test_a_trial_that_is_stopped_again_and_again_goes_on_as_long_as_it_gets_further(tmp_path: Path, asked) -> None:
+    stopped = {"interrupted": True}
+    for images, ends, reason in (
+        ([0, 64, 128, 192], "error", "it ends here"),
+        ([64, 64, 64], "crashed", "it was stopped 3 times before it got any further"),
+    ):
+        one, trial = sweep(tmp_path / ends, Scripted([*((n, stopped) for n in images), (640, DONE)]))
+        one._run([trial])
+        record = one.store.find(trial.spec)
+        assert (record["status"], record["reason"]) == (ends, reason)
+
+
 def test_a_lost_machine_is_tried_again_and_a_lost_engine_ends_the_sweep(tmp_path: Path) -> None:
     executor = Scripted([(64, MachineLost("its node was lost")), (64, MachineLost("its node was lost")), (640, DONE)])
     one, trial = sweep(tmp_path, executor)

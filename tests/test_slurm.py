@@ -17,11 +17,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ganbench.executors import Job, OutOfMemory, batch
-from ganbench.executors.slurm import Submitted, _loss
+from ganbench.executors.submission import Submitted, loss
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'ganbench[slurm]'")
 
@@ -56,6 +57,15 @@ ReturnToService=2
 MpiDefault=none
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Sockets=1 CoresPerSocket=2 ThreadsPerCore=1 RealMemory=2000
 PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+LIMITED = """#!/bin/bash
+if [ $(squeue --noheader | wc -l) -gt 0 ]; then
+    echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2
+    exit 1
+fi
+exec {sbatch} "$@"
 """
 
 
@@ -141,7 +151,7 @@ def background(folder: Path, slurm: dict[str, str], *arguments: str) -> subproce
 
 
 def until_checkpoint(results: Path) -> None:
-    ends = time.monotonic() + 200
+    ends = time.monotonic() + 600
     while not list(results.glob("*/*/*/checkpoint.safetensors")):
         assert time.monotonic() < ends
         time.sleep(0.05)
@@ -163,7 +173,7 @@ def test_a_killed_job_is_noticed_without_accounting_and_tried_again(slurm, ganbe
     driver = background(tmp_path, slurm, *LONG, "--results", "there")
     until_checkpoint(tmp_path / "there")
     os.kill(worker(slurm), signal.SIGKILL)
-    said = driver.communicate(timeout=400)[1]
+    said = driver.communicate(timeout=900)[1]
     assert driver.returncode == 0 and "continuing it (attempt 2 of 3)" in said, said
     same(tmp_path / "here", tmp_path / "there")
 
@@ -185,7 +195,7 @@ def test_a_cancelled_driver_can_be_continued(slurm, ganbench, tmp_path: Path, nu
     driver = background(tmp_path, slurm, *LONG, "--results", "there")
     until_checkpoint(tmp_path / "there")
     driver.send_signal(number)
-    said = driver.communicate(timeout=200)[1]
+    said = driver.communicate(timeout=600)[1]
     assert driver.returncode == (130 if number == signal.SIGINT else -number), said
     if number == signal.SIGINT:
         assert not jobs(slurm) and "did not stop in time" not in said
@@ -197,11 +207,45 @@ def test_a_cancelled_driver_can_be_continued(slurm, ganbench, tmp_path: Path, nu
 
 
 @pytest.mark.slow
+def test_a_time_limit_of_the_cluster_costs_no_trial(slurm, tmp_path: Path) -> None:
+    """SLURM ends each job after a minute or two, as a partition with a limit does; the next goes on where it was."""
+    endless = (*LONG[:-2], "--seeds", "1", "--images", "100000000", "--timeout", "900", "--results", "there")
+    driver = background(tmp_path, slurm, *endless, "--executor-option", "time=1")
+    assert driver.stderr is not None
+    assert any("continuing it" in line for line in driver.stderr)
+    (progress,) = tmp_path.glob("there/*/*/*/progress.jsonl")
+    ends = time.monotonic() + 600
+    while '"attempt":2' not in progress.read_text().replace(" ", ""):
+        assert driver.poll() is None and time.monotonic() < ends
+        time.sleep(0.5)
+    driver.send_signal(signal.SIGINT)
+    said = driver.communicate(timeout=300)[1]
+    assert driver.returncode == 130 and not list(tmp_path.glob("there/*/*/*/record.json")), said
+
+
+@pytest.mark.slow
+def test_a_limit_of_jobs_in_the_queue_is_lived_with(slurm, ganbench, tmp_path: Path) -> None:
+    """A sbatch that takes no second job, as under a limit of jobs for each user, which SLURM has with accounting."""
+    (tmp_path / "bin").mkdir()
+    limited = tmp_path / "bin" / "sbatch"
+    limited.write_text(LIMITED.format(sbatch=shutil.which("sbatch")))
+    limited.chmod(0o755)
+    assert ganbench(*SHORT, "--results", "here").returncode == 0
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    there = ganbench(*SHORT, "--results", "there", "--executor", "slurm", timeout=900, **{**slurm, "PATH": path})
+    assert there.returncode == 0 and there.stderr.count("sbatch takes no more trials now") == 1, there.stderr
+    assert "QOSMaxSubmitJobPerUserLimit" in there.stderr and "--jobs 1" in there.stderr
+    same(tmp_path / "here", tmp_path / "there")
+
+
+@pytest.mark.slow
 def test_what_slurm_cannot_do_is_said_in_one_line(slurm, ganbench) -> None:
     for arguments, what in (
         (("--gpus-per-trial", "0.5"), "whole GPUs"),
         (("--executor-option", "partition=nowhere"), "partition"),
         (("--address", "auto"), "--address is not for SLURM"),
+        (("--gpus-per-trial", "1"), "sbatch refuses a trial"),
+        (("--executor-option", "job_name=mine"), "to follow its jobs"),
     ):
         result = ganbench(*SHORT, "--executor", "slurm", *arguments, **slurm)
         assert result.returncode == 2 and "Traceback" not in result.stderr, result.stderr
@@ -226,9 +270,30 @@ def test_a_machine_without_slurm_is_named(ganbench, tmp_path: Path) -> None:
     ],
 )
 def test_how_a_job_was_lost(state: str, kind: str, exit_code: int | None) -> None:
-    found = _loss("7", Submitted(Job({}), None, None, state))
+    found = loss("7", Submitted(Job({}), state=state))
     assert type(found).__name__ == kind and found.exit_code == exit_code and "SLURM job 7" in str(found)
     assert isinstance(found, OutOfMemory) == (kind == "OutOfMemory")
+
+
+def test_what_a_job_said_last_is_part_of_why_it_was_lost(tmp_path: Path) -> None:
+    (tmp_path / "err").write_text("srun: starting\n/bin/bash: /opt/python: No such file or directory\n\n")
+    job = SimpleNamespace(paths=SimpleNamespace(stderr=tmp_path / "err"))
+    found = str(loss("7", Submitted(Job({}), job, state="FAILED")))
+    assert found == "SLURM job 7 ended without a result (failed: bash: python: No such file or directory)"
+
+
+def test_jobs_that_cannot_be_seen_to_end_keep_their_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(batch, "GONE_SECONDS", 0.1)
+    with batch.exchange(tmp_path / "root") as folder:
+        pass
+    assert folder.is_dir() and f"scancel --name={folder.name}" in capsys.readouterr().err
+    monkeypatch.setattr(batch, "states", lambda name: {})
+    with batch.exchange(tmp_path / "root") as other, batch.exchange(tmp_path / "root"):  # one that lives is left alone
+        assert not folder.exists() and other.is_dir()
+    assert folder.name in capsys.readouterr().err and not list((tmp_path / "root").iterdir())
 
 
 def test_a_silent_controller_tells_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from ganbench import canonical
 from ganbench.files import StoreError, write_atomic
 from ganbench.planning import Planned
 from ganbench.records import DamagedRecord, compose, seal, unseal
+from ganbench.reporting import write_reports
 from ganbench.spec import Protocol, TrialSpec
 from ganbench.store import Store, read_records
 
@@ -194,3 +195,25 @@ def test_a_trial_that_is_forgotten_is_forgotten_in_both_places(tmp_path: Path) -
     (store.prepare(spec()) / "checkpoint.safetensors").write_text("of an attempt that came later")
     store.discard(spec())
     assert store.state(spec()) == "new" and not store.workplace(spec()).exists()
+
+
+def test_a_storage_is_named_by_its_own_option_and_may_be_the_results_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for work in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreError, match="--storage"), Store(tmp_path / "results", work).locked():
+            pass
+    same = Store(tmp_path / "results", tmp_path / "results" / ".." / "results")
+    with same.locked():
+        assert same.prepare(spec()) == same.folder(spec()) and same.work is None
+
+
+def test_what_is_unfinished_in_a_storage_counts_as_interrupted(tmp_path: Path) -> None:
+    root, work = tmp_path / "results", tmp_path / "shared"
+    store = Store(root, work)
+    for seed in range(3):
+        (store.prepare(spec(seed)) / "checkpoint.safetensors").write_text("")
+    store.finish(spec(0), record(spec(0)), {})
+    (store.prepare(spec(0)) / "progress.jsonl").write_text("")  # a kill came before the storage was tidied
+    assert write_reports(root, ["csv"]).contents.interrupted == 0
+    assert write_reports(root, ["csv"], work).contents.interrupted == 2
+    assert write_reports(work, ["csv"], work).contents.interrupted == 3

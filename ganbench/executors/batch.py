@@ -16,6 +16,7 @@ import filelock
 
 from ganbench.errors import UsageError, one_line
 
+PREFIX = "ganbench-"  # of a sweep's folder and the names of its jobs
 COMMAND_SECONDS = 60.0  # that a command of SLURM may take; a busy controller answers late
 GONE_SECONDS = 60.0  # that cancelled jobs have to leave the queue
 
@@ -37,15 +38,16 @@ def cancel(jobs: Sequence[str], *options: str) -> None:
         _call("scancel", *options, *jobs[start : start + 500])
 
 
-def cancel_all(name: str) -> None:
-    """End all jobs of a name, and wait until none runs."""
+def cancel_all(name: str) -> bool:
+    """End all jobs of a name, and wait until none runs; whether that could be seen."""
     _call("scancel", f"--name={name}")
     ends = time.monotonic() + GONE_SECONDS
     while time.monotonic() < ends:
         left = states(name)
         if left is not None and not any(state in (*WAITING, *RUNNING) for state in left.values()):
-            return
+            return True
         time.sleep(0.5)
+    return False
 
 
 def why_no_accounting() -> str | None:
@@ -58,20 +60,35 @@ def why_no_accounting() -> str | None:
 
 @contextlib.contextmanager
 def exchange(root: Path) -> Iterator[Path]:
-    """A folder of one sweep's own, named as its jobs are. What a driver that was killed left in the queue is ended
-    first: its jobs would write into the folders of the same trials.
+    """A folder of one sweep's own, named as its jobs are; both are gone afterwards.
+
+    What a driver that was killed left in the queue is ended first: its jobs would write into the folders of the same
+    trials.
     """
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for left in root.glob("ganbench-*"):
+    for left in root.glob(f"{PREFIX}*"):
         lock = filelock.FileLock(left / ".lock")
         with contextlib.suppress(filelock.Timeout, OSError), lock.acquire(timeout=0):
             print(f"ending the SLURM jobs that an earlier sweep left behind ({left.name})", file=sys.stderr)
-            cancel_all(left.name)
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix="ganbench-", dir=root))
-    with filelock.FileLock(folder / ".lock"):
+            _end(left)
+    # It has that name once it is locked: a sweep that begins at the same time would take it for one left behind.
+    made = Path(tempfile.mkdtemp(prefix="new-", dir=root))
+    with filelock.FileLock(made / ".lock"):
+        folder = made.rename(root / made.name.replace("new-", PREFIX, 1))
         yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+        _end(folder)
+
+
+def _end(folder: Path) -> None:
+    """End a sweep's jobs and remove its folder; it stays where jobs may still run, for the next sweep to end them."""
+    if cancel_all(folder.name):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(
+            f"SLURM does not say whether the jobs {folder.name} have ended: scancel --name={folder.name} ends them, as "
+            "does the next ganbench run --executor slurm",
+            file=sys.stderr,
+        )
 
 
 def require() -> None:

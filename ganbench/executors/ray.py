@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -17,9 +18,13 @@ from typing import Any
 
 from ganbench.errors import UsageError, in_words
 from ganbench.executors import EngineLost, Job, MachineLost, OutOfMemory, WorkerDied, known_options
-from ganbench.executors.remote import Message, incoming, outgoing
+from ganbench.executors.remote import Message, incoming, last_line, outgoing
+from ganbench.memory import GIGABYTE
+
+Shape = tuple[float, float, float]  # CPUs, GPUs and bytes of memory that a job asks for
 
 KNOCK_SECONDS = 10.0  # for the cluster's address to answer
+TRIES = "2"  # of Ray to join what answers there, 40 s each: its 20 are a quarter of an hour where that is no Ray
 SLOTS_SECONDS = 5.0  # for which the size of the cluster is remembered
 
 
@@ -42,8 +47,8 @@ class RayExecutor:
         self._most, self._threads = jobs, threads
         self._lock = threading.Lock()
         self._running: dict[Any, bool] = {}  # whether it was asked to stop
-        self._shape: tuple[float, float] | None = None
-        self._known, self._asked = 0, -SLOTS_SECONDS
+        self._shape: Shape | None = None
+        self._known, self._asked, self._told = 0, -SLOTS_SECONDS, False
 
     @property
     def slots(self) -> int | None:
@@ -59,14 +64,19 @@ class RayExecutor:
         if self._shape is None:
             return 0
         if time.monotonic() - self._asked > SLOTS_SECONDS:
-            self._known = sum(_fit(resources, *self._shape) for resources in self._nodes())
+            self._known = sum(_fit(resources, self._shape) for resources in self._nodes())
             self._asked = time.monotonic()
         return self._known
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
-        if self._shape != (job.cpus, job.gpus):
-            self._shape, self._asked = (job.cpus, job.gpus), -SLOTS_SECONDS
-            self._check_room(job)
+        shape = (job.cpus, job.gpus, job.memory or 0.0)
+        known = shape == self._shape
+        if not known:
+            self._shape, self._asked = shape, -SLOTS_SECONDS
+        room = self._room()
+        if not room and not (known and self._told):
+            self._without_room(shape, known)
+        self._told = not room
         future: Future[dict[str, Any]] = Future()
         # A job that waits is cancelled by ``stop``: the driver cannot tell it from one that runs.
         future.set_running_or_notify_cancel()
@@ -116,30 +126,43 @@ class RayExecutor:
         except errors.TaskCancelledError:
             raise WorkerDied("it was cancelled before it was started", None) from None
         except errors.NodeDiedError:
+            self._asked = -SLOTS_SECONDS  # there is less room now
             raise MachineLost("its node was lost") from None
         except errors.WorkerCrashedError:
             raise MachineLost("Ray's worker process on its node was killed") from None
         except (errors.RaySystemError, errors.ObjectLostError, errors.RpcError) as reason:
             raise MachineLost(f"Ray lost it ({in_words(reason)})") from None
+        except errors.RayTaskError as reason:  # not the job's own fault: that comes back as an answer
+            raise EngineLost(f"a worker could not begin: {last_line(str(reason))}") from None
 
     def _nodes(self) -> list[dict[str, float]]:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
-    def _check_room(self, job: Job) -> None:
-        """Raise UsageError where no node could ever take such a job: Ray would wait without an end."""
-        nodes = self._nodes()
-        if any(_fit(resources, job.cpus, job.gpus) for resources in nodes):
-            return
-        have = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
-        raise UsageError(
-            f"no node of the Ray cluster has {job.cpus:g} CPUs and {job.gpus:g} GPUs for one trial (--cpus-per-trial, "
-            f"--gpus-per-trial); its nodes have {have or 'nothing'}"
+    def _without_room(self, shape: Shape, accepted: bool) -> None:
+        """Raise UsageError where no node could ever take such a job, for which Ray would wait without an end; where
+        nodes that could are gone, say that it waits for others.
+        """
+        have = "; ".join(_size(*(n.get(name, 0.0) for name in ("CPU", "GPU", "memory"))) for n in self._nodes())
+        options = "--cpus-per-trial, --gpus-per-trial" + (", --memory" if shape[2] else "")
+        text = (
+            f"no node of the Ray cluster has {_size(*shape[:2], shape[2] or None)} for one trial ({options}); "
+            f"its nodes have {have or 'nothing'}"
         )
+        if not accepted:
+            raise UsageError(text)
+        print(f"{text}; waiting for one that has: Ctrl-C ends the sweep", file=sys.stderr)
 
 
-def _fit(resources: Mapping[str, float], cpus: float, gpus: float) -> int:
+def _size(cpus: float, gpus: float, memory: float | None) -> str:
+    text = f"{cpus:g} CPUs and {gpus:g} GPUs"
+    return text if memory is None else f"{cpus:g} CPUs, {gpus:g} GPUs and {memory / GIGABYTE:.1f} GB"
+
+
+def _fit(resources: Mapping[str, float], shape: Shape) -> int:
     """How many jobs a node has room for."""
-    rooms = [resources.get(name, 0.0) / size for name, size in (("CPU", cpus), ("GPU", gpus)) if size]
+    rooms = [
+        resources.get(name, 0.0) / size for name, size in zip(("CPU", "GPU", "memory"), shape, strict=True) if size
+    ]
     return int(min(rooms) + 1e-9)
 
 
@@ -147,6 +170,8 @@ def _connect(address: str) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # of a cluster that is started here; 15 starves on a busy machine
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its way of the future, without its warning
+    if address != "local":
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", TRIES)
     try:
         import ray
     except ImportError as reason:
@@ -157,9 +182,10 @@ def _connect(address: str) -> Any:
         dashboard: Any = False if address == "local" else None  # of a cluster that is there, it is not ours
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
     except (OSError, ValueError, RuntimeError) as reason:
+        said = in_words(reason).partition(" Last connection error")[0]  # and a traceback
         raise UsageError(
-            f"--address {address}: there is no Ray cluster to be reached ({in_words(reason)}); start one with "
-            "ray start --head, or let --address local start one on this machine for this run"
+            f"--address {address}: no Ray cluster can be joined there ({said}); start one with ray start --head, or "
+            "let --address local start one on this machine for this run"
         ) from None
     finally:
         signal.signal(signal.SIGTERM, handler)  # Ray has put its own there

@@ -8,6 +8,7 @@ process neither reaches the engine nor the next job.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ganbench import __version__
-from ganbench.errors import UsageError
+from ganbench.errors import UsageError, one_line
 from ganbench.executors import DeadlineExceeded, Job, MachineLost, MemoryExceeded, OutOfMemory, WorkerDied
 
 Message = dict[str, Any]
@@ -34,6 +35,7 @@ _KINDS: dict[str, type[Exception]] = {
 }
 
 
+@functools.cache  # reading them takes tens of milliseconds, and every job carries them
 def versions() -> dict[str, str]:
     """The versions of ganbench and of every distribution that brings a plugin."""
     found = {"ganbench": __version__}
@@ -53,7 +55,7 @@ def outgoing(job: Job, threads: int) -> Message:
         "memory": job.memory,
         "gpus": job.gpus,
         "threads": threads,
-        "versions": versions(),
+        "versions": dict(versions()),
         "environment": environment,
         "from": platform.node(),
     }
@@ -71,6 +73,11 @@ def incoming(answer: Message) -> dict[str, Any]:
         raise lost(message, exit_code) if issubclass(lost, WorkerDied) else lost(message)
     result: dict[str, Any] = answer["result"]
     return result
+
+
+def last_line(text: str) -> str:
+    """What a traceback or a log says at its end."""
+    return one_line((text.strip().splitlines() or [""])[-1])
 
 
 def refusal(message: Message) -> str | None:
@@ -178,6 +185,10 @@ def run(message: Message) -> Message:
     if _host is None or not _host.alive or _host.about != about:
         if _host is not None:
             _host.close()
-        _host = Host(*about)
+        try:
+            _host = Host(*about)
+        except OSError as reason:  # no memory, no more processes: this machine's fault
+            _host = None
+            return {"gone": f"{platform.node()} starts no process for it ({reason.strerror})"}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") if message["gpus"] else ""
     return _host.run({**message, "payload": {**message["payload"], "visible_gpus": visible}})

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganbench.errors import UsageError, one_line
-from ganbench.executors import DeadlineExceeded, EngineLost, Job, MachineLost, OutOfMemory, WorkerDied, batch
-from ganbench.executors.remote import incoming, outgoing, run
+from ganbench.errors import UsageError, in_words, one_line
+from ganbench.executors import DeadlineExceeded, EngineLost, Job, batch
+from ganbench.executors.remote import incoming, outgoing
+from ganbench.executors.submission import Submitted, answer, loss, work
 
 WINDOW = 100  # jobs in the queue at a time, unless --jobs says
 POLL_SECONDS = 1.0
@@ -28,18 +28,11 @@ QUEUE_SECONDS = 5.0  # between two questions to the controller, whatever the num
 SILENT_SECONDS = 600.0  # without an answer of the controller until a sweep is given up
 RESULT_SECONDS = 15.0  # that a network file system may take to show the result of a job that has ended
 GRACE_SECONDS = 120.0  # beyond a job's deadline: until its process is up, and its end is seen
+OWN_BYTES = 10**9  # that the processes around a trial hold, torch among it; they count towards its job's limit
 
-
-@dataclass
-class Submitted:
-    """A job in the queue, its future, and since when it runs or has ended (``time.monotonic``)."""
-
-    job: Job
-    batch: Any
-    future: Future[dict[str, Any]]
-    state: str = "PENDING"
-    started: float | None = None
-    ended: float | None = None
+# Options of sbatch by which jobs are known, heard and followed here.
+OWN_OPTIONS = {"job-name", "output", "error", "open-mode", "signal", "array", "ntasks", "ntasks-per-node", "nodes"}
+OWN_OPTIONS |= {"requeue", "no-requeue", "wait", "parsable", "chdir", "export"}
 
 
 class SlurmExecutor:
@@ -47,7 +40,8 @@ class SlurmExecutor:
 
     Options:
         folder: for batch scripts and results, seen by every node; by default below the user's cache.
-        Any other is one of ``sbatch``: ``partition``, ``account``, ``exclude``, ...
+        Any other is one of ``sbatch``: ``partition``, ``account``, ``exclude``, ...; not ``job-name`` and others by
+        which jobs are followed.
     """
 
     isolated = True
@@ -56,7 +50,11 @@ class SlurmExecutor:
     def __init__(self, jobs: int | None, threads: int, options: Mapping[str, str]) -> None:
         if "address" in options:
             raise UsageError("--address is not for SLURM: its commands know their cluster")
-        self._options = {name: value for name, value in options.items() if name != "folder"}
+        self._options = {name.replace("_", "-"): value for name, value in options.items() if name != "folder"}
+        if own := sorted(OWN_OPTIONS & self._options.keys()):
+            raise UsageError(
+                f"--executor-option {own[0]}: ganbench sets it itself, to follow its jobs by it; leave it out"
+            )
         self.slots, self.window, self._threads = jobs, jobs or WINDOW, threads
         submitit = _submitit()
         batch.require()
@@ -71,28 +69,48 @@ class SlurmExecutor:
         self._submitit = submitit.SlurmExecutor(folder=self._folder)
         self._lock = threading.Lock()
         self._jobs: dict[str, Submitted] = {}
-        self._accepted = False
-        self._heard = self._asked = time.monotonic()
+        self._held: deque[Submitted] = deque()  # what sbatch does not take yet
+        self._accepted = self._full = False  # whether sbatch took one, and whether it ever refused another
+        self._took = self._heard = self._asked = time.monotonic()
         self._told = -math.inf
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="ganbench-slurm", daemon=True)
         self._watcher.start()
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
-        self._submitit.parameters.clear()
-        self._submitit.update_parameters(**self._parameters(job))
-        try:
-            submitted = self._submitit.submit(run, outgoing(job, self._threads))
-        except Exception as reason:
-            said = one_line(str(reason))
+        one = Submitted(job)
+        if self._held:
+            self._held.append(one)
+            return one.future
+        said = self._send(one)
+        if said is not None:
             if not self._accepted:
-                raise UsageError(f"sbatch refuses a trial: {said}") from None
-            raise EngineLost(f"sbatch takes no trial any more: {said}") from None
+                raise UsageError(f"sbatch refuses a trial: {said}")
+            self._held.append(one)
+            if not self._full:
+                print(
+                    f"sbatch takes no more trials now ({said}): the others follow as some end; --jobs "
+                    f"{max(1, len(self._jobs))} asks for no more at a time",
+                    file=sys.stderr,
+                )
+            self._full = True
         self._accepted = True
-        future: Future[dict[str, Any]] = Future()
+        return one.future
+
+    def _send(self, one: Submitted) -> str | None:
+        """Put a job into the queue; what ``sbatch`` says where it takes none. Never called from two threads at once:
+        the watcher sends only what is held, and then ``submit`` sends nothing.
+        """
+        self._submitit.parameters.clear()
+        self._submitit.update_parameters(**self._parameters(one.job))
+        try:
+            one.batch = self._submitit.submit(work, outgoing(one.job, self._threads))
+        except Exception as reason:
+            return one_line(str(reason))
+        self._took = self._heard = time.monotonic()
         with self._lock:
-            self._jobs[submitted.job_id] = Submitted(job, submitted, future)
-        return future
+            self._jobs[one.batch.job_id] = one
+        return None
 
     def stop(self) -> None:
         if time.monotonic() - self._told > 2 * POLL_SECONDS:
@@ -100,15 +118,13 @@ class SlurmExecutor:
             batch.cancel([name for name, one in self._known().items() if one.started is not None], "--signal=TERM")
 
     def close(self, cancel: bool = False) -> None:
-        if cancel:
-            batch.cancel_all(self._folder.name)
-        else:
-            for one in self._known().values():
+        if not cancel:
+            for one in (*self._known().values(), *self._held):
                 with contextlib.suppress(Exception):
                     one.future.exception()
         self._closing.set()
         self._watcher.join()
-        self._resources.close()
+        self._resources.close()  # and ends what is left in the queue
 
     def _parameters(self, job: Job) -> dict[str, Any]:
         """What submitit writes into the batch script; a limit that nobody gave is the partition's."""
@@ -119,12 +135,12 @@ class SlurmExecutor:
             "cpus_per_task": math.ceil(job.cpus),
             "signal_delay_s": 1,
             "time": None if job.deadline is None else math.ceil((job.deadline + GRACE_SECONDS) / 60),
-            "additional_parameters": self._options,
+            "additional_parameters": {"no-requeue": True, **self._options},  # what is tried again is decided above
         }
         if job.gpus:
             found["gpus_per_node"] = 1
         if job.memory is not None:
-            found["mem"] = f"{math.ceil(job.memory / 2**20)}MB"
+            found["mem"] = f"{math.ceil((job.memory + OWN_BYTES) / 2**20)}MB"
         return found
 
     def _known(self) -> dict[str, Submitted]:
@@ -134,10 +150,30 @@ class SlurmExecutor:
     def _watch(self) -> None:
         while not self._closing.wait(POLL_SECONDS):
             jobs = self._known()
-            if jobs and time.monotonic() - self._asked > QUEUE_SECONDS:
-                self._ask(jobs)
-            for name, one in jobs.items():
-                self._look(name, one)
+            try:
+                asks = time.monotonic() - self._asked > QUEUE_SECONDS
+                if jobs and asks:
+                    self._ask(jobs)
+                for name, one in jobs.items():
+                    self._look(name, one)
+                if self._held and asks:
+                    self._asked = time.monotonic()
+                    self._send_held()
+            except Exception as reason:  # without this thread a sweep would wait for ever
+                lost = EngineLost(f"SLURM's jobs cannot be followed any more: {in_words(reason)}")
+                for one in (*jobs.values(), *self._held):
+                    if not one.future.done():
+                        one.future.set_exception(lost)
+
+    def _send_held(self) -> None:
+        """Try again what ``sbatch`` did not take, in turn."""
+        while self._held:
+            one = self._held[0]
+            if not one.future.cancelled() and (said := self._send(one)) is not None:
+                if self._known() or time.monotonic() - self._took < SILENT_SECONDS:
+                    return
+                one.future.set_exception(EngineLost(f"sbatch takes no trial any more: {said}"))
+            self._held.popleft()
 
     def _ask(self, jobs: Mapping[str, Submitted]) -> None:
         """Learn the states of jobs from the queue."""
@@ -165,7 +201,7 @@ class SlurmExecutor:
                 if not finished:
                     self._check(name, one)
                     return
-                one.future.set_result(incoming(_answer(one.batch)))
+                one.future.set_result(incoming(answer(one.batch)))
             except Exception as reason:
                 one.future.set_exception(reason)
         with self._lock:
@@ -177,7 +213,7 @@ class SlurmExecutor:
         """Raise what a job without a result is lost by, where it is lost."""
         now = time.monotonic()
         if one.ended is not None and now - one.ended > RESULT_SECONDS:
-            raise _loss(name, one)
+            raise loss(name, one)
         if (
             one.started is not None
             and one.job.deadline is not None
@@ -187,25 +223,6 @@ class SlurmExecutor:
             raise DeadlineExceeded(f"it ran longer than {one.job.deadline:g} s")
         if now - self._heard > SILENT_SECONDS:
             raise EngineLost(f"SLURM's controller has not answered for {SILENT_SECONDS:g} s")
-
-
-def _loss(name: str, one: Submitted) -> Exception:
-    what = f"SLURM job {name}"
-    if one.state == "OUT_OF_MEMORY":
-        return OutOfMemory(f"{what} was ended for want of memory", -signal.SIGKILL)
-    if one.state == "CANCELLED":
-        return WorkerDied(f"{what} was cancelled", -signal.SIGTERM)
-    if one.state == "TIMEOUT" and one.job.deadline is not None:
-        return DeadlineExceeded(f"it ran longer than {one.job.deadline:g} s")
-    return MachineLost(f"{what} ended without a result ({one.state.lower().replace('_', ' ')})")
-
-
-def _answer(job: Any) -> dict[str, Any]:
-    outcome, content = job._get_outcome_and_result()
-    if outcome != "success":
-        raise EngineLost(f"a worker could not begin: {one_line(str(content).strip().splitlines()[-1])}")
-    answer: dict[str, Any] = content
-    return answer
 
 
 def _root(folder: str | None) -> Path:
