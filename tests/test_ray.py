@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Cluster]]
         warnings.simplefilter("ignore")
         for one in started:
             one.ray.shutdown()
+
+
+@pytest.fixture
+def ganbench(ganbench: Callable[..., Any]) -> Callable[..., Any]:
+    """The command line, with time for a busy machine: each trial of a cluster starts a Python of its own with torch."""
+    return partial(ganbench, timeout=1800)
 
 
 def same(one: Path, other: Path) -> None:
@@ -254,6 +261,17 @@ def test_a_cluster_without_a_sound_ganbench_says_so(
 
 
 @pytest.mark.slow
+def test_a_head_that_is_lost_ends_the_sweep_in_words(cluster, tmp_path: Path) -> None:
+    nodes = cluster()
+    driver = background(tmp_path, *LONG, "--images", "100000000", "--seeds", "20", "--results", "there", *nodes.options)
+    until(lambda: started(tmp_path / "there"))
+    nodes.ray.head_node.kill_gcs_server()
+    said = driver.communicate(timeout=600)[1]
+    assert driver.returncode == 130 and "Traceback" not in said, said
+    assert "does not answer any more: nothing finished was lost" in said
+
+
+@pytest.mark.slow
 def test_what_answers_and_is_no_ray_is_given_up(ganbench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
@@ -282,7 +300,7 @@ def test_a_trial_that_ray_ends_for_want_of_memory_is_tried_again(
     ):
         results = tmp_path / status
         setting = ("--set", f"fragile.way={way}", "--results", str(results))
-        result = ganbench(*SHORT, "-p", "fragile", "--seeds", "1", *setting, *nodes.options, timeout=900)
+        result = ganbench(*SHORT, "-p", "fragile", "--seeds", "1", *setting, *nodes.options)
         assert result.stderr.count("because the node had no memory left; continuing it") == attempts - 1, result.stderr
         (record,) = (json.loads(path.read_text()) for path in results.glob("*/*/*/record.json"))
         assert (record["status"], record["reason"]) == (status, reason)

@@ -5,6 +5,7 @@ Only Ray Core is used. Ray's retries are off: whether a job is tried again is de
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 from ganbench.errors import UsageError, in_words
@@ -25,7 +26,9 @@ Shape = tuple[float, float, float]  # CPUs, GPUs and bytes of memory that a job 
 
 KNOCK_SECONDS = 10.0  # for the cluster's address to answer
 TRIES = "2"  # of Ray to join what answers there, 40 s each: its 20 are a quarter of an hour where that is no Ray
-SLOTS_SECONDS = 5.0  # for which the size of the cluster is remembered
+SURVEY_SECONDS = 5.0  # between two looks at the nodes of the cluster
+LISTEN_SECONDS = 5.0  # between two questions whether the head of the cluster is there
+SILENT_SECONDS = 30.0  # without an answer until a sweep is given up; after 60 Ray ends this process itself
 
 
 class RayExecutor:
@@ -46,9 +49,15 @@ class RayExecutor:
         self._remote = self._ray.remote(max_calls=0, max_retries=0)(_run)
         self._most, self._threads = jobs, threads
         self._lock = threading.Lock()
-        self._running: dict[Any, bool] = {}  # whether it was asked to stop
+        self._running: dict[Any, Future[dict[str, Any]]] = {}
+        self._stopped: set[Any] = set()  # of those that run: what was asked to stop
         self._shape: Shape | None = None
-        self._known, self._asked, self._told = 0, -SLOTS_SECONDS, False
+        self._nodes = self._survey()
+        self._closing = threading.Event()
+        threading.Thread(target=self._follow, name="ganbench-nodes", daemon=True).start()
+        if not address.startswith("ray://"):  # there another process is the head's neighbour
+            head = self._ray.get_runtime_context().gcs_address
+            threading.Thread(target=self._listen, args=(head,), name="ganbench-head", daemon=True).start()
 
     @property
     def slots(self) -> int | None:
@@ -61,22 +70,47 @@ class RayExecutor:
 
     def _room(self) -> int:
         """For how many jobs of the kind that was last submitted the living nodes have room."""
-        if self._shape is None:
-            return 0
-        if time.monotonic() - self._asked > SLOTS_SECONDS:
-            self._known = sum(_fit(resources, self._shape) for resources in self._nodes())
-            self._asked = time.monotonic()
-        return self._known
+        return 0 if self._shape is None else sum(_fit(resources, self._shape) for resources in self._nodes)
+
+    def _survey(self) -> list[dict[str, float]]:
+        """What the living nodes have. Without the cluster's head this call never returns."""
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _follow(self) -> None:
+        """Know the living nodes; say it where none is left that could run what was submitted."""
+        told = False
+        while not self._closing.wait(SURVEY_SECONDS):
+            with contextlib.suppress(Exception):  # what is not known now is known the next time
+                self._nodes = self._survey()
+            lacking = self._shape is not None and not self._room()
+            if lacking and not told:
+                print(f"{self._lack()}; waiting for one that has: Ctrl-C ends the sweep", file=sys.stderr)
+            told = lacking
+
+    def _listen(self, head: str) -> None:
+        """Give the sweep up where the head of the cluster answers no more."""
+        heard = time.monotonic()
+        while not self._closing.wait(LISTEN_SECONDS):
+            try:
+                _knock(head)
+                heard = time.monotonic()
+            except OSError:
+                if time.monotonic() - heard > SILENT_SECONDS:
+                    break
+        with self._lock:
+            futures = list(self._running.values())
+        if self._closing.is_set():
+            return
+        for future in futures:
+            with contextlib.suppress(InvalidStateError):  # it has just come to its end
+                future.set_exception(EngineLost(f"the head of the Ray cluster ({head}) does not answer any more"))
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
         shape = (job.cpus, job.gpus, job.memory or 0.0)
-        known = shape == self._shape
-        if not known:
-            self._shape, self._asked = shape, -SLOTS_SECONDS
-        room = self._room()
-        if not room and not (known and self._told):
-            self._without_room(shape, known)
-        self._told = not room
+        if self._shape != shape:
+            self._shape = shape
+            if not self._room():  # Ray would wait without an end
+                raise UsageError(self._lack())
         future: Future[dict[str, Any]] = Future()
         # A job that waits is cancelled by ``stop``: the driver cannot tell it from one that runs.
         future.set_running_or_notify_cancel()
@@ -87,27 +121,30 @@ class RayExecutor:
         except Exception as reason:
             raise EngineLost(f"Ray takes no job any more ({in_words(reason)})") from reason
         with self._lock:
-            self._running[reference] = False
+            self._running[reference] = future
 
         def done(answer: Future[Message]) -> None:
             with self._lock:
                 self._running.pop(reference, None)
-            try:
-                future.set_result(incoming(self._outcome(answer)))
-            except BaseException as reason:
-                future.set_exception(reason)
+                self._stopped.discard(reference)
+            with contextlib.suppress(InvalidStateError):  # the engine was lost before
+                try:
+                    future.set_result(incoming(self._outcome(answer)))
+                except BaseException as reason:
+                    future.set_exception(reason)
 
         reference.future().add_done_callback(done)
         return future
 
     def stop(self) -> None:
         with self._lock:
-            asked = [reference for reference, stopped in self._running.items() if not stopped]
-            self._running.update(dict.fromkeys(asked, True))
+            asked = self._running.keys() - self._stopped
+            self._stopped |= asked
         for reference in asked:  # one that waits is cancelled, one that runs gets a KeyboardInterrupt
             self._ray.cancel(reference, force=False)
 
     def close(self, cancel: bool = False) -> None:
+        self._closing.set()
         with self._lock:
             references = list(self._running)
         if cancel:
@@ -126,7 +163,6 @@ class RayExecutor:
         except errors.TaskCancelledError:
             raise WorkerDied("it was cancelled before it was started", None) from None
         except errors.NodeDiedError:
-            self._asked = -SLOTS_SECONDS  # there is less room now
             raise MachineLost("its node was lost") from None
         except errors.WorkerCrashedError:
             raise MachineLost("Ray's worker process on its node was killed") from None
@@ -135,22 +171,16 @@ class RayExecutor:
         except errors.RayTaskError as reason:  # not the job's own fault: that comes back as an answer
             raise EngineLost(f"a worker could not begin: {last_line(str(reason))}") from None
 
-    def _nodes(self) -> list[dict[str, float]]:
-        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-
-    def _without_room(self, shape: Shape, accepted: bool) -> None:
-        """Raise UsageError where no node could ever take such a job, for which Ray would wait without an end; where
-        nodes that could are gone, say that it waits for others.
-        """
-        have = "; ".join(_size(*(n.get(name, 0.0) for name in ("CPU", "GPU", "memory"))) for n in self._nodes())
-        options = "--cpus-per-trial, --gpus-per-trial" + (", --memory" if shape[2] else "")
-        text = (
-            f"no node of the Ray cluster has {_size(*shape[:2], shape[2] or None)} for one trial ({options}); "
-            f"its nodes have {have or 'nothing'}"
+    def _lack(self) -> str:
+        """That no node has what was asked for, and what they have."""
+        assert self._shape is not None
+        cpus, gpus, memory = self._shape
+        have = "; ".join(_size(*(n.get(name, 0.0) for name in ("CPU", "GPU", "memory"))) for n in self._nodes)
+        options = "--cpus-per-trial, --gpus-per-trial" + (", --memory" if memory else "")
+        return (
+            f"no node of the Ray cluster has {_size(cpus, gpus, memory or None)} for one trial ({options}); its nodes "
+            f"have {have or 'nothing'}"
         )
-        if not accepted:
-            raise UsageError(text)
-        print(f"{text}; waiting for one that has: Ctrl-C ends the sweep", file=sys.stderr)
 
 
 def _size(cpus: float, gpus: float, memory: float | None) -> str:
