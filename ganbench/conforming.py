@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from concurrent.futures import Future, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,13 +27,13 @@ ALONE = ("time_per_step",)  # measured when nothing else runs
 
 @dataclass(frozen=True)
 class Outcome:
-    """One check of one plugin."""
+    """One check of one plugin; ``seconds`` is None where it was ended."""
 
     name: str
     status: str
     message: str
     reason: str
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ def check(options: Options) -> int:
     """Check plugins, print what was found, and return the exit code."""
     with on_this_machine(options.executor, options.jobs) as engine:
         found = [about for name in options.names for about in _subjects(engine, name, options)]
+        _choose(found, options.checks)
         outcomes = [_outcomes(engine, about, options) for about in found]
     if options.as_json:
         _write_json(found, outcomes)
@@ -74,13 +74,17 @@ def _subjects(engine: Executor, name: str, options: Options) -> list[dict[str, A
         hint = "" if result["usage"] else "; --executor inline shows the traceback"
         raise UsageError(result["failed"] + hint)
     found: list[dict[str, Any]] = result["subjects"]
-    for about in found:
-        known = [one["name"] for one in about["checks"]]
-        if options.checks:
-            about["checks"] = [one for one in about["checks"] if one["name"] in options.checks]
-        if not about["checks"]:
-            raise UsageError(f"--checks: a {about['kind']} has {', '.join(known)}")
     return found
+
+
+def _choose(found: list[dict[str, Any]], names: tuple[str, ...]) -> None:
+    """Leave only the checks of those names, if there are any; raises UsageError for one that no plugin here has."""
+    known = {about["kind"]: [one["name"] for one in about["checks"]] for about in found}
+    if unknown := sorted(set(names).difference(*known.values())):
+        has = "; ".join(f"a {kind} has {', '.join(checks)}" for kind, checks in known.items())
+        raise UsageError(f"--checks {', '.join(unknown)}: {has}")
+    for about in found if names else ():
+        about["checks"] = [one for one in about["checks"] if one["name"] in names]
 
 
 _COMMON = {"device": "cpu", "threads": 1}
@@ -91,19 +95,19 @@ def _outcomes(engine: Executor, about: dict[str, Any], options: Options) -> list
     done: dict[str, Outcome] = {}
     together = [one for one in about["checks"] if one["name"] not in ALONE]
     for part in (together, [one for one in about["checks"] if one["name"] in ALONE]):
-        running: dict[Future[dict[str, Any]], tuple[dict[str, Any], float]] = {}
+        running: dict[Future[dict[str, Any]], dict[str, Any]] = {}
         for one in part:
             payload = {"kind": "check", "name": about["name"], "of": about["kind"], "check": one["name"], **_COMMON}
-            running[engine.submit(Job(payload, deadline=options.timeout))] = (one, time.monotonic())
+            running[engine.submit(Job(payload, deadline=options.timeout))] = one
         for future in as_completed(running):
-            one, begun = running[future]
-            done[one["name"]] = _outcome(one, future, time.monotonic() - begun)
+            one = running[future]
+            done[one["name"]] = _outcome(one, future)
             if not options.as_json:
                 _tell(len(done), len(about["checks"]), about, done[one["name"]])
     return [done[one["name"]] for one in about["checks"]]
 
 
-def _outcome(one: dict[str, Any], future: Future[dict[str, Any]], seconds: float) -> Outcome:
+def _outcome(one: dict[str, Any], future: Future[dict[str, Any]]) -> Outcome:
     try:
         result = future.result()
     except DeadlineExceeded as reason:
@@ -118,7 +122,8 @@ def _outcome(one: dict[str, Any], future: Future[dict[str, Any]], seconds: float
             status, message = "known", f"{one['expected']} ({message})"
         elif status == "passed":
             status, message = "outdated", f"expected_failed_checks says: {one['expected']}"
-    return Outcome(one["name"], status, message, one["reason"], round(result.get("seconds", seconds), 2))
+    seconds = result.get("seconds")
+    return Outcome(one["name"], status, message, one["reason"], None if seconds is None else round(seconds, 2))
 
 
 def _tell(done: int, total: int, about: dict[str, Any], outcome: Outcome) -> None:
@@ -134,7 +139,9 @@ def _print(about: dict[str, Any], outcomes: list[Outcome]) -> None:
     source = f" ({about['distribution']} {about['version']})".replace(" )", ")") if about["distribution"] else ""
     say(f"{about['kind']} {about['name']}{source}")
     lines = [["check", "status", "seconds", "remark"]]
-    lines += [[o.name, o.status, f"{o.seconds:.1f}", "" if o.status in BAD else o.message] for o in outcomes]
+    for o in outcomes:
+        seconds = "" if o.seconds is None else f"{o.seconds:.1f}"
+        lines.append([o.name, o.status, seconds, "" if o.status in BAD else o.message])
     print(plain(lines))
     for same in _by_message([o for o in outcomes if o.status in BAD]):
         first, *others = same

@@ -81,6 +81,7 @@ def test_there_is_no_such_plugin_or_check(ganbench: Ganbench, tmp_path: Path) ->
     for arguments, said in (
         (("vanila",), "did you mean vanilla"),
         (("vanilla", "--checks", "finit"), "finite_losses"),
+        (("vanilla", "--checks", "finite_losses,finit"), "--checks finit: a variant has"),
         (("csv", "--kind", "metric"), "there is no metric 'csv'"),
         (("hangs", "--plugin-path", "wild.py"), "there is no check 'finite'"),
     ):

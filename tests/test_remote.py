@@ -17,6 +17,7 @@ import pytest
 from ganbench.asking import ask
 from ganbench.errors import UsageError
 from ganbench.executors import DeadlineExceeded, Job, MachineLost, WorkerDied, load_executor, remote
+from ganbench.executors.host import answer
 from ganbench.executors.ray import _fit
 from ganbench.executors.remote import Host, incoming, outgoing, refusal
 
@@ -54,6 +55,21 @@ def test_a_folder_that_a_worker_does_not_see_is_refused(tmp_path: Path, monkeypa
     assert refusal(outgoing(Job({**ASK, "folder": str(tmp_path)}), 1)) is None
     why = str(refusal(outgoing(Job({**ASK, "folder": str(tmp_path / "elsewhere")}), 1)))
     assert "elsewhere" in why and "--storage" in why
+
+
+def test_a_file_that_a_worker_does_not_see_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here.py").touch()
+    monkeypatch.setenv("GANBENCH_PLUGIN_PATH", str(tmp_path / "here.py"))
+    assert refusal(outgoing(Job(ASK), 1)) is None
+    monkeypatch.setenv("GANBENCH_PLUGIN_PATH", f"{tmp_path / 'here.py'}{os.pathsep}{tmp_path / 'there.py'}")
+    assert "there.py, which --plugin-path names" in str(refusal(outgoing(Job(ASK), 1)))
+
+
+def test_whatever_keeps_a_job_from_running_is_an_answer() -> None:
+    future: Future[dict[str, Any]] = Future()
+    future.set_exception(OSError(24, "Too many open files"))
+    with pytest.raises(MachineLost, match="Too many open files"):
+        incoming(json.loads(json.dumps(answer(future))))
 
 
 def test_checkpoints_are_rarer_on_a_shared_file_system_and_settings_travel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import sys
 from concurrent.futures import Future
 from typing import Any
 
+from ganbench.errors import in_words
 from ganbench.executors import LOST, Job
 from ganbench.executors.local import LocalExecutor
 
@@ -23,6 +25,8 @@ def answer(future: Future[dict[str, Any]]) -> dict[str, Any]:
         return {"result": future.result()}
     except LOST as reason:
         return {"lost": [type(reason).__name__, str(reason), getattr(reason, "exit_code", None)]}
+    except Exception as reason:  # no more files, no more processes: who waits for an answer must get one
+        return {"gone": f"the process beside it on {platform.node()} could not run it: {in_words(reason)}"}
 
 
 def main(threads: int) -> None:

@@ -96,6 +96,12 @@ def refusal(message: Message) -> str | None:
                 f"{name} is {wanted} where the sweep was started ({there}) and {found} on the worker {here}: records "
                 "of different code do not compare; install the same version on both"
             )
+    for path in filter(None, message["environment"].get("GANBENCH_PLUGIN_PATH", "").split(os.pathsep)):
+        if not Path(path).is_file():
+            return (
+                f"the worker {here} does not see {path}, which --plugin-path names: put it where all machines see it, "
+                "or install it as a package on each"
+            )
     folder = message["payload"].get("folder")
     if folder is not None and not _appears(Path(folder)):
         return (
@@ -131,7 +137,10 @@ class Host:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._answers.put(json.loads(line))
+            try:
+                self._answers.put(json.loads(line))
+            except ValueError:  # half a line, of a process that was killed
+                break
         self._ended = True
         self._answers.put({"gone": f"the process that ran it on {platform.node()} was killed"})
 
