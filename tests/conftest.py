@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,15 @@ def build_wheel(folder: Path, name: str, modules: dict[str, str], entries: dict[
 
 @pytest.fixture
 def install(tmp_path: Path) -> Callable[..., Path]:
-    """Install a distribution with pip into a folder of the test's own; put that folder on PYTHONPATH to use it."""
+    """Install a distribution into a folder of the test's own; put that folder on PYTHONPATH to use it.
+
+    A wheel of modules is unpacked, which is all that pip does with it; tests/test_faults.py installs with pip itself.
+    """
     site = tmp_path / "site"
 
     def run(name: str, modules: dict[str, str], entries: dict[str, str], group: str = "ganbench") -> Path:
-        wheel = build_wheel(tmp_path, name, modules, entries, group)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
-        subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
+        with zipfile.ZipFile(build_wheel(tmp_path, name, modules, entries, group)) as wheel:
+            wheel.extractall(site)
         return site
 
     return run
@@ -72,25 +75,76 @@ def fifteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
+SUITE = dict(os.environ)
+# What pytest, and ganbench where a test uses it in this process, write into the environment.
+OURS = {"PYTEST_CURRENT_TEST", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_WAIT_POLICY"}
+OURS |= {f"{library}_NUM_THREADS" for library in ("OMP", "MKL", "OPENBLAS")}
 
 
-@pytest.fixture
-def ganbench(tmp_path: Path) -> Ganbench:
-    """Run the command line in a folder of the test's own."""
+class Zygote:
+    """A process that has imported what ganbench imports, and forks one for each command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = folder / "output", folder / "errors"
+        start = [sys.executable, str(Path(__file__).parent / "fixtures" / "zygote.py"), "all"]
+        self.process = subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=SUITE)
+
+    def run(self, where: Path, arguments: tuple[str, ...], path: list[str]) -> subprocess.CompletedProcess[str]:
+        """``python -m ganbench`` in a folder; it is killed after a quarter of an hour."""
+        for file in self.files:
+            file.unlink(missing_ok=True)
+        order = {"arguments": arguments, "folder": str(where), "environment": {}, "seconds": 900, "audit": None}
+        order |= {"path": path, "output": str(self.files[0]), "errors": str(self.files[1])}
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        code = int(self.process.stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, *(file.read_text() for file in self.files))
+
+    def close(self) -> None:
+        self.process.kill()  # by itself it would take seconds to unload torch
+        self.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ganbench]:
+    """Run the command line in a folder: ``command(folder, "list", site=site, LC_ALL="C")``.
+
+    Where the environment is the suite's own, in a fork of a process that has imported what ganbench imports: the same
+    code without the seconds that importing torch takes. Otherwise, and with ``timeout``, in a new interpreter.
+    """
+    zygotes: list[Zygote] = []
 
     def run(
-        *arguments: str, site: Path | None = None, timeout: float = 300, **environment: Any
+        where: Path, *arguments: str, site: Path | None = None, timeout: float | None = None, **environment: Any
     ) -> subprocess.CompletedProcess[str]:
+        changed = {k for k in os.environ.keys() | SUITE.keys() if os.environ.get(k) != SUITE.get(k)}
+        if hasattr(os, "fork") and not environment and timeout is None and changed <= OURS:
+            if not zygotes:
+                zygotes.append(Zygote(tmp_path_factory.mktemp("commands")))
+            return zygotes[0].run(where, arguments, [str(site)] if site is not None else [])
         env = {**os.environ, **environment}
         if site is not None:
             env["PYTHONPATH"] = str(site)
         return subprocess.run(
             [sys.executable, "-m", "ganbench", *arguments],
-            cwd=tmp_path,
+            cwd=where,
             env=env,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=timeout or 900,
         )
+
+    yield run
+    for zygote in zygotes:
+        zygote.close()
+
+
+@pytest.fixture
+def ganbench(command: Ganbench, tmp_path: Path) -> Ganbench:
+    """Run the command line in a folder of the test's own."""
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return command(tmp_path, *arguments, **options)
 
     return run

@@ -37,6 +37,8 @@ def test_a_run_and_its_tables_warn_and_older_records_stay_readable(ganbench: Any
         "50",
         "-m",
         "fid,kid",
+        "--executor",
+        "inline",
     )
     first = ganbench("run", *small, "--seeds", "1")
     assert first.returncode == 0, first.stderr

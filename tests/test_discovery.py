@@ -1,4 +1,7 @@
-"""Plugins are found, and a bad one takes nothing down: each case is a real distribution installed with pip."""
+"""Plugins are found, and a bad one takes nothing down: each case is a real distribution, installed from its wheel.
+
+What runs dry does so inline: in processes of their own plugins are asked in test_faults.py.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 Install = Callable[..., Path]
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 
+DRY = ("--dry-run", "--executor", "inline")
 GOOD = """
 import torch
 from ganbench.plugin import Variant, hookimpl
@@ -68,23 +72,23 @@ def test_broken_plugins_are_listed_and_take_nothing_down(install: Install, ganbe
 
 def test_a_broken_plugin_fails_only_the_run_that_asks_for_it(install: Install, ganbench: Ganbench) -> None:
     site = install("broken-exit", {"broken_exit.py": "import sys; sys.exit(0)"}, {"broken-exit": "broken_exit"})
-    asked = ganbench("run", "--plugins", "broken-exit", "--dry-run", site=site)
+    asked = ganbench("run", "--plugins", "broken-exit", *DRY, site=site)
     assert asked.returncode == 2
     assert "broken-exit" in asked.stderr
     assert "SystemExit" in asked.stderr
     assert "Traceback" not in asked.stderr
-    other = ganbench("run", "--plugins", "noise", "--dry-run", site=site)
+    other = ganbench("run", "--plugins", "noise", *DRY, site=site)
     assert other.returncode == 0, other.stderr
 
 
 def test_two_entry_points_of_one_name_are_an_error_naming_both(install: Install, ganbench: Ganbench) -> None:
     install("first-thing", {"first_thing.py": GOOD.format(name="thing")}, {"thing": "first_thing"})
     site = install("second-thing", {"second_thing.py": GOOD.format(name="thing")}, {"thing": "second_thing"})
-    result = ganbench("run", "--plugins", "thing", "--dry-run", site=site)
+    result = ganbench("run", "--plugins", "thing", *DRY, site=site)
     assert result.returncode == 2
     assert "first-thing" in result.stderr
     assert "second-thing" in result.stderr
-    assert ganbench("run", "--plugins", "noise", "--dry-run", site=site).returncode == 0
+    assert ganbench("run", "--plugins", "noise", *DRY, site=site).returncode == 0
     found = ganbench("list", "--json", site=site)
     assert found.returncode == 1
     assert any("first-thing" in text and "second-thing" in text for text in listed(found)["duplicates"])
@@ -99,7 +103,7 @@ class Other(Thing):
 """
     )
     site = install("my-noise", {"my_noise.py": both}, {"my-noise": "my_noise"})
-    result = ganbench("run", "--plugins", "noise,my-noise", "--dry-run", site=site)
+    result = ganbench("run", "--plugins", "noise,my-noise", *DRY, site=site)
     assert result.returncode == 2
     assert "offered by both ganbench (noise) and my-noise (my-noise)" in result.stderr
 
@@ -112,7 +116,7 @@ def test_unknown_names_are_answered_with_the_nearest(ganbench: Ganbench) -> None
         (["--plugins", "noise", "--extractor", "digitscnn"], "digits-cnn"),
         (["--plugins", "noise", "--executor", "locall"], "local"),
     ):
-        result = ganbench("run", "--dry-run", *arguments)
+        result = ganbench("run", *DRY, *arguments)
         assert result.returncode == 2
         assert expected in result.stderr
         assert "Traceback" not in result.stderr
@@ -121,7 +125,7 @@ def test_unknown_names_are_answered_with_the_nearest(ganbench: Ganbench) -> None
 def test_an_unmarked_hook_is_pointed_out(install: Install, ganbench: Ganbench) -> None:
     source = GOOD.format(name="thing").replace("@hookimpl", "")
     site = install("ganbench-thing", {"thing.py": source}, {"thing": "thing"})
-    result = ganbench("run", "--plugins", "thing", "--dry-run", site=site)
+    result = ganbench("run", "--plugins", "thing", *DRY, site=site)
     assert result.returncode == 2
     assert "hookimpl" in result.stderr
 

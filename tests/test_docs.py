@@ -19,7 +19,7 @@ from ganbench.cli import cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
-SMALL = ("--seeds", "1", "--images", "640", "--evaluations", "1", "--samples", "200")
+SMALL = ("--seeds", "1", "--images", "640", "--evaluations", "1", "--samples", "200", "--executor", "inline")
 
 
 def text(page: str) -> str:

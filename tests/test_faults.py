@@ -15,6 +15,7 @@ import sys
 import time
 import tomllib
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,11 @@ import pytest
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and process groups are POSIX")
 
+Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 HONEST = Path(__file__).parents[1] / "examples" / "ganbench-hinge"
 SISTERS_PACKAGE = Path(__file__).parent / "fixtures" / "ganbench-sisters"
-TINY = ("--datasets", "ring8", "--images", "640", "--evaluations", "3", "--samples", "200")
+TINY = ("--datasets", "ring8", "--images", "640", "--evaluations", "3", "--samples", "200", "--metrics", "coverage")
+INLINE = ("--executor", "inline")  # in the one process that stands for the test: where isolation is not the point
 SWEEP = (*TINY, "--seeds", "1", "--jobs", "3", "--timeout", "60", "--memory", "2")
 
 # The first starts first: while it hangs, the other workers get on with the rest.
@@ -157,17 +160,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+def done(folder: Path, process: subprocess.CompletedProcess[str]) -> Done:
+    return Done(process.returncode, process.stdout, process.stderr, folder / "results")
+
+
 def run(site: Path, folder: Path, *arguments: str, limit: float = 900, **environment: str) -> Done:
     """``ganbench`` in a folder of its own, the packages of ``site`` installed."""
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "ganbench", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path, **environment},
         capture_output=True,
+        text=True,
+        encoding="utf-8",
         timeout=limit,
     )
-    return Done(done.returncode, done.stdout.decode(), done.stderr.decode(), folder / "results")
+    return done(folder, process)
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +233,9 @@ def test_nothing_that_a_plugin_prints_or_raises_reaches_the_terminal(sweep: Done
     assert log.stat().st_size > 10_000_000
 
 
-def test_the_healthy_sister_does_not_notice(sweep: Done, site: Path, tmp_path: Path) -> None:
-    alone = run(site, tmp_path, "run", "-p", "healthy", *TINY, "--seeds", "1,0", "--jobs", "1")
+def test_the_healthy_sister_does_not_notice(sweep: Done, site: Path, tmp_path: Path, command: Ganbench) -> None:
+    arguments = ("run", "-p", "healthy", *TINY, "--seeds", "1,0", *INLINE)
+    alone = done(tmp_path, command(tmp_path, *arguments, site=site))
     assert alone.returncode == 0, alone.stderr
     assert alone.record("healthy") == sweep.record("healthy")
     assert alone.record("healthy", seed=1) != sweep.record("healthy")
@@ -266,8 +276,10 @@ def test_failed_trials_are_kept_and_run_again_only_when_asked(sweep: Done, site:
             assert (again.results / table).read_bytes() == (sweep.results / table).read_bytes()
 
 
-def test_a_plugin_that_cannot_be_imported_is_named_and_fails_only_who_asks_for_it(site: Path, tmp_path: Path) -> None:
-    listed = run(site, tmp_path, "list")
+def test_a_plugin_that_cannot_be_imported_is_named_and_fails_only_who_asks_for_it(
+    site: Path, tmp_path: Path, command: Ganbench
+) -> None:
+    listed = command(tmp_path, "list", site=site)
     assert listed.returncode == 1
     text = listed.stdout + listed.stderr
     assert re.search(r"raises-at-import \(ganbench-sisters\): .*OSError: libmagic\.so is missing", text)
@@ -284,13 +296,15 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_fails_only_who_asks_for_i
     assert not asked.results.exists()
 
 
-def test_a_plugin_that_ends_what_imports_it_is_named(site: Path, tmp_path: Path) -> None:
+def test_a_plugin_that_ends_what_imports_it_is_named(site: Path, tmp_path: Path, command: Ganbench) -> None:
     asked = run(site, tmp_path, "run", "-p", "healthy,quits-at-import", *TINY)
     assert asked.returncode == 2
     assert "its process ended by itself with exit code 0 while it was being asked about itself" in asked.stderr
     assert re.search(r"quits-at-import \(ganbench-sisters\): importing .* ended the process", asked.stderr)
     assert not asked.results.exists()
-    misspelt = run(site, tmp_path, "run", "-p", "healthi", *TINY)  # looked for in every plugin there is
+    misspelt = command(
+        tmp_path, "run", "-p", "healthi", *TINY, *INLINE, site=site
+    )  # looked for in every plugin there is
     assert misspelt.returncode == 2
     assert "did you mean healthy" in misspelt.stderr
 
@@ -312,15 +326,15 @@ def test_faults_change_no_byte_of_other_records_in_any_order(sweep: Done, site: 
         assert changed == []
 
 
-def test_a_strangers_plugin_is_trained_and_ranked_beside_ours(site: Path, tmp_path: Path) -> None:
+def test_a_strangers_plugin_is_trained_and_ranked_beside_ours(site: Path, tmp_path: Path, command: Ganbench) -> None:
     settings = ("--set", "hinge.width=32", "--set", "hinge.decay=0.5", "--seeds", "2")
     small = ("--datasets", "digits,ring8", "--images", "1280", "--evaluations", "2", "--samples", "200")
-    done = run(site, tmp_path, "run", "-p", "hinge,vanilla", *settings, *small)
-    assert done.returncode == 0, done.stderr
-    board = pd.read_csv(done.results / "leaderboard.csv")
+    ranked = done(tmp_path, command(tmp_path, "run", "-p", "hinge,vanilla", *settings, *small, *INLINE, site=site))
+    assert ranked.returncode == 0, ranked.stderr
+    board = pd.read_csv(ranked.results / "leaderboard.csv")
     assert sorted(set(board["dataset"])) == ["digits", "ring8"]
     for _, rows in board.groupby("dataset"):
         assert sorted(rows["variant"]) == ["hinge[decay=0.5,width=32]", "vanilla"]
         assert rows["rank"].notna().all()
         assert (rows["seeds"] == 2).all() and (rows["failed"] == 0).all()
-    assert (done.trials["status"] == "completed").all() and len(done.trials) == 8
+    assert (ranked.trials["status"] == "completed").all() and len(ranked.trials) == 8

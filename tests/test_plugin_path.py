@@ -32,6 +32,7 @@ def ganbench_variants():
     return [Thing]
 """
 QUICK = ("--seeds", "1", "--images", "640", "--evaluations", "1", "--samples", "50", "--metrics", "coverage")
+DRY = ("--dry-run", "--executor", "inline")
 
 
 def test_a_file_is_trained_and_its_hash_recorded(ganbench: Ganbench, tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_a_file_that_cannot_be_used_is_told_with_its_line(ganbench: Ganbench, tm
         ("missing.py", "no such file"),
         (".", "is a folder"),
     ):
-        result = ganbench("run", "--plugins", "thing", "--dry-run", "--plugin-path", path)
+        result = ganbench("run", "--plugins", "thing", *DRY, "--plugin-path", path)
         assert result.returncode == 2 and said in result.stderr and "Traceback" not in result.stderr
 
 
@@ -71,7 +72,7 @@ def test_what_is_blocked_is_not_imported(install: Install, ganbench: Ganbench, t
         expected = {"entry": "thing", "distribution": "some-things", "version": "1.0", "status": "blocked"}
         assert listed["blocked"] == [expected]
         assert "thing" not in {v["name"] for v in listed["variants"]}
-    asked = ganbench("run", "--plugins", "thing", "--dry-run", "--no-plugin", "thing", site=site)
+    asked = ganbench("run", "--plugins", "thing", *DRY, "--no-plugin", "thing", site=site)
     assert asked.returncode == 2 and "blocked by --no-plugin" in asked.stderr
     assert not mark.exists()
     reporter = ganbench("list", "--json", "--no-plugin", "latex", site=site)
@@ -83,7 +84,7 @@ def test_what_is_blocked_is_not_imported(install: Install, ganbench: Ganbench, t
 def test_blocking_settles_a_duplicate(install: Install, ganbench: Ganbench, tmp_path: Path) -> None:
     site = install("some-things", {"thing.py": THING}, {"thing": "thing"})
     (tmp_path / "one_off.py").write_text(THING)
-    run = ("run", "--plugins", "thing", "--datasets", "ring8", "--dry-run", "--plugin-path", "one_off.py")
+    run = ("run", "--plugins", "thing", "--datasets", "ring8", *DRY, "--plugin-path", "one_off.py")
     both = ganbench(*run, site=site)
     assert both.returncode == 2 and "some-things" in both.stderr and "file:one_off.py" in both.stderr
     assert ganbench(*run, "--no-plugin", "some-things", site=site).returncode == 0

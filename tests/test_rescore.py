@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -37,11 +38,23 @@ def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
     """A finished sweep with few metrics, rescored with one that it has and two that it has not."""
     folder = tmp_path_factory.mktemp("swept")
     small = ("--images", "640", "--evaluations", "2", "--samples", "200", "--seeds", "1")
-    run = call(folder, "run", "-p", "vanilla,noise,planted-nan", "-d", "digits,ring8", "-m", "fid,kid,d_auc", *small)
+    run = command(
+        folder,
+        "run",
+        "--executor",
+        "inline",
+        "-p",
+        "vanilla,noise,planted-nan",
+        "-d",
+        "digits,ring8",
+        "-m",
+        "fid,kid,d_auc",
+        *small,
+    )
     assert run.returncode == 1, run.stderr  # one trial diverged
     (folder / "before.csv").write_bytes((folder / "results/leaderboard.csv").read_bytes())
     (folder / "records").write_text("".join(p.read_text() for p in sorted(folder.rglob("record.json"))))

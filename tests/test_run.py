@@ -18,6 +18,9 @@ Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = ("--datasets", "digits,ring8", "--images", "1280", "--evaluations", "4", "--samples", "200")
 
 
+INLINE = ("--executor", "inline")  # where it is not the point that trials have processes of their own
+
+
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ganbench", "run", *arguments],
@@ -25,15 +28,16 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
     """Begin a run in a process group of its own, to be killed by the test."""
     return subprocess.Popen(
         [sys.executable, "-m", "ganbench", "run", *arguments],
         cwd=folder,
+        env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -147,22 +151,22 @@ def test_another_order_jobs_hash_seed_locale_and_folder_give_the_same_bytes(swee
     assert artefacts(tmp_path / "elsewhere") == artefacts(sweep / "results")
 
 
-def test_the_same_command_again_trains_nothing_and_changes_nothing(sweep: Path) -> None:
+def test_the_same_command_again_trains_nothing_and_changes_nothing(sweep: Path, command: Ganbench) -> None:
     before = {path: path.stat().st_mtime_ns for path in (sweep / "results").rglob("record.json")}
-    again = run(sweep, "--plugins", "dcgan,vanilla,noise", "--seeds", "2", *SMALL)
+    again = command(sweep, "run", "--plugins", "dcgan,vanilla,noise", "--seeds", "2", *SMALL, *INLINE)
     assert again.returncode == 0 and "0 trials to run, 10 finished earlier" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in (sweep / "results").rglob("record.json")} == before
 
 
-def test_how_often_one_evaluates_changes_no_weight(sweep: Path, tmp_path: Path) -> None:
-    other = run(tmp_path, "--plugins", "dcgan", "--seeds", "1", *SMALL[2:], "--evaluations", "13")
+def test_how_often_one_evaluates_changes_no_weight(sweep: Path, ganbench: Ganbench, tmp_path: Path) -> None:
+    other = ganbench("run", "--plugins", "dcgan", "--seeds", "1", *SMALL[2:], "--evaluations", "13", *INLINE)
     assert other.returncode == 0, other.stderr
     states = [next((f / "results/digits/dcgan").glob("seed-0-*/state.safetensors")) for f in (sweep, tmp_path)]
     assert states[0].read_bytes() == states[1].read_bytes()
     assert states[0].parent.name != states[1].parent.name  # another protocol, another trial
 
 
-@pytest.mark.parametrize("when", [0.3, 0.7])
+@pytest.mark.parametrize("when", [0.3, pytest.param(0.7, marks=pytest.mark.slow)])
 def test_killed_and_run_again_it_ends_in_the_same_bytes(sweep: Path, tmp_path: Path, when: float) -> None:
     command = ["--plugins", "dcgan,vanilla,noise", "--seeds", "2", *SMALL]
     process = start(tmp_path, *command)
@@ -179,11 +183,11 @@ def test_killed_and_run_again_it_ends_in_the_same_bytes(sweep: Path, tmp_path: P
     assert artefacts(tmp_path / "results") == artefacts(sweep / "results")
 
 
-def test_a_trial_killed_in_the_middle_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    command = ["--plugins", "dcgan", "--seeds", "1", "--images", "76800", "--evaluations", "4", "--metrics", "fid"]
-    whole = run(tmp_path, *command, "--results", "whole")
+def test_a_trial_killed_in_the_middle_goes_on_from_its_checkpoint(ganbench: Ganbench, tmp_path: Path) -> None:
+    command = ["--plugins", "dcgan", "--seeds", "1", "--images", "25600", "--evaluations", "4", "--metrics", "fid"]
+    whole = ganbench("run", *command, "--results", "whole", *INLINE)
     assert whole.returncode == 0, whole.stderr
-    process = start(tmp_path, *command)
+    process = start(tmp_path, *command, GANBENCH_CHECKPOINT_SECONDS="0.2")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("results/*/*/*/checkpoint.safetensors")) and time.monotonic() < deadline:
         assert process.poll() is None, "it ended before its first checkpoint: give it more images"
@@ -239,7 +243,7 @@ def test_workers_end_with_their_driver(tmp_path: Path) -> None:
 
 
 def test_hyperparameters_label_the_row_and_seeds_add_up(sweep: Path, ganbench: Ganbench, tmp_path: Path) -> None:
-    small = ("--images", "640", "--evaluations", "2", "--samples", "100")
+    small = ("--images", "640", "--evaluations", "2", "--samples", "100", *INLINE)
     first = ganbench(
         "run", "-p", "vanilla", "--set", "vanilla.lr=5e-4", "--set", "vanilla.width=32", "--seeds", "7,", *small
     )
@@ -258,16 +262,16 @@ def test_hyperparameters_label_the_row_and_seeds_add_up(sweep: Path, ganbench: G
 
 def test_config_file_and_command_line(ganbench: Ganbench, tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text('plugins = ["noise"]\nseeds = 3\nimages = 640\nset = []\nbatch-size = 32\n')
-    plain = ganbench("run", "--config", "sweep.toml", "--dry-run")
+    plain = ganbench("run", "--config", "sweep.toml", "--dry-run", *INLINE)
     assert plain.returncode == 0, plain.stderr
     assert [line.split() for line in plain.stdout.splitlines()[1:]] == [
         ["noise", "on", "digits,", "seed", str(i), "640", "new", "unknown"] for i in range(3)
     ]
-    wins = ganbench("run", "--config", "sweep.toml", "--seeds", "1", "--dry-run")
+    wins = ganbench("run", "--config", "sweep.toml", "--seeds", "1", "--dry-run", *INLINE)
     assert len(wins.stdout.splitlines()) == 2
     assert not (tmp_path / "results").exists()
     (tmp_path / "bad.toml").write_text('plugin = ["noise"]\n')
-    bad = ganbench("run", "--config", "bad.toml", "--dry-run")
+    bad = ganbench("run", "--config", "bad.toml", "--dry-run", *INLINE)
     assert bad.returncode == 2 and "plugins" in bad.stderr
 
 
@@ -275,11 +279,11 @@ def test_config_file_and_command_line(ganbench: Ganbench, tmp_path: Path) -> Non
     ("arguments", "expected"),
     [
         (["run"], "--plugins"),
-        (["run", "--plugins", "noise", "--seeds", "many"], "--seeds many"),
+        (["run", "--plugins", "noise", "--seeds", "many", *INLINE], "--seeds many"),
         (["run", "--plugins", "noise", "--set", "noise.lr=1"], "no hyperparameter 'lr'"),
-        (["run", "--plugins", "vanilla", "--set", "vanilla.lr=fast"], "expected a finite number"),
-        (["run", "--plugins", "noise", "--device", "cuda:9"], "cuda"),
-        (["run", "--plugins", "dcgan", "--datasets", "ring8"], "nothing to run"),
+        (["run", "--plugins", "vanilla", "--set", "vanilla.lr=fast", *INLINE], "expected a finite number"),
+        (["run", "--plugins", "noise", "--device", "cuda:9", *INLINE], "cuda"),
+        (["run", "--plugins", "dcgan", "--datasets", "ring8", *INLINE], "nothing to run"),
         (["report", "--results", "nowhere"], "no results folder"),
         (["compare", "nowhere", "here"], "no results folder"),
     ],
@@ -304,7 +308,7 @@ def test_report_writes_the_same_bytes_and_leaves_a_damaged_record_out(
     result = ganbench("report", "--format", "csv")
     assert result.returncode == 3 and damaged.parent.name in result.stderr
     assert pd.read_csv(results / "trials.csv").shape[0] == 9
-    mended = run(tmp_path, "--plugins", "dcgan", "--seeds", "2", *SMALL)
+    mended = ganbench("run", "--plugins", "dcgan", "--seeds", "2", *SMALL, *INLINE)
     assert mended.returncode == 0 and "1 trials to run" in mended.stderr
     assert {k: v for k, v in artefacts(results).items() if not k.startswith("quarantine")} == before
 
@@ -317,7 +321,9 @@ def test_a_locale_without_arrows_costs_no_table(sweep: Path, ganbench: Ganbench)
 def test_compare(sweep: Path, ganbench: Ganbench, tmp_path: Path) -> None:
     same = ganbench("compare", str(sweep / "results"), str(sweep / "results"))
     assert same.returncode == 0 and "no evidence" in same.stdout and "worse" not in same.stdout
-    other = ganbench("run", "-p", "dcgan", "--seeds", "1", *SMALL[2:4], "--evaluations", "2", "--samples", "200")
+    other = ganbench(
+        "run", "-p", "dcgan", "--seeds", "1", *SMALL[2:4], "--evaluations", "2", "--samples", "200", *INLINE
+    )
     assert other.returncode == 0
     refused = ganbench("compare", str(sweep / "results"), "results")
     assert refused.returncode == 3 and "evaluations" in refused.stderr

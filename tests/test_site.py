@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import html
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,9 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built site: GANBENCH_SITE where tox has built it already."""
+    if "GANBENCH_SITE" in os.environ:
+        return Path(os.environ["GANBENCH_SITE"])
     folder = tmp_path_factory.mktemp("site")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)

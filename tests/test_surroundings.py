@@ -17,9 +17,11 @@ import pytest
 
 from ganbench.store import Store, read_records
 
+Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="umask and mounts are POSIX")
 
 TINY = ("--datasets", "ring8", "--images", "640", "--evaluations", "3", "--samples", "200", "--seeds", "1")
+INLINE = ("--executor", "inline")  # where another process for each trial is not the point
 TABLES = ("leaderboard.csv", "leaderboard.md", "trials.csv")
 # Every call says an earlier time than the one before, ten years ago.
 CLOCK_BACK = """import itertools, time
@@ -139,7 +141,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     "size", ["48k", *(pytest.param(f"{n}k", marks=pytest.mark.slow) for n in (12, 24, 32, 64, 80, 96, 128))]
 )
 def test_a_full_disk_is_named_and_the_next_run_goes_on(
-    plain: Path, tmp_path: Path, disk: Callable[[str], Path], size: str
+    plain: Path, tmp_path: Path, disk: Callable[[str], Path], size: str, ganbench: Ganbench
 ) -> None:
     results = disk(f"size={size}") / "results"
     done = run(tmp_path, results=results)
@@ -150,23 +152,19 @@ def test_a_full_disk_is_named_and_the_next_run_goes_on(
         assert path.suffix != ".tmp", path
     assert read_records(results).problems == []
     disk("size=20m")
-    done = run(tmp_path, results=results)
+    done = ganbench("run", "-p", "vanilla,wgan", *TINY, *INLINE, "--results", str(results))
     assert done.returncode == 0, done.stderr
     assert content(results) == content(plain)
 
 
-def test_a_folder_that_may_not_be_written_is_named(plain: Path, tmp_path: Path, disk: Callable[[str], Path]) -> None:
+def test_a_folder_that_may_not_be_written_is_named(
+    plain: Path, disk: Callable[[str], Path], ganbench: Ganbench
+) -> None:
     results = disk("size=20m") / "results"
     shutil.copytree(plain, results)
     disk("ro")
-    for command in (["report"], ["run", "--plugins", "vanilla", *TINY]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ganbench", *command, "--results", str(results)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+    for command in (["report"], ["run", "--plugins", "vanilla", *TINY, *INLINE]):
+        done = ganbench(*command, "--results", str(results))
         assert done.returncode == 3, done.stderr
         assert str(results) in done.stderr and "Read-only file system" in done.stderr
         assert "Traceback" not in done.stderr
@@ -181,14 +179,16 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     assert "results" in done.stderr and "Permission denied" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_second_sweep_is_turned_away_and_the_first_not_disturbed(plain: Path, tmp_path: Path) -> None:
+def test_a_second_sweep_is_turned_away_and_the_first_not_disturbed(
+    plain: Path, tmp_path: Path, ganbench: Ganbench
+) -> None:
     results = tmp_path / "results"
     with Store(results).locked():
-        done = run(tmp_path, "--plugins", "vanilla")
+        done = ganbench("run", "--plugins", "vanilla", *TINY, *INLINE)
         assert done.returncode == 3
         assert f"another ganbench run is using {results.name}" in done.stderr
         assert [path.name for path in results.iterdir()] == [".lock"]
-    done = run(tmp_path)
+    done = ganbench("run", "--plugins", "vanilla,wgan", *TINY, *INLINE)
     assert done.returncode == 0, done.stderr
     assert content(results) == content(plain)
     assert json.loads(next(results.glob("*/*/*/cost.json")).read_text())["attempts"] == 1

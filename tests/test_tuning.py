@@ -140,6 +140,7 @@ def ganbench_variants():
     return [Knob]
 """
 SMALL = ("-d", "ring8", "--images", "640", "--evaluations", "1", "--samples", "200", "-m", "coverage")
+INLINE = ("--executor", "inline")
 COMMAND = ("tune", "-p", "knob", "--trials", "4", "--seeds", "2", *SMALL)
 
 
@@ -200,13 +201,13 @@ def test_a_search_killed_in_both_halves_ends_in_the_same_bytes(site: Path, ganbe
     assert again.returncode == 0 and "0 trials to run, 4 finished earlier" in again.stderr, again.stderr
     assert artefacts(tmp_path / "killed") == artefacts(tmp_path / "whole")
 
-    few = ganbench(*COMMAND, "--results", "killed", "--trials", "1", site=site)
+    few = ganbench(*COMMAND, "--results", "killed", "--trials", "1", *INLINE, site=site)
     assert few.returncode == 0, few.stderr
     assert set(pd.read_csv(tmp_path / "killed/final/leaderboard.csv").variant) == {"knob"}
     assert len(list(tmp_path.glob("killed/final/superseded/*/*/seed-*"))) == 2
 
     before = artefacts(tmp_path / "killed")
-    other = ganbench(*COMMAND, "--results", "killed", "--images", "1280", site=site)
+    other = ganbench(*COMMAND, "--results", "killed", "--images", "1280", *INLINE, site=site)
     assert other.returncode == 2 and "another budget" in other.stderr and "--results" in other.stderr
     assert artefacts(tmp_path / "killed") == before
 
@@ -221,14 +222,14 @@ def test_tpe_gives_the_same_search_with_any_number_of_jobs(site: Path, ganbench,
 
 
 def test_dry_run_lists_the_search_and_changes_nothing(site: Path, ganbench, tmp_path: Path) -> None:
-    listed = ganbench(*COMMAND, "-p", "noise", "--set", "knob.broken=false", "--dry-run", site=site)
+    listed = ganbench(*COMMAND, "-p", "noise", "--set", "knob.broken=false", "--dry-run", *INLINE, site=site)
     assert listed.returncode == 0, listed.stderr
     lines = listed.stdout.splitlines()
     assert lines[1].split() == ["knob", "on", "ring8,", "seed", "1000", "640", "new", "unknown"]
     assert [line.count("knob[spread=") for line in lines[2:5]] == [1] * 3 and "broken" not in listed.stdout
     assert "noise on ring8, seed 1000" in lines[5] and "over 2 fresh seeds" in lines[6], "noise has nothing to search"
     assert not (tmp_path / "tuning").exists()
-    shared = ganbench(*COMMAND, "--search-seed", "0", site=site)
+    shared = ganbench(*COMMAND, "--search-seed", "0", *INLINE, site=site)
     assert shared.returncode == 2 and "seed 0 is in --seeds and among the search's own, 0 to 3" in shared.stderr
 
 
