@@ -123,7 +123,10 @@ def test_every_metric_has_its_formula_and_its_row() -> None:
 def test_links_lead_somewhere() -> None:
     for page in [*PAGES, "results/README.md", "examples/README.md"]:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text(page)):
-            assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
+            path = ((ROOT / page).parent / target).resolve()
+            assert path.exists(), f"{page} links to {target}"
+            # The site has no other files.
+            assert not page.startswith("docs/") or path.is_relative_to(ROOT / "docs"), f"{page} links to {target}"
 
 
 def test_every_variant_and_dataset_has_its_row() -> None:
