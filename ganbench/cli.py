@@ -45,6 +45,13 @@ def cli() -> None:
     metavar="N|LIST",
     help="5 is seeds 0 to 4; '7,' is seed 7; 3,7 and 10-19 are lists.  [default: 5]",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["serial", "seeds"]),
+    default="serial",
+    show_default=True,
+    help="seeds: all seeds of a variant in one computation, for small networks; another protocol.",
+)
 @engine_options
 @results_option("Folder for records and tables.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")

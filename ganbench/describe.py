@@ -9,15 +9,17 @@ from typing import Any
 
 from ganbench import canonical, environment
 from ganbench.bias import bias_warnings
+from ganbench.cohort import why_serial
 from ganbench.discovery import DiscoveryError, discover
-from ganbench.errors import UsageError
+from ganbench.errors import UsageError, in_words
 from ganbench.extractors import Unfit, with_weights
+from ganbench.ground import build
 from ganbench.hyperparameters import hyperparameters, label, resolve, space
 from ganbench.kinds import Dataset
+from ganbench.precision import is_native
 from ganbench.real import MOST_SAMPLES, Real, load_split
 from ganbench.reference import describe, floors
 from ganbench.sources import source_hash
-from ganbench.trial import build
 from ganbench.variant import Unsuitable
 
 POINT_METRICS = ("coverage", "modes", "high_quality", "mode_kl", "precision", "recall", "density", "d_auc")
@@ -72,10 +74,18 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         "metrics": about,
         "notes": [
             *real.notes,
+            *_precision_notes(payload),
             *getattr(chosen, "notes", ()),
             *(f"{dataset.name}: {text}" for text in bias_warnings(about.values(), compared, chosen.size)),
         ],
     }
+
+
+def _precision_notes(payload: dict[str, Any]) -> list[str]:
+    device = environment.select_device(payload["device"])
+    if payload.get("precision", "fp32") == "fp32" or is_native(device):
+        return []
+    return [f"--precision bf16: this {device.type} has no units for bfloat16; expect it to be slower than fp32"]
 
 
 def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +121,8 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         for key, value in values.items()
         if (limits := declared[key].range) is not None and value not in limits
     ]
-    unsuitable = {}
+    unsuitable: dict[str, str] = {}
+    serial: dict[str, str] = {}
     for dataset in payload["datasets"] if payload["build"] else ():
         thing = catalog.get("dataset", dataset).thing
         try:
@@ -120,6 +131,13 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
             unsuitable[thing.name] = str(reason)
         except (Exception, SystemExit):  # a fault of the variant: its trials will record it
             continue
+        if payload.get("together"):
+            device = environment.select_device(payload["device"])
+            try:
+                why = why_serial(cls, thing, values, payload["batch_size"], payload["together"], device)
+            except (Exception, SystemExit) as reason:
+                why = f"raised {in_words(reason)} when it was tried out"
+            serial |= {thing.name: why} if why else {}
     return {
         "name": name,
         "distribution": offer.distribution,
@@ -128,6 +146,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         "label": label(name, values, defaults),
         "role": cls.role,
         "unsuitable": unsuitable,
+        "serial": serial,
         "environment": environment.with_distribution(described, offer.distribution),
         "notes": notes,
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 from ganbench import canonical
 from ganbench.files import read_plain
-from ganbench.planning import Planned
+from ganbench.planning import Planned, together
 from ganbench.store import Store
 
 MOST_COST = 1 << 14  # bytes of cost.json
@@ -30,7 +30,8 @@ class Estimates:
 
     A trial is expected to take what completed trials took for an image and for an evaluation, in the median: those of
     the same hyperparameters, else of the same variant on that dataset, else of all variants on it; always on the same
-    type of device. Nothing is guessed across datasets.
+    type of device, in the same precision and by the same engine (of those that trained together, each has its share).
+    Nothing is guessed across datasets.
 
     Args:
         records: of the results folder of ``store``.
@@ -52,14 +53,21 @@ class Estimates:
                 return image * protocol.budget_images + evaluation * protocol.evaluations
         return None
 
-    def longest_first(self, trials: Sequence[Planned]) -> list[Planned]:
-        """The trials in the order in which they should begin; those of unknown length first, else as they were."""
+    def longest_first(self, trials: Sequence[Planned]) -> list[list[Planned]]:
+        """The trials of each job, in the order in which jobs should begin: those of unknown length first, else as they
+        were.
+        """
 
-        def length(trial: Planned) -> float:
-            seconds = self.seconds(trial)
+        def length(job: list[Planned]) -> float:
+            seconds = self.job_seconds(job)
             return math.inf if seconds is None else seconds
 
-        return sorted(trials, key=length, reverse=True)
+        return sorted(together(trials), key=length, reverse=True)
+
+    def job_seconds(self, job: Sequence[Planned]) -> float | None:
+        """Expected wall seconds of trials that are one job: they differ in their seed alone."""
+        seconds = self.seconds(job[0])
+        return None if seconds is None else seconds * len(job)
 
 
 def makespan(seconds: Iterable[float], slots: int) -> float:
@@ -72,7 +80,7 @@ def makespan(seconds: Iterable[float], slots: int) -> float:
 
 def _keys(trial: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """What a trial shares with others, the closest likeness first."""
-    shared = (trial["device"], trial["dataset"])
+    shared = (trial["device"], trial["precision"], trial["engine"], trial["dataset"])
     return [(*shared, trial["variant"], canonical.dumps(trial["hyperparameters"])), (*shared, trial["variant"]), shared]
 
 

@@ -23,6 +23,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from ganbench import describe, environment, failpoints, interruption, memory, seeding
+from ganbench.cohort import run_cohort
 from ganbench.conformance.job import list_checks, run_check
 from ganbench.errors import UsageError, one_line
 from ganbench.files import StoreError, make_folder, naming, remove
@@ -42,6 +43,7 @@ _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "rescore": rescore_trial,
     "sample": sample_trial,
     "trial": run_trial,
+    "cohort": run_cohort,
     "verify": verify_trial,
 }
 
@@ -78,10 +80,11 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
             with contextlib.suppress(Exception):  # standard error may be closed
                 traceback.print_exc()
             return {"failed": explain(reason), "usage": False}
-    if "cost" in result:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        result["cost"]["peak_memory_bytes"] = peak * (1 if sys.platform == "darwin" else 1024)
-        result["cost"]["host"] = platform.node()
+    for outcome in result.get("outcomes", [result]):
+        if "cost" in outcome:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            outcome["cost"]["peak_memory_bytes"] = peak * (1 if sys.platform == "darwin" else 1024)
+            outcome["cost"]["host"] = platform.node()
     return result
 
 

@@ -154,6 +154,13 @@ _REQUEST = [
 _ENGINE = [
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
     click.option(
+        "--precision",
+        type=click.Choice(["fp32", "bf16"]),
+        default="fp32",
+        show_default=True,
+        help="bf16: products in bfloat16, for CPUs with AMX and GPUs; another protocol, never chosen by itself.",
+    ),
+    click.option(
         "--threads",
         type=click.IntRange(1),
         default=1,

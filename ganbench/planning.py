@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ganbench import canonical
 from ganbench.errors import UsageError
-from ganbench.spec import Protocol, TrialSpec
+from ganbench.spec import LANES, SEEDS, SERIAL, Protocol, TrialSpec
 
 Ask = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
@@ -18,6 +19,7 @@ class Request:
 
     Attributes:
         weights: file of the extractor's weights.
+        engine: what trains; where it does not apply or pay, ``serial`` does.
         settings: by variant, hyperparameters as the user's text.
     """
 
@@ -32,6 +34,8 @@ class Request:
     extractor: str | None = None
     weights: str | None = None
     device: str = "auto"
+    precision: str = "fp32"
+    engine: str = SERIAL
     threads: int = 1
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -102,6 +106,8 @@ def plan(request: Request, ask: Ask) -> Plan:
 
     ``ask`` runs jobs and returns their results in order; it raises UsageError for a request that a job refuses.
     """
+    if request.engine == SEEDS and request.precision != "fp32":
+        raise UsageError("--engine seeds computes in fp32: leave out --precision, or train with --engine serial")
     common = {"device": request.device, "threads": request.threads}
     datasets = ask(
         [
@@ -112,6 +118,7 @@ def plan(request: Request, ask: Ask) -> Plan:
                 "weights": request.weights,
                 "samples": request.samples,
                 "metrics": request.metrics,
+                "precision": request.precision,
                 **common,
             }
             for name in request.datasets
@@ -128,6 +135,8 @@ def plan(request: Request, ask: Ask) -> Plan:
                 "beside": list(request.plugins),
                 "datasets": [dataset["name"] for dataset in datasets],
                 "settings": request.settings.get(name, {}),
+                "together": len(request.seeds) if request.engine == SEEDS else None,
+                "batch_size": request.batch_size,
                 **common,
             }
             for name in request.plugins
@@ -135,19 +144,27 @@ def plan(request: Request, ask: Ask) -> Plan:
     )
     trials: list[Planned] = []
     left_out: list[str] = []
+    notes: list[str] = []
     for dataset in datasets:
         for variant in variants:
             if dataset["name"] in variant["unsuitable"]:
                 left_out.append(f"{variant['name']} on {dataset['name']}: {variant['unsuitable'][dataset['name']]}")
                 continue
+            engine = request.engine
+            if engine == SEEDS and (why := variant["serial"].get(dataset["name"])):
+                engine = SERIAL
+                notes.append(f"{variant['label']} on {dataset['name']}: the engine serial trains it, since it {why}")
             for seed in request.seeds:
-                device = dataset["devices"][len(trials) % len(dataset["devices"])]
-                trials.append(_planned(request, dataset, variant, seed, device))
-    notes = [note for described in (*datasets, *variants) for note in described["notes"]]
+                turn = len(trials) if engine == SERIAL else variants.index(variant)  # seeds that train together
+                device = dataset["devices"][turn % len(dataset["devices"])]
+                trials.append(_planned(request, dataset, variant, seed, device, engine))
+    notes = [*(note for described in (*datasets, *variants) for note in described["notes"]), *notes]
     return Plan(trials, left_out, list(dict.fromkeys(notes)))
 
 
-def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any], seed: int, device: str) -> Planned:
+def _planned(
+    request: Request, dataset: dict[str, Any], variant: dict[str, Any], seed: int, device: str, engine: str
+) -> Planned:
     protocol = Protocol(
         budget_images=request.images or dataset["budget_images"],
         batch_size=request.batch_size,
@@ -156,6 +173,8 @@ def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any],
         extractor_hash=dataset["extractor_hash"],
         samples=dataset["samples"],
         evaluations=request.evaluations,
+        precision=request.precision,
+        engine=engine,
     )
     spec = TrialSpec(
         variant=variant["name"],
@@ -170,3 +189,13 @@ def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any],
     return Planned(
         spec, variant["label"], variant["role"], dataset["primary"], dataset["metrics"], variant["environment"], device
     )
+
+
+def together(todo: Sequence[Planned]) -> list[list[Planned]]:
+    """The trials of each job: one, or with the engine ``seeds`` those of one ten that differ in their seed alone."""
+    jobs: dict[str, list[Planned]] = {}
+    for trial in todo:
+        spec = trial.spec
+        shared = replace(spec, seed=spec.seed // LANES) if spec.protocol.engine == SEEDS else spec
+        jobs.setdefault(canonical.sha256([shared.payload(), trial.device]), []).append(trial)
+    return [sorted(job, key=lambda trial: trial.spec.seed) for job in jobs.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 
 from ganbench.display import plain, say
 from ganbench.errors import EXIT_COMPLETED
@@ -21,18 +22,17 @@ def preview(trials: list[Planned], store: Store, slots: int | None) -> int:
     """
     estimates = Estimates(store, read_records(store.root).records)
     lines = [["trial", "images", "state", "expected"]]
-    left: list[float | None] = []
-    for trial in estimates.longest_first(trials):
+    left: list[Planned] = []
+    for trial in chain.from_iterable(estimates.longest_first(trials)):
         state, seconds = store.state(trial.spec), estimates.seconds(trial)
         if state in TO_RUN:
-            left.append(seconds)
+            left.append(trial)
         expected = "" if state not in TO_RUN else "unknown" if seconds is None else f"{seconds:.0f} s"
         lines.append([trial.title, str(trial.spec.protocol.budget_images), state, expected])
     sys.stdout.write(plain(lines))
-    known = [seconds for seconds in left if seconds is not None]
+    known = sum(estimates.seconds(trial) is not None for trial in left)
+    jobs = [s for job in estimates.longest_first(left) if (s := estimates.job_seconds(job)) is not None]
     if known:
-        text = (
-            f"{len(known)} of {len(left)} trials to run are expected to take {sum(known):,.0f} s, going by earlier ones"
-        )
-        say(text if slots is None else f"{text}: {makespan(known, slots):,.0f} s at {slots} at a time")
+        text = f"{known} of {len(left)} trials to run are expected to take {sum(jobs):,.0f} s, going by earlier ones"
+        say(text if slots is None else f"{text}: {makespan(jobs, slots):,.0f} s at {slots} at a time")
     return EXIT_COMPLETED

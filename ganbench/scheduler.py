@@ -6,7 +6,6 @@ failures, retries what is the machine's fault, and is the only one to write reco
 
 from __future__ import annotations
 
-import contextlib
 import math
 import signal
 import time
@@ -34,14 +33,14 @@ from ganbench.files import StoreError
 from ganbench.floors import reference_key, references
 from ganbench.planning import Plan, Planned, Request
 from ganbench.records import DamagedRecord, compose, seal, unseal
-from ganbench.schema import PROGRESS
+from ganbench.running import Reading, Running
+from ganbench.spec import SEEDS
 from ganbench.store import Store, read_records
 
 ATTEMPTS = 3  # of a trial whose process or machine was lost, without getting further
 STOP_SECONDS = 10.0  # that a trial has for its checkpoint when a sweep is to stop
 POLL_SECONDS = 0.5
 MOST_READ = 200  # running trials whose progress is read each time: on a cluster every one is a call to its file system
-MOST_LINE = 1 << 20  # bytes of a line of progress; a longer one, and what follows it, is not shown
 KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 
 
@@ -52,19 +51,6 @@ class Display(Protocol):
     def begin(self, trials: list[Planned], kept: int) -> None: ...
     def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None: ...
     def finished(self, trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> None: ...
-
-
-@dataclass
-class Running:
-    """A submitted trial, how much of its progress was read and when, and the images it saw, also at its last loss."""
-
-    trial: Planned
-    attempt: int
-    offset: int = 0
-    looked: float = -math.inf
-    evaluated: int = -1
-    images: int = 0
-    died_at: int | None = None
 
 
 @dataclass
@@ -115,22 +101,22 @@ class Sweep:
         if todo:
             records = read_records(self.store.root).records
             self.references = references(records, self.executor, todo, self.request.threads, self.cpus, self.gpus)
-            todo = Estimates(self.store, records).longest_first(todo)
+            jobs = Estimates(self.store, records).longest_first(todo)
             del records  # thousands of them fill a gigabyte
-            self._run(todo)
+            self._run(jobs)
         return self.statuses
 
-    def _run(self, todo: list[Planned]) -> None:
-        waiting = deque(todo)
+    def _run(self, jobs: list[list[Planned]]) -> None:
+        waiting = deque(jobs)
         running: dict[Future[dict[str, Any]], Running] = {}
         self._looked = -math.inf
         with interruption.gently():
             while (waiting or running) and not interruption.requested():
                 # No more than the engine has use for: a sweep of thousands would fill the driver, and its queue.
                 while waiting and len(running) < self.executor.window and not interruption.requested():
-                    trial = waiting.popleft()
-                    future = self._submit(trial)
-                    running[future] = Running(trial, attempt=1)
+                    trials = waiting.popleft()
+                    future = self._submit(trials)
+                    running[future] = Running([Reading(trial) for trial in trials], attempt=1)
                     if future.done():  # an engine that runs a job as it is submitted
                         self._collect(running, 0)
                 if running:
@@ -151,7 +137,7 @@ class Sweep:
             self.executor.stop()  # again: a process may have been starting when it was first asked
             self._collect(running, POLL_SECONDS / 5)
         for state in running.values():
-            self.display.note(f"{state.trial.title}: it did not stop in time; its last checkpoint is used")
+            self.display.note(f"{state.title}: it did not stop in time; its last checkpoint is used")
         raise KeyboardInterrupt
 
     def _collect(self, running: dict[Future[dict[str, Any]], Running], seconds: float) -> None:
@@ -166,28 +152,43 @@ class Sweep:
         for future in done:
             state = running.pop(future)
             self._read_progress(state)
-            outcome = self._outcome(future, state)
-            if outcome is not None:
-                self._record(state.trial, outcome)
+            outcomes = self._outcomes(future, state)
+            if outcomes is not None:
+                for trial, outcome in zip(state.trials, outcomes, strict=True):
+                    self._record(trial, outcome)
             elif not interruption.requested():
                 state.attempt, state.died_at = state.attempt + 1, state.images
-                running[self._submit(state.trial)] = state
+                running[self._submit(state.trials)] = state
 
-    def _submit(self, trial: Planned) -> Future[dict[str, Any]]:
-        folder = self.store.prepare(trial.spec).absolute()
+    def _submit(self, trials: list[Planned]) -> Future[dict[str, Any]]:
+        folders = [str(self.store.prepare(trial.spec).absolute()) for trial in trials]
+        specs, first = [trial.spec.payload() for trial in trials], trials[0]
         payload = {
-            "kind": "trial",
-            "spec": trial.spec.payload(),
-            "metrics": list(trial.metrics),
-            "folder": str(folder),
-            "log": str(folder / "log.txt"),
-            "device": trial.device,
+            "metrics": list(first.metrics),
+            "log": str(Path(folders[0]) / "log.txt"),
+            "device": first.device,
             "threads": self.request.threads,
         }
-        return self.executor.submit(Job(payload, self.cpus, self.gpus, deadline=self.timeout, memory=self.memory))
+        if first.spec.protocol.engine == SEEDS:
+            payload |= {"kind": "cohort", "specs": specs, "folders": folders}
+        else:
+            payload |= {"kind": "trial", "spec": specs[0], "folder": folders[0]}
+        # Seeds that train together may take what they might take one after the other.
+        deadline = None if self.timeout is None else self.timeout * len(trials)
+        return self.executor.submit(Job(payload, self.cpus, self.gpus, deadline=deadline, memory=self.memory))
 
-    def _outcome(self, future: Future[dict[str, Any]], state: Running) -> dict[str, Any] | None:
-        """How a trial ended; None to try it again."""
+    def _outcomes(self, future: Future[dict[str, Any]], state: Running) -> list[dict[str, Any]] | None:
+        """How the trials of a job ended; None to try them again."""
+        result = self._result(future, state)
+        if result is None or "outcomes" not in result:
+            return None if result is None else [result] * len(state.readings)
+        match result["outcomes"]:
+            case [*outcomes] if len(outcomes) == len(state.readings) and all(isinstance(one, dict) for one in outcomes):
+                return outcomes
+        return [{"status": "error", "reason": "its executor returned other results"}] * len(state.readings)
+
+    def _result(self, future: Future[dict[str, Any]], state: Running) -> dict[str, Any] | None:
+        """What a job returned, or how it ended; None to try it again."""
         if state.died_at is not None and state.images > state.died_at:
             state.attempt = 1
         try:
@@ -204,9 +205,7 @@ class Sweep:
             # Somebody killed it (an operator, or the system for memory), or its node: the checkpoint is good, so go on.
             lost = reason.exit_code in KILLED or isinstance(reason, MachineLost)
             if lost and state.attempt < ATTEMPTS:
-                self.display.note(
-                    f"{state.trial.title}: {reason}; continuing it (attempt {state.attempt + 1} of {ATTEMPTS})"
-                )
+                self.display.note(f"{state.title}: {reason}; continuing it (attempt {state.attempt + 1} of {ATTEMPTS})")
                 return None
             tries = f", {state.attempt} times" if state.attempt > 1 else ""
             return {"status": "oom" if isinstance(reason, OutOfMemory) else "crashed", "reason": f"{reason}{tries}"}
@@ -218,7 +217,7 @@ class Sweep:
             if not interruption.requested():
                 if state.attempt == ATTEMPTS:  # as under a time limit that is shorter than its start
                     return {"status": "crashed", "reason": f"it was stopped {ATTEMPTS} times before it got any further"}
-                self.display.note(f"{state.trial.title}: somebody stopped it with SIGTERM; continuing it")
+                self.display.note(f"{state.title}: somebody stopped it with SIGTERM; continuing it")
             return None
         if "unwritable" in result:
             raise StoreError(result["unwritable"])
@@ -240,21 +239,14 @@ class Sweep:
         self.display.finished(trial, record, cost)
 
     def _read_progress(self, state: Running) -> None:
-        path: Path = self.store.workplace(state.trial.spec) / "progress.jsonl"
-        with contextlib.suppress(OSError), open(path, "rb") as file:
-            file.seek(state.offset)
-            while (line := file.readline(MOST_LINE)).endswith(b"\n"):
-                state.offset += len(line)
-                try:
-                    entry = canonical.loads(line)
-                    PROGRESS(entry)
-                except ValueError:  # a plugin may have tampered with the file; it is no more than a display
-                    continue
+        """Tell observers and the display what is new of a job's trials."""
+        for reading in state.readings:
+            for entry in reading.more(self.store.workplace(reading.trial.spec)):
                 evaluation = entry.get("evaluation")
                 images = entry.get("images", evaluation["images_seen"] if evaluation else None)
-                if evaluation and evaluation["images_seen"] > state.evaluated:  # a resumed trial may repeat one
-                    state.evaluated = evaluation["images_seen"]
-                    self.observed(state.trial.spec.identity["trial"], evaluation)
+                if evaluation and evaluation["images_seen"] > reading.evaluated:  # a resumed trial may repeat one
+                    reading.evaluated = evaluation["images_seen"]
+                    self.observed(reading.trial.spec.identity["trial"], evaluation)
                 if images is not None:
                     state.images = max(state.images, images)
-                    self.display.progress(state.trial, images, evaluation)
+                    self.display.progress(reading.trial, images, evaluation)

@@ -18,6 +18,9 @@ from ganbench import canonical
 SCHEMA = 1
 # Rises when a constant of a built-in metric changes (k, splits, ddof, subsets, chunk sizes of sampling).
 METRICS_VERSION = 1
+# The engines: each trial on its own, or all seeds of a variant in one stacked computation, equal to it up to rounding.
+SERIAL, SEEDS = "serial", "seeds"
+LANES = 10  # seeds that one computation has room for: seed s stands in lane s % LANES, whoever stands beside it
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Protocol:
     samples: int
     evaluations: int
     precision: str = "fp32"
-    engine: str = "serial"
+    engine: str = SERIAL
     split: str = "test"
 
 

@@ -13,18 +13,20 @@ import torch
 
 from ganbench import canonical, environment
 from ganbench.artifacts import differing, picture
+from ganbench.cohort import run_cohort
 from ganbench.discovery import Catalog, discover
 from ganbench.errors import UsageError, in_words
 from ganbench.evaluation import Evaluator, draw_samples, shielded
+from ganbench.ground import build
 from ganbench.pictures import draw_pictures
 from ganbench.real import Real, to_uint8
 from ganbench.records import DamagedRecord, read
 from ganbench.seeding import derive
 from ganbench.sources import source_hash
-from ganbench.spec import TrialSpec
+from ganbench.spec import SEEDS, TrialSpec
 from ganbench.state import Misfit, capture, restore
 from ganbench.tree import Unreadable, fingerprint, load
-from ganbench.trial import build, run_trial
+from ganbench.trial import run_trial
 from ganbench.variant import Variant
 
 STATE = "state.safetensors"
@@ -169,6 +171,9 @@ def rerun_trial(payload: dict[str, Any]) -> dict[str, Any]:
     if spec.identity != record["identity"]:
         raise UsageError("it was made by a version of ganbench that trains or scores otherwise")
     same_code(record, discover(wanted(record)))
+    if spec.protocol.engine == SEEDS:  # alone it has the bits that it has among others
+        result = run_cohort({**payload, "specs": [spec.payload()], "folders": [payload["folder"]]})
+        return dict(result.get("outcomes", [result])[0])
     return run_trial({**payload, "spec": spec.payload()})
 
 

@@ -46,13 +46,12 @@ class Series:
         if not self.pending:
             return
         if isinstance(self.pending[0], Tensor):
-            self.values += torch.stack(self.pending).tolist()
+            self.values += torch.stack(self.pending).tolist()  # of two types the wider one, which holds both
         else:
             flat = [norm for norms in self.pending for norm in norms]
             norms = iter(torch.stack(flat).tolist() if flat else [])
             for parts in self.pending:
-                # An exact sum: a value must not depend on how many steps were moved together.
-                self.values.append(math.sqrt(math.fsum(next(norms) ** 2 for _ in parts)))
+                self.values.append(_root([next(norms) for _ in parts]))
         self.pending.clear()
 
     def first_nonfinite(self, since: int) -> int | None:
@@ -105,11 +104,21 @@ class Telemetry:
             if series is None:
                 series = self.losses[name] = Series()
             series.steps.append(self.step)
-            # A copy: the variant may go on writing into what it returned.
-            series.pending.append(value.detach().to(self.device, torch.float64, copy=True).reshape(()))
+            # A copy: the variant may go on writing into what it returned. What needs no conversion is spared one.
+            if value.dtype is torch.float32 and value.dim() == 0 and value.device == self.device:
+                series.pending.append(value.detach().clone())
+            else:
+                series.pending.append(value.detach().to(self.device, torch.float64, copy=True).reshape(()))
         self.step += 1
         if self.step % GATHER_STEPS == 0:
             self._move()
+
+    def add(self, role: str, steps: list[int], losses: list[float], norms: list[list[float]]) -> None:
+        """Note several updates of a role at once: their steps and losses, and for each the norms of its gradients."""
+        for table, values in ((self.losses, losses), (self.gradients, [_root(parts) for parts in norms])):
+            series = table.setdefault(role, Series())
+            series.steps += steps
+            series.values += values
 
     def gather(self) -> None:
         """Move everything off the device; raises Diverged, with the first step, if anything is not finite."""
@@ -205,6 +214,11 @@ class Telemetry:
 def rounded(value: Any) -> float:
     """A number to nine digits, all that a float32 holds: what is measured in that precision has no more to record."""
     return float(f"{value:.9g}")
+
+
+def _root(norms: list[float]) -> float:
+    """The norm of norms. An exact sum: a value must not depend on how many steps were moved together."""
+    return math.sqrt(math.fsum(norm**2 for norm in norms))
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganbench import interruption
 from ganbench.evaluation import Evaluator
+from ganbench.precision import casting, widen
 from ganbench.real import Real
 from ganbench.seeding import derive, generator, rng_state, set_rng_state
 from ganbench.state import capture, restore
@@ -66,6 +67,7 @@ class Training:
         seed: root seed of the trial.
         environment: hash of everything that decides the bits beside code and seed; a checkpoint made
             in another one is not continued.
+        precision: one of ``precision.PRECISIONS``.
 
     Attributes:
         history: the evaluations so far.
@@ -83,9 +85,13 @@ class Training:
         evaluations: int,
         seed: int,
         environment: str,
+        precision: str = "fp32",
     ) -> None:
         self.variant, self.real, self.evaluator = variant, real, evaluator
         self.budget_images, self.batch_size, self.environment = budget_images, batch_size, environment
+        self.precision = precision
+        if precision != "fp32":
+            widen(variant)
         self.steps = -(-budget_images // batch_size)
         self.points = evaluation_steps(self.steps, evaluations)
         self.order = DataOrder(len(real.images["train"]), seed)
@@ -133,21 +139,21 @@ class Training:
             while True:
                 step = self.telemetry.step
                 if interruption.requested():
-                    self._save(checkpoint)
+                    self.save(checkpoint)
                     raise interruption.Interrupted
                 if step in points and (not self.history or self.history[-1]["step"] < step):
-                    evaluated(*self._evaluate(last=step == self.steps))
+                    evaluated(*self.evaluate(last=step == self.steps))
                 if step == self.steps:
                     return
                 if time.monotonic() - saved >= checkpoint_seconds:
-                    self._save(checkpoint)
+                    self.save(checkpoint)
                     saved = time.monotonic()
                 progressed(step * self.batch_size)
-                with self._timed("training"):
-                    self._steps_until(min(p for p in points if p > step), saved + checkpoint_seconds)
+                with self.timed("training"), casting(self.real.device, self.precision):
+                    self.advance(min(p for p in points if p > step), saved + checkpoint_seconds)
 
-    def _steps_until(self, step: int, deadline: float) -> None:
-        """Train until a step or a time, whichever comes first."""
+    def advance(self, step: int, deadline: float) -> None:
+        """Train until a step or a time (of ``time.monotonic``), whichever comes first, or until asked to stop."""
         variant, telemetry, device = self.variant, self.telemetry, self.real.device
         size, budget = self.batch_size, self.budget_images
         labels = self.real.splits["train"][1]
@@ -163,15 +169,17 @@ class Training:
             if time.monotonic() >= deadline or interruption.requested():
                 return
 
-    def _evaluate(self, last: bool) -> tuple[dict[str, Any], Tensor]:
-        with self._timed("evaluation"):
+    def evaluate(self, last: bool) -> tuple[dict[str, Any], Tensor]:
+        """Score the variant as it is now, and return the new entry of the history and the samples; raises Diverged."""
+        with self.timed("evaluation"):
             self.telemetry.gather()
             images_seen = self.telemetry.step * self.batch_size
             entry, samples = self.evaluator(self.variant, self.telemetry, images_seen, self.history, last)
             self.history.append(entry)
         return entry, samples
 
-    def _save(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, the global generators' states in it."""
         save(
             path,
             {
@@ -185,7 +193,8 @@ class Training:
         )
 
     @contextlib.contextmanager
-    def _timed(self, what: str) -> Iterator[None]:
+    def timed(self, what: str) -> Iterator[None]:
+        """Count the seconds of a block as ``training`` or ``evaluation``."""
         start = time.perf_counter()
         try:
             yield

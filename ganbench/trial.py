@@ -13,38 +13,24 @@ import torch
 
 from ganbench import canonical, environment
 from ganbench.artifacts import history, write_pictures, write_samples
-from ganbench.discovery import Catalog, discover
-from ganbench.evaluation import Evaluator
 from ganbench.files import NotPlain, StoreError, append, make_folder, naming, read_plain, remove, write_atomic
-from ganbench.hyperparameters import takes_classes
+from ganbench.ground import Ground, prepare
 from ganbench.interruption import Interrupted
-from ganbench.kinds import Dataset
 from ganbench.memory import GIGABYTE
 from ganbench.pictures import draw_pictures
-from ganbench.real import Real
 from ganbench.reasons import explain, is_out_of_memory
-from ganbench.seeding import Settings, derive, seed_everything
-from ganbench.sources import source_hash
+from ganbench.seeding import Settings
 from ganbench.spec import TrialSpec
 from ganbench.state import capture
 from ganbench.telemetry import Diverged
 from ganbench.training import Training
 from ganbench.tree import save
 from ganbench.values import InvalidOutput
-from ganbench.variant import Unsuitable, Variant
 
 MOST_PROGRESS = 1 << 28  # bytes of progress.jsonl
+CHECKPOINT = "checkpoint.safetensors"
+COMPLETED: dict[str, Any] = {"status": "completed", "reason": None, "first_nonfinite": None}
 PICTURES = 5  # points of a training at which samples are kept
-
-
-def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any], seed: int) -> Variant:
-    """A variant on the CPU, initialised from its own stream; raises Unsuitable where it does not apply."""
-    seed_everything(derive(seed, "initialisation"))
-    if not takes_classes(cls):
-        return cls(torch.Size(dataset.shape), **hyperparameters)
-    if not dataset.classes:
-        raise Unsuitable(f"{cls.name} needs class labels, and {dataset.name} has none")
-    return cls(torch.Size(dataset.shape), classes=dataset.classes, **hyperparameters)
 
 
 def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
@@ -57,47 +43,62 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     settings = Settings.now()  # before any plugin is imported
     folder = Path(payload["folder"]).absolute()  # a plugin may change the working folder
     make_folder(folder)
-    progress = _Progress(folder / "progress.jsonl")
+    progress = Progress(folder / "progress.jsonl")
     start, cpu = time.perf_counter(), time.process_time()
-    device = torch.device(payload["device"])
-    if device.type == "cuda":  # a plugin's bare "cuda", and the random state that is saved, are this GPU's
-        torch.cuda.set_device(device)
+    device = choose(payload["device"])
     described = environment.describe(device, payload["threads"], spec.distribution)
     training: Training | None = None
-    outcome: dict[str, Any] = {"status": "completed", "reason": None, "first_nonfinite": None}
+    outcome: dict[str, Any] = dict(COMPLETED)
     try:
-        training = _prepare(spec, payload["metrics"], device, canonical.sha256(described), folder, settings)
-        _train(training, folder, progress)
-    except StoreError:  # the disk's fault: no record, so that the same command goes on later
-        raise
+        ground = prepare(spec, payload["metrics"], device, canonical.sha256(described), settings)
+        training = _started(ground, spec, folder / CHECKPOINT)
+        keeper = Keeper(training, folder, progress)
+        training.run(folder / CHECKPOINT, keeper.evaluated, lambda images: progress.write({"images": images}))
+        keeper.conclude()
     except Interrupted:
         return {"interrupted": True}
-    except Diverged as reason:
-        outcome |= _diverged(reason)
     except BaseException as reason:
-        if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
-            raise
-        with contextlib.suppress(Exception):  # a plugin may have closed standard error, a trial's log
-            traceback.print_exc()
-        outcome |= {"status": "error", "reason": explain(reason)}
-        if is_out_of_memory(reason):
-            limit = payload.get("memory")
-            about = "" if limit is None else f"; its limit is --memory {limit / GIGABYTE:g}"
-            outcome |= {"status": "oom", "reason": f"{outcome['reason']}{about}"}
-        if training is not None and outcome["status"] == "error":
-            try:
-                training.telemetry.gather()
-            except Diverged as first:  # what it raised came of a value that was no longer finite
-                outcome |= _diverged(first)
-            except Exception:  # a broken CUDA context cannot be read
-                traceback.print_exc()
+        outcome = failure(reason, training, payload)
     return {
         **outcome,
-        **_result(training, folder, completed=outcome["status"] == "completed"),
+        **result(training, folder, completed=outcome["status"] == "completed"),
         "environment": described,
         "environment_hash": canonical.sha256(described),
-        "cost": _cost(training, time.perf_counter() - start, time.process_time() - cpu, progress.attempts),
+        "cost": cost(training, time.perf_counter() - start, time.process_time() - cpu, progress.attempts),
     }
+
+
+def choose(device: str) -> torch.device:
+    """The device of a job; a plugin's bare "cuda", and the random state that is saved, are this GPU's."""
+    chosen = torch.device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    return chosen
+
+
+def failure(reason: BaseException, training: Training | None, payload: dict[str, Any]) -> dict[str, Any]:
+    """How a trial ended that raised: status and reason. What is not the trial's own fault is raised again."""
+    if isinstance(reason, StoreError):  # the disk's fault: no record, so that the same command goes on later
+        raise reason
+    if isinstance(reason, Diverged):
+        return _diverged(reason)
+    if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
+        raise reason
+    with contextlib.suppress(Exception):  # a plugin may have closed standard error, a trial's log
+        traceback.print_exception(reason)
+    outcome = {"status": "error", "reason": explain(reason), "first_nonfinite": None}
+    if is_out_of_memory(reason):
+        limit = payload.get("memory")
+        about = "" if limit is None else f"; its limit is --memory {limit / GIGABYTE:g}"
+        return {**outcome, "status": "oom", "reason": f"{outcome['reason']}{about}"}
+    if training is not None:
+        try:
+            training.telemetry.gather()
+        except Diverged as first:  # what it raised came of a value that was no longer finite
+            return _diverged(first)
+        except Exception:  # a broken CUDA context cannot be read
+            traceback.print_exc()
+    return outcome
 
 
 def _diverged(reason: Diverged) -> dict[str, Any]:
@@ -105,80 +106,45 @@ def _diverged(reason: Diverged) -> dict[str, Any]:
     return {"status": "diverged", "reason": str(reason), "first_nonfinite": first}
 
 
-def _prepare(
-    spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, folder: Path, settings: Settings
-) -> Training:
-    protocol = spec.protocol
-    catalog: Catalog = discover(
-        [
-            ("variant", spec.variant),
-            ("dataset", spec.dataset),
-            ("extractor", protocol.extractor),
-            *(("metric", name) for name in metrics),
-        ]
-    )
-    cls = catalog.get("variant", spec.variant).thing
-    if source_hash(cls, spec.distribution) != spec.source:
-        raise RuntimeError(
-            f"the code of {spec.variant} changed while the sweep was running; run the same command again"
-        )
-    real = Real(
-        catalog.get("dataset", spec.dataset).thing,
-        catalog.get("extractor", protocol.extractor).thing,
-        protocol.samples,
-        device,
-    )
-    if real.hash != spec.dataset_hash:
-        raise RuntimeError(
-            f"dataset {spec.dataset} returned other data than a moment ago; its load() must be deterministic"
-        )
-    chosen = [catalog.get("metric", name).thing for name in metrics]
-
-    def fresh() -> Training:
-        variant = build(cls, real.dataset, spec.hyperparameters, spec.seed).to(device)
-        seed_everything(derive(spec.seed, "training"))
-        return Training(
-            variant,
-            real,
-            Evaluator(real, chosen, spec.seed, protocol.batch_size, settings),
-            budget_images=protocol.budget_images,
-            batch_size=protocol.batch_size,
-            evaluations=protocol.evaluations,
-            seed=spec.seed,
-            environment=environment_hash,
-        )
-
-    training = fresh()
+def _started(ground: Ground, spec: TrialSpec, checkpoint: Path) -> Training:
+    training = ground.fresh(spec)
     try:
-        training.resume(folder / "checkpoint.safetensors")
+        training.resume(checkpoint)
     except Exception:  # it does not fit, and the variant is half restored: start from the beginning
-        training = fresh()
+        training = ground.fresh(spec)
     return training
 
 
-def _train(training: Training, folder: Path, progress: _Progress) -> None:
-    last = len(training.points) - 1
-    kept = {training.points[round(last * i / (PICTURES - 1))] for i in range(PICTURES)}
-    final: list[torch.Tensor] = []
+class Keeper:
+    """Keeps what a training leaves in its trial's folder: samples at some points, a line of progress, pictures."""
 
-    def evaluated(entry: dict[str, Any], samples: torch.Tensor) -> None:
-        final[:] = [samples]
-        if entry["step"] in kept:
-            write_samples(folder, entry["images_seen"], samples)
-        progress.write({"evaluation": entry})
+    def __init__(self, training: Training, folder: Path, progress: Progress) -> None:
+        self.training, self.folder, self.progress = training, folder, progress
+        last = len(training.points) - 1
+        self._kept = {training.points[round(last * i / (PICTURES - 1))] for i in range(PICTURES)}
+        self._final: torch.Tensor | None = None
 
-    training.run(folder / "checkpoint.safetensors", evaluated, lambda images: progress.write({"images": images}))
-    if not training.real.intact():
-        name = training.real.dataset.name
-        raise InvalidOutput(
-            f"the data of {name} were overwritten in training: a variant may change its batch, not them"
-        )
-    with training.evaluator.settings.hold():
-        drawn = draw_pictures(training.variant, training.real, final[0], training.evaluator.seed)
-    write_pictures(folder, *drawn)
+    def evaluated(self, entry: dict[str, Any], samples: torch.Tensor) -> None:
+        self._final = samples
+        if entry["step"] in self._kept:
+            write_samples(self.folder, entry["images_seen"], samples)
+        self.progress.write({"evaluation": entry})
+
+    def conclude(self) -> None:
+        """At the end: raises InvalidOutput if the data were overwritten, else draws the pictures."""
+        training = self.training
+        if not training.real.intact():
+            raise InvalidOutput(
+                f"the data of {training.real.dataset.name} were overwritten in training: "
+                "a variant may change its batch, not them"
+            )
+        assert self._final is not None
+        with training.evaluator.settings.hold():
+            drawn = draw_pictures(training.variant, training.real, self._final, training.evaluator.seed)
+        write_pictures(self.folder, *drawn)
 
 
-def _result(training: Training | None, folder: Path, completed: bool) -> dict[str, Any]:
+def result(training: Training | None, folder: Path, completed: bool) -> dict[str, Any]:
     """What the trial produced, as far as it got; a failed trial has no final values."""
     if training is None:
         return {
@@ -207,20 +173,22 @@ def _result(training: Training | None, folder: Path, completed: bool) -> dict[st
     }
 
 
-def _cost(training: Training | None, wall: float, cpu: float, attempts: int) -> dict[str, Any]:
+def cost(training: Training | None, wall: float, cpu: float, attempts: int, together: int = 1) -> dict[str, Any]:
+    """What a trial took; of several that were trained together each has its share."""
     seconds = training.seconds if training else {"training": 0.0, "evaluation": 0.0}
     seen = training.telemetry.step * training.batch_size if training else 0
     return {
-        "wall_seconds": wall,
-        "cpu_seconds": cpu,
+        "wall_seconds": wall / together,
+        "cpu_seconds": cpu / together,
         "training_seconds": seconds["training"],
         "evaluation_seconds": seconds["evaluation"],
         "images_per_second": seen / seconds["training"] if seconds["training"] else None,
         "attempts": attempts,
+        "together": together,
     }
 
 
-class _Progress:
+class Progress:
     """Lines that tell the driver how far a running trial is; one ``attempt`` line each time it is started."""
 
     def __init__(self, path: Path) -> None:

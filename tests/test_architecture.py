@@ -23,10 +23,10 @@ statistics thresholds measures stability frames trials_csv tiers ranking aggrega
 budgets proposals digest
 installed rehearsal catalog discovery sources seeding tree
 datasets extractors metrics toolkit observers
-state telemetry real values evaluation reference training
-environment artifacts pictures memory reasons trial stored describe
+state telemetry precision tracing stack real values evaluation reference training lockstep
+environment artifacts pictures memory reasons ground trial cohort stored describe
 reporters reporting notebooks conformance jobs executors
-display showing sampling asking floors estimates preview scheduler listing observing sweep
+display showing sampling asking floors estimates running preview scheduler listing observing sweep
 conforming scaffolding rescoring merging tuning_tables tuning selftest agreement verifying
 archives samples sides cache progress scoring scorecard
 config options looking marking joining searching auditing authoring cli __main__ pytest_plugin

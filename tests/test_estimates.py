@@ -17,8 +17,10 @@ from ganbench.spec import Protocol, TrialSpec
 from ganbench.store import Store
 
 
-def trial(variant: str, dataset: str = "ring8", seed: int = 0, images: int = 1000, **values: Any) -> Planned:
-    protocol = Protocol(images, 64, "cpu", "identity", "e" * 64, 100, 10)
+def trial(
+    variant: str, dataset: str = "ring8", seed: int = 0, images: int = 1000, engine: str = "serial", **values: Any
+) -> Planned:
+    protocol = Protocol(images, 64, "cpu", "identity", "e" * 64, 100, 10, engine=engine)
     spec = TrialSpec(variant, "d", "a" * 64, values, dataset, "d" * 64, seed, protocol)
     metrics = {"fid": {"label": "FID", "direction": "min"}}
     return Planned(spec, variant, "variant", "fid", metrics, {"packages": {}}, "cpu")
@@ -48,7 +50,21 @@ def test_a_trial_is_expected_to_take_what_its_nearest_kin_took(tmp_path: Path) -
     assert estimates.seconds(trial("new")) == pytest.approx(110)  # of all five there
     assert estimates.seconds(trial("slow", dataset="digits")) is None
     wanted = [trial("fast", seed=5), trial("slow", seed=5), trial("slow", "digits"), trial("fast", seed=6)]
-    assert [wanted.index(one) for one in estimates.longest_first(wanted)] == [2, 1, 0, 3]
+    assert [wanted.index(one) for (one,) in estimates.longest_first(wanted)] == [2, 1, 0, 3]
+
+
+def test_seeds_that_train_together_are_one_job_whose_length_is_their_sum(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    records = [finish(store, trial("wide"), 90, 10), finish(store, trial("wide", engine="seeds"), 30, 10)]
+    estimates = Estimates(store, records)
+    wanted = [trial("wide", seed=1), *(trial("wide", seed=seed, engine="seeds") for seed in (1, 2, 3, 10))]
+    assert [[one.spec.seed for one in job] for job in estimates.longest_first(wanted)] == [[1, 2, 3], [1], [10]]
+    assert [estimates.job_seconds(job) for job in estimates.longest_first(wanted)] == pytest.approx([120, 100, 40])
+    preview([trial("wide"), *wanted], store, slots=2)
+    assert "5 of 5 trials to run are expected to take 260 s" in (out := capsys.readouterr().out)
+    assert "140 s at 2 at a time" in out
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"training_seconds": NaN}', '{"training_seconds": -1}', "[" * 9999])

@@ -96,7 +96,7 @@ def test_a_killed_trial_is_given_up_only_where_it_gets_no_further(
 ) -> None:
     executor = Scripted([*((n, killed()) for n in images), (640, DONE)])
     one, trial = sweep(tmp_path, executor)
-    one._run([trial])
+    one._run([[trial]])
     record = one.store.find(trial.spec)
     assert (record["status"], record["reason"]) == (status, reason)
     assert len(executor.futures) == len(images) + (status == "error")
@@ -122,7 +122,7 @@ def test_a_sweep_that_is_to_stop_waits_for_checkpoints_and_records_what_ends(tmp
     one.observed = lambda spec, evaluation: None
     one._read_progress = lambda state: asked()  # the signal comes while it trains
     with pytest.raises(KeyboardInterrupt):
-        one._run([trial])
+        one._run([[trial]])
     assert executor.asked == 3 and one.store.find(trial.spec) is None
     assert len(one.display.notes) == 1 and "stopping" in one.display.notes[0]
     assert not interruption._gentle
@@ -133,7 +133,7 @@ def test_what_dies_while_a_sweep_stops_is_neither_tried_again_nor_recorded(tmp_p
     one, trial = sweep(tmp_path, executor)
     one._read_progress = lambda state: asked()
     with pytest.raises(KeyboardInterrupt):
-        one._run([trial])
+        one._run([[trial]])
     assert len(executor.futures) == 1 and one.store.find(trial.spec) is None
     assert one.store.state(trial.spec) == "interrupted"
 
@@ -141,7 +141,7 @@ def test_what_dies_while_a_sweep_stops_is_neither_tried_again_nor_recorded(tmp_p
 def test_a_trial_stopped_from_outside_is_continued(tmp_path: Path, asked) -> None:
     executor = Scripted([(64, {"interrupted": True}), (640, DONE)])
     one, trial = sweep(tmp_path, executor)
-    one._run([trial])
+    one._run([[trial]])
     assert one.statuses == {"error": 1} and "stopped it with SIGTERM" in one.display.notes[0]
 
 
@@ -152,7 +152,7 @@ def test_a_trial_that_is_stopped_again_and_again_goes_on_as_long_as_it_gets_furt
         ([64, 64, 64], "crashed", "it was stopped 3 times before it got any further"),
     ):
         one, trial = sweep(tmp_path / ends, Scripted([*((n, stopped) for n in images), (640, DONE)]))
-        one._run([trial])
+        one._run([[trial]])
         record = one.store.find(trial.spec)
         assert (record["status"], record["reason"]) == (ends, reason)
 
@@ -160,7 +160,7 @@ def test_a_trial_that_is_stopped_again_and_again_goes_on_as_long_as_it_gets_furt
 def test_a_lost_machine_is_tried_again_and_a_lost_engine_ends_the_sweep(tmp_path: Path) -> None:
     executor = Scripted([(64, MachineLost("its node was lost")), (64, MachineLost("its node was lost")), (640, DONE)])
     one, trial = sweep(tmp_path, executor)
-    one._run([trial])
+    one._run([[trial]])
     assert one.statuses == {"error": 1}
     assert [note.partition("; ")[2] for note in one.display.notes] == [
         "continuing it (attempt 2 of 3)",
@@ -169,7 +169,7 @@ def test_a_lost_machine_is_tried_again_and_a_lost_engine_ends_the_sweep(tmp_path
     for lost in (EngineLost("the cluster is gone"), UsageError("ganbench is 1 here and 2 there")):
         one, trial = sweep(tmp_path / type(lost).__name__, Scripted([(64, lost)]))
         with pytest.raises(type(lost)):
-            one._run([trial])
+            one._run([[trial]])
         assert one.store.state(trial.spec) == "interrupted"
 
 
@@ -186,7 +186,7 @@ def test_no_more_is_submitted_than_the_engine_has_use_for(tmp_path: Path) -> Non
         collect(running, 0)
 
     one._collect = collecting
-    one._run(trials)
+    one._run([[trial] for trial in trials])
     assert max(most) == 3 and one.statuses == {"error": 9}
 
 
@@ -196,7 +196,7 @@ def test_the_order_of_trials_changes_no_record(tmp_path: Path) -> None:
         executor = Scripted([(640, DONE)] * 5)
         one, trial = sweep(tmp_path / str(turned), executor)
         trials = [replace(trial, spec=replace(trial.spec, seed=seed)) for seed in range(5)]
-        one._run(trials[::-1] if turned else trials)
+        one._run([[trial] for trial in (trials[::-1] if turned else trials)])
         paths = sorted((tmp_path / str(turned)).rglob("record.json"))
         folders.append({path.parent.name: path.read_bytes() for path in paths})
     assert folders[0] == folders[1] and len(folders[0]) == 5

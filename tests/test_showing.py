@@ -87,6 +87,9 @@ def test_the_command_names_only_what_is_not_the_default():
     assert "--extractor inception-v3 --weights FILE-OF-0cc54c4f " in line
     record["identity"]["trial"]["hyperparameters"]["lr"] = "1; rm -rf ~"
     assert "'dcgan.lr=1; rm -rf ~'" in command(record)
+    assert "--seeds 0, " in line and "--engine" not in line and "--precision" not in line
+    record["identity"]["trial"] |= {"seed": 13, "engine": "seeds", "precision": "bf16"}
+    assert "--seeds 10-19 " in command(record) and command(record).endswith(" --precision bf16 --engine seeds")
 
 
 def test_sample_draws_what_was_scored(ganbench, tmp_path):

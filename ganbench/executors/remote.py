@@ -83,7 +83,9 @@ def last_line(text: str) -> str:
 def refusal(message: Message) -> str | None:
     """Why this machine must not run a job: other versions than the driver's, or a folder that it does not see."""
     here, there = platform.node(), message["from"]
-    needed = message["payload"].get("spec", {}).get("distribution")
+    payload = message["payload"]
+    specs = [*payload.get("specs", []), payload.get("spec", {})]  # a cohort's, or a trial's
+    needed = specs[0].get("distribution")
     for name, wanted in message["versions"].items():
         try:
             found = version(name)
@@ -102,12 +104,12 @@ def refusal(message: Message) -> str | None:
                 f"the worker {here} does not see {path}, which --plugin-path names: put it where all machines see it, "
                 "or install it as a package on each"
             )
-    folder = message["payload"].get("folder")
-    if folder is not None and not _appears(Path(folder)):
-        return (
-            f"the worker {here} does not see {folder}, which {there} made: a trial's files must stand where every "
-            "machine sees them; put --results on a shared file system, or name a folder of one with --storage"
-        )
+    for folder in filter(None, (*payload.get("folders", ()), payload.get("folder"))):
+        if not _appears(Path(folder)):
+            return (
+                f"the worker {here} does not see {folder}, which {there} made: a trial's files must stand where every "
+                "machine sees them; put --results on a shared file system, or name a folder of one with --storage"
+            )
     return None
 
 

@@ -14,6 +14,7 @@ from ganbench.reporters.curves import of_trial
 from ganbench.reporters.layout import number, ordered, thousands, titled
 from ganbench.reporters.pictures import MOST_BYTES, of_training, picture, sample_pictures, scatters
 from ganbench.reporters.rows import Trial
+from ganbench.spec import LANES, SEEDS
 from ganbench.stability import FAILURES, MEANINGS
 
 TAIL = 60  # lines of a log
@@ -114,6 +115,8 @@ def flat(values: Any, before: str = "") -> Iterator[tuple[str, str]]:
 def command(record: Mapping[str, Any]) -> str:
     """The command line that trains the trial again; in a folder without its record it makes the same one."""
     trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+    seed, together = trial["seed"], trial["engine"] == SEEDS
+    first = seed - seed % LANES  # one alone would be left to the serial engine, and its ten takes no longer
     extractor, at, digest = evaluation["extractor"].partition("@")
     metrics = [name for name in ordered(record["metrics"]) if "." not in name]
     words = [
@@ -124,7 +127,7 @@ def command(record: Mapping[str, Any]) -> str:
         "--datasets",
         trial["dataset"],
         "--seeds",
-        f"{trial['seed']},",
+        f"{first}-{first + LANES - 1}" if together else f"{seed},",
     ]
     words += ["--images", str(trial["budget_images"]), "--batch-size", str(trial["batch_size"])]
     words += ["--evaluations", str(evaluation["evaluations"]), "--samples", str(evaluation["samples"])]
@@ -140,6 +143,8 @@ def command(record: Mapping[str, Any]) -> str:
             words += ["--set", f"{trial['variant']}.{name}={value}"]
     threads = record["environment"].get("threads", 1)
     words += ["--threads", str(threads)] if threads != 1 else []
+    words += ["--precision", trial["precision"]] if trial["precision"] != "fp32" else []
+    words += ["--engine", trial["engine"]] if together else []
     return printable(shlex.join(words))
 
 

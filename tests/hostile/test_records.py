@@ -289,7 +289,8 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
     """The driver of a sweep reads it while a trial runs, and shows it."""
     from types import SimpleNamespace
 
-    from ganbench.scheduler import Running, Sweep
+    from ganbench.running import Reading, Running
+    from ganbench.scheduler import Sweep
 
     shown: list[Any] = []
     spec = SimpleNamespace(identity={"trial": {}}, protocol=SimpleNamespace(budget_images=1))
@@ -304,20 +305,21 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
         b'{"evaluation":7}',
     ]
     (inside / "progress.jsonl").write_bytes(b"\n".join([*lines, good]))
-    harmless(lambda: sweep._read_progress(Running(SimpleNamespace(spec=spec), 1)))  # type: ignore[arg-type]
+    harmless(lambda: sweep._read_progress(Running([Reading(SimpleNamespace(spec=spec))], 1)))  # type: ignore[arg-type]
     assert [arguments[1] for arguments in shown] == [64]
 
 
 def test_a_line_of_progress_without_an_end_is_read_to_a_limit(inside: Path, harmless: Any) -> None:
     from types import SimpleNamespace
 
-    from ganbench.scheduler import Running, Sweep
+    from ganbench.running import Reading, Running
+    from ganbench.scheduler import Sweep
 
     with open(inside / "progress.jsonl", "wb") as file:
         file.truncate(1 << 36)
     store = SimpleNamespace(workplace=lambda spec: inside)
     sweep = Sweep(store, None, None, None, None)  # type: ignore[arg-type]
-    harmless(lambda: sweep._read_progress(Running(SimpleNamespace(spec=None), 1)))  # type: ignore[arg-type]
+    harmless(lambda: sweep._read_progress(Running([Reading(SimpleNamespace(spec=None))], 1)))  # type: ignore[arg-type]
 
 
 RESCORED: dict[str, Any] = {

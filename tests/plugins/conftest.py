@@ -12,12 +12,12 @@ import torch
 from ganbench.datasets.digits import ganbench_datasets
 from ganbench.evaluation import Evaluator
 from ganbench.extractors.classifier import ganbench_extractors
+from ganbench.ground import build
 from ganbench.metrics.frechet import ganbench_metrics
 from ganbench.plugin import Variant
 from ganbench.real import Real
 from ganbench.seeding import derive, seed_everything
 from ganbench.training import Training
-from ganbench.trial import build
 
 
 @pytest.fixture(scope="session")

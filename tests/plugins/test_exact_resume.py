@@ -18,6 +18,7 @@ import torch
 
 import ganbench.training
 from ganbench.evaluation import Evaluator
+from ganbench.ground import build
 from ganbench.plugin import GAN, Dataset, Extractor, Variant
 from ganbench.real import Real
 from ganbench.seeding import derive, rng_state, seed_everything
@@ -25,7 +26,6 @@ from ganbench.state import capture, restore
 from ganbench.telemetry import Diverged
 from ganbench.training import Training
 from ganbench.tree import fingerprint, load
-from ganbench.trial import build
 
 BATCH, STEPS = 8, 40
 RNG = np.random.default_rng(0)

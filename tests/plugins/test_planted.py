@@ -14,6 +14,7 @@ from ganbench_plugins.vanilla import Vanilla
 
 from ganbench.discovery import discover
 from ganbench.evaluation import Evaluator
+from ganbench.ground import build
 from ganbench.plugin import Batch, Clock, Variant
 from ganbench.real import Real
 from ganbench.seeding import derive, seed_everything
@@ -22,7 +23,6 @@ from ganbench.state import capture, restore
 from ganbench.telemetry import Diverged
 from ganbench.training import Training
 from ganbench.tree import fingerprint, load, save
-from ganbench.trial import build
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,87 @@
+"""What a trial stands on: its variant's class, the real data and the metrics, and a training at its beginning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ganbench.discovery import Catalog, discover
+from ganbench.evaluation import Evaluator
+from ganbench.hyperparameters import takes_classes
+from ganbench.kinds import Dataset, Metric
+from ganbench.real import Real
+from ganbench.seeding import Settings, derive, seed_everything
+from ganbench.sources import source_hash
+from ganbench.spec import TrialSpec
+from ganbench.training import Training
+from ganbench.variant import Unsuitable, Variant
+
+
+def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any], seed: int) -> Variant:
+    """A variant on the CPU, initialised from its own stream; raises Unsuitable where it does not apply."""
+    seed_everything(derive(seed, "initialisation"))
+    if not takes_classes(cls):
+        return cls(torch.Size(dataset.shape), **hyperparameters)
+    if not dataset.classes:
+        raise Unsuitable(f"{cls.name} needs class labels, and {dataset.name} has none")
+    return cls(torch.Size(dataset.shape), classes=dataset.classes, **hyperparameters)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all seeds of a variant on a dataset share: its class, the real data, the metrics, the environment."""
+
+    cls: type[Variant]
+    real: Real
+    metrics: list[Metric]
+    settings: Settings
+    environment: str
+
+    def fresh(self, spec: TrialSpec) -> Training:
+        """A trial at its beginning; the global generators are those of its training."""
+        variant = build(self.cls, self.real.dataset, spec.hyperparameters, spec.seed).to(self.real.device)
+        seed_everything(derive(spec.seed, "training"))
+        return Training(
+            variant,
+            self.real,
+            Evaluator(self.real, self.metrics, spec.seed, spec.protocol.batch_size, self.settings),
+            budget_images=spec.protocol.budget_images,
+            batch_size=spec.protocol.batch_size,
+            evaluations=spec.protocol.evaluations,
+            seed=spec.seed,
+            environment=self.environment,
+            precision=spec.protocol.precision,
+        )
+
+
+def prepare(
+    spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, settings: Settings
+) -> Ground:
+    """Find what a trial needs; raises RuntimeError where it is no longer what was planned."""
+    protocol = spec.protocol
+    catalog: Catalog = discover(
+        [
+            ("variant", spec.variant),
+            ("dataset", spec.dataset),
+            ("extractor", protocol.extractor),
+            *(("metric", name) for name in metrics),
+        ]
+    )
+    cls = catalog.get("variant", spec.variant).thing
+    if source_hash(cls, spec.distribution) != spec.source:
+        raise RuntimeError(
+            f"the code of {spec.variant} changed while the sweep was running; run the same command again"
+        )
+    real = Real(
+        catalog.get("dataset", spec.dataset).thing,
+        catalog.get("extractor", protocol.extractor).thing,
+        protocol.samples,
+        device,
+    )
+    if real.hash != spec.dataset_hash:
+        raise RuntimeError(
+            f"dataset {spec.dataset} returned other data than a moment ago; its load() must be deterministic"
+        )
+    return Ground(cls, real, [catalog.get("metric", name).thing for name in metrics], settings, environment_hash)

@@ -1,0 +1,39 @@
+"""The number formats that a training computes in: float32 throughout, or products and convolutions in bfloat16."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Weights, optimizers, losses and evaluations are float32 in both.
+PRECISIONS = ("fp32", "bf16")
+
+
+def casting(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """The context in which ``train_step`` runs."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    # Without the cache: it would hand the generator's pass the weights that one without gradients has converted, and
+    # the second phase those that D had before its update.
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+
+def widen(networks: nn.Module) -> None:
+    """Let each network of a variant hand over float32, so that no loss is taken of eight bits."""
+    for network in networks.children():
+        network.register_forward_hook(_as_float)
+
+
+def is_native(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 faster than float32: AMX tiles of a CPU, tensor cores from Ampere on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+
+
+def _as_float(network: nn.Module, inputs: Any, output: Any) -> Any:
+    return output.float() if isinstance(output, Tensor) and output.dtype is torch.bfloat16 else None

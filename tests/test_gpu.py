@@ -1,0 +1,75 @@
+"""What only a CUDA device can show. Skipped without one; docs/performance.md says which of these were ever run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from ganbench import environment
+from ganbench.cli import cli
+from ganbench.lockstep import own_generator
+from ganbench.seeding import pin, rng_state, seed_everything, set_rng_state
+from ganbench.store import read_records
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here"),
+]
+
+
+def sweep(folder: Path, *more: str) -> list[dict]:
+    words = "run -d digits --images 1280 --evaluations 2 --samples 200 --device cuda --metrics fid --results"
+    result = CliRunner().invoke(cli, [*words.split(), str(folder), *more])
+    assert result.exit_code == 0, result.output
+    return read_records(folder).records
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_trial_repeats_its_bits(precision: str, tmp_path: Path) -> None:
+    first, second = (
+        sweep(tmp_path / name, "-p", "dcgan,vanilla", "--seeds", "1", "--precision", precision) for name in "ab"
+    )
+    assert {r["status"] for r in first} == {"completed"}
+    assert [r["state_sha256"] for r in first] == [r["state_sha256"] for r in second]
+    assert {r["identity"]["trial"]["device"] for r in first} == {"cuda"}
+    assert {r["environment"]["device"] for r in first} == {torch.cuda.get_device_name(0)}
+
+
+def test_seeds_together_repeat_their_bits_and_need_not_be_asked_for_at_once(tmp_path: Path) -> None:
+    words = ("-p", "vanilla", "--set", "vanilla.width=32", "--engine", "seeds")
+    both = sweep(tmp_path / "a", *words, "--seeds", "4")
+    some = sweep(tmp_path / "b", *words, "--seeds", "1,2,3")
+    assert {r["identity"]["trial"]["engine"] for r in both} == {"seeds"}
+    known = {r["identity"]["trial"]["seed"]: r["state_sha256"] for r in both}
+    assert all(known[r["identity"]["trial"]["seed"]] == r["state_sha256"] for r in some)
+
+
+def test_random_states_come_back() -> None:
+    seed_everything(0)
+    torch.rand(3, device="cuda")
+    state, own = rng_state(), own_generator(torch.device("cuda", 0))
+    drawn = torch.rand(5, device="cuda")
+    assert torch.equal(torch.rand(5, device="cuda", generator=own), drawn)
+    set_rng_state(state)
+    assert torch.equal(torch.rand(5, device="cuda"), drawn)
+
+
+def test_switches_are_set_before_the_first_call() -> None:
+    pin(1)
+    assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+
+
+def test_several_devices_take_turns() -> None:
+    assert environment.devices("auto") == [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+
+
+def test_a_trial_that_fills_the_device_is_out_of_memory(tmp_path: Path) -> None:
+    words = "run -p vanilla -d digits --seeds 1 --images 640 --device cuda --set vanilla.width=300000 --results"
+    CliRunner().invoke(cli, [*words.split(), str(tmp_path)])
+    (record,) = read_records(tmp_path).records
+    assert record["status"] == "oom", json.dumps(record["reason"])
