@@ -1,0 +1,66 @@
+"""How much of the cores a sweep spends on training, and what its driver costs.
+
+    python benchmarks/sweep.py                      # 40 trials of about 5 s on two cores
+    python benchmarks/sweep.py --trials 12 --jobs 2
+
+``ganbench run`` trains ``vanilla`` on ring8 into an empty folder. Printed are the seconds that trials spent in their
+training steps, and in steps and evaluations, over cores times wall time from start to tables; the driver's own CPU
+seconds over wall time. Other work on the machine slows all of these alike, but for the driver's share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--images", type=int, default=200_000)
+    parser.add_argument("--evaluations", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *(sys.executable, "-m", "ganbench", "run", "--plugins", "vanilla", "--datasets", "ring8"),
+            *("--seeds", str(options.trials), "--images", str(options.images), "--jobs", str(options.jobs)),
+            *("--evaluations", str(options.evaluations), "--set", "vanilla.width=64", "--results", folder),
+        ]
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        driver = 0.0
+        while process.poll() is None:
+            driver = max(driver, own_seconds(process.pid))
+            time.sleep(0.2)
+        wall = time.perf_counter() - start
+        costs = [json.loads(path.read_bytes()) for path in Path(folder).rglob("cost.json")]
+    if process.returncode or len(costs) != options.trials:
+        sys.exit(f"the sweep ended with exit code {process.returncode} and {len(costs)} trials")
+    training = sum(cost["training_seconds"] for cost in costs)
+    both = training + sum(cost["evaluation_seconds"] for cost in costs)
+    cores = options.jobs * wall
+    print(
+        f"{options.trials} trials of {sum(cost['wall_seconds'] for cost in costs) / options.trials:.1f} s: {wall:.1f} s"
+    )
+    print(f"in training steps {training / cores:.3f}, in steps and evaluations {both / cores:.3f} of the cores' time")
+    print(f"driver: {driver:.2f} CPU seconds, {driver / wall:.3f} of a core")
+
+
+def own_seconds(pid: int) -> float:
+    """User and system seconds of a process without its children."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    main()
