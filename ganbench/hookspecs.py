@@ -62,6 +62,7 @@ def ganbench_evaluated(spec: Mapping[str, Any], evaluation: Mapping[str, Any]) -
 
     ``spec`` is the trial's identity (variant, dataset, seed, budget, ...); ``evaluation`` has ``step``,
     ``images_seen``, ``values`` (metric to score) and ``watch`` (losses, norms, discriminator scores).
+    A run that continues an interrupted trial tells the evaluations before the interruption again.
     It is called in a process of the plugin's own, never in the one that trains or drives the sweep.
     """
 

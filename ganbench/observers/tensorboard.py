@@ -54,7 +54,7 @@ def _numbers(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str,
 
 def _write(folder: Path, scores: Mapping[str, Any], images_seen: int) -> None:
     try:
-        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
     except ImportError as reason:
@@ -64,6 +64,8 @@ def _write(folder: Path, scores: Mapping[str, Any], images_seen: int) -> None:
     if folder not in _writers:
         folder.mkdir(parents=True, exist_ok=True)
         _writers[folder] = EventFileWriter(str(folder))
+        # A run that continues a trial tells its evaluations from the first on: those of an earlier file do not count.
+        _writers[folder].add_event(Event(step=0, session_log=SessionLog(status=SessionLog.START)))
     known = {tag: value for tag, value in scores.items() if value is not None}
     values = [Summary.Value(tag=tag, simple_value=value) for tag, value in known.items()]
     _writers[folder].add_event(Event(wall_time=time.time(), step=images_seen, summary=Summary(value=values)))
