@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ganbench.artifacts import picture
 from ganbench.reporters.html import to_html
+from ganbench.reporters.pictures import OF_TRAINING
 from ganbench.reporting import write_reports
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -58,8 +60,16 @@ def visit(browser):
 
 @pytest.fixture(scope="module")
 def reference(fifteen, tmp_path_factory) -> Path:
-    """Results with their pages."""
+    """Results with their pages, and the pictures that a trial leaves and the repository does not keep."""
     folder = shutil.copytree(fifteen, tmp_path_factory.mktemp("reference"), dirs_exist_ok=True)
+    rng = np.random.default_rng(0)
+    for record in folder.glob("*/*/*/record.json"):
+        for name in [f"samples/{images}" for images in range(0, 64_001, 16_000)] + [
+            f"pictures/{n}" for n in OF_TRAINING
+        ]:
+            path = record.parent / f"{name}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(picture(rng.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)))
     write_reports(folder, ["html"])
     return folder
 
