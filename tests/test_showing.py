@@ -119,5 +119,5 @@ def test_sample_draws_what_was_scored(ganbench, tmp_path):
     assert np.load(tmp_path / "samples.npy").shape == (10, 1, 8, 8)
     with pytest.raises(UsageError, match=r"the ending \.png"):
         sample(str(place), *nothing, tmp_path / "x.gif", None, "inline")
-    with pytest.raises(UsageError, match="only ganbench run sends work to other machines"):
+    with pytest.raises(UsageError, match="only run and tune send work to other machines"):
         sample(str(place), *nothing, tmp_path / "samples.npy", None, "ray")

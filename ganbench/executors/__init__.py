@@ -142,7 +142,7 @@ def on_this_machine(name: str, jobs: int | None = None, threads: int = 1) -> Ite
     Raises UsageError for an unknown name, and for an engine that runs jobs on other machines.
     """
     if getattr(_maker(name), "remote", False):
-        raise UsageError(f"--executor {name}: only ganbench run sends work to other machines; here, local or inline")
+        raise UsageError(f"--executor {name}: only run and tune send work to other machines; here, local or inline")
     interruption.drive()
     engine = load_executor(name, jobs, threads)
     finished = False
