@@ -31,7 +31,7 @@ def read_plain(path: Path, most: int) -> bytes:
     Raises:
         NotPlain: it is no regular file, or has more than ``most`` bytes. OSError: it cannot be read.
     """
-    with _opened(path) as file:
+    with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise NotPlain(errno.EFBIG, f"it has {size:,} bytes, more than the {most:,} that are read", str(path))
@@ -57,7 +57,8 @@ def leads_outside(path: Path, root: Path) -> bool:
         return True
 
 
-def _opened(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file to read; raises as ``read_plain`` does, and is held up by nothing either."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     except OSError as reason:

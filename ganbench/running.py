@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganbench import canonical
+from ganbench.files import open_plain
 from ganbench.planning import Planned
 from ganbench.schema import PROGRESS
 
@@ -26,7 +27,7 @@ class Reading:
 
     def more(self, folder: Path) -> Iterator[dict[str, Any]]:
         """The lines of progress that the trial has written into its folder since they were last read."""
-        with contextlib.suppress(OSError), open(folder / "progress.jsonl", "rb") as file:
+        with contextlib.suppress(OSError), open_plain(folder / "progress.jsonl") as file:
             file.seek(self.offset)
             while (line := file.readline(MOST_LINE)).endswith(b"\n"):
                 self.offset += len(line)

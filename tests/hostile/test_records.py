@@ -319,7 +319,9 @@ def test_a_line_of_progress_without_an_end_is_read_to_a_limit(inside: Path, harm
         file.truncate(1 << 36)
     store = SimpleNamespace(workplace=lambda spec: inside)
     sweep = Sweep(store, None, None, None, None)  # type: ignore[arg-type]
-    harmless(lambda: sweep._read_progress(Running([Reading(SimpleNamespace(spec=None))], 1)))  # type: ignore[arg-type]
+    state = Running([Reading(SimpleNamespace(spec=None))], 1)  # type: ignore[arg-type]
+    harmless(lambda: sweep._read_progress(state))
+    assert (state.images, state.readings[0].offset) == (0, 0)
 
 
 RESCORED: dict[str, Any] = {
@@ -420,6 +422,17 @@ def test_what_verify_compares_with_a_state(name: str, file: str, inside: Path, h
     else:
         (inside / file).write_bytes((BOMBS | BYTES)[name])
     assert harmless(lambda: differing(inside, evaluations, samples, pictures)) == [file]
+
+
+@pytest.mark.parametrize("name", PUT_THERE)
+def test_progress_that_is_no_file_holds_no_sweep_up(name: str, inside: Path, harmless: Any) -> None:
+    from types import SimpleNamespace
+
+    from ganbench.running import Reading
+
+    PUT_THERE[name](inside / "progress.jsonl")
+    reading = Reading(SimpleNamespace(spec=None))  # type: ignore[arg-type]
+    assert harmless(lambda: list(reading.more(inside))) == []
 
 
 @pytest.mark.parametrize(
