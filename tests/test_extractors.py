@@ -208,13 +208,19 @@ def test_global_settings_change_nothing_and_are_put_back(usual, hostile):
 
 def test_arithmetic_is_full_precision_inside_even_after_an_error():
     switches = [torch.backends.cudnn.conv, torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+    allowed = ["tf32", "tf32", "bf16"]
     before = [switch.fp32_precision for switch in switches]
-    assert before != ["ieee"] * 3
-    with pytest.raises(ZeroDivisionError), classifier.full_precision("cpu"):
-        assert [switch.fp32_precision for switch in switches] == ["ieee"] * 3
-        assert not torch.is_autocast_enabled("cpu")
-        raise ZeroDivisionError
-    assert [switch.fp32_precision for switch in switches] == before
+    try:
+        for switch, precision in zip(switches, allowed, strict=True):
+            switch.fp32_precision = precision
+        with pytest.raises(ZeroDivisionError), classifier.full_precision("cpu"):
+            assert [switch.fp32_precision for switch in switches] == ["ieee"] * 3
+            assert not torch.is_autocast_enabled("cpu")
+            raise ZeroDivisionError
+        assert [switch.fp32_precision for switch in switches] == allowed
+    finally:
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
 
 
 @each_classifier
