@@ -47,7 +47,8 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
     if dataset.primary not in metrics:  # ranks go by it
         metrics = (dataset.primary, *metrics)
     extractor = payload["extractor"] or default_extractor(dataset)
-    catalog = discover([("dataset", name), ("extractor", extractor), *(("metric", m) for m in metrics)])
+    needed = [("dataset", name), ("extractor", extractor), *(("metric", m) for m in metrics)]
+    catalog = discover(needed)
     most = getattr(dataset, "samples", MOST_SAMPLES)
     try:
         chosen = catalog.get("extractor", extractor).thing
@@ -72,6 +73,7 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         "extractor_hash": chosen.weights_hash,
         "samples": samples,
         "metrics": about,
+        "distributions": sorted({catalog.get(*offer).distribution for offer in needed}),
         "notes": [
             *real.notes,
             *_precision_notes(payload),

@@ -19,6 +19,10 @@ from ganbench.training import Training
 from ganbench.variant import Unsuitable, Variant
 
 
+class Changed(RuntimeError):
+    """A variant's code or a dataset's content is not what the sweep was planned with."""
+
+
 def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any], seed: int) -> Variant:
     """A variant on the CPU, initialised from its own stream; raises Unsuitable where it does not apply."""
     seed_everything(derive(seed, "initialisation"))
@@ -59,7 +63,7 @@ class Ground:
 def prepare(
     spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, settings: Settings
 ) -> Ground:
-    """Find what a trial needs; raises RuntimeError where it is no longer what was planned."""
+    """Find what a trial needs; raises Changed where it is not what was planned."""
     protocol = spec.protocol
     catalog: Catalog = discover(
         [
@@ -71,9 +75,7 @@ def prepare(
     )
     cls = catalog.get("variant", spec.variant).thing
     if source_hash(cls, spec.distribution) != spec.source:
-        raise RuntimeError(
-            f"the code of {spec.variant} changed while the sweep was running; run the same command again"
-        )
+        raise Changed(f"the code of {spec.variant} is not what the sweep was planned with")
     real = Real(
         catalog.get("dataset", spec.dataset).thing,
         catalog.get("extractor", protocol.extractor).thing,
@@ -81,7 +83,5 @@ def prepare(
         device,
     )
     if real.hash != spec.dataset_hash:
-        raise RuntimeError(
-            f"dataset {spec.dataset} returned other data than a moment ago; its load() must be deterministic"
-        )
+        raise Changed(f"dataset {spec.dataset} returned other data than for the plan; its load() must be deterministic")
     return Ground(cls, real, [catalog.get("metric", name).thing for name in metrics], settings, environment_hash)

@@ -42,7 +42,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Planned:
-    """One trial to be run, and what its record says beside the spec."""
+    """One trial to be run, and what its record says beside the spec.
+
+    Attributes:
+        needs: the installed packages that bring its variant, dataset, extractor and metrics.
+    """
 
     spec: TrialSpec
     label: str
@@ -51,6 +55,7 @@ class Planned:
     metrics: dict[str, dict[str, Any]]
     environment: dict[str, Any]
     device: str
+    needs: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -186,8 +191,10 @@ def _planned(
         seed=seed,
         protocol=protocol,
     )
+    needs = tuple(sorted({variant["distribution"], *dataset["distributions"]}))
+    about = variant["environment"]
     return Planned(
-        spec, variant["label"], variant["role"], dataset["primary"], dataset["metrics"], variant["environment"], device
+        spec, variant["label"], variant["role"], dataset["primary"], dataset["metrics"], about, device, needs
     )
 
 

@@ -168,6 +168,7 @@ class Sweep:
             "log": str(Path(folders[0]) / "log.txt"),
             "device": first.device,
             "threads": self.request.threads,
+            "needs": first.needs,
         }
         if first.spec.protocol.engine == SEEDS:
             payload |= {"kind": "cohort", "specs": specs, "folders": folders}

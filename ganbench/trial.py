@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import platform
 import time
 import traceback
 from pathlib import Path
@@ -13,8 +14,9 @@ import torch
 
 from ganbench import canonical, environment
 from ganbench.artifacts import history, write_pictures, write_samples
+from ganbench.errors import UsageError
 from ganbench.files import NotPlain, StoreError, append, make_folder, naming, read_plain, remove, write_atomic
-from ganbench.ground import Ground, prepare
+from ganbench.ground import Changed, Ground, prepare
 from ganbench.interruption import Interrupted
 from ganbench.memory import GIGABYTE
 from ganbench.pictures import draw_pictures
@@ -84,6 +86,9 @@ def failure(reason: BaseException, training: Training | None, payload: dict[str,
         return _diverged(reason)
     if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
         raise reason
+    if isinstance(reason, Changed) and "from" in payload:  # another machine's fault, not the plugin's
+        where = f"on the worker {platform.node()}; the sweep was started on {payload['from']}"
+        raise UsageError(f"{reason} ({where}): install the same code and data on both") from None
     with contextlib.suppress(Exception):  # a plugin may have closed standard error, a trial's log
         traceback.print_exception(reason)
     outcome = {"status": "error", "reason": explain(reason), "first_nonfinite": None}

@@ -141,6 +141,18 @@ def started(results: Path, trials: int = 1) -> bool:
     return len(list(results.glob("*/*/*/checkpoint.safetensors"))) >= trials
 
 
+def hosts() -> list[int]:
+    """Below this process, where the cluster's nodes run too: the processes beside Ray's own."""
+    table = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in table.splitlines()]
+    parents = {int(pid): int(parent) for pid, parent, *_ in rows}
+
+    def ours(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and ours(parents[pid]))
+
+    return [int(pid) for pid, _, *args in rows if "-m ganbench.executors.host" in " ".join(args) and ours(int(pid))]
+
+
 def workers() -> list[str]:
     """The processes of ganbench on this machine's nodes: what runs trials, and what they run in."""
     found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
@@ -209,7 +221,7 @@ def test_a_killed_worker_is_tried_again_and_a_plugin_s_own_fault_is_not(
     nodes = cluster()
     driver = background(tmp_path, *LONG, "--seeds", "2", "--results", "there", *nodes.options)
     until(lambda: started(tmp_path / "there", 2))
-    subprocess.run(["pkill", "-9", "-f", "ganbench.executors.host 1", "--oldest"], check=True)
+    os.kill(min(hosts()), signal.SIGKILL)
     said = driver.communicate(timeout=900)[1]
     assert driver.returncode == 0 and said.count("continuing it (attempt 2 of 3)") == 1, said
     for way, status, reason in (

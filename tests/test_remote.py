@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from ganbench.executors import DeadlineExceeded, Job, MachineLost, WorkerDied, l
 from ganbench.executors.host import answer
 from ganbench.executors.ray import _fit
 from ganbench.executors.remote import Host, incoming, outgoing, refusal
+from ganbench.planning import Request, plan
 
 ASK = {
     "kind": "dataset",
@@ -43,11 +45,36 @@ def test_other_versions_are_refused_and_both_are_named(monkeypatch: pytest.Monke
 
 
 def test_a_missing_plugin_matters_to_its_own_trials() -> None:
-    message = outgoing(Job({**ASK, "spec": {"distribution": "ganbench-far"}}), 1)
+    message = outgoing(Job({**ASK, "needs": ["ganbench", "ganbench-far"]}), 1)
     message["versions"]["ganbench-other"] = "1.0"
     assert refusal(message) is None
     message["versions"]["ganbench-far"] = "1.0"
     assert "ganbench-far is 1.0" in str(refusal(message)) and "missing on the worker" in str(refusal(message))
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What an engine calls on another machine starts a host of its own here."""
+    monkeypatch.setattr(remote, "_host", None)
+    yield
+    if remote._host is not None:
+        remote._host.close()
+
+
+@pytest.mark.parametrize("what", ["source", "dataset_hash"])
+def test_other_code_or_data_of_the_same_version_is_refused(elsewhere, what: str, tmp_path: Path) -> None:
+    def ask(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [incoming(remote.run(outgoing(Job(job), 1))) for job in jobs]
+
+    request = Request(("noise",), ("ring8",), (0,), images=64, evaluations=1, samples=100, metrics=("coverage",))
+    (trial,) = plan(request, ask).trials
+    assert trial.needs == ("ganbench",)
+    payload = {"kind": "trial", "metrics": ["coverage"], "device": "cpu", "threads": 1, "folder": str(tmp_path)}
+    (sound,) = ask([{**payload, "spec": trial.spec.payload()}])
+    assert sound["status"] == "completed"
+    (other,) = ask([{**payload, "spec": {**trial.spec.payload(), what: "0" * 64}}])
+    assert other["usage"] and f"on the worker {platform.node()}" in other["failed"]
+    assert "the code of noise is not what" in other["failed"] or "dataset ring8 returned other data" in other["failed"]
 
 
 def test_a_folder_that_a_worker_does_not_see_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,13 +84,11 @@ def refusal(message: Message) -> str | None:
     """Why this machine must not run a job: other versions than the driver's, or a folder that it does not see."""
     here, there = platform.node(), message["from"]
     payload = message["payload"]
-    specs = [*payload.get("specs", []), payload.get("spec", {})]  # a cohort's, or a trial's
-    needed = specs[0].get("distribution")
     for name, wanted in message["versions"].items():
         try:
             found = version(name)
         except PackageNotFoundError:
-            if name != needed:  # a plugin that this trial has no use for
+            if name not in payload.get("needs", ()):
                 continue
             found = "missing"
         if found != wanted:
@@ -202,4 +200,5 @@ def run(message: Message) -> Message:
             _host = None
             return {"gone": f"{platform.node()} starts no process for it ({reason.strerror})"}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") if message["gpus"] else ""
-    return _host.run({**message, "payload": {**message["payload"], "visible_gpus": visible}})
+    about = {"visible_gpus": visible, "from": message["from"]}
+    return _host.run({**message, "payload": {**message["payload"], **about}})
