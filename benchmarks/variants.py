@@ -1,4 +1,4 @@
-"""Write the tables of docs/variants.md, and the picture that they are beside, from the reference results.
+"""Write the tables of docs/variants.md, and the pictures that they are beside, from the reference results.
 
     python benchmarks/variants.py [RESULTS]
 
@@ -11,7 +11,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,6 +22,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parent.parent
+SIDE, TOP = 150, 16  # pixels: of a plot of points, of the line with a variant's name
 POINTS = {"coverage": "coverage ↑", "modes": "modes ↑", "high_quality": "high quality ↑"}
 COLUMNS = {
     "digits": {"fid": "FID (digits-cnn) ↓", "recall": "recall ↑"},
@@ -82,39 +83,50 @@ def table(results: Path, dataset: str) -> list[str]:
     return [*lines, f"| *floor* | {' | '.join(floors)} | | | |"]
 
 
-def picture(results: Path, names: Iterable[str], target: Path) -> None:
-    """Write the first row of the last grid of each variant's median seed on digits, in the order of ``names``."""
-    strips = []
-    for name in names:
-        (path,) = results.glob(f"digits/{name}/seed-*/samples/64000.png")  # of the others none is kept
-        image = Image.open(path).convert("L")
-        strips.append(image.crop((0, 0, image.width, image.height // 8)))
-    width, height = strips[0].size
-    sheet = Image.new("L", (width, (height + 2) * len(strips)), 255)
-    for i, strip in enumerate(strips):
-        sheet.paste(strip, (0, i * (height + 2)))
-    sheet.save(target, optimize=True)
-
-
-def plots(results: Path, dataset: str, target: Path) -> None:
-    """Draw the last points of each variant's median seed, the true modes as circles, best variant first."""
+def ranked(results: Path, dataset: str) -> list[str]:
+    """The variants of a dataset, best first."""
+    primary, label = next(iter(COLUMNS[dataset].items()))
     board = pd.read_csv(results / "leaderboard.csv")
-    board = board[board.dataset == dataset].sort_values("coverage", ascending=False)
-    side, columns, top = 150, 6, 16
-    sheet = Image.new("L", (columns * side, -(-len(board) // columns) * (side + top)), 255)
-    pen = ImageDraw.Draw(sheet)
-    for i, name in enumerate(board.variant):
-        left, above = i % columns * side, i // columns * (side + top) + top
+    board = board[board.dataset == dataset].sort_values(primary, ascending="↓" in label)
+    return [str(name) for name in board.variant]
+
+
+def grids(results: Path, dataset: str, rows: int) -> Iterator[tuple[str, Image.Image]]:
+    """The first rows of the last grid of each variant's median seed: of the others none is kept."""
+    for name in ranked(results, dataset):
+        (path,) = results.glob(f"{dataset}/{name}/seed-*/samples/*.png")
+        image = Image.open(path)
+        yield name, image.crop((0, 0, image.width, image.height * rows // 8))
+
+
+def plots(results: Path, dataset: str) -> Iterator[tuple[str, Image.Image]]:
+    """The last points of each variant's median seed, the true modes as circles."""
+    for name in ranked(results, dataset):
         (path,) = results.glob(f"{dataset}/{name}/seed-*/samples/points.csv")
         centres = np.array(json.loads((path.parents[1] / "record.json").read_text())["reference"]["centres"])
         reach = 1.25 * np.abs(centres).max()
-        pen.text((left + 6, above - top + 3), f"{name}", fill=0)
-        for x, y in (centres / reach + 1) * side / 2:
-            pen.ellipse((left + x - 5, above + side - y - 5, left + x + 5, above + side - y + 5), outline=170)
-        points = (pd.read_csv(path)[["x", "y"]].to_numpy() / reach + 1) * side / 2
-        for x, y in points[((points >= 0) & (points < side)).all(axis=1)]:
-            pen.point((left + x, above + side - y), fill=0)
-    sheet.save(target, optimize=True)
+        plot = Image.new("L", (SIDE, SIDE), 255)
+        pen = ImageDraw.Draw(plot)
+        for x, y in (centres / reach + 1) * SIDE / 2:
+            pen.ellipse((x - 5, SIDE - y - 5, x + 5, SIDE - y + 5), outline=170)
+        points = (pd.read_csv(path)[["x", "y"]].to_numpy() / reach + 1) * SIDE / 2
+        for x, y in points[((points >= 0) & (points < SIDE)).all(axis=1)]:
+            pen.point((x, SIDE - y), fill=0)
+        yield name, plot
+
+
+def sheet(panels: Iterable[tuple[str, Image.Image]], columns: int, target: Path) -> None:
+    """Write pictures side by side, each under its name."""
+    shown = list(panels)
+    width, height = shown[0][1].size
+    width, height = width + 8, height + TOP
+    page = Image.new("RGB", (columns * width, -(-len(shown) // columns) * height), "white")
+    pen = ImageDraw.Draw(page)
+    for i, (name, picture) in enumerate(shown):
+        left, above = i % columns * width + 4, i // columns * height
+        pen.text((left + 2, above + 3), name, fill="black")
+        page.paste(picture, (left, above + TOP))
+    page.quantize(64).save(target, optimize=True)
 
 
 def main(results: Path) -> None:
@@ -125,8 +137,12 @@ def main(results: Path) -> None:
         block = "\n".join([mark, *table(results, dataset), mark])
         text = re.sub(f"{mark}.*{mark}", lambda _, block=block: block, text, flags=re.DOTALL)
     page.write_text(text)
-    picture(results, variants(), ROOT / "docs" / "variants.png")
-    plots(results, "ring8", ROOT / "docs" / "ring8.png")
+    docs = ROOT / "docs"
+    sheet(grids(results, "digits", rows=1), 3, docs / "digits.png")
+    sheet(grids(results, "fashion-mnist", rows=2), 3, docs / "fashion-mnist.png")
+    sheet(grids(results, "stacked-digits", rows=1), 3, docs / "stacked-digits.png")
+    sheet(plots(results, "ring8"), 6, docs / "ring8.png")
+    sheet(plots(results, "grid25"), 6, docs / "grid25.png")
 
 
 if __name__ == "__main__":
