@@ -15,7 +15,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ganbench.files import write_atomic
 from ganbench.reporters import DEFAULT
+from ganbench.reporters.html import to_html
 from ganbench.reporters.layout import sections
 from ganbench.reporters.pictures import sample_pictures
 from ganbench.reporters.rows import Shelf, by_median
@@ -60,7 +62,8 @@ def main(folder: Path) -> None:
     kept = set(shown(report, folder))
     for record in folder.glob("*/*/seed-*/record.json"):
         slim(record.parent, record.parent in kept)
-    write_reports(folder, list(DEFAULT))
+    report = write_reports(folder, list(DEFAULT))
+    write_atomic(folder / "leaderboard.html", to_html(report.leaderboard, report.trials, folder, pages=False).encode())
     shutil.rmtree(folder / "trials")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{len(report.trials)} trials, samples of {len(kept)}: {size / 1e6:.1f} MB in {folder}")

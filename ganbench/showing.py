@@ -16,7 +16,7 @@ from ganbench.files import read_plain
 from ganbench.locating import locate
 from ganbench.ranking import trials_table
 from ganbench.records import MOST_BYTES, DamagedRecord, read
-from ganbench.reporters.charts import Floats, finite
+from ganbench.reporters.axes import Floats, finite
 from ganbench.reporters.curves import watched
 from ganbench.reporters.layout import ARROWS, number, ordered, titled
 from ganbench.reporters.pictures import costs

@@ -108,7 +108,7 @@ def small(tmp_path_factory) -> Path:
 
 
 def names(page, section="#data0-00000000"):
-    return page.locator(f"{section} tbody tr:visible th.name").all_inner_texts()
+    return page.locator(f"{section} tbody tr:visible th.name span").all_inner_texts()
 
 
 def test_a_click_sorts_and_the_address_says_so(visit, small):
@@ -137,8 +137,19 @@ def test_rows_are_filtered_by_name_and_by_verdict(visit, small):
     page.fill("#filter", "")
     page.select_option("#verdict", "collapsed")
     assert names(page) == ["variant0", "variant3"]
+    page.locator("#data0-00000000 th[data-k=variant] button").click(click_count=2)
+    expect(page).to_have_url(re.compile(r"#.*sort=.*descending"))
     page.click("#reset")
-    assert len(names(page)) == 5 and page.evaluate("location.hash") in ("", "#")
+    assert names(page) == [f"variant{v}" for v in range(5)] and page.evaluate("location.hash") in ("", "#")
+    assert page.locator("th[aria-sort]").count() == 0
+
+
+def test_a_link_within_the_page_leaves_what_was_chosen(visit, small):
+    page = visit(small)
+    page.fill("#filter", "iant1")
+    page.locator("nav a").nth(1).click()
+    assert names(page) == ["variant1"] and page.evaluate("location.hash") == "#data1-00000001&q=iant1"
+    assert page.evaluate("scrollY") > 0
 
 
 def test_metrics_are_chosen_with_the_keyboard(visit, small):
@@ -194,6 +205,12 @@ def test_the_reference_opens_and_its_curves_follow_the_axis(visit, reference):
     # Every chart says what it is, and has its figures in a table.
     assert page.locator("svg[role=img]:not([aria-label])").count() == 0
     assert page.locator("figure.chart table").count() == page.locator("figure.chart").count()
+    # A metric that is left out takes its curve along.
+    curve = page.locator("figure.chart[data-m=fid]").first
+    assert curve.is_visible() and page.locator("figure.chart[data-m=recall]").first.is_visible()
+    page.locator("#metrics summary").click()
+    page.get_by_label("FID", exact=False).first.uncheck()
+    assert not curve.is_visible() and page.locator("figure.chart[data-m=recall]").first.is_visible()
 
 
 def test_the_page_of_a_trial_opens_alone(visit, reference, tmp_path):
@@ -224,10 +241,38 @@ def test_nothing_but_tables_scrolls_sideways(visit, reference, size, scheme):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_lines_and_points_are_told_apart_by_the_same_signs_everywhere(visit, reference):
+    page = visit(reference / "leaderboard.html")
+    found = page.evaluate(
+        """(name) => [...document.querySelectorAll(".key, tbody th.name")]
+          .filter((each) => each.textContent.trim().startsWith(name) && each.querySelector(".swatch"))
+          .map((each) => each.querySelector(".swatch").outerHTML)""",
+        "dcgan",
+    )
+    assert len(found) >= 2 and len(set(found)) == 1
+    style = re.search(r"\bs\d+\b", found[0])[0]
+    assert page.locator(f".chart .line.{style}").count() >= 5 and page.locator(f".chart .dot.{style} .p").count() >= 2
+    assert page.locator(".unranked small", has_text="baseline").count() == 1
+
+
+def test_a_page_without_pages_of_trials_leads_to_none(visit, reference, tmp_path):
+    report = write_reports(reference, ["csv"])
+    path = tmp_path / "leaderboard.html"
+    path.write_text(to_html(report.leaderboard, report.trials, reference, pages=False))
+    page = visit(path)
+    page.locator("details.every summary").first.click()
+    assert page.locator("details.every tbody tr").count() == 15 and page.locator("a[href^='trials/']").count() == 0
+    assert "ganbench report writes them" in page.inner_text("header")
+
+
 def test_it_prints(visit, reference):
     page = visit(reference / "leaderboard.html")
     page.emulate_media(media="print")
     assert not page.locator(".controls").is_visible() and page.locator("figure.chart").first.is_visible()
+    assert page.locator(".keys").first.is_visible()  # without it nobody knows whose line is whose
+    page.set_viewport_size({"width": 1047, "height": 718})  # A4 on its side, less the margins
+    wide = page.evaluate("[...document.querySelectorAll('main .scroll > table')].map((each) => each.scrollWidth)")
+    assert max(wide) <= 1047
     assert page.pdf(format="A4")[:5] == b"%PDF-"
 
 

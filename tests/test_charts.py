@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import re
+from importlib.resources import files
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +14,21 @@ import pytest
 from PIL import Image
 
 from ganbench.findings import Findings
-from ganbench.reporters.charts import Series, axis, finite, lines, path, short, thinned
+from ganbench.reporters.axes import axis, finite, short
+from ganbench.reporters.board import fair_share
+from ganbench.reporters.charts import (
+    BOTTOM,
+    COLOURS,
+    HEIGHT,
+    LEFT,
+    STYLES,
+    WIDTH,
+    Series,
+    lines,
+    marker,
+    path,
+    thinned,
+)
 from ganbench.reporters.pictures import of_training, picture
 from ganbench.reporters.rows import Trial, by_median
 from ganbench.reporters.tradeoffs import plane, profiles, ranks
@@ -89,11 +105,67 @@ def test_the_median_seed_is_a_real_one_and_no_failed_one():
 
 
 def test_a_plane_needs_two_variants_with_both_figures():
-    variants = [("a", [trial(0, x=1.0, y=2.0), trial(1, x=3.0, y=NAN)]), ("b", [trial(0, x=5.0, y=1.0)])]
-    variants.append(("c", [trial(0, "error", x=1.0, y=1.0)]))
+    variants = [(0, "a", [trial(0, x=1.0, y=2.0), trial(1, x=3.0, y=NAN)]), (1, "b", [trial(0, x=5.0, y=1.0)])]
+    variants.append((2, "c", [trial(0, "error", x=1.0, y=1.0)]))
     chart = plane(lambda t: t.about["y"], lambda t: t.about["x"], variants, "y", "x")
     assert [(point["name"], point["x"], point["y"]) for point in chart["points"]] == [("a", "1", "2"), ("b", "5", "1")]
     assert plane(lambda t: t.about["y"], lambda t: t.about["x"], variants[:1], "y", "x") is None
+
+
+def test_names_on_a_plane_stay_inside_and_cover_no_other():
+    rng = np.random.default_rng(0)
+    names = [f"variant-{i:02}" for i in range(40)]
+    places = [(rng.normal(0, 1 if i % 2 else 0.01), rng.normal(0, 1 if i % 2 else 0.01)) for i in range(40)]
+    variants = [(i, names[i], [trial(0, x=x, y=y)]) for i, (x, y) in enumerate(places)]
+    points = plane(lambda t: t.about["y"], lambda t: t.about["x"], variants, "y", "x")["points"]
+    shown = [(float(p["label_x"]), float(p["label_y"]), 7.4 * len(p["short"])) for p in points if p["short"]]
+    assert len(shown) >= 20  # the others are in the tooltip and the figures
+    for i, (left, base, wide) in enumerate(shown):
+        assert left > LEFT and left + wide <= WIDTH and 9 <= base <= HEIGHT - BOTTOM
+        assert not any(left < x + w and x < left + wide and abs(base - y) < 11 for x, y, w in shown[:i])
+    assert any(p["lead"] for p in points) and points[0]["short"]
+
+
+def simulated(colour: str, sight: list[list[float]]) -> np.ndarray:
+    """A colour in CIELAB as an eye of that kind sees it (Machado, Oliveira and Fernandes 2009, severity 1)."""
+    code = colour.lstrip("#")
+    value = np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)]) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(sight) @ linear, 0, 1)
+    white = [0.9505, 1.0, 1.089]
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ seen / white
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+SIGHTS = {
+    "all cones": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+
+
+@pytest.mark.parametrize("sight", SIGHTS.values(), ids=SIGHTS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_two_colours_look_alike_to_anybody(scheme, sight):
+    style = (files("ganbench.reporters") / "templates" / "page.css").read_text()
+    colours = re.findall(r"--c\d: (#[0-9a-f]{6});", style)
+    assert len(colours) == 2 * COLOURS
+    seen = [simulated(c, sight) for c in (colours[:COLOURS] if scheme == "light" else colours[COLOURS:])]
+    # 2.3 is a difference that is just seen; side by side on thin lines it takes several times that.
+    assert min(np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]) > 20
+
+
+def test_every_style_of_lines_has_its_marker():
+    assert len({marker(style, 0, 0) for style in range(STYLES)}) == STYLES // COLOURS
+
+
+def test_large_pictures_share_what_small_ones_leave():
+    assert fair_share([10, 10, 10], 100, 1) == 10
+    assert fair_share([10, 10, 500, 500], 220, 1) == 100
+    assert fair_share([500] * 10, 100, 30) == 30  # never less than that
+    assert fair_share([], 100, 30) == 30
 
 
 def board(p: float) -> pd.DataFrame:
@@ -116,7 +188,7 @@ def test_profiles_go_from_left_to_right():
     taus = np.linspace(0, 1, 101)
     part = pd.DataFrame({"variant": "a", "tau": taus, "share": 1 - taus, "low": 0.9 - 0.9 * taus, "high": 1.0})
     empty = pd.DataFrame()
-    chart = profiles(Findings(empty, empty, empty, board(0.01), part))
+    chart = profiles(Findings(empty, empty, empty, board(0.01), part), {"a": 0})
     head, shares = (np.array(cells, dtype=float) for cells in (chart["table"]["head"], chart["table"]["rows"][0][1]))
     assert head[0] == 0 and head[-1] == 1 and len(head) == 11
     np.testing.assert_allclose(shares, 1 - head, atol=0.005)

@@ -200,5 +200,5 @@ def run(message: Message) -> Message:
             _host = None
             return {"gone": f"{platform.node()} starts no process for it ({reason.strerror})"}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") if message["gpus"] else ""
-    about = {"visible_gpus": visible, "from": message["from"]}
-    return _host.run({**message, "payload": {**message["payload"], **about}})
+    payload = {**message["payload"], "visible_gpus": visible, "from": message["from"]}
+    return _host.run({**message, "payload": payload})

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.reporters.charts import Floats, Series, finite, lines
+from ganbench.reporters.axes import Floats, finite
+from ganbench.reporters.charts import Series, lines
 from ganbench.reporters.layout import ARROWS, Section, label, ordered, titled
-from ganbench.reporters.rows import Trial
+from ganbench.reporters.rows import Own, Trial
 from ganbench.stability import FAILURES
 
 Record = Mapping[str, Any]
@@ -19,16 +20,16 @@ AXES = (("images", "real images seen"), ("updates", "updates of the generator"),
 _D = (("test", "held-out real"), ("train", "training real"), ("fake", "fake"))
 
 
-def of_section(section: Section, rows: Sequence[tuple[str, Sequence[Trial]]]) -> list[dict[str, Any]]:
+def of_section(section: Section, rows: Own) -> list[dict[str, Any]]:
     """A chart of every metric that was computed during training: the median over seeds, from lowest to highest."""
     found = []
     prepared = []
-    for name, own in rows:
+    for key, name, own in rows:
         known = [(trial, trial.record) for trial in own if trial.record is not None]
-        prepared.append((name, known, _paces(known), _grid([record for _, record in known])))
+        prepared.append((key, name, known, _paces(known), _grid([record for _, record in known])))
     for metric in section.metrics:
         series = []
-        for key, (name, trials, paces, grid) in enumerate(prepared):
+        for key, name, trials, paces, grid in prepared:
             if len(grid) < 2:
                 continue
             table = np.array([_values(record, metric, grid) for _, record in trials])

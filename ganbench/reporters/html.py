@@ -6,7 +6,8 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,12 @@ from ganbench.canonical import dumps
 from ganbench.files import StoreError, leads_outside, make_folder, read_plain, remove, write_atomic
 from ganbench.findings import Findings
 from ganbench.kinds import Reporter
-from ganbench.reporters import charts, rows, tradeoffs
-from ganbench.reporters.curves import of_section
-from ganbench.reporters.layout import PAIRS, Section, arrow, conditions, label, sections, seeds, warnings
-from ganbench.reporters.pictures import MOST_BYTES, PLOT, last_samples
-from ganbench.reporters.remarks import judged, overview, remarks
+from ganbench.reporters import board, charts, rows, tradeoffs, trial_page
+from ganbench.reporters.layout import PAIRS, sections
+from ganbench.reporters.pictures import MOST_BYTES, PLOT
+from ganbench.reporters.remarks import overview
 from ganbench.reporters.rows import COSTS, Shelf, Trial
-from ganbench.reporters.trial_page import describe
 
-PICTURES = 800_000  # bytes of a leaderboard's pictures, all together
-FEWEST = 3_000  # bytes that each may have at least
 OPENED = 80  # rows of a leaderboard up to which its curves are unfolded at once
 _ENVIRONMENT = Environment(
     loader=PackageLoader("ganbench.reporters"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -46,22 +43,31 @@ class HtmlReporter(Reporter):
         write_trials(trials, folder, shelf)
 
 
-def to_html(leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path, shelf: Shelf | None = None) -> str:
+def to_html(
+    leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path, shelf: Shelf | None = None, pages: bool = True
+) -> str:
     """The page: for each section its table, courses of training, samples, and trials that failed.
 
     Samples are the last of the median seed, so nobody picked them. They are read from ``folder``; what is missing or
-    broken there is left out.
+    broken there is left out. ``pages``: whether it links to a page a trial.
     """
     shelf = shelf or Shelf(folder, leaderboard.attrs.get("records", ()))
-    share = max(FEWEST, PICTURES // max(len(leaderboard), 1))
-    opened = len(leaderboard) <= OPENED
     found: Findings | None = leaderboard.attrs.get("findings")
+    across = found.across["variant"] if found is not None else ()
+    keys = {str(name): key for key, name in enumerate(dict.fromkeys([*leaderboard["variant"], *across]))}
+    described = [board.describe(section, trials, shelf, keys) for section in sections(leaderboard)]
+    board.illustrate(described, folder)
+    repeated = Counter(section["dataset"] for section in described)
     return page(
         "leaderboard.html",
         pairs=PAIRS,
-        sections=[_describe(section, trials, shelf, folder, share, opened) for section in sections(leaderboard)],
+        sections=described,
+        repeated={dataset for dataset, times in repeated.items() if times > 1},
+        opened=len(leaderboard) <= OPENED,
+        pages=pages,
+        keys=keys,
         across=overview(leaderboard),
-        profiles=tradeoffs.profiles(found) if found is not None and len(found.across) else None,
+        profiles=tradeoffs.profiles(found, keys) if found is not None and len(found.across) else None,
         ranks=tradeoffs.ranks(found.across) if found is not None else None,
         trials=columns(trials),
     )
@@ -113,87 +119,6 @@ def columns(trials: pd.DataFrame) -> dict[str, Any]:
     return found
 
 
-def _describe(
-    section: Section, trials: pd.DataFrame, shelf: Shelf, folder: Path, share: int, opened: bool
-) -> dict[str, Any]:
-    mine = trials[(trials["dataset"] == section.dataset) & (trials["protocol"] == section.protocol)]
-    own: dict[str, list[Trial]] = {}
-    for about in mine.to_dict("records"):
-        own.setdefault(str(about["variant"]), []).append(shelf.take({str(k): v for k, v in about.items()}))
-    variants = [(variant, own.get(variant, [])) for variant in section.rows["variant"]]
-    lines = rows.table(section, own, _set_aside(folder, section))
-    return {
-        "id": re.sub(r"[^A-Za-z0-9._-]", "-", f"{section.dataset}-{section.protocol}"),
-        "dataset": section.dataset,
-        "extractor": section.extractor,
-        "protocol": section.protocol,
-        "conditions": conditions(section),
-        "versions": _versions(own),
-        "warnings": warnings(section),
-        "seeds": seeds(mine["seed"]),
-        "metrics": [(metric, label(section, metric), arrow(section, metric)) for metric in section.metrics],
-        "rows": lines,
-        "groups": [
-            group for group in ([r for r in lines if r["rank"] != ""], [r for r in lines if r["rank"] == ""]) if group
-        ],
-        "words": sorted({word for line in lines for word in line["words"].split()}),
-        "floors": rows.floors(section, own),
-        "remarks": remarks(section),
-        "badges": [(line["variant"], word, reason) for line in lines for word, reason in line["badges"]],
-        "figures": list(_figures(section, variants, folder, share)),
-        "courses": of_section(section, variants),
-        "tradeoffs": tradeoffs.of_section(section, variants),
-        "opened": opened,
-        "judged": judged(section, trials),
-        "failures": [
-            {"variant": variant, "seed": trial.seed, "page": trial.page, **trial.about}
-            for variant, several in variants
-            for trial in several
-            if not trial.completed
-        ],
-    }
-
-
-def _versions(own: Mapping[str, Sequence[Trial]]) -> str:
-    """``torch 2.14.1, ganbench 0.1.0, Python 3.11.7``: what trained it, every version there is."""
-    found: dict[str, set[str]] = {"ganbench": set(), "torch": set(), "Python": set()}
-    for several in own.values():
-        for trial in several:
-            environment = (trial.record or {}).get("environment") or {}
-            packages = environment.get("packages") or {}
-            for name in ("ganbench", "torch"):
-                found[name].add(str(packages.get(name) or "")[:40])
-            found["Python"].add(str(environment.get("python") or "")[:40])
-    told = {name: " and ".join(sorted(versions - {""})) for name, versions in found.items()}
-    return ", ".join(f"{name} {versions}" for name, versions in told.items() if versions)
-
-
-def _set_aside(folder: Path, section: Section) -> dict[str, int]:
-    """How many trials of earlier code each variant has in ``superseded/``."""
-    found: dict[str, int] = {}
-    dataset = section.dataset.partition("@")[0]
-    for path in (folder / "superseded").glob("*/*/seed-*"):
-        if path.parts[-3] == dataset:
-            found[path.parts[-2]] = found.get(path.parts[-2], 0) + 1
-    return found
-
-
-def _figures(
-    section: Section, variants: Sequence[tuple[str, Sequence[Trial]]], folder: Path, share: int
-) -> Iterator[dict[str, Any]]:
-    """Samples of each variant's median seed as a picture or a scatter plot, and how long that trial took."""
-    primary = section.metrics[0] if section.metrics else ""
-    for key, (variant, own) in enumerate(variants):
-        for trial in rows.by_median(own, primary):
-            if trial.place and (drawn := last_samples(trial.place, folder, section.centres, share)):
-                seconds = trial.cost.get("wall_seconds")
-                yield {
-                    **{"key": key, "variant": variant, "seed": trial.seed, "page": trial.page},
-                    **{"seconds": "" if seconds is None else f"{seconds:,.0f}", "rows": 8, **drawn},
-                }
-                break
-
-
 def write_trials(trials: pd.DataFrame, folder: Path, shelf: Shelf) -> None:
     """A page for each trial with a record; one that is up to date stays, one of a trial that is gone goes."""
     if not shelf.records:
@@ -211,7 +136,7 @@ def write_trials(trials: pd.DataFrame, folder: Path, shelf: Shelf) -> None:
         written.add(path.name)
         made_of = _made_of(trial)
         if _earlier(path) != made_of:
-            write_atomic(path, page("trial.html", made_of=made_of, trial=describe(trial, folder)).encode())
+            write_atomic(path, page("trial.html", made_of=made_of, trial=trial_page.describe(trial, folder)).encode())
     for path in place.glob("*.html"):
         if path.name not in written and _earlier(path):
             remove(path)

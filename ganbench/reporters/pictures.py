@@ -133,6 +133,16 @@ def _plot(images: int, points: np.ndarray, centres: list[list[float]]) -> dict[s
     }
 
 
+def size_of_samples(place: Path, root: Path) -> int | None:
+    """How many bytes of a page the last samples take uncut; None where there are none."""
+    if leads_outside(place / "samples", root):
+        return None
+    if pictures := sample_pictures(place):
+        return pictures[-1][1].lstat().st_size * 4 // 3
+    points = place / "samples" / "points.csv"
+    return points.lstat().st_size if points.is_file() else None
+
+
 def last_samples(place: Path, root: Path, centres: list[list[float]], share: int) -> dict[str, Any] | None:
     """The samples at the end of a trial's training: a picture, or a plot of its points; None without them."""
     if leads_outside(place / "samples", root):

@@ -21,6 +21,7 @@ NARROW = (
     "83 % of cases with 2 datasets of 5 seeds, in 90 % with 2 of 10; in 92 to 95 % with 8 of 5."
 )
 _TRIALS_OF_INTERVAL = 40
+BEATS, MEANS, ALIKE, UNTESTED = "beats", "beats on the mean alone", "cannot be told apart", "were not tested"
 _SHOWN_TAUS = (0.25, 0.5, 0.75)
 
 
@@ -32,8 +33,29 @@ class Overview(NamedTuple):
     notes: list[str]
 
 
+class Neighbours(NamedTuple):
+    """Two variants that follow each other in a table, and what the test says of them, as text.
+
+    Attributes:
+        verdict: ``beats``, ``cannot be told apart``, ...
+        seeds: how many a side would separate them; empty where they are, or where nobody can say.
+    """
+
+    better: str
+    verdict: str
+    other: str
+    effect: str
+    p: str
+    seeds: str
+
+
 def remarks(section: Section) -> list[str]:
     """Sentences about a section: what its intervals cover, ranks without failures, interquartile means, neighbours."""
+    return [*general(section), *(_sentence(pair) for pair in neighbours(section))]
+
+
+def general(section: Section) -> list[str]:
+    """What ``remarks`` say of the whole table."""
     found = [_coverage(section.rows)]
     if section.findings is None:
         return [text for text in found if text]
@@ -43,10 +65,16 @@ def remarks(section: Section) -> list[str]:
     )
     failed = bool(section.rows.loc[section.rows["rank"].notna(), "failed"].any())
     found += [_without_failures(ranks) if failed else "", _means(means)]
-    sentences = [_pair(pair) for pair in pairs.to_dict("records")]
-    if sentences and pairs["p"].isna().all():
+    if len(pairs) and pairs["p"].isna().all():
         found.append("Too few seeds to test anything: it takes 5 of each variant.")
-    return [text for text in [*found, *sentences] if text]
+    return [text for text in found if text]
+
+
+def neighbours(section: Section) -> list[Neighbours]:
+    """What separates each variant of a table from the next, or would."""
+    if section.findings is None:
+        return []
+    return [_pair(pair) for pair in _own(section.findings.neighbours, section).to_dict("records")]
 
 
 def overview(leaderboard: pd.DataFrame) -> Overview | None:
@@ -60,15 +88,17 @@ def overview(leaderboard: pd.DataFrame) -> Overview | None:
         (name, round(tau, 2)): share
         for name, tau, share in zip(profiles["variant"], profiles["tau"], profiles["share"], strict=True)
     }
+    tested = any(tier != "?" for tier in table["tier"])
     rows = [
         [
-            *(row["variant"], f"{row['average_rank']:.2f}", row["tier"]),
+            *(row["variant"], f"{row['average_rank']:.2f}", *([row["tier"]] if tested else [])),
             *(f"{number(row['score'])} {_span(row, 'score_low', 'score_high')}".strip(),),
             *(_percent(above.get((row["variant"], tau))) for tau in _SHOWN_TAUS),
         ]
         for row in table.to_dict("records")
     ]
-    headings = ["Variant", "Average rank ↓", "Tier", "Normalised score ↑", *(f"Above {tau}" for tau in _SHOWN_TAUS)]
+    tier = ["Tier"] if tested else []
+    headings = ["Variant", "Average rank ↓", *tier, "Normalised score ↑", *(f"Above {tau}" for tau in _SHOWN_TAUS)]
     names = ", ".join(table.attrs["datasets"])
     told = [f"{len(table.attrs['datasets'])} datasets: {names}.", *table.attrs["notes"]]
     if rows:
@@ -104,22 +134,29 @@ def _means(means: pd.DataFrame) -> str:
     return f"Interquartile means [95 %], from 8 completed seeds on: {', '.join(told)}." if told else ""
 
 
-def _pair(pair: dict[Any, Any]) -> str:
+def _pair(pair: dict[Any, Any]) -> Neighbours:
     first, second, p, effect = pair["variant"], pair["next"], pair["p"], pair["effect"]
+    shown = "" if pd.isna(p) else f"{p:.2g}"
     if pair["separated"]:
         if pair["better"] == second:
             # Failures or a long tail: the test compares means, the ranks medians.
-            return (
-                f"{second} beats {first} on the mean that is tested, not in the median: P {1 - effect:.2f}, p {p:.2g}."
-            )
-        return f"{first} beats {second}: P {effect:.2f}, p {p:.2g}."
+            return Neighbours(second, MEANS, first, f"{1 - effect:.2f}", shown, "")
+        return Neighbours(first, BEATS, second, f"{effect:.2f}", shown, "")
     needed = pair["seeds_needed"]
+    verdict = UNTESTED if pd.isna(p) else ALIKE
+    return Neighbours(first, verdict, second, f"{effect:.2f}", shown, "" if pd.isna(needed) else f"{needed:,}")
+
+
+def _sentence(pair: Neighbours) -> str:
+    numbers = f"P {pair.effect}{f', p {pair.p}' if pair.p else ''}"
+    if pair.verdict == BEATS:
+        return f"{pair.better} beats {pair.other}: {numbers}."
+    if pair.verdict == MEANS:
+        return f"{pair.better} beats {pair.other} on the mean that is tested, not in the median: {numbers}."
     # Empty without a difference, without a spread (a single seed each), and above 10,000.
     unknown = "these trials do not say how many seeds would separate them"
-    seeds = unknown if pd.isna(needed) else f"about {needed} seeds a side would separate them"
-    if pd.isna(p):
-        return f"{first} and {second} were not tested: P {effect:.2f}; {seeds}."
-    return f"{first} and {second} cannot be told apart: P {effect:.2f}, p {p:.2g}; {seeds}."
+    seeds = f"about {pair.seeds} seeds a side would separate them" if pair.seeds else unknown
+    return f"{pair.better} and {pair.other} {pair.verdict}: {numbers}; {seeds}."
 
 
 def _span(row: dict[Any, Any], low: str, high: str) -> str:

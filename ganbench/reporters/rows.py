@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ganbench.reporters.charts import Axis, axis, dots, finite
+from ganbench.reporters.axes import Axis, Floats, axis, finite
 from ganbench.reporters.layout import Section, floor, interval, number, seeds, thousands
 from ganbench.reporters.pictures import costs
 from ganbench.stability import FAILURES
 
-STRIP, STRIP_HEIGHT = 84, 12  # of the dots beside a score
+STRIP, STRIP_HEIGHT = 84, 12  # of the strip below a score, on which each seed has its place
 COSTS = (
     ("time", "Time", "s a trial"),
     ("memory", "Memory", "MB"),
@@ -71,10 +71,15 @@ class Trial:
         return None if value is None or pd.isna(value) else int(value)
 
 
+# Variants with their numbers on the page, by which they have their colours, and their trials.
+Own = Sequence[tuple[int, str, Sequence[Trial]]]
+
+
 class Shelf:
     """Folders and records of trials by what the table of trials says of them."""
 
     def __init__(self, folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+        self.folder = folder
         self.places = {path.name: path for path in sorted(folder.glob("*/*/seed-*"))}
         self.records = {
             (
@@ -103,20 +108,21 @@ def by_median(trials: Sequence[Trial], metric: str) -> list[Trial]:
 
 
 def table(
-    section: Section, trials: Mapping[str, Sequence[Trial]], set_aside: Mapping[str, int]
+    section: Section, trials: Mapping[str, Sequence[Trial]], set_aside: Mapping[str, int], keys: Mapping[str, int]
 ) -> list[dict[str, Any]]:
     """The rows of a section as the template has them; ``set_aside`` counts each variant's trials of earlier code."""
     scales = {metric: _scale(section, metric, trials) for metric in section.metrics}
     most = max((int(n) for n in section.rows["seeds"]), default=0)
     usual = _usual([trial for own in trials.values() for trial in own])
     found = []
-    for key, (_, row) in enumerate(section.rows.iterrows()):
+    for _, row in section.rows.iterrows():
         own = trials.get(row["variant"], [])
         words = Counter(trial.word for trial in own if trial.word)
         found.append(
             {
                 **row[["tier", "variant", "verdict", "seeds", "failed"]],
-                "key": key,
+                "key": keys[str(row["variant"])],
+                "role": _role(own),
                 "rank": "" if pd.isna(row["rank"]) else row["rank"],
                 "words": " ".join(sorted(words)),
                 "bad": any(word in FAILURES or word not in ("stable", "unknown") for word in words),
@@ -137,8 +143,16 @@ def table(
     return found
 
 
+def _role(own: Sequence[Trial]) -> str:
+    """``baseline`` or ``planted``; nothing for what is ranked."""
+    roles = {str(trial.about.get("role", "variant")) for trial in own}
+    return "" if "variant" in roles or len(roles) != 1 else roles.pop()
+
+
 def _scale(section: Section, metric: str, trials: Mapping[str, Sequence[Trial]]) -> Axis | None:
-    values = [trial.about.get(metric) for own in trials.values() for trial in own if trial.completed]
+    """From what is ranked and the floor: noise would press all others together, and stands at the end."""
+    ranked = [own for own in trials.values() if not _role(own)] or list(trials.values())
+    values = [trial.about.get(metric) for own in ranked for trial in own if trial.completed]
     return axis(finite([*values, *section.rows[f"{metric}_floor"].dropna()[:1]]))
 
 
@@ -148,10 +162,15 @@ def _score(section: Section, row: Any, metric: str, own: Sequence[Trial], scale:
     strip = ""
     if scale is not None and np.isfinite(values).any():
         with np.errstate(invalid="ignore", divide="ignore"):
-            x = 5 + (STRIP - 10) * scale.share(values)
-        strip = dots(x, np.full(len(x), STRIP_HEIGHT / 2))
+            strip = _ticks(scale.share(values))
     exact = "" if pd.isna(value) else repr(float(value))
-    return {"metric": metric, "text": number(value), "exact": exact, "interval": interval(row, metric), "dots": strip}
+    return {"metric": metric, "text": number(value), "exact": exact, "interval": interval(row, metric), "seeds": strip}
+
+
+def _ticks(shares: Floats) -> str:
+    """A stroke for each value of a strip; what lies beyond its scale stands at its end."""
+    places = 1 + (STRIP - 2) * np.clip(np.nan_to_num(shares, nan=np.nan, posinf=1, neginf=0), 0, 1)
+    return "".join(f"M{x:.1f} 1v{STRIP_HEIGHT - 2}" for x in places.tolist() if np.isfinite(x))
 
 
 def floors(section: Section, trials: Mapping[str, Sequence[Trial]]) -> list[dict[str, Any]]:
@@ -160,8 +179,8 @@ def floors(section: Section, trials: Mapping[str, Sequence[Trial]]) -> list[dict
     for metric in section.metrics:
         value = finite([*section.rows[f"{metric}_floor"].dropna()[:1]])
         scale, text = _scale(section, metric, trials), floor(section, metric)
-        at = dots(5 + (STRIP - 10) * scale.share(value), np.array([STRIP_HEIGHT / 2])) if len(value) and scale else ""
-        found.append({"metric": metric, "text": text, "dots": at})
+        at = _ticks(scale.share(value)) if len(value) and scale else ""
+        found.append({"metric": metric, "text": text, "seeds": at})
     return found
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ganbench.findings import Findings
+from ganbench.reporters.axes import Axis, Floats, axis, finite
 from ganbench.reporters.charts import (
     BOTTOM,
     HEIGHT,
@@ -18,21 +19,17 @@ from ganbench.reporters.charts import (
     STYLES,
     TOP,
     WIDTH,
-    Axis,
-    Floats,
     Series,
-    axis,
     dots,
-    finite,
     lines,
+    marker,
 )
 from ganbench.reporters.layout import Section, arrow, label, number
-from ganbench.reporters.rows import Trial
+from ganbench.reporters.rows import Own, Trial
 from ganbench.statistics import ALPHA
 
 COST = (("training_seconds", "seconds of training"), ("parameters", "parameters"))
 RANKS_WIDTH, RANKS_TOP, RANKS_STEP = 640, 46, 18  # of the diagram of average ranks
-Own = Sequence[tuple[str, Sequence[Trial]]]
 
 
 def of_section(section: Section, variants: Own) -> list[dict[str, Any]]:
@@ -70,7 +67,7 @@ def plane(
 ) -> dict[str, Any] | None:
     """One scatter plot over the trials that completed; None with fewer than two variants that have both figures."""
     groups: list[tuple[int, str, Floats, Floats]] = []
-    for key, (name, own) in enumerate(variants):
+    for key, name, own in variants:
         done = [trial for trial in own if trial.completed]
         x, y = finite([horizontal(t) for t in done]), finite([vertical(t) for t in done])
         known = np.isfinite(x) & np.isfinite(y)
@@ -91,10 +88,11 @@ def plane(
         points.append(
             {
                 **{"key": key, "style": key % STYLES, "name": name, "seeds": dots(*places), "cx": cx, "cy": cy},
+                "shape": marker(key, cx, cy),
                 **{"x": number(middle[0]), "y": number(middle[1])},
             }
         )
-    _place_names(points)
+    _place_names(points, LEFT + width, TOP + height)
     return {
         **{"title": y_title, "across": x_title, "points": points, "bottom": TOP + height, "right": LEFT + width},
         "y_ticks": [(f"{TOP + height * (1 - float(up.share(value))):.1f}", text) for value, text in up.ticks],
@@ -107,34 +105,59 @@ def _few(across: Axis, most: int = 7) -> list[tuple[float, str]]:
     return across.ticks[:: max(1, math.ceil(len(across.ticks) / most))]
 
 
-def _place_names(points: list[dict[str, Any]], letter: float = 6.5, line: float = 12.0) -> None:
-    """Where the names stand: beside their points, moved up or down until none covers another."""
-    taken: list[tuple[float, float, float]] = []
-    for point in sorted(points, key=lambda point: (point["cy"], point["cx"])):
+def _place_names(points: list[dict[str, Any]], right: float, bottom: float, letter: float = 7.4) -> None:
+    """Where the names stand: right, left, above or below their points, or a little away with a line that leads there,
+    wherever they cover no other name and no point; a name without such a place is left to the tooltip and the figures.
+    """
+    taken = [(p["cx"] - 6, p["cy"] - 6, p["cx"] + 6, p["cy"] + 6) for p in points]
+    for own, point in enumerate(points):
         short = point["name"] if len(point["name"]) <= 15 else f"{point['name'][:14]}…"
-        wide = letter * len(short)
-        left = point["cx"] + 9 + wide > WIDTH
-        x = point["cx"] - 9 - wide if left else point["cx"] + 9
-        y = point["cy"] + 4
-        for step in range(1, 2 * len(points) + 2):
-            if not any(abs(y - other) < line and x < end and start < x + wide for start, end, other in taken):
+        wide, x, y = letter * len(short), point["cx"], point["cy"]
+        point |= {"short": "", "lead": ""}
+        for distance in (0, 12, 24, 36):
+            sides = [(x + 9 + distance, 4.0), (x - 9 - distance - wide, 4.0)]
+            places = [(left, y + drop + shift) for left, drop in sides for shift in (0, -distance, distance)]
+            places += [(x - wide / 2, y - 10 - distance), (x - wide / 2, y + 18 + distance)]
+            free = [place for place in places if _free(place, wide, taken, own, right, bottom)]
+            if free:
+                left, base = free[0]
+                taken.append((left, base - 9, left + wide, base + 2))
+                point |= {"short": short, "label_x": f"{left:.1f}", "label_y": f"{base:.1f}"}
+                if distance:
+                    near = min(max(x, left), left + wide)
+                    point["lead"] = f"M{x:.1f} {y:.1f}L{near:.1f} {base - 4:.1f}"
                 break
-            y = point["cy"] + 4 + line * (step // 2 + 1) * (1 if step % 2 else -1)
-        taken.append((x, x + wide, y))
-        point |= {"short": short, "label_x": f"{x:.1f}", "label_y": f"{y:.1f}"}
-    for point in points:
-        point["cx"], point["cy"] = f"{point['cx']:.1f}", f"{point['cy']:.1f}"
 
 
-def profiles(findings: Findings) -> dict[str, Any] | None:
+def _free(
+    place: tuple[float, float],
+    wide: float,
+    taken: list[tuple[float, float, float, float]],
+    own: int,
+    right: float,
+    bottom: float,
+) -> bool:
+    """Whether a name lies inside the chart and on nothing but the point that it names."""
+    left, base = place
+    if left < LEFT + 2 or left + wide > right + RIGHT or base - 9 < 0 or base + 2 > bottom:
+        return False
+    return not any(
+        left < end and start < left + wide and base - 9 < low and high < base + 2
+        for i, (start, high, end, low) in enumerate(taken)
+        if i != own
+    )
+
+
+def profiles(findings: Findings, keys: Mapping[str, int]) -> dict[str, Any] | None:
     """Performance profiles: of each variant the share of its trials whose normalised score is above each value."""
-    order = findings.across["variant"].tolist()
     series = []
     for variant, own in findings.profiles.groupby("variant", sort=False):
-        key = order.index(variant)
+        key = keys[str(variant)]
         tau, share, low, high = (own[name].to_numpy(float)[::4] for name in ("tau", "share", "low", "high"))
         series.append(Series(str(variant), tau, share, low, high, style=key, key=key))
-    return lines("share of trials above it", series, [("tau", "normalised score")], log=False, zero=True, heads=".2f")
+    return lines(
+        "Share of trials above the score", series, [("tau", "normalised score")], log=False, zero=True, heads=".2f"
+    )
 
 
 def ranks(across: pd.DataFrame) -> dict[str, Any] | None:

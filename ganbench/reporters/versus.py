@@ -10,7 +10,8 @@ import pandas as pd
 
 from ganbench.frames import Trials, final_trials
 from ganbench.ranking import leaderboard
-from ganbench.reporters.charts import Floats, axis, dots, finite
+from ganbench.reporters.axes import Floats, axis, finite
+from ganbench.reporters.charts import dots
 from ganbench.reporters.html import page
 from ganbench.reporters.layout import ARROWS, number
 from ganbench.statistics import ALPHA
@@ -49,7 +50,7 @@ def to_page(
 
 def _row(row: Mapping[Any, Any], sides: list[Trials], boards: list[pd.DataFrame]) -> dict[str, Any]:
     inside = [_members(side, row) for side in sides]
-    metric, direction = row["metric"], sides[0].directions.get(row["metric"], "none")
+    metric = row["metric"]
     values = [_values(side, members, metric) for side, members in zip(sides, inside, strict=True)]
     scale = axis(np.concatenate(values))
     strips = []
@@ -61,7 +62,7 @@ def _row(row: Mapping[Any, Any], sides: list[Trials], boards: list[pd.DataFrame]
     effect = "" if pd.isna(row["effect"]) else f"{row['effect']:.2f}"
     return {
         **{name: row[name] for name in ("dataset", "extractor", "protocol", "variant", "conclusion", "note")},
-        "metric": f"{metric} ({row['extractor']}){ARROWS.get(direction, '')}",
+        "metric": f"{metric} ({row['extractor']}){_arrow(sides, metric)}",
         **{name: number(row[name]) for name in ("before", "after")},
         "exact": "" if pd.isna(change) else repr(float(change)),
         "change": "" if pd.isna(change) else f"{100 * change:+.3g} %",
@@ -74,6 +75,11 @@ def _row(row: Mapping[Any, Any], sides: list[Trials], boards: list[pd.DataFrame]
         "places": [_place(board, row) for board in boards],
         "others": _others(sides, inside, metric),
     }
+
+
+def _arrow(sides: list[Trials], metric: str) -> str:
+    """Which way is better, as far as either side says: a page or a table of before knows only its primary metrics."""
+    return next((ARROWS[found] for side in sides if (found := side.directions.get(metric, "")) in ARROWS), "")
 
 
 def _members(side: Trials, row: Mapping[Any, Any]) -> np.ndarray:
@@ -112,6 +118,7 @@ def _others(sides: list[Trials], inside: list[np.ndarray], primary: str) -> list
             values = _values(side, members, metric)
             medians.append(float(np.median(known)) if len(known := values[np.isfinite(values)]) else np.nan)
         if not np.isnan(medians).all():
-            arrow = ARROWS.get(sides[0].directions.get(metric, ""), "")
-            found.append({"name": f"{metric}{arrow}", "before": number(medians[0]), "after": number(medians[1])})
+            found.append(
+                {"name": f"{metric}{_arrow(sides, metric)}", "before": number(medians[0]), "after": number(medians[1])}
+            )
     return found

@@ -2,7 +2,7 @@
 (() => {
   const controls = document.querySelector(".controls");
   const all = (selector, where = document) => Array.from(where.querySelectorAll(selector));
-  const sections = all("main > section[data-protocol]");
+  const sections = all("main > section");
   const light = (section, key) => {
     section.classList.toggle("lit", key !== null);
     for (const item of all(".line, .dot, .n", section)) item.classList.toggle("on", item.dataset.v === key);
@@ -32,6 +32,8 @@
   const axis = document.getElementById("axis"), shown = document.getElementById("shown");
   const choices = document.querySelector(".choices"), hidden = new Set(), sorted = new Map();
   let target = "";
+  // Rows by their place, not their tbody: sorting puts another one there.
+  const initial = all("table.sortable").map((table) => [table, Array.from(table.tBodies, (body) => Array.from(body.rows))]);
 
   const words = new Set(), columns = new Map();
   for (const row of all("tr[data-words]")) for (const word of row.dataset.words.split(" ")) if (word) words.add(word);
@@ -60,6 +62,7 @@
   };
   const showRows = () => {
     let rows = 0, total = 0;
+    const keptSomewhere = new Set();
     const text = filter.value.toLowerCase();
     for (const section of sections) {
       const keep = new Map();
@@ -67,14 +70,16 @@
         const named = row.dataset.name.toLowerCase().includes(text);
         const judged = !verdict.value || row.dataset.words.split(" ").includes(verdict.value);
         keep.set(row.dataset.v, named && judged);
+        if (named && judged) keptSomewhere.add(row.dataset.v);
         row.hidden = !(named && judged);
         total += 1;
         rows += named && judged;
       }
       for (const item of all(".figures > [data-v], .key[data-v], .chart [data-v]", section)) {
-        item.classList.toggle("out", !keep.get(item.dataset.v));
+        item.classList.toggle("out", keep.has(item.dataset.v) && !keep.get(item.dataset.v));
       }
     }
+    for (const item of all("#across :is(tr, .key, .chart g, .n)[data-v]")) item.classList.toggle("out", !keptSomewhere.has(item.dataset.v));
     shown.textContent = rows === total ? "" : `${rows} of ${total} rows`;
   };
   const showColumns = () => {
@@ -117,6 +122,16 @@
     if (place) place.scrollIntoView();
   };
 
+  // A link on the page goes to its place and leaves what the reader has chosen.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    const place = link && document.getElementById(decodeURIComponent(link.hash.slice(1)));
+    if (!place) return;
+    event.preventDefault();
+    target = link.hash.slice(1);
+    store();
+    place.scrollIntoView();
+  });
   // The first click on a column brings the best to the top.
   document.addEventListener("click", (event) => {
     const head = event.target.closest("table.sortable thead th");
@@ -127,7 +142,7 @@
     delete head.dataset.asked;
   }, true);
   document.addEventListener("sort-end", (event) => {
-    const head = event.target.querySelector("th[aria-sort]"), section = event.target.closest("section[data-protocol]");
+    const head = event.target.querySelector("th[aria-sort]"), section = event.target.closest("section");
     if (!head || !section || !head.dataset.k) return;
     sorted.set(section.id, [head.dataset.k, head.getAttribute("aria-sort")]);
     store();
@@ -141,6 +156,10 @@
     store();
   });
   document.getElementById("reset").addEventListener("click", () => {
+    for (const [table, bodies] of initial) bodies.forEach((rows, i) => table.tBodies[i].append(...rows));
+    for (const head of all("th[aria-sort]")) head.removeAttribute("aria-sort");
+    sorted.clear();
+    target = "";
     filter.value = verdict.value = "";
     axis.value = "images";
     hidden.clear();
@@ -155,6 +174,7 @@
   window.addEventListener("hashchange", restore);
 
   // Rows of every trial are made when they are asked for: thousands of cells that most readers never see.
+  const pages = "pages" in document.querySelector("main").dataset;
   let trials = null;
   const cell = (name, i) => {
     const column = trials[name];
@@ -175,6 +195,8 @@
         button.type = "button";
         button.textContent = columns.get(name) || name;
         head.scope = "col";
+        const best = section.querySelector(`th[data-m="${CSS.escape(name)}"][data-best]`);
+        if (best) head.dataset.best = best.dataset.best;
         head.append(button);
         top.append(head);
       }
@@ -187,7 +209,7 @@
           const number = typeof value === "number" && name !== "seed";
           place.textContent = value === null ? "" : number ? String(+value.toPrecision(4)) : String(value);
           if (number) place.dataset.sort = value;
-          if (name === "trial" && /^[0-9a-f]{8}$/.test(value)) {
+          if (name === "trial" && pages && /^[0-9a-f]{8}$/.test(value)) {
             const link = document.createElement("a");
             link.href = `trials/${value}.html`;
             link.textContent = value;

@@ -1,0 +1,127 @@
+"""What the page of a leaderboard shows of each section: rows, charts, pictures, and what is to be said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ganbench.reporters import rows, tradeoffs
+from ganbench.reporters.curves import of_section
+from ganbench.reporters.layout import Section, arrow, conditions, label, seeds, warnings
+from ganbench.reporters.pictures import last_samples, size_of_samples
+from ganbench.reporters.remarks import general, judged, neighbours
+from ganbench.reporters.rows import Shelf, Trial
+
+PICTURES = 800_000  # bytes of a leaderboard's pictures, all together
+FEWEST = 3_000  # bytes that each may have at least
+
+
+def describe(section: Section, trials: pd.DataFrame, shelf: Shelf, keys: Mapping[str, int]) -> dict[str, Any]:
+    mine = trials[(trials["dataset"] == section.dataset) & (trials["protocol"] == section.protocol)]
+    own: dict[str, list[Trial]] = {}
+    for about in mine.to_dict("records"):
+        own.setdefault(str(about["variant"]), []).append(shelf.take({str(k): v for k, v in about.items()}))
+    variants = [(keys[str(variant)], str(variant), own.get(variant, [])) for variant in section.rows["variant"]]
+    lines = rows.table(section, own, _set_aside(shelf.folder, section), keys)
+    courses = of_section(section, variants)
+    return {
+        "id": re.sub(r"[^A-Za-z0-9._-]", "-", f"{section.dataset}-{section.protocol}"),
+        "dataset": section.dataset,
+        "extractor": section.extractor,
+        "protocol": section.protocol,
+        "conditions": conditions(section),
+        "versions": _versions(own),
+        "warnings": warnings(section),
+        "seeds": seeds(mine["seed"]),
+        "metrics": [(metric, label(section, metric), arrow(section, metric)) for metric in section.metrics],
+        "rows": lines,
+        "groups": [
+            group for group in ([r for r in lines if r["rank"] != ""], [r for r in lines if r["rank"] == ""]) if group
+        ],
+        "words": sorted({word for line in lines for word in line["words"].split()}),
+        "floors": rows.floors(section, own),
+        "remarks": general(section),
+        "neighbours": neighbours(section),
+        "badges": [(line["variant"], word, reason) for line in lines for word, reason in line["badges"]],
+        "variants": variants,
+        "centres": section.centres,
+        "courses": courses,
+        "only_at_end": [
+            f"{label(section, m)} ({section.extractor})"
+            for m in section.metrics
+            if courses and m not in {course["metric"] for course in courses}
+        ],
+        "tradeoffs": tradeoffs.of_section(section, variants),
+        "judged": judged(section, trials),
+        "failures": [
+            {"variant": variant, "seed": trial.seed, "page": trial.page, **trial.about}
+            for _, variant, several in variants
+            for trial in several
+            if not trial.completed
+        ],
+    }
+
+
+def _versions(own: Mapping[str, Sequence[Trial]]) -> str:
+    """``torch 2.14.1, ganbench 0.1.0, Python 3.11.7``: what trained it, every version there is."""
+    found: dict[str, set[str]] = {"ganbench": set(), "torch": set(), "Python": set()}
+    for several in own.values():
+        for trial in several:
+            environment = (trial.record or {}).get("environment") or {}
+            packages = environment.get("packages") or {}
+            for name in ("ganbench", "torch"):
+                found[name].add(str(packages.get(name) or "")[:40])
+            found["Python"].add(str(environment.get("python") or "")[:40])
+    told = {name: " and ".join(sorted(versions - {""})) for name, versions in found.items()}
+    return ", ".join(f"{name} {versions}" for name, versions in told.items() if versions)
+
+
+def _set_aside(folder: Path, section: Section) -> dict[str, int]:
+    """How many trials of earlier code each variant has in ``superseded/``."""
+    found: dict[str, int] = {}
+    dataset = section.dataset.partition("@")[0]
+    for path in (folder / "superseded").glob("*/*/seed-*"):
+        if path.parts[-3] == dataset:
+            found[path.parts[-2]] = found.get(path.parts[-2], 0) + 1
+    return found
+
+
+def illustrate(described: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Give each section the last samples of its variants' median seeds, as pictures or scatter plots.
+
+    All pictures together have ``PICTURES`` bytes: small ones have what they need, large ones share the rest.
+    """
+    chosen: list[tuple[dict[str, Any], int, str, Trial, int]] = []
+    for section in described:
+        section["figures"] = []
+        primary = section["metrics"][0][0] if section["metrics"] else ""
+        for key, variant, own in section["variants"]:
+            for trial in rows.by_median(own, primary):
+                if trial.place and (size := size_of_samples(trial.place, folder)) is not None:
+                    chosen.append((section, key, variant, trial, size))
+                    break
+    share = fair_share([size for *_, size in chosen], PICTURES, FEWEST)
+    for section, key, variant, trial, _ in chosen:
+        assert trial.place is not None
+        if drawn := last_samples(trial.place, folder, section["centres"], share):
+            seconds = trial.cost.get("wall_seconds")
+            section["figures"].append(
+                {
+                    **{"key": key, "variant": variant, "seed": trial.seed, "page": trial.page},
+                    **{"seconds": "" if seconds is None else f"{seconds:,.0f}", "rows": 8, **drawn},
+                }
+            )
+
+
+def fair_share(sizes: Sequence[int], total: int, least: int) -> int:
+    """The most that one may have so that all together have ``total``, none being cut below ``least``."""
+    rest, left = total, len(sizes)
+    for size in sorted(sizes):
+        if size * left > rest:
+            return max(rest // left, least)
+        rest, left = rest - size, left - 1
+    return max(sizes, default=least)
