@@ -40,6 +40,7 @@ class Broken:
 
     entry: str
     distribution: str
+    version: str
     reason: str
 
 
@@ -62,7 +63,6 @@ class Catalog:
     blocked: list[Blocked] = field(default_factory=list)
     observers: dict[str, ModuleType] = field(default_factory=dict)
     installed: dict[str, list[Point]] = field(default_factory=dict)
-    unmarked: dict[str, str] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
         return sorted(name for k, name in self.offers if k == kind)
@@ -103,12 +103,15 @@ class Catalog:
             message += f"; did you mean {' or '.join(near)}?"
         elif known:
             message += f"; there are {', '.join(known)}"
-        if name in self.installed:
-            found = [f"{k} {n}" for (k, n), offer in self.offers.items() if offer.entry == name]
-            offers = ", ".join(found) or "nothing (is its hook marked with hookimpl?)"
-            if name in self.unmarked:
-                offers = f"nothing: {self.unmarked[name]}() is not marked with @hookimpl"
-            message += f"; the entry point {name} of {self.installed[name][0].distribution} offers {offers}"
+        same = [offer for offer in self.offers.values() if offer.entry == name]
+        if same:
+            offers = ", ".join(f"{offer.kind} {offer.name}" for offer in same)
+            where = (
+                same[0].distribution
+                if name not in self.installed
+                else f"the entry point {name} of {same[0].distribution}"
+            )
+            message += f"; {where} offers {offers}"
         raise DiscoveryError(message)
 
 

@@ -7,12 +7,9 @@ ships with ganbench arrives through the same entry points as anybody's.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import difflib
 from collections.abc import Iterable
-from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,12 +18,14 @@ import pluggy
 from ganbench import hookspecs
 from ganbench.catalog import KINDS, Blocked, Broken, Catalog, DiscoveryError, Offer, families, named
 from ganbench.errors import in_words, location
-from ganbench.installed import API, Point, find_installed
+from ganbench.installed import Point, declared, find_installed, outdated
 from ganbench.rehearsal import lethal
 
 __all__ = ["KINDS", "Catalog", "DiscoveryError", "Offer", "discover", "find"]
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ganbench_"))
+OFFERING = frozenset(f"ganbench_{kind}s" for kind in KINDS)
+OBSERVING = frozenset(HOOKS) - OFFERING
 
 
 def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterable[str] = ()) -> Catalog:
@@ -144,10 +143,10 @@ class _Loader:
         except KeyboardInterrupt:
             raise
         except BaseException as reason:  # a plugin may call sys.exit at import; it must not end the host
-            self._break(point, _outdated(_declared(point)) or _raised(point, reason))
+            self._break(point, outdated(declared(point)) or _raised(point, reason))
             return
-        if (outdated := _outdated(getattr(module, "GANBENCH_API", None))) is not None:
-            self._break(point, outdated)
+        if (why := outdated(getattr(module, "GANBENCH_API", None))) is not None:
+            self._break(point, why)
             return
         self.modules[point.name] = module
         if id(module) in self.asked:  # several entry points may lead to one module
@@ -162,15 +161,19 @@ class _Loader:
         except Exception as reason:
             self._break(point, f"{in_words(reason)}{location(reason)}")
         else:
-            if not any(offered.values()):
-                self._note_unmarked(point, module, hooks)
+            if any(hook in OBSERVING and _is_marked(module, hook) for hook in hooks):
+                self._offer("observer", module, point, hooks)
+            elif not any(offered.values()):
+                self._break(point, _empty(module, hooks))
 
     def _offer(self, kind: str, thing: Any, point: Point, hooks: tuple[str, ...]) -> None:
-        name = named(kind, thing)
+        name = point.name if kind == "observer" else named(kind, thing)
         if (name, point.distribution) in ((out.entry, out.distribution) for out in self.catalog.blocked):
             return  # another entry point led to its module
         offer = Offer(kind, name, thing, point.name, point.distribution, point.version, point.value, hooks)
         other = self.catalog.offers.get((kind, name))
+        if other is not None and other.entry == offer.entry and other.distribution == offer.distribution:
+            raise ValueError(f"{kind} {name} is offered twice by the same module")
         if other is not None:
             self.catalog.duplicates[kind, name] = (
                 f"{kind} {name} is offered by both {other.distribution} ({other.entry}) and "
@@ -180,13 +183,8 @@ class _Loader:
             return
         self.catalog.offers[kind, name] = offer
 
-    def _note_unmarked(self, point: Point, module: ModuleType, hooks: tuple[str, ...]) -> None:
-        unmarked = [hook for hook in hooks if getattr(getattr(module, hook), "ganbench_impl", None) is None]
-        if unmarked:
-            self.catalog.unmarked[point.name] = unmarked[0]
-
     def _break(self, point: Point, reason: str) -> None:
-        self.catalog.broken.append(Broken(point.name, point.distribution, reason))
+        self.catalog.broken.append(Broken(point.name, point.distribution, point.version, reason))
 
 
 def _ask(module: ModuleType, name: str) -> dict[str, list[Any]]:
@@ -212,27 +210,20 @@ def _ask(module: ModuleType, name: str) -> dict[str, list[Any]]:
     return answers
 
 
+def _is_marked(module: ModuleType, hook: str) -> bool:
+    return getattr(getattr(module, hook), "ganbench_impl", None) is not None
+
+
+def _empty(module: ModuleType, hooks: Iterable[str]) -> str:
+    """Why a module that was imported offers nothing."""
+    for hook in hooks:
+        if not _is_marked(module, hook):
+            return f"it offers nothing: {hook}() is not marked with @hookimpl"
+        return f"it offers nothing: {hook}() returned no {hook.removeprefix('ganbench_')}: expected a list of them"
+    return f"it offers nothing: it has none of the hooks {', '.join(sorted(OFFERING))}"
+
+
 def _raised(point: Point, reason: BaseException) -> str:
     """Why an import failed, with the line of the plugin where it did."""
     where = "" if isinstance(reason, SyntaxError) else location(reason)  # a SyntaxError says it itself
     return f"importing {point.value} raised {in_words(reason)}{where}"
-
-
-def _outdated(api: Any) -> str | None:
-    """Why a plugin that declares this GANBENCH_API cannot be used; None where it can."""
-    if api is None or (type(api) is int and api == API):
-        return None
-    if type(api) is not int:
-        return f"GANBENCH_API is {api!r}: expected a whole number, GANBENCH_API = {API}"
-    remedy = "upgrade ganbench" if api > API else "install a newer release of the plugin"
-    return f"it was written for version {api} of the plugin interface, and this ganbench has version {API}: {remedy}"
-
-
-def _declared(point: Point) -> Any:
-    """GANBENCH_API as it stands in the text of a module that did not import: a name that is missing here may be why."""
-    with contextlib.suppress(Exception):
-        path = point.path or Path(str(find_spec(point.module).origin))  # type: ignore[union-attr]
-        for node in ast.parse(path.read_bytes()).body:
-            if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "GANBENCH_API" for t in node.targets):
-                return ast.literal_eval(node.value)
-    return None

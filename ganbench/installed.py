@@ -5,6 +5,8 @@ Both options travel in the environment, so that every process of a sweep finds t
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import difflib
 import os
 import re
@@ -13,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +132,25 @@ def _known(names: list[str], points: list[Point]) -> None:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else "ganbench list shows what there is"
             raise UsageError(f"--no-plugin {name}: no entry point and no distribution has that name; {hint}")
+
+
+def outdated(api: Any) -> str | None:
+    """Why a plugin that declares this GANBENCH_API cannot be used; None where it can."""
+    if api is None or (type(api) is int and api == API):
+        return None
+    if type(api) is not int:
+        return f"GANBENCH_API is {api!r}: expected a whole number, GANBENCH_API = {API}"
+    remedy = "upgrade ganbench" if api > API else "install a newer release of the plugin"
+    return f"it was written for version {api} of the plugin interface, and this ganbench has version {API}: {remedy}"
+
+
+def declared(point: Point) -> Any:
+    """GANBENCH_API as it stands in the text of a module that did not import: a name that is missing here may be why."""
+    with contextlib.suppress(Exception):
+        path = point.path or Path(str(find_spec(point.module).origin))  # type: ignore[union-attr]
+        for node in ast.parse(path.read_bytes()).body:
+            targets = {ast.Assign: "targets", ast.AnnAssign: "target"}.get(type(node))
+            named = getattr(node, targets) if targets else []
+            if any(getattr(t, "id", "") == "GANBENCH_API" for t in (named if isinstance(named, list) else [named])):
+                return ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    return None

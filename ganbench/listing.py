@@ -14,10 +14,11 @@ from ganbench.errors import UsageError
 from ganbench.hyperparameters import hyperparameters
 from ganbench.installed import REPORTERS, find_installed
 from ganbench.kinds import Metric
+from ganbench.rehearsal import lethal
 from ganbench.reporters import find_reporter
 from ganbench.sources import source_hash
 
-LISTED = (*KINDS, "reporter")
+LISTED = (*KINDS, "reporter", "observer")
 
 
 def show_catalog(as_json: bool, planted: bool = False) -> int:
@@ -36,12 +37,24 @@ def _add_reporters(catalog: Catalog) -> None:
     """Reporters have a group of their own and are imported by name; here, all of them."""
     installed = find_installed(REPORTERS)
     catalog.blocked += [Blocked(point.name, point.distribution, point.version) for point in installed.blocked]
+    single = [points[0] for points in installed.points.values() if len(points) == 1]
+    deadly = {single[i].name: how for i, how in lethal(single, lambda point: point.load()).items()}
     for name, points in installed.points.items():
+        first = points[0]
+        if len(points) > 1:  # neither is imported: nobody can say which one is meant
+            who = " and ".join(point.distribution for point in points)
+            told = f"report format {name} is installed by both {who}; uninstall one of them"
+            catalog.duplicates["reporter", name] = told
+            about = (first.distribution, first.version, first.value)
+            catalog.offers["reporter", name] = Offer("reporter", name, None, name, *about)
+            continue
         try:
+            if name in deadly:
+                raise UsageError(f"importing {first.value} {deadly[name]}; uninstall it or have it mended")
             if (offer := find_reporter(name)) is not None:
                 catalog.offers["reporter", name] = offer
         except UsageError as reason:
-            catalog.broken.append(Broken(name, points[0].distribution, str(reason)))
+            catalog.broken.append(Broken(name, first.distribution, first.version, str(reason)))
 
 
 def _print(catalog: Catalog, planted: bool) -> None:
@@ -64,7 +77,7 @@ def _print(catalog: Catalog, planted: bool) -> None:
     if hidden:
         print(f"{hidden} variants that fail on purpose are not shown: ganbench list --planted")
     for bad in catalog.broken:
-        say(f"broken: {bad.entry} ({bad.distribution}): {bad.reason}")
+        say(f"broken: {bad.entry} ({bad.distribution} {bad.version}): {bad.reason}".replace(" )", ")"))
     for point in catalog.blocked:
         say(f"blocked: {point.entry} ({point.distribution}): not imported, by --no-plugin")
     for message in catalog.duplicates.values():
@@ -95,7 +108,9 @@ def _about(kind: str, thing: Any) -> str:
     if kind == "extractor":
         return f"{thing.size} features"
     if kind == "reporter":
-        return f"writes {thing.suffix}"
+        return f"writes {thing.suffix}" if thing is not None else ""
+    if kind == "observer":
+        return (thing.__doc__ or "").strip().partition("\n")[0]
     direction = {"min": "lower is better", "max": "higher is better", "none": "no direction"}[thing.direction]
     return f"{thing.label}: {direction}"
 

@@ -13,14 +13,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 SMALL = ("--seeds", "2", "--images", "1280", "--evaluations", "2")
+KINDS = ("variants", "datasets", "extractors", "metrics", "reporters")
 
 
-def ganbench(*arguments: str) -> None:
+def ganbench(*arguments: str, check: bool = True) -> bool:
     print("$ ganbench", *arguments, flush=True)
-    subprocess.run(["ganbench", *arguments], check=True)
+    return subprocess.run(["ganbench", *arguments], check=check).returncode == 0
 
 
 def offers() -> dict[str, list[str]]:
@@ -28,31 +30,63 @@ def offers() -> dict[str, list[str]]:
     catalog: dict[str, Any] = json.loads(subprocess.run(["ganbench", "list", "--json"], stdout=-1).stdout)
     if catalog["broken"] or catalog["duplicates"]:
         sys.exit(f"ganbench list finds fault: {catalog['broken']} {catalog['duplicates']}")
-    kinds = ("variants", "datasets", "extractors", "metrics")
-    found = {k: [o["name"] for o in catalog[k] if o["distribution"] != "ganbench"] for k in kinds}
+    found = {k: [o["name"] for o in catalog.get(k, []) if o["distribution"] != "ganbench"] for k in KINDS}
     if not any(found.values()):
         sys.exit("no distribution but ganbench itself offers anything in this environment")
     return found
 
 
-def main(results: str) -> None:
+def run(results: Path, variants: list[str], datasets: list[str], *more: str) -> pd.DataFrame:
+    """The trials of a small sweep beside vanilla; a variant that does not suit a dataset is left out by ganbench."""
+    names = ",".join([*variants, *({"vanilla"} - {*variants})])
+    ganbench("run", "-p", names, "-d", ",".join(datasets), *more, *SMALL, "--results", str(results))
+    trials = pd.read_csv(results / "trials.csv")
+    failed = trials[trials["status"] != "completed"]
+    assert failed.empty, failed[["dataset", "variant", "seed", "status", "reason"]].to_string()
+    return trials
+
+
+def noise(path: Path) -> str:
+    """A dataset of 32x32 colour images for variants that no small one suits."""
+    rng = np.random.default_rng(0)
+    np.savez(
+        path,
+        train=rng.integers(0, 256, (640, 32, 32, 3), np.uint8),
+        test=rng.integers(0, 256, (128, 32, 32, 3), np.uint8),
+    )
+    return f"npz:{path}"
+
+
+def main(folder: Path) -> None:
     found = offers()
     print("\n".join(f"{kind}: {', '.join(names) or 'none'}" for kind, names in found.items()), flush=True)
-    ganbench("check", *(name for names in found.values() for name in names))
-    datasets = ["digits", *found["datasets"]]
-    # Beside the primary metrics, without which nothing is ranked.
-    metrics = ["--metrics", ",".join(["fid", "coverage", *found["metrics"]])] if found["metrics"] else []
-    variants = ",".join([*found["variants"], "vanilla"])
-    ganbench("run", "-p", variants, "-d", ",".join(datasets), *metrics, *SMALL, "--results", results)
-    board = pd.read_csv(Path(results) / "leaderboard.csv")
-    for what, there in (("variant", set(board["variant"])), ("dataset", set(board["dataset"]))):
-        missing = set(found[f"{what}s"]) - there
-        assert not missing, f"no row of {what} {', '.join(sorted(missing))}"
-    assert not board["failed"].any(), board
-    assert board["rank"].notna().all(), board
+    ganbench("check", *dict.fromkeys(name for names in found.values() for name in names))
+    metrics = ["--metrics", ",".join(["coverage", *found["metrics"]])]
+    trials = [run(folder / "small", found["variants"], ["digits", "ring8"], *metrics)]
+    for dataset in found["datasets"]:
+        # One without labels has no classifier of its own.
+        known = ganbench("run", "-p", "vanilla", "-d", dataset, "--dry-run", check=False)
+        extractor = () if known else ("--extractor", "pixels")
+        trials.append(run(folder / dataset.replace(":", "-"), found["variants"], [dataset], *metrics, *extractor))
+    missing = sorted({*found["variants"]} - {*pd.concat(trials)["variant"]})
+    if missing:
+        large = noise(folder / "noise.npz")
+        trials.append(run(folder / "large", missing, [large], "--metrics", "coverage", "--extractor", "pixels"))
+    for extractor in found["extractors"]:
+        trials.append(run(folder / extractor, [], ["digits"], *metrics, "--extractor", extractor))
+    together = pd.concat(trials)
+    for what in ("variant", "dataset"):
+        without = {*found[f"{what}s"]} - {*together[what]}
+        assert not without, f"no row of {what} {', '.join(sorted(without))}"
     for name in found["metrics"]:
-        assert board.filter(regex=rf"^{name}\b").notna().any(axis=None), f"metric {name} has no value in any row"
-    print(board[["dataset", "variant", "rank", "seeds", "failed", *found["metrics"]]].to_string())
+        assert together[name].notna().any(), f"metric {name} has no value in any row"
+    for results in {path.parent for path in folder.glob("*/trials.csv")}:
+        board, roles = pd.read_csv(results / "leaderboard.csv"), pd.read_csv(results / "trials.csv")
+        ranked = {*roles.loc[roles["role"] == "variant", "variant"]}
+        assert board.loc[board["variant"].isin(ranked), "rank"].notna().all(), board
+        if found["reporters"]:
+            ganbench("report", "--format", ",".join(found["reporters"]), "--results", str(results))
+        print(board[["dataset", "variant", "rank", "seeds", "failed"]].to_string())
 
 
-main(*sys.argv[1:])
+main(Path(sys.argv[1]))

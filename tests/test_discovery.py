@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 Install = Callable[..., Path]
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -128,6 +130,64 @@ def test_an_unmarked_hook_is_pointed_out(install: Install, ganbench: Ganbench) -
     result = ganbench("run", "--plugins", "thing", *DRY, site=site)
     assert result.returncode == 2
     assert "hookimpl" in result.stderr
+    listed = ganbench("list", site=site)
+    assert listed.returncode == 1 and "broken: thing (ganbench-thing 1.0): it offers nothing" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("@hookimpl", ""), "it offers nothing: ganbench_variants() is not marked with @hookimpl"),
+        (("return [Thing]", "[Thing]"), "it offers nothing: ganbench_variants() returned no variants"),
+        (("@hookimpl\ndef ganbench_variants", "def variants"), "it offers nothing: it has none of the hooks ganbench_"),
+        (("return [Thing]", "return [Thing, Thing]"), "variant thing is offered twice by the same module"),
+    ],
+)
+def test_a_file_that_offers_nothing_says_why(ganbench: Ganbench, tmp_path: Path, change, why: str) -> None:
+    source = GOOD.format(name="thing").replace(*change)
+    (tmp_path / "mine.py").write_text(source)
+    result = ganbench("run", "--plugins", "thing", "--plugin-path", str(tmp_path / "mine.py"), *DRY)
+    assert result.returncode == 2 and "--plugin-path mine.py" in result.stderr and why in result.stderr
+
+
+def test_a_file_that_is_asked_for_by_its_name_says_what_it_offers(ganbench: Ganbench, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(GOOD.format(name="thing"))
+    result = ganbench("run", "--plugins", "mine", "--plugin-path", str(tmp_path / "mine.py"), *DRY)
+    assert result.returncode == 2 and "file:mine.py offers variant thing" in result.stderr
+
+
+REPORTER = """
+from ganbench.plugin import Reporter
+
+class Mine(Reporter):
+    name = "mine"
+    suffix = ".mine"
+    def write(self, leaderboard, trials, folder):
+        pass
+
+reporter = Mine()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "why"),
+    [
+        ("mine", "GANBENCH_API = 2" + REPORTER, "it was written for version 2 of the plugin interface"),
+        ("mine", "import os\nos._exit(0)", "ended the process with exit code 0"),
+        ("csv", REPORTER, "duplicate: report format csv is installed by both ganbench and ganbench-mine"),
+    ],
+    ids=["another version", "ends its process", "a second csv"],
+)
+def test_a_reporter_that_cannot_be_used_is_listed(install: Install, ganbench: Ganbench, name, source, why) -> None:
+    point = {name: "mine_report:reporter"}
+    site = install("ganbench-mine", {"mine_report.py": source}, point, group="ganbench.reporters")
+    result = ganbench("list", site=site)
+    assert result.returncode == 1 and why in result.stdout and "dcgan" in result.stdout
+
+
+def test_observers_are_listed(ganbench: Ganbench) -> None:
+    listed = json.loads(ganbench("list", "--json").stdout)
+    assert [observer["name"] for observer in listed["observers"]] == ["tensorboard"]
 
 
 def test_failures_on_purpose_are_listed_only_when_asked_for(ganbench: Ganbench) -> None:

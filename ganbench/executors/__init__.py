@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 
 from ganbench import interruption
 from ganbench.errors import UsageError
+from ganbench.installed import outdated
 
 GROUP = "ganbench.executors"
 
@@ -159,7 +161,10 @@ def _maker(name: str) -> Any:
     if name not in points:
         near = difflib.get_close_matches(name, points, n=2) or sorted(points)
         raise UsageError(f"there is no executor {name!r}; there are {', '.join(near)}")
-    return points[name].load()
+    maker = points[name].load()
+    if (why := outdated(getattr(sys.modules[points[name].module], "GANBENCH_API", None))) is not None:
+        raise UsageError(f"executor {name}: {why}")
+    return maker
 
 
 def known_options(name: str, options: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:

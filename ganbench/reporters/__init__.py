@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 from ganbench.catalog import Offer
 from ganbench.errors import UsageError, in_words, location
-from ganbench.installed import REPORTERS, Point, find_installed
+from ganbench.installed import REPORTERS, Point, declared, find_installed, outdated
 from ganbench.kinds import Reporter
 
 DEFAULT = ("csv", "html", "md")
@@ -42,9 +43,10 @@ def _load(points: list[Point]) -> Reporter:
     try:
         reporter = point.load()
     except (Exception, SystemExit) as reason:
-        raise UsageError(
-            f"report format {point.name!r}: importing {point.value} raised {in_words(reason)}{location(reason)}"
-        ) from None
+        why = outdated(declared(point)) or f"importing {point.value} raised {in_words(reason)}{location(reason)}"
+        raise UsageError(f"report format {point.name!r}: {why}") from None
+    if (why := outdated(getattr(sys.modules[point.module], "GANBENCH_API", None))) is not None:
+        raise UsageError(f"report format {point.name!r}: {why}")
     if not isinstance(reporter, Reporter):
         raise UsageError(f"report format {point.name!r}: {point.value} is not an instance of ganbench.plugin.Reporter")
     return reporter
