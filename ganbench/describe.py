@@ -9,12 +9,14 @@ from typing import Any
 
 from ganbench import canonical, environment
 from ganbench.bias import bias_warnings
+from ganbench.catalog import Offer
 from ganbench.cohort import why_serial
 from ganbench.discovery import DiscoveryError, discover
 from ganbench.errors import UsageError, in_words
 from ganbench.extractors import Unfit, with_weights
 from ganbench.ground import build
 from ganbench.hyperparameters import hyperparameters, label, resolve, space
+from ganbench.installed import FILE
 from ganbench.kinds import Dataset
 from ganbench.precision import is_native
 from ganbench.real import MOST_SAMPLES, Real, load_split
@@ -61,7 +63,7 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(f"{reason}. Choose another extractor with --extractor: {_suitable(dataset)}") from None
     held_out = len(real.images["test"])
     samples = payload["samples"] or min(held_out, most)
-    about = {m: catalog.get("metric", m).thing.about for m in metrics}
+    about = {m: _about(catalog.get("metric", m)) for m in metrics}
     compared = min(held_out, samples, real.features or samples)
     return {
         "name": dataset.name,
@@ -81,6 +83,14 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
             *(f"{dataset.name}: {text}" for text in bias_warnings(about.values(), compared, chosen.size)),
         ],
     }
+
+
+def _about(metric: Offer) -> dict[str, Any]:
+    """What a record keeps of a metric; of one in a file, which has no version, the hash of its code too."""
+    about: dict[str, Any] = metric.thing.about
+    if not metric.distribution.startswith(FILE):
+        return about
+    return {**about, "source": source_hash(type(metric.thing), metric.distribution)}
 
 
 def _precision_notes(payload: dict[str, Any]) -> list[str]:

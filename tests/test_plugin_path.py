@@ -31,8 +31,30 @@ class Thing(Variant):
 def ganbench_variants():
     return [Thing]
 """
+METRIC = """
+from ganbench.plugin import Metric, hookimpl
+
+class Spread(Metric):
+    name, label, direction = "spread", "Spread", "none"
+    def __call__(self, evidence):
+        return float(evidence.fake.features.std())
+
+@hookimpl
+def ganbench_metrics():
+    return [Spread()]
+"""
 QUICK = ("--seeds", "1", "--images", "640", "--evaluations", "1", "--samples", "50", "--metrics", "coverage")
 DRY = ("--dry-run", "--executor", "inline")
+
+
+def test_a_metric_in_a_file_is_recorded_with_its_hash(ganbench: Ganbench, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(METRIC)
+    options = ("--plugin-path", "mine.py", "--metrics", "coverage,spread", "--executor", "inline")
+    run = ganbench("run", "--plugins", "noise", "--datasets", "ring8", *QUICK, *options)
+    assert run.returncode == 0, run.stderr
+    (record,) = (json.loads(path.read_text()) for path in tmp_path.glob("results/*/*/*/record.json"))
+    assert record["metrics"]["spread"]["source"] == hashlib.sha256(METRIC.encode()).hexdigest()
+    assert "source" not in record["metrics"]["coverage"] and record["values"]["spread"] > 0
 
 
 def test_a_file_is_trained_and_its_hash_recorded(ganbench: Ganbench, tmp_path: Path) -> None:
