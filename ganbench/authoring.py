@@ -32,7 +32,7 @@ def new(name: str, kind: str, into: Path) -> None:
 
     \b
     Then:
-      cd ganbench-NAME && pip install -e . && pytest
+      cd ganbench-NAME && pip install -e '.[test]' && pytest
       ganbench check NAME
     """
     from ganbench.scaffolding import create

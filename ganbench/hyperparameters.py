@@ -8,13 +8,14 @@ class's keywords are read too, along the method resolution order.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
 import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any
 
 # Filled in by the harness, so never set by a user: the sample shape and the number of classes.
@@ -135,10 +136,14 @@ def _searchable(h: Hyperparameter) -> dict[str, Any] | None:
 
 
 def _hints(function: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except Exception:  # an author's annotation may name what only a type checker imports
-        return {}
+    """The annotations that can be resolved: each by itself, as one may name what only a type checker imports."""
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    found: dict[str, Any] = {}
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        one = SimpleNamespace(__annotations__={name: annotation})
+        with contextlib.suppress(Exception):
+            found |= typing.get_type_hints(one, globalns=names, include_extras=True)
+    return found
 
 
 def _declare(parameter: inspect.Parameter, annotation: Any) -> Hyperparameter:

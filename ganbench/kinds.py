@@ -30,10 +30,17 @@ class MetricError(ValueError):
 
 
 class Kind:
-    """Fields given as arguments, or as class attributes of a subclass."""
+    """Fields given as arguments, or as class attributes of a subclass.
+
+    Attributes:
+        name: what it is called.
+        expected_failed_checks: reasons by the names of conformance checks that it is known to fail; a keyword, of
+            every kind.
+    """
 
     _fields: ClassVar[tuple[str, ...]] = ("name",)
     name: str
+    expected_failed_checks: Mapping[str, str] = {}
 
     def __init__(self, *values: Any, **named: Any) -> None:
         kind = type(self).__name__
@@ -41,7 +48,7 @@ class Kind:
             raise TypeError(f"{kind} takes at most {len(self._fields)} arguments: {', '.join(self._fields)}")
         given = dict(zip(self._fields, values, strict=False))
         for key, value in named.items():
-            if key not in self._fields or key in given:
+            if key not in (*self._fields, "expected_failed_checks") or key in given:
                 raise TypeError(f"{kind} got an unknown or repeated argument {key!r}; it has {', '.join(self._fields)}")
             given[key] = value
         for key, value in given.items():

@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import tempfile
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, packages_distributions
+from importlib.util import find_spec
 from pathlib import Path
 
 from ganbench.errors import UsageError
@@ -34,6 +35,7 @@ def create(name: str, kind: str, into: Path) -> str:
     """
     _check(name, kind)
     package, module = f"{PREFIX}{name}", "ganbench_" + re.sub(r"[^a-z0-9]", "_", name)
+    _check_module(name, module)
     folder = into / package
     if os.path.lexists(folder):
         raise UsageError(
@@ -74,7 +76,10 @@ def create(name: str, kind: str, into: Path) -> str:
 
 def _check(name: str, kind: str) -> None:
     if name.startswith(PREFIX):
-        raise UsageError(f"the package is called {name} anyway: ganbench new {name.removeprefix(PREFIX)}")
+        rest = name.removeprefix(PREFIX)
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", rest):
+            raise UsageError(f"{name!r} names no plugin: say what stands behind {PREFIX}, as in ganbench new my-gan")
+        raise UsageError(f"the package is called {name} anyway: ganbench new {rest}")
     try:
         check_name(name)
         if not name[-1].isalnum():  # distributions cannot be called so
@@ -91,6 +96,18 @@ def _check(name: str, kind: str) -> None:
             raise UsageError(
                 f"{name} is offered by {owner} already, and two of one name cannot be used: choose another"
             )
+
+
+def _check_module(name: str, module: str) -> None:
+    """Raise UsageError where a module of that name can be imported already: Python would find only one of the two."""
+    spec = find_spec(module)
+    if spec is None:
+        return
+    owners = packages_distributions().get(module)
+    if spec.origin is None and not owners:  # just a folder of that name, with or without code
+        return
+    owner = f"{' and '.join(sorted(set(owners)))} has" if owners else f"{spec.origin} is"
+    raise UsageError(f"{name} would be the module {module}, which {owner} already: choose another name")
 
 
 def _class(name: str, kind: str) -> str:

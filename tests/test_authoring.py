@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import site
 import subprocess
 import sys
@@ -60,6 +61,10 @@ def test_a_package_is_complete(kind: str, ganbench: Ganbench, tmp_path: Path) ->
     assert project["project"]["name"] == "ganbench-my-gan"
     (points,) = project["project"]["entry-points"].values()
     assert points["my-gan"].partition(":")[0] == "ganbench_my_gan"
+    readme = (folder / "README.md").read_text()
+    assert f"[project.entry-points.{KINDS[kind][0]}]" in readme and not re.search(r"&#?\w+;", readme)
+    assert "expected_failed_checks" in readme
+    assert "expected" not in (folder / "tests/test_ganbench_my_gan.py").read_text()  # check would not read it there
     assert lines_of_code((folder / "ganbench_my_gan.py").read_text()) <= 40
     assert not any("{{" in (folder / name).read_text() for name in found if not name.endswith("ci.yml"))
     compiled = subprocess.run([sys.executable, "-m", "compileall", "-q", str(folder)], capture_output=True)
@@ -74,7 +79,10 @@ def test_a_package_is_complete(kind: str, ganbench: Ganbench, tmp_path: Path) ->
         ("nan", "take it for a value"),
         ("my-gan-", "ends with a letter or a digit"),
         ("dcgan", "offered by ganbench already"),
+        ("plugins", "module ganbench_plugins, which ganbench has already"),
+        ("reference", "module ganbench_reference, which ganbench has already"),
         ("ganbench-my-gan", "ganbench new my-gan"),
+        ("ganbench-", "names no plugin"),
         ("taken", "exists already, and is left as it is"),
     ],
 )
@@ -89,6 +97,24 @@ def test_a_name_that_cannot_be_used_is_refused(name: str, said: str, ganbench: G
 def test_a_name_that_is_no_class_of_python_gets_one(ganbench: Ganbench, tmp_path: Path) -> None:
     assert ganbench("new", "3d-gan").returncode == 0
     assert "class Variant3dGAN(GAN)" in (tmp_path / "ganbench-3d-gan" / "ganbench_3d_gan.py").read_text()
+
+
+def test_a_dot_in_a_name_is_no_table_of_the_project_file(ganbench: Ganbench, tmp_path: Path) -> None:
+    assert ganbench("new", "my.gan").returncode == 0
+    project = tomllib.loads((tmp_path / "ganbench-my.gan" / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"] == {"ganbench": {"my.gan": "ganbench_my_gan"}}
+
+
+def test_a_folder_that_is_no_package_takes_no_name(ganbench: Ganbench, tmp_path: Path) -> None:
+    (tmp_path / "ganbench_free").mkdir()
+    assert ganbench("new", "free").returncode == 0
+    (tmp_path / "ganbench_held.py").touch()
+    result = ganbench("new", "held")
+    assert result.returncode == 2 and "ganbench_held.py is already" in result.stderr
+
+
+def test_the_help_installs_what_its_tests_need(ganbench: Ganbench) -> None:
+    assert "pip install -e '.[test]' && pytest" in ganbench("new", "--help").stdout
 
 
 def test_a_new_variant_is_ranked(ganbench: Ganbench, tmp_path: Path) -> None:

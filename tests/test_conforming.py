@@ -76,6 +76,24 @@ def test_a_cause_of_several_failures_is_told_once(capsys: pytest.CaptureFixture[
     assert told.rstrip().endswith("x: 1 passed, 4 failed")
 
 
+KNOWN = """
+from ganbench.plugin import Dataset, hookimpl
+
+@hookimpl
+def ganbench_datasets():
+    known = {"declares_itself": "no metric of that name is installed here"}
+    return [Dataset("cloud", (2,), None, "nothing", 1000, load=None, expected_failed_checks=known)]
+"""
+
+
+def test_a_dataset_made_by_arguments_says_what_it_fails(ganbench: Ganbench, tmp_path: Path) -> None:
+    (tmp_path / "known.py").write_text(KNOWN)
+    result = ganbench("check", "cloud", "--plugin-path", "known.py", "--checks", "declares_itself", "--json")
+    assert result.returncode == 0, result.stderr
+    (check,) = json.loads(result.stdout)["plugins"][0]["checks"]
+    assert check["status"] == "known" and "no metric of that name" in check["message"]
+
+
 def test_there_is_no_such_plugin_or_check(ganbench: Ganbench, tmp_path: Path) -> None:
     (tmp_path / "wild.py").write_text(WILD.replace("finite_losses", "finite"))
     for arguments, said in (

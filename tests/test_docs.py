@@ -93,11 +93,17 @@ def options(command: click.Command) -> list[str]:
     return [flag for option in command.params for flag in option.opts if flag.startswith("--")]
 
 
+def mentions(page: str, option: str) -> bool:
+    """Whether an option stands in a text, and not merely as a part of another one's name."""
+    return re.search(rf"(?<![\w-]){option}(?![\w-])", page) is not None
+
+
 def test_every_option_is_explained_somewhere() -> None:
+    assert mentions("`--no`, `-n`", "--no") and not mentions("--no-plugin NAME", "--no")
     everything = "\n".join(map(text, PAGES))
     for name, command in cli.commands.items():
         for option in options(command):
-            assert re.search(rf"{option}\b", everything), f"no page mentions {option} of ganbench {name}"
+            assert mentions(everything, option), f"no page mentions {option} of ganbench {name}"
 
 
 def test_commands_of_the_documentation_exist() -> None:
@@ -113,11 +119,43 @@ def test_commands_of_the_documentation_exist() -> None:
                 assert word in options(cli.commands[name]), f"{line}: ganbench {name} has no {word}"
 
 
-def test_every_metric_has_its_formula_and_its_row() -> None:
-    for point in entry_points(group="ganbench"):
-        if point.value.startswith("ganbench.metrics."):
-            for page in ("docs/metrics.md", "docs/protocol.md"):
-                assert re.search(rf"^\| .*`{point.name}`", text(page), re.MULTILINE), f"{page} has no row {point.name}"
+def tables(page: str) -> list[tuple[list[str], list[list[str]]]]:
+    """The tables of a page: the heads of the columns, and the cells of each row."""
+    found = []
+    for table in re.findall(r"(?:^\|.*\|\n)+", text(page), re.MULTILINE):
+        heads, _, *rows = [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines()]
+        found.append((heads, rows))
+    return found
+
+
+def described(page: str, columns: Callable[[list[str]], list[str]]) -> set[str]:
+    """What stands by its whole name in the first cell of a row whose cells in these columns are not empty."""
+    return {
+        name
+        for heads, rows in tables(page)
+        for row in rows
+        if (asked := columns(heads)) and all(row[heads.index(one)] for one in asked)
+        for name in re.findall(r"`([^`]+)`", row[0])
+    }
+
+
+def offered(modules: str) -> set[str]:
+    return {p.name for p in entry_points(group="ganbench") if p.value.startswith(modules)}
+
+
+def test_every_metric_has_its_formula_its_source_and_its_row() -> None:
+    metrics = offered("ganbench.metrics.")
+    assert len(metrics) > 20
+    proved = described("docs/protocol.md", lambda heads: ["formula", "source"] if heads[0] == "metric" else [])
+    assert metrics - proved == set(), "docs/protocol.md"
+    row = described("docs/metrics.md", lambda heads: heads if heads[0] == "metric" else [])
+    assert metrics - row == set(), "docs/metrics.md"
+
+
+def test_every_statistic_has_its_source() -> None:
+    for page in ("docs/protocol.md", "docs/statistics.md"):
+        (rows,) = [rows for heads, rows in tables(page) if heads[0] == "what" and heads[2] == "source"]
+        assert len(rows) > 5 and all(len(row) == 3 and all(row) for row in rows), page
 
 
 def test_links_lead_somewhere() -> None:
@@ -130,7 +168,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_every_variant_and_dataset_has_its_row() -> None:
-    for page, kind in (("docs/variants.md", "ganbench_plugins."), ("docs/datasets.md", "ganbench.datasets.")):
-        for point in entry_points(group="ganbench"):
-            if point.value.startswith(kind):
-                assert f"`{point.name}" in text(page), f"{page} does not mention {point.name}"
+    said = {"what it is", "how it fails", "how to get it"}  # which tables of scores do not have
+    for page, modules in (("docs/variants.md", "ganbench_plugins."), ("docs/datasets.md", "ganbench.datasets.")):
+        rows = described(page, lambda heads: sorted(said & set(heads)))
+        assert offered(modules) and offered(modules) - rows == set(), page

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pytest
 
@@ -32,6 +32,19 @@ class Derived(Base):
         super().__init__(shape, **rest)
 
 
+if TYPE_CHECKING:
+    from torch import Size
+
+
+class Typed(Base):
+    name = "typed"
+
+    def __init__(
+        self, shape: Size, size: Size | None = None, rate: Annotated[float, Range(0.1, 1.0), "step"] = 1, **rest
+    ):
+        super().__init__(shape, **rest)
+
+
 class Closed(Base):
     name = "closed"
 
@@ -46,6 +59,14 @@ def test_declared_names_follow_the_mro_while_kwargs_pass_on() -> None:
     base = hyperparameters(Base)["lr"]
     assert (base.type, base.help, base.range) == (float, "step size", Range(1e-5, 1e-2, log=True))
     assert takes_classes(Derived) and not takes_classes(Base)
+
+
+def test_an_annotation_for_type_checkers_alone_takes_no_other_along() -> None:
+    found = hyperparameters(Typed)
+    assert list(found) == ["lr", "size", "rate"]
+    assert (found["rate"].type, found["rate"].range, found["rate"].help) == (float, Range(0.1, 1.0), "step")
+    assert found["rate"].default == 1.0 and isinstance(found["rate"].default, float)
+    assert found["size"].default is None and found["lr"].help == "step size"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ def parametrize_with_checks(
         plugins: names of installed plugins, classes of variants, or instances of other kinds; one, or a list of them.
         kind: of the plugins, where a name means several.
         expected_failed_checks: reasons by the names of checks that are known to fail; beside those in the attribute
-            of that name of each plugin. One that passes after all is a failure: the entry is out of date.
+            of that name of each plugin, which is all that ``ganbench check`` reads. One that passes after all is a
+            failure: the entry is out of date.
     """
     import pytest
 

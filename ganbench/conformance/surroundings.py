@@ -19,6 +19,7 @@ from torch.optim import optimizer as optimizers
 from ganbench.seeding import Settings, rng_state, set_rng_state
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGSEGV") if hasattr(signal, name))
+_AUTOCAST = ("cpu", "cuda")
 
 
 def surroundings() -> dict[str, Any]:
@@ -27,7 +28,7 @@ def surroundings() -> dict[str, Any]:
     return {
         **{f"torch's or Python's {f.name}": getattr(settings, f.name) for f in fields(settings)},
         "whether gradients are recorded": torch.is_grad_enabled(),
-        "autocast": (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")),
+        "autocast": {kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in _AUTOCAST},
         "anomaly detection": torch.is_anomaly_enabled(),
         "global hooks of modules": _hooks(modules),
         "global hooks of optimizers": _hooks(optimizers),
@@ -49,6 +50,9 @@ def put_back(before: dict[str, Any]) -> None:
     now = Settings.now()
     Settings(**{f.name: before[f"torch's or Python's {f.name}"] for f in fields(now)}).set()
     torch.set_grad_enabled(before["whether gradients are recorded"])
+    for kind, (enabled, dtype) in before["autocast"].items():
+        torch.set_autocast_enabled(kind, enabled)
+        torch.set_autocast_dtype(kind, dtype)
     torch.autograd.set_detect_anomaly(before["anomaly detection"])
     os.chdir(before["the working folder"])
     if dict(os.environ) != before["the environment"]:

@@ -9,7 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from ganbench.catalog import DiscoveryError
-from ganbench.conformance.bench import BATCH, IMAGES, POINTS, Bench, during, few, prints, scoring, unequal, written
+from ganbench.conformance.bench import (
+    BATCH,
+    IMAGES,
+    POINTS,
+    Bench,
+    during,
+    few,
+    prints,
+    same,
+    scoring,
+    unequal,
+    written,
+)
 from ganbench.conformance.checking import CheckFailed, NotChecked, Suite
 from ganbench.discovery import discover
 from ganbench.kinds import NotApplicable
@@ -22,6 +34,7 @@ LONG = 50
 MOST_TIMES = 50.0  # as long as a step of DCGAN: its default study on two cores would take an hour instead of a minute
 TIMED = 64  # rows of a batch, the harness's default
 ROUNDS = 10
+DRAWN = 64  # samples that are compared: enough that one in twenty that is no fake is among them
 
 
 @VARIANTS.check(
@@ -75,12 +88,13 @@ def _expect(found: object, shape: tuple[int | None, ...], what: str) -> None:
 
 @VARIANTS.check(
     """Contract, rule 8. An L2 loss to real images, or statistics copied from them, would make a supervised model of a
-    GAN: with every discriminator module silenced, other real images must make the same generator, bit for bit."""
+    GAN, and so would real images kept aside and sampled: with every discriminator module silenced, other real images
+    must make the same generator and the same samples, bit for bit."""
 )
 def learns_only_through_the_discriminator(bench: Bench) -> str | None:
     if not issubclass(bench.cls, GAN):
         raise NotChecked("it is no GAN: only a GAN has to learn through a discriminator")
-    found = []
+    found, samples = [], []
     for stream in ("data", "data", "other data"):
         variant = bench.build()
         assert isinstance(variant, GAN)
@@ -93,13 +107,20 @@ def learns_only_through_the_discriminator(bench: Bench) -> str | None:
         named: dict[str, Tensor] = {n: p for n, p in variant.named_parameters() if id(p) in owned}
         named |= {f"generator.{n}": b for n, b in variant.generator.named_buffers()}
         found.append(prints({"generator": named}))
+        with during("sample"):
+            samples.append(bench.sample(variant, DRAWN))
     first, again, other = found
-    if first != again:
+    if first != again or not same(samples[0], samples[1]):
         raise NotChecked("two equal trainings already differ; see deterministic_under_a_seed")
     if moved := unequal(first, other):
         raise CheckFailed(
             f"with a silenced discriminator, other real images still change {few(moved)} within {STEPS} steps: "
             "compare fakes with real images only inside the discriminator"
+        )
+    if not same(samples[0], samples[2]):
+        raise CheckFailed(
+            f"with a silenced discriminator, {STEPS} steps with other real images leave the same generator and other "
+            "samples: sample must draw nothing from real images that a buffer, memory or an attribute keeps"
         )
     return None
 
