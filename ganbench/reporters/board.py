@@ -50,11 +50,11 @@ def describe(section: Section, trials: pd.DataFrame, shelf: Shelf, keys: Mapping
         "variants": variants,
         "centres": section.centres,
         "courses": courses,
-        "only_at_end": [
+        "only_at_end": ", ".join(
             f"{label(section, m)} ({section.extractor})"
             for m in section.metrics
             if courses and m not in {course["metric"] for course in courses}
-        ],
+        ),
         "tradeoffs": tradeoffs.of_section(section, variants),
         "judged": judged(section, trials),
         "failures": [
