@@ -48,6 +48,7 @@ def describe(section: Section, trials: pd.DataFrame, shelf: Shelf, keys: Mapping
         "neighbours": neighbours(section),
         "badges": [(line["variant"], word, reason) for line in lines for word, reason in line["badges"]],
         "variants": variants,
+        "names": [name for _, name, _ in variants],
         "centres": section.centres,
         "courses": courses,
         "only_at_end": ", ".join(

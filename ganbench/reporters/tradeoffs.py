@@ -155,9 +155,9 @@ def profiles(findings: Findings, keys: Mapping[str, int]) -> dict[str, Any] | No
         key = keys[str(variant)]
         tau, share, low, high = (own[name].to_numpy(float)[::4] for name in ("tau", "share", "low", "high"))
         series.append(Series(str(variant), tau, share, low, high, style=key, key=key))
-    return lines(
-        "Share of trials above the score", series, [("tau", "normalised score")], log=False, zero=True, heads=".2f"
-    )
+    across = [("tau", "normalised score")]
+    chart = lines("Share of trials above the score", series, across, log=False, zero=True, heads=".2f")
+    return chart and {**chart, "names": [line.name for line in series]}
 
 
 def ranks(across: pd.DataFrame) -> dict[str, Any] | None:
