@@ -21,6 +21,7 @@ from ganbench.executors import LOST, Executor, Job, on_this_machine
 from ganbench.files import leads_outside, make_folder, read_plain
 from ganbench.records import MOST_BYTES, DamagedRecord, read
 from ganbench.reporters import DEFAULT, load_reporters
+from ganbench.reporters.html import to_html
 from ganbench.reporting import tables
 from ganbench.store import Store, read_records
 
@@ -100,6 +101,9 @@ def stale_tables(results: Path, records: list[Record]) -> list[Path]:
         for reporter in load_reporters(DEFAULT):
             reporter.write(board, trials, Path(scratch))
         made = {path.name: path.read_bytes() for path in Path(scratch).iterdir() if path.is_file()}
+        page = results / "leaderboard.html"
+        if not (results / "trials").exists() and not _holds(page, made[page.name]):  # it may lead to no trial's page
+            made[page.name] = to_html(board, trials, Path(scratch), pages=False).encode()
     return [
         results / name
         for name, content in sorted(made.items())
