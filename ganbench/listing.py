@@ -77,7 +77,7 @@ def _print(catalog: Catalog, planted: bool) -> None:
     if hidden:
         print(f"{hidden} variants that fail on purpose are not shown: ganbench list --planted")
     for bad in catalog.broken:
-        say(f"broken: {bad.entry} ({bad.distribution} {bad.version}): {bad.reason}".replace(" )", ")"))
+        say(f"broken: {bad.entry} ({bad.distribution}): {bad.reason}")
     for point in catalog.blocked:
         say(f"blocked: {point.entry} ({point.distribution}): not imported, by --no-plugin")
     for message in catalog.duplicates.values():

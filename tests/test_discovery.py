@@ -131,7 +131,7 @@ def test_an_unmarked_hook_is_pointed_out(install: Install, ganbench: Ganbench) -
     assert result.returncode == 2
     assert "hookimpl" in result.stderr
     listed = ganbench("list", site=site)
-    assert listed.returncode == 1 and "broken: thing (ganbench-thing 1.0): it offers nothing" in listed.stdout
+    assert listed.returncode == 1 and "broken: thing (ganbench-thing): it offers nothing" in listed.stdout
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def ask(payloads):
                     "extractor_hash": "e" * 64,
                     "samples": 100,
                     "metrics": {},
+                    "distributions": ["ganbench"],
                     "notes": [],
                     "devices": ["cuda:0", "cuda:1"],
                 }
