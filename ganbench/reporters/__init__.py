@@ -43,8 +43,8 @@ def _load(points: list[Point]) -> Reporter:
     try:
         reporter = point.load()
     except (Exception, SystemExit) as reason:
-        why = outdated(declared(point)) or f"importing {point.value} raised {in_words(reason)}{location(reason)}"
-        raise UsageError(f"report format {point.name!r}: {why}") from None
+        raised = f"importing {point.value} raised {in_words(reason)}{location(reason)}"
+        raise UsageError(f"report format {point.name!r}: {outdated(declared(point)) or raised}") from None
     if (why := outdated(getattr(sys.modules[point.module], "GANBENCH_API", None))) is not None:
         raise UsageError(f"report format {point.name!r}: {why}")
     if not isinstance(reporter, Reporter):
