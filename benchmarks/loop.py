@@ -127,6 +127,7 @@ class Harness:
             environment="",
             precision=precision,
         )
+        self.gathered = 0
 
     def __call__(self, steps: int) -> None:
         from ganbench.precision import casting
@@ -134,8 +135,9 @@ class Harness:
         telemetry = self.training.telemetry
         with telemetry, casting(self.training.real.device, self.training.precision):
             self.training.advance(telemetry.step + steps, math.inf)
-        if telemetry.step >= self.training.steps // 20:  # as often as evaluations ask for them
+        if telemetry.step - self.gathered >= self.training.steps // 20:  # as often as evaluations ask for them
             telemetry.gather()
+            self.gathered = telemetry.step
 
 
 class Bare:

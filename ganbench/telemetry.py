@@ -87,7 +87,9 @@ class Telemetry:
         for role, known in self.variant.optimizers.items():
             if known is optimizer:
                 gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-                series = self.gradients.setdefault(role, Series())
+                series = self.gradients.get(role)
+                if series is None:
+                    series = self.gradients[role] = Series()
                 series.steps.append(self.step)
                 series.pending.append(torch._foreach_norm(gradients) if gradients else [])
 

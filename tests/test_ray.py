@@ -63,14 +63,15 @@ def ganbench_variants():
 class Cluster:
     """Two nodes, each with a core and declared GPUs; processes see the variables that were set when it began."""
 
-    def __init__(self, gpus: int = 1) -> None:
+    def __init__(self, gpus: int = 1, head_cpus: int = 1) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from ray import cluster_utils
 
             self.node = {"num_cpus": 1, "num_gpus": gpus, "object_store_memory": 80 * 2**20}
             self.ray = cluster_utils.Cluster(
-                initialize_head=True, head_node_args={**self.node, "include_dashboard": False}
+                initialize_head=True,
+                head_node_args={**self.node, "num_cpus": head_cpus, "include_dashboard": False},
             )
             self.second = self.ray.add_node(**self.node)
 
@@ -91,8 +92,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Cluster]]
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine
     started: list[Cluster] = []
 
-    def start(gpus: int = 1) -> Cluster:
-        started.append(Cluster(gpus))
+    def start(**nodes: int) -> Cluster:
+        started.append(Cluster(**nodes))
         return started[-1]
 
     yield start
@@ -190,6 +191,22 @@ def test_a_node_killed_in_the_middle_costs_no_trial(cluster, ganbench, tmp_path:
     same(tmp_path / "here", tmp_path / "there")
     attempts = [json.loads(path.read_text())["attempts"] for path in tmp_path.glob("there/*/*/*/cost.json")]
     assert max(attempts) == 2  # it went on from the checkpoint that the lost node had left
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_last_node_is_lost_waits_for_another(cluster, ganbench, tmp_path: Path) -> None:
+    assert ganbench(*LONG, "--seeds", "2", "--results", "here").returncode == 0
+    nodes = cluster(head_cpus=0)
+    driver = background(tmp_path, *LONG, "--seeds", "2", "--results", "there", *nodes.options)
+    until(lambda: started(tmp_path / "there"))
+    nodes.lose()
+    assert driver.stderr is not None
+    said = next(line for line in driver.stderr if "no node of the Ray cluster has" in line)
+    assert "1 CPUs and 0 GPUs for one trial" in said and said.endswith("Ctrl-C ends the sweep\n")
+    nodes.ray.add_node(**nodes.node)
+    said = driver.communicate(timeout=900)[1]
+    assert driver.returncode == 0 and "Traceback" not in said, said
+    same(tmp_path / "here", tmp_path / "there")
 
 
 @pytest.mark.slow
