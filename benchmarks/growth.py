@@ -1,6 +1,6 @@
 """How time and memory grow: curves of a training step, an evaluation and a sweep, as a picture.
 
-    python benchmarks/growth.py docs/assets/growth.svg      # needs matplotlib; half an hour on a busy machine
+    python benchmarks/growth.py docs/assets/growth.svg      # needs matplotlib; ten minutes
 
 Points are kept beside the picture (growth.json) as they are measured; what stands there is not measured again.
 
@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,8 @@ CURVES: dict[str, tuple[str, list[int]]] = {
     "size": ("images a batch", [16, 32, 64, 128, 256]),
     "width": ("channels next to the image", [8, 16, 32, 64]),
     "samples": ("samples an evaluation", [100, 300, 900, 3000, 10_000]),
-    "evaluations": ("evaluations a trial", [5, 10, 20, 40]),
-    "trials": ("trials a sweep", [2, 8, 16]),
+    "evaluations": ("evaluations a trial", [5, 10, 20, 40, 80]),
+    "trials": ("trials a sweep", [2, 8, 32, 128]),
 }
 
 
@@ -113,22 +112,30 @@ def draw(found: dict[str, dict[str, list[float | None]]], picture: Path) -> None
     figure, axes = pyplot.subplots(2, 3, figsize=(11, 6), layout="constrained")
     for axis, (name, points) in zip(axes.flat, found.items(), strict=True):
         values, rows = [int(value) for value in points], list(points.values())
-        line(axis, values, [seconds or 0 for seconds, _ in rows], "seconds", "C0")
+        line(axis, values, [seconds or 0 for seconds, _ in rows])
         axis.set_xlabel(CURVES[name][0])
         axis.set_title({"samples": "one evaluation", "evaluations": "all evaluations"}.get(name, "a sweep"))
         if name in STEP:
             axis.set_title("one training step")
         if rows[0][1] is not None:
-            line(axis.twinx(), values, [(memory or 0) / 2**20 for _, memory in rows], "MiB", "C1")
+            beside = axis.twinx()
+            mib = [(memory or 0) / 2**20 for _, memory in rows]
+            beside.plot(values, mib, "s--", color="C1")
+            beside.set_ylim(0, 1.2 * max(mib))
+            beside.set_ylabel("MiB", color="C1")
     figure.savefig(picture, metadata={"Date": None} if picture.suffix == ".svg" else None)
 
 
-def line(axis: Any, values: list[int], heights: list[float], label: str, colour: str) -> None:
-    plot: Callable[..., Any] = axis.loglog
-    plot(values, heights, "o-", color=colour)
-    axis.set_ylabel(label, color=colour)
-    axis.set_xticks(values, [f"{value:,}" for value in values])
+def line(axis: Any, values: list[int], heights: list[float]) -> None:
+    from matplotlib import ticker
+
+    axis.loglog(values, heights, "o-", color="C0")
+    axis.set_ylabel("seconds", color="C0")
+    axis.set_xticks(values, [f"{value:,}" for value in values], rotation=30, fontsize=8)
+    axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     axis.minorticks_off()
+    axis.grid(axis="y", alpha=0.3)
 
 
 if __name__ == "__main__":

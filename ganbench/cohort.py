@@ -26,7 +26,7 @@ from ganbench.trial import CHECKPOINT, COMPLETED, Keeper, Progress, choose, cost
 from ganbench.variant import Clock, Variant
 
 # Fitted to benchmarks/seeds.py on one core of a CPU: what the calls of a step cost, in operations of products.
-CALLS_SERIAL, CALLS_STACKED = 75e6, 120e6
+CALLS_SERIAL, CALLS_STACKED = 60e6, 100e6
 PAYS = 1.2
 
 

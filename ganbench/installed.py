@@ -90,11 +90,11 @@ def plugin_files(paths: Iterable[Path | str]) -> str:
 def find_installed(group: str = GROUP) -> Installed:
     """What the environment holds now; nothing is imported. Raises UsageError for a blocked name that nothing has."""
     found: dict[str, list[Point]] = defaultdict(list)
-    points = [_point(entry) for entry in entry_points(group=group)] + (_files() if group == GROUP else [])
+    points = _points(group) + (_files() if group == GROUP else [])
     names = [name for name in os.environ.get(BLOCKED, "").split(",") if name]
     stopped = [point for point in points if point.name in names or point.distribution in names]
     if group == GROUP:
-        _known(names, points + [_point(entry) for entry in entry_points(group=REPORTERS)])
+        _known(names, points + _points(REPORTERS))
     for point in points:
         if point not in stopped and point.path is None:
             found[point.name].append(point)
@@ -105,11 +105,17 @@ def find_installed(group: str = GROUP) -> Installed:
     )
 
 
-def _point(entry: EntryPoint) -> Point:
-    dist = entry.dist
-    return Point(
-        entry.name, entry.value, entry.module, dist.name if dist else "unknown", dist.version if dist else "", entry
-    )
+def _points(group: str) -> list[Point]:
+    """The entry points of a group. A distribution parses its metadata whenever it is asked, so it is asked once."""
+    known: dict[int, tuple[str, str]] = {}
+    found = []
+    for entry in entry_points(group=group):
+        dist = entry.dist
+        if dist is not None and id(dist) not in known:
+            known[id(dist)] = (dist.name, dist.version)
+        distribution, version = ("unknown", "") if dist is None else known[id(dist)]
+        found.append(Point(entry.name, entry.value, entry.module, distribution, version, entry))
+    return found
 
 
 def _files() -> list[Point]:

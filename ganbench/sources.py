@@ -6,7 +6,7 @@ import ast
 import hashlib
 import sys
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def source_hash(cls: type, distribution: str) -> str:
     Of a file given with --plugin-path that builds on ganbench alone, it is the file's own SHA-256.
     """
     modules = [owner.__module__ for owner in cls.__mro__ if _top(owner.__module__) not in _FOREIGN]
-    own = {_top(module) for module in modules} | _packages(distribution)
+    own = {_top(module) for module in modules} | packages(distribution)
     files: dict[str, bytes] = {}
     waiting = list(modules)
     while waiting:
@@ -81,7 +81,11 @@ def _top(name: str) -> str:
 
 
 @cache
-def _packages(distribution: str) -> frozenset[str]:
-    return (
-        frozenset(package for package, owners in packages_distributions().items() if distribution in owners) - _FOREIGN
-    )
+def packages(distribution: str) -> frozenset[str]:
+    """Its top-level packages: what ``packages_distributions`` finds by reading every distribution there is."""
+    found: set[str] = set()
+    for one in distributions(name=distribution):
+        files = [file for file in one.files or () if file.suffix == ".py"]
+        declared = (one.read_text("top_level.txt") or "").split()
+        found.update(declared or (file.parts[0] if len(file.parts) > 1 else file.stem for file in files))
+    return frozenset(found) - _FOREIGN

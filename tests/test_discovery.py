@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
 import pytest
+
+from ganbench import sources
 
 Install = Callable[..., Path]
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -194,3 +197,14 @@ def test_failures_on_purpose_are_listed_only_when_asked_for(ganbench: Ganbench) 
     plain, planted = (ganbench("list", *more).stdout for more in ((), ("--planted",)))
     assert "planted-nan" in planted and "planted-nan" not in plain and "dcgan" in plain
     assert "7 variants that fail on purpose" in plain
+
+
+def test_the_packages_of_a_distribution_are_those_that_the_standard_library_finds() -> None:
+    everywhere = packages_distributions()
+    names = {found.name for found in distributions()}
+    for name in names:
+        theirs = {package for package, owners in everywhere.items() if name in owners}
+        # Later Pythons count folders without code too; neither counts what no import can name.
+        assert {package for package in sources.packages(name) if package.isidentifier()} <= theirs, name
+    assert "ganbench" in names and "ganbench_plugins" in sources.packages("ganbench")
+    assert "pluggy" in sources.packages("pluggy") and not sources.packages("file:mine.py")
