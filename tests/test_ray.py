@@ -125,11 +125,13 @@ def background(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def until(what: Callable[[], Any], seconds: float = 600) -> None:
+def until(what: Callable[[], Any], driver: subprocess.Popen[str] | None = None, seconds: float = 600) -> None:
+    """Wait for something; fails where the driver ends before."""
     ends = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.05)
+        assert driver is None or driver.poll() is None, driver.communicate()[1]
+        time.sleep(0.02)
 
 
 def children_seconds() -> float:
@@ -184,7 +186,7 @@ def test_a_node_killed_in_the_middle_costs_no_trial(cluster, ganbench, tmp_path:
     assert ganbench(*LONG, "--seeds", "6", "--results", "here").returncode == 0
     nodes = cluster()
     driver = background(tmp_path, *LONG, "--seeds", "6", "--results", "there", *nodes.options)
-    until(lambda: started(tmp_path / "there", 2))
+    until(lambda: started(tmp_path / "there", 2), driver)
     nodes.lose()
     said = driver.communicate(timeout=900)[1]
     assert driver.returncode == 0 and "continuing it (attempt 2 of 3)" in said, said
@@ -198,7 +200,7 @@ def test_a_sweep_whose_last_node_is_lost_waits_for_another(cluster, ganbench, tm
     assert ganbench(*LONG, "--seeds", "2", "--results", "here").returncode == 0
     nodes = cluster(head_cpus=0)
     driver = background(tmp_path, *LONG, "--seeds", "2", "--results", "there", *nodes.options)
-    until(lambda: started(tmp_path / "there"))
+    until(lambda: started(tmp_path / "there"), driver)
     nodes.lose()
     assert driver.stderr is not None
     said = next(line for line in driver.stderr if "no node of the Ray cluster has" in line)
@@ -214,17 +216,17 @@ def test_a_sweep_whose_last_node_is_lost_waits_for_another(cluster, ganbench, tm
 def test_a_cancelled_driver_leaves_no_process_and_can_be_continued(
     cluster, ganbench, tmp_path: Path, number: int
 ) -> None:
-    assert ganbench(*LONG, "--seeds", "3", "--results", "here").returncode == 0
+    assert ganbench(*LONG, "--seeds", "6", "--results", "here").returncode == 0
     nodes = cluster()
-    driver = background(tmp_path, *LONG, "--seeds", "3", "--results", "there", *nodes.options)
-    until(lambda: started(tmp_path / "there", 2))
+    driver = background(tmp_path, *LONG, "--seeds", "6", "--results", "there", *nodes.options)
+    until(lambda: started(tmp_path / "there", 2), driver)
     driver.send_signal(number)
     said = driver.communicate(timeout=600)[1]
     assert driver.returncode == (130 if number == signal.SIGINT else -number), said
     assert "did not stop in time" not in said
-    until(lambda: not workers(), 60)
+    until(lambda: not workers(), seconds=60)
     assert started(tmp_path / "there", 2)
-    again = ganbench(*LONG, "--seeds", "3", "--results", "there", *nodes.options)
+    again = ganbench(*LONG, "--seeds", "6", "--results", "there", *nodes.options)
     assert again.returncode == 0, again.stderr
     same(tmp_path / "here", tmp_path / "there")
 
@@ -236,8 +238,8 @@ def test_a_killed_worker_is_tried_again_and_a_plugin_s_own_fault_is_not(
     site = install("ganbench-fragile", {"fragile.py": FRAGILE}, {"fragile": "fragile"})
     monkeypatch.setenv("PYTHONPATH", str(site))
     nodes = cluster()
-    driver = background(tmp_path, *LONG, "--seeds", "2", "--results", "there", *nodes.options)
-    until(lambda: started(tmp_path / "there", 2))
+    driver = background(tmp_path, *LONG, "--seeds", "6", "--results", "there", *nodes.options)
+    until(lambda: started(tmp_path / "there", 2), driver)
     os.kill(min(hosts()), signal.SIGKILL)
     said = driver.communicate(timeout=900)[1]
     assert driver.returncode == 0 and said.count("continuing it (attempt 2 of 3)") == 1, said
@@ -300,7 +302,7 @@ def test_a_cluster_without_a_sound_ganbench_says_so(
 def test_a_head_that_is_lost_ends_the_sweep_in_words(cluster, tmp_path: Path) -> None:
     nodes = cluster()
     driver = background(tmp_path, *LONG, "--images", "100000000", "--seeds", "20", "--results", "there", *nodes.options)
-    until(lambda: started(tmp_path / "there"))
+    until(lambda: started(tmp_path / "there"), driver)
     nodes.ray.head_node.kill_gcs_server()
     said = driver.communicate(timeout=600)[1]
     assert driver.returncode == 130 and "Traceback" not in said, said
