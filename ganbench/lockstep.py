@@ -110,7 +110,7 @@ class Lockstep:
         labels = None if labels is None else labels.to(device)
         while self.step < step:
             seen = self.step * size
-            index = torch.cat([training.order.batch(seen, size) for training in self.trainings]).to(device)
+            index = torch.cat([training.order.batch(seen, size) for training in self.trainings])
             shape = (len(self.trainings), size)
             real = first.real.normalised("train", index).unflatten(0, shape)
             own = None if labels is None else labels.index_select(0, index).unflatten(0, shape)
