@@ -4,7 +4,7 @@
 
 Points are kept beside the picture (growth.json) as they are measured; what stands there is not measured again.
 
-One training step of ``dcgan`` on noise (CPU milliseconds, the least of five runs of some steps, one thread) against the
+One training step of ``dcgan`` on noise (CPU seconds, the least of six runs of some steps, one thread) against the
 side of the image, the batch and the width, with the peak memory of the process; one evaluation of ``vanilla`` on digits
 against the samples it scores, and all of a trial's evaluations against their number; a sweep of trials that train
 nothing against their number (wall seconds, starting included). Every point has a process of its own.

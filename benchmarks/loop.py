@@ -1,14 +1,15 @@
 """Ratio of speed: training in the harness, and a bare loop written by hand, step for step.
 
-    python benchmarks/loop.py                       # all four games, 1,000 steps each, one thread
+    python benchmarks/loop.py                       # all games, 1,000 steps each, one thread
     python benchmarks/loop.py --only points --steps 4000 --profile
     python benchmarks/loop.py --only dcgan-28 --precision bf16     # against the harness in fp32, not the bare loop
 
 Both train the same networks on the same data with the same optimizers, memory format and seeds; in the end their
 weights must be equal to the last bit, or the script stops. They take turns of some steps in one process, and the
-ratio is the median of the turns' ratios of CPU seconds, harness to bare. Two bare loops take turns as well: how far
-their ratio is from 1 is what this machine can tell apart. Evaluations are left out: there are none. Images are noise,
-which costs what pictures cost.
+ratio is the median of the turns' ratios of CPU seconds, harness to bare. ``by hand`` is the ratio to a bare loop that,
+as the harness does, sets gradients to None itself instead of calling ``zero_grad``. Two bare loops take turns as well:
+how far their ratio is from 1 is what this machine can tell apart. Evaluations are left out: there are none. Images are
+noise, which costs what pictures cost.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import pstats
 import statistics
 import time
 from typing import Any
+
+Game = tuple[str, tuple[int, ...], dict[str, Any]]  # a variant, the shape of a sample, and hyperparameters
 
 
 def main() -> None:
@@ -36,7 +39,10 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    print(f"{'game':>10} {'bare, ms/step':>14} {'harness / bare':>15} {'quartiles':>15} {'bare / bare':>12}")
+    print(
+        f"{'game':>10} {'bare, ms/step':>14} {'harness / bare':>15} {'quartiles':>15} {'by hand':>8} "
+        f"{'bare / bare':>12}"
+    )
     for name in GAMES if options.only is None else [options.only]:
         compare(name, options)
 
@@ -45,23 +51,24 @@ def compare(name: str, options: argparse.Namespace) -> None:
     """Print one row."""
     import torch
 
-    cls, shape = GAMES[name]
+    game = GAMES[name]
     chunk = max(1, options.steps // options.turns)
     size, wide = options.batch_size, options.precision == "fp32"
-    loops: list[Any] = [Harness(cls, shape, size, options.steps, options.precision)]
-    loops += [Bare(cls, shape, size) if wide else Harness(cls, shape, size, options.steps) for _ in range(2)]
+    loops: list[Any] = [Harness(game, size, options.steps, options.precision)]
+    others = ({}, {"by_hand": True}, {}) if wide else ({}, {}, {})
+    loops += [Bare(game, size, **one) if wide else Harness(game, size, options.steps) for one in others]
     if options.profile:
         profile = cProfile.Profile()
         profile.runcall(loops[0], options.steps)
         pstats.Stats(profile).sort_stats("tottime").print_stats(25)
         return
-    states = [torch.get_rng_state()] * 3
+    states = [torch.get_rng_state()] * 4
     for i, loop in enumerate(loops):
         states[i] = loop.rng
     rows = []
     for turn in range(options.steps // chunk):
-        seconds = [0.0] * 3
-        for i in sorted(range(3), key=lambda i: (i + turn) % 3):  # nobody is always first
+        seconds = [0.0] * 4
+        for i in sorted(range(4), key=lambda i: (i + turn) % 4):  # nobody is always first
             torch.set_rng_state(states[i])
             start = time.process_time()
             loops[i](chunk)
@@ -72,12 +79,12 @@ def compare(name: str, options: argparse.Namespace) -> None:
         pairs = zip(loops[0].variant.parameters(), loop.variant.parameters(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs), "the loops do not train the same weights"
     rows = rows[1:]  # the first turn warms up
-    ratios = [a / b for a, b, _ in rows]
+    ratios = [row[0] / row[1] for row in rows]
     low, _, high = statistics.quantiles(ratios, n=4)
-    spread = statistics.median(c / b for _, b, c in rows)
+    by_hand, spread = statistics.median(row[0] / row[2] for row in rows), statistics.median(r[3] / r[1] for r in rows)
     print(
-        f"{name:>10} {statistics.median(b for _, b, _ in rows) / chunk * 1e3:14.3f} {statistics.median(ratios):15.3f} "
-        f"{low:7.3f}-{high:.3f} {spread:12.3f}",
+        f"{name:>10} {statistics.median(row[1] for row in rows) / chunk * 1e3:14.3f} {statistics.median(ratios):15.3f} "
+        f"{low:7.3f}-{high:.3f} {by_hand:8.3f} {spread:12.3f}",
         flush=True,
     )
 
@@ -92,29 +99,30 @@ def data(shape: tuple[int, ...]) -> Any:
     return torch.randn(4000, *shape, generator=rng)
 
 
-def build(cls: str, shape: tuple[int, ...]) -> Any:
+def build(game: Game) -> Any:
     """A variant with the weights that seed 0 gives."""
     import torch
 
     from ganbench.discovery import discover
 
     torch.manual_seed(0)
-    return discover([("variant", cls)]).get("variant", cls).thing(torch.Size(shape))
+    cls, shape, settings = game
+    return discover([("variant", cls)]).get("variant", cls).thing(torch.Size(shape), **settings)
 
 
 class Harness:
     """ganbench's own loop."""
 
-    def __init__(self, cls: str, shape: tuple[int, ...], size: int, steps: int, precision: str = "fp32") -> None:
+    def __init__(self, game: Game, size: int, steps: int, precision: str = "fp32") -> None:
         import torch
 
         from ganbench.kinds import Dataset, Extractor
         from ganbench.real import Real
         from ganbench.training import Training
 
-        rows = data(shape)
-        dataset = Dataset("noise", shape, None, "fid", steps * size, lambda split: (rows, None))
-        self.variant = build(cls, shape)
+        rows = data(game[1])
+        dataset = Dataset("noise", game[1], None, "fid", steps * size, lambda split: (rows, None))
+        self.variant = build(game)
         self.rng = torch.manual_seed(1).get_state()
         self.training = Training(
             self.variant,
@@ -143,12 +151,12 @@ class Harness:
 class Bare:
     """What one would write without a harness."""
 
-    def __init__(self, cls: str, shape: tuple[int, ...], size: int) -> None:
+    def __init__(self, game: Game, size: int, by_hand: bool = False) -> None:
         import torch
 
-        self.variant = build(cls, shape)
+        self.variant, self.by_hand = build(game), by_hand
         self.rng = torch.manual_seed(1).get_state()
-        self.rows, self.size, self.seen, self.epoch = data(shape), size, 0, -1
+        self.rows, self.size, self.seen, self.epoch = data(game[1]), size, 0, -1
 
     def __call__(self, steps: int) -> None:
         import torch
@@ -165,13 +173,20 @@ class Bare:
             with torch.no_grad():
                 fake = g(torch.randn(size, latent))
             loss = (softplus(-d(real).flatten()) + softplus(d(fake).flatten())).mean()
-            of_d.zero_grad()
+            self.zero(of_d, weights_d)
             loss.backward(inputs=weights_d)
             of_d.step()
             loss = softplus(-d(g(torch.randn(size, latent))).flatten()).mean()
-            of_g.zero_grad()
+            self.zero(of_g, weights_g)
             loss.backward(inputs=weights_g)
             of_g.step()
+
+    def zero(self, optimizer: Any, weights: list[Any]) -> None:
+        if not self.by_hand:
+            optimizer.zero_grad()
+            return
+        for weight in weights:
+            weight.grad = None
 
     def next_rows(self) -> Any:
         import torch
@@ -191,11 +206,12 @@ class Bare:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-GAMES: dict[str, tuple[str, tuple[int, ...]]] = {
-    "points": ("vanilla", (2,)),
-    "mlp-28": ("vanilla", (1, 28, 28)),
-    "dcgan-8": ("dcgan", (1, 8, 8)),
-    "dcgan-28": ("dcgan", (1, 28, 28)),
+GAMES: dict[str, Game] = {
+    "points": ("vanilla", (2,), {}),
+    "points-64": ("vanilla", (2,), {"width": 64}),  # that of benchmarks/sweep.py
+    "mlp-28": ("vanilla", (1, 28, 28), {}),
+    "dcgan-8": ("dcgan", (1, 8, 8), {}),
+    "dcgan-28": ("dcgan", (1, 28, 28), {}),
 }
 
 if __name__ == "__main__":

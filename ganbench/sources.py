@@ -13,7 +13,7 @@ from pathlib import Path
 from ganbench.installed import FILE
 
 # Their versions stand in the environment of a record; their files are no part of the variant.
-_FOREIGN = frozenset({"ganbench", "torch", "__main__"}) | frozenset(sys.stdlib_module_names)
+FOREIGN = frozenset({"ganbench", "torch", "__main__"}) | frozenset(sys.stdlib_module_names)
 
 
 def source_hash(cls: type, distribution: str) -> str:
@@ -22,13 +22,13 @@ def source_hash(cls: type, distribution: str) -> str:
 
     Of a file given with --plugin-path that builds on ganbench alone, it is the file's own SHA-256.
     """
-    modules = [owner.__module__ for owner in cls.__mro__ if _top(owner.__module__) not in _FOREIGN]
+    modules = [owner.__module__ for owner in cls.__mro__ if _top(owner.__module__) not in FOREIGN]
     own = {_top(module) for module in modules} | packages(distribution)
     files: dict[str, bytes] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in files or _top(name) in _FOREIGN or _top(name) not in own:
+        if name in files or _top(name) in FOREIGN or _top(name) not in own:
             continue
         path, is_package = _locate(name)
         if path is None:
@@ -82,10 +82,14 @@ def _top(name: str) -> str:
 
 @cache
 def packages(distribution: str) -> frozenset[str]:
-    """Its top-level packages: what ``packages_distributions`` finds by reading every distribution there is."""
+    """Its top-level packages with Python files: what ``packages_distributions`` of Python 3.11 finds by reading the
+    metadata of every distribution there is.
+    """
     found: set[str] = set()
     for one in distributions(name=distribution):
+        if one.name != distribution:  # it answers by a normalised name
+            continue
         files = [file for file in one.files or () if file.suffix == ".py"]
         declared = (one.read_text("top_level.txt") or "").split()
         found.update(declared or (file.parts[0] if len(file.parts) > 1 else file.stem for file in files))
-    return frozenset(found) - _FOREIGN
+    return frozenset(found) - FOREIGN

@@ -26,7 +26,7 @@ from ganbench.errors import in_words
 from ganbench.spec import LANES
 from ganbench.state import capture
 from ganbench.tracing import Unstackable, settle_moves, tidy
-from ganbench.variant import GAN, Batch, Clock, Variant
+from ganbench.variant import GAN, Batch, Clock, Variant, device_of
 
 ROLES = ("discriminator", "generator")
 # Their rule for one number looks at no other: a step on a stack is a step on each of its copies.
@@ -68,6 +68,8 @@ class Stack:
         self.copies, self.generators, self.lanes = list(copies), list(generators), list(lanes)
         # The copy whose numbers stand in each lane: its own, or for want of one the first's.
         self.standing = [self.lanes.index(lane) if lane in self.lanes else 0 for lane in range(LANES)]
+        device = device_of(self.copies[0])
+        self._lanes, self._standing = (torch.tensor(rows, device=device) for rows in (self.lanes, self.standing))
         self.template = copies[0]
         self._method = _Method(self.template)
         self._traces: dict[str, GraphModule] = {}
@@ -150,7 +152,7 @@ class Stack:
             for buffer, value in zip(self.buffers.values(), rest[len(names) :], strict=True):
                 buffer.copy_(value)
             self.optimizers[role].step()
-            found[role] = (loss[self.lanes], norms[self.lanes])
+            found[role] = (loss.index_select(0, self._lanes), norms.index_select(0, self._lanes))
         self._settle(clock)
         return found
 
@@ -161,7 +163,7 @@ class Stack:
 
     def _fill(self, rows: Tensor) -> Tensor:
         """``(copies, ...)`` to ``(lanes, ...)``."""
-        return rows if len(self.copies) == LANES else rows[self.standing]
+        return rows if len(self.copies) == LANES else rows.index_select(0, self._standing)
 
     def _call(self, state: State, work: Callable[[GAN], Any]) -> Any:
         return functional_call(self._method, {f"variant.{name}": value for name, value in state.items()}, (work,))

@@ -30,7 +30,7 @@ class DataOrder:
     """The order in which training rows are seen: seeded permutations, one after the other, so every batch is full.
 
     It has no state: the rows of any batch follow from the seed and the number of images seen before it. An epoch's
-    permutation is moved to the data's device as a whole, so that no step waits for a copy.
+    permutation is moved to the data's device as a whole, so that most steps wait for no copy.
     """
 
     def __init__(self, rows: int, seed: int, device: torch.device | str = "cpu") -> None:

@@ -104,8 +104,11 @@ class Variant(nn.Module):
         """One step of ``optimizers[role]`` down the gradient of ``loss`` with respect to its own parameters only."""
         optimizer = self.optimizers[role]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        for parameter in parameters:  # zero_grad does the same, 45 microseconds slower (torch 2.14, two small networks)
-            parameter.grad = None
+        if type(optimizer).zero_grad is Optimizer.zero_grad:
+            for parameter in parameters:  # the same, 45 microseconds sooner (torch 2.14)
+                parameter.grad = None
+        else:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=parameters)
         optimizer.step()
 

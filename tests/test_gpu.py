@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -68,8 +67,29 @@ def test_several_devices_take_turns() -> None:
     assert environment.devices("auto") == [f"cuda:{i}" for i in range(torch.cuda.device_count())]
 
 
+HOARDER = """
+import torch
+from ganbench.plugin import Variant, hookimpl
+
+class Hoarder(Variant):
+    name = "hoarder"
+    def train_step(self, batch, clock):
+        self.memory[f"of step {clock.step}"] = torch.ones(2**32, device=batch.data.device)  # 16 GiB
+        return {}
+    def sample(self, n, rng=None):
+        return torch.zeros(n, *self.shape, device=rng.device)
+
+@hookimpl
+def ganbench_variants():
+    return [Hoarder]
+"""
+
+
 def test_a_trial_that_fills_the_device_is_out_of_memory(tmp_path: Path) -> None:
-    words = "run -p vanilla -d digits --seeds 1 --images 640 --device cuda --set vanilla.width=300000 --results"
-    CliRunner().invoke(cli, [*words.split(), str(tmp_path)])
-    (record,) = read_records(tmp_path).records
-    assert record["status"] == "oom", json.dumps(record["reason"])
+    (tmp_path / "hoarder.py").write_text(HOARDER)
+    words = "run -p hoarder -d digits --seeds 1 --images 64000 --evaluations 1 --samples 200 --device cuda --results"
+    result = CliRunner().invoke(
+        cli, [*words.split(), str(tmp_path / "r"), "--plugin-path", str(tmp_path / "hoarder.py")]
+    )
+    (record,) = read_records(tmp_path / "r").records
+    assert record["status"] == "oom" and "CUDA out of memory" in record["reason"], result.output

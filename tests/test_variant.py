@@ -57,6 +57,21 @@ def test_phase_one_leaves_the_generator_and_phase_two_the_discriminator(tiny: Ti
     assert all(p.grad is not None for p in tiny.parameters())
 
 
+def test_an_optimizer_that_zeroes_gradients_in_its_own_way_is_asked_to(tiny: Tiny) -> None:
+    asked = []
+
+    class Own(torch.optim.SGD):
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            asked.append(set_to_none)
+            super().zero_grad(set_to_none)
+
+    tiny.optimizers["discriminator"] = Own(tiny.discriminator.parameters(), lr=0.1)
+    for _ in range(2):
+        tiny.update("discriminator", tiny.discriminator(torch.ones(1, 2)).sum())
+    assert asked == [True, True]
+    assert all(bool((p.grad == 1).all()) for p in tiny.discriminator.parameters())  # of one update, not of both
+
+
 def test_an_update_fills_only_its_own_gradients(tiny: Tiny) -> None:
     for p in tiny.parameters():
         p.grad = None
