@@ -212,6 +212,8 @@ def test_a_sweep_whose_last_node_is_lost_waits_for_another(cluster, ganbench, tm
     nodes.ray.add_node(**nodes.node)
     driver.wait(timeout=900)
     reader.join(timeout=60)
+    assert driver.stderr is not None
+    driver.stderr.close()
     assert driver.returncode == 0 and not any("Traceback" in line for line in said), said
     same(tmp_path / "here", tmp_path / "there")
 
