@@ -96,11 +96,11 @@ class LocalExecutor:
                 raise OutOfMemory("the system killed its process for want of memory", process.exitcode)
             raise WorkerDied(ending(process.exitcode), process.exitcode)
         finally:
-            receiver.close()
             with self._lock:
                 _kill(process.pid)
                 process.join()
                 self._running.discard(process)
+            receiver.close()  # not before: a job that ends just now would find nobody to tell its result
 
 
 def _serve(sender: Connection, payload: dict[str, Any]) -> None:
@@ -108,7 +108,10 @@ def _serve(sender: Connection, payload: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):
         os.setsid()  # with a session of its own, the children of a plugin can be ended with it
     _die_with_parent()
-    sender.send_bytes(json.dumps(call(payload)).encode())
+    try:
+        sender.send_bytes(json.dumps(call(payload)).encode())
+    except MemoryError:  # at its limit there may be no room for its reason; a traceback is nobody's
+        os._exit(1)
     os._exit(0)
 
 
