@@ -321,6 +321,19 @@ def test_text_of_strangers_stays_text(visit, tmp_path):
     assert page.evaluate("JSON.parse(document.getElementById('trials').textContent).reason.texts[0]") == BAD
 
 
+# As a reader's clicks, without the time that the browser's driver takes to find what it clicks on.
+SORT = """(() => {
+    const table = document.querySelector('#data0-00000000 th[data-k=is]').closest('table');
+    table.querySelector('th[data-k=is] button').click();
+    return document.body.offsetHeight && table.querySelector('tbody th.name').textContent;
+})()"""
+UNFOLD = """new Promise(done => {
+    const block = document.querySelector('#data0-00000000 details.block');
+    block.addEventListener('toggle', () => done(document.body.offsetHeight), {once: true});
+    block.querySelector('summary').click();
+})"""
+
+
 def test_thousands_of_trials_open_and_sort_within_seconds(visit, tmp_path):
     """50 variants, 10 datasets, 10 seeds; generous, because the machine may be doing something else."""
     path = tmp_path / "leaderboard.html"
@@ -329,19 +342,21 @@ def test_thousands_of_trials_open_and_sort_within_seconds(visit, tmp_path):
     page = visit(path)
     page.wait_for_selector(".controls:not([hidden])")
     opened = time.perf_counter() - start
-    start = time.perf_counter()
-    page.locator("#data0-00000000 th[data-k=is] button").click()
+    times, firsts = [], []
+    for _ in range(3):  # the least is the page's own
+        start = time.perf_counter()
+        firsts.append(page.evaluate(SORT))
+        times.append(time.perf_counter() - start)
+    assert len(set(firsts)) > 1, firsts  # before each call returned
     expect(page).to_have_url(re.compile(r"#.*sort"))
-    page.evaluate("document.body.offsetHeight")
-    taken = time.perf_counter() - start
+    taken = min(times)
     start = time.perf_counter()
-    page.locator("#data0-00000000 details.block summary").first.click()
-    assert page.locator("#data0-00000000 figure.chart .line").count() >= 50 * 10
-    page.evaluate("document.body.offsetHeight")
+    page.evaluate(UNFOLD)
     unfolded = time.perf_counter() - start
+    assert page.locator("#data0-00000000 figure.chart .line").count() >= 50 * 10
     figures = {"bytes": path.stat().st_size, "opened": opened, "sorted": taken, "curves unfolded": unfolded}
     print(json.dumps({name: round(value, 2) for name, value in figures.items()}))
-    assert opened < 8 and taken < 8 and unfolded < 8
+    assert opened < 8 and taken < 4 and unfolded < 4
 
 
 def test_two_results_stand_side_by_side(visit, reference, ganbench, tmp_path):

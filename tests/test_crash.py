@@ -153,12 +153,16 @@ def test_a_sweep_passes_a_failpoint_at_every_write(whole: Whole) -> None:
 
 
 def test_killed_at_some_writes_it_ends_in_the_same_bytes(run: Run, whole: Whole, tmp_path: Path) -> None:
-    for n in sample(whole, 24):
+    points = sample(whole, 24)
+    assert len(points) > 5
+    for n in points:
         die_at(run, whole, tmp_path, n)
 
 
 def test_a_write_that_fails_is_named_and_costs_nothing(run: Run, whole: Whole, tmp_path: Path) -> None:
-    for i, n in enumerate(sample(whole, 32)):
+    points = sample(whole, 32)
+    assert len(points) > 5
+    for i, n in enumerate(points):
         fail_at(run, whole, tmp_path, n, ("EIO", "ENOSPC")[i % 2])
 
 
@@ -176,6 +180,7 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(run: Run, whole: Whole
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_at_every_write_it_ends_in_the_same_bytes(run: Run, whole: Whole, part: int, tmp_path: Path) -> None:
     points = range(1 + part, len(whole.passed) + 1, PARTS)
+    assert points
     for n in points:
         die_at(run, whole, tmp_path, n)
     print(f"killed at {len(points)} of {len(whole.passed)} writes: all byte-identical")
@@ -186,6 +191,7 @@ def test_killed_at_every_write_it_ends_in_the_same_bytes(run: Run, whole: Whole,
 @pytest.mark.parametrize("part", range(PARTS))
 def test_at_every_write_that_fails(run: Run, whole: Whole, action: str, part: int, tmp_path: Path) -> None:
     points = range(1 + part, len(whole.passed) + 1, PARTS)
+    assert points
     for n in points:
         fail_at(run, whole, tmp_path, n, action)
     print(f"{action} at {len(points)} of {len(whole.passed)} writes: all named, all byte-identical after")
