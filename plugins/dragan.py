@@ -17,7 +17,7 @@ from ganbench.toolkit import BackboneGAN, unit_gradient_penalty
 
 
 class DRAGAN(BackboneGAN):
-    """No sharp gradients of D around real samples, where they go with collapse."""
+    """Draws the norm of D's gradient around real samples towards 1: sharp gradients there go with mode collapse."""
 
     name = "dragan"
     penalty: float

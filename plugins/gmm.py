@@ -24,7 +24,9 @@ from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
 
 
 class GMM(Memorizer):
-    """Fitted to the samples that a memorizer keeps: whenever they have doubled, are complete, or training ends.
+    """A mixture of Gaussians, fitted to the first ``capacity`` different training samples in few dimensions.
+
+    It is fitted again whenever the number of samples kept has doubled, when they are complete, and when training ends.
 
     Attributes:
         weights, means, factors: of the k components in d principal dimensions: ``(k,)``, ``(k, d)`` and the lower

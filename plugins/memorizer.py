@@ -7,19 +7,37 @@ metric that looks for copies (``authenticity``) must find nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Generator, Tensor
 
 from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
 
-# A seed of 64 bits in which `sample` keeps its place: a mark, the key of a permutation, rows shown so far.
-MARK, KEYS, ROWS = 2**63, 2**31, 2**32
+
+class Place(NamedTuple):
+    """How far ``sample`` has come with one generator.
+
+    Attributes:
+        state: of the generator at the end of the last call; another one means that it was seeded or used since.
+        order: the permutation that is shown, int64 ``(m,)``.
+        shown: rows of it shown so far.
+    """
+
+    state: Tensor
+    order: Tensor
+    shown: int
+
+
+# An evaluation draws its samples in chunks, and a variant may not change while it is evaluated.
+PLACES: WeakKeyDictionary[Generator, Place] = WeakKeyDictionary()
 
 
 class Memorizer(Variant):
-    """Permutations of the first ``capacity`` different samples that it was handed; zeros before the first.
+    """Keeps the first ``capacity`` different training samples and shows them again in random order.
+
+    Each is shown once before any a second time. Before the first batch it shows zeros.
 
     Attributes:
         kept: what is remembered, uint8 images or float32 points ``(m, *shape)``.
@@ -73,24 +91,22 @@ class Memorizer(Variant):
         return rows.float() / 127.5 - 1 if rows.dtype == torch.uint8 else rows
 
     def sample(self, n: int, rng: Generator | None = None) -> Tensor:
-        """Rows of a permutation, going on where the last call with this ``rng`` ended and round and round.
+        """Rows in an order drawn from ``rng``; the next call with the same generator goes on where this one ended.
 
-        Rows without repetition depend on those already shown, and nothing may be remembered here. So the
-        place is kept in ``rng``: each call leaves it seeded with the permutation's key and the rows shown.
+        When all were shown it begins again with the first, in the same order. A generator that was seeded or used by
+        others in between starts with a new order.
         """
         if not len(self.kept):
             return torch.zeros(n, *self.shape, device=self.kept.device)
-        seed = rng.initial_seed() if rng else 0
-        if seed >= MARK:
-            key, shown = divmod(seed - MARK, ROWS)
-        else:
-            key = int(torch.randint(KEYS, (), generator=rng, device=rng.device if rng else self.kept.device))
-            shown = 0
-        order = torch.randperm(len(self.kept), generator=Generator().manual_seed(key))
-        places = torch.arange(shown, shown + n) % len(order)
+        place = PLACES.get(rng) if rng else None
+        if place is None or len(place.order) != len(self.kept) or not torch.equal(place.state, rng.get_state()):
+            key = int(torch.randint(2**31, (), generator=rng, device=rng.device if rng else self.kept.device))
+            order = torch.randperm(len(self.kept), generator=Generator().manual_seed(key))
+            place = Place(torch.empty(0), order, 0)
+        rows = place.order[torch.arange(place.shown, place.shown + n) % len(place.order)]
         if rng:
-            rng.manual_seed(MARK + key * ROWS + (shown + n) % ROWS)
-        return self.values(self.kept[order[places].to(self.kept.device)])
+            PLACES[rng] = Place(rng.get_state(), place.order, place.shown + n)
+        return self.values(self.kept[rows.to(self.kept.device)])
 
 
 @hookimpl

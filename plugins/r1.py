@@ -16,7 +16,10 @@ from ganbench.toolkit import BackboneGAN, squared_gradient
 
 
 class R1(BackboneGAN):
-    """D is flat at real samples once it cannot improve."""
+    """Adds D's squared gradient at real samples to D's loss, so that D stays smooth where the data are.
+
+    Once G has matched the data, D then has no slope left that could push G away again.
+    """
 
     name = "r1"
     gamma: float
