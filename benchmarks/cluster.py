@@ -26,16 +26,16 @@ from typing import Any
 
 from leaderboard import DATASETS, REFERENCE, SEEDS, VARIANTS, peak
 
-from ganbench import interruption
-from ganbench.estimates import makespan
 from ganbench.executors import Job
 from ganbench.executors.remote import outgoing
-from ganbench.planning import Plan, Planned, Request
 from ganbench.reporters import DEFAULT
-from ganbench.reporting import write_reports
-from ganbench.scheduler import Sweep
-from ganbench.spec import TrialSpec
-from ganbench.store import Store
+from ganbench.reporters.report import write_reports
+from ganbench.results.spec import TrialSpec
+from ganbench.results.store import Store
+from ganbench.runner.estimates import makespan
+from ganbench.runner.planning import Plan, Planned, Request
+from ganbench.runner.scheduler import Sweep
+from ganbench.utils import signals
 
 ROOM = 400
 
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="an existing folder to make a temporary one in")
     options = parser.parse_args()
     record = json.loads(min(REFERENCE.glob("digits/vanilla/seed-*/record.json")).read_text())
-    interruption.drive()
+    signals.drive()
     with tempfile.TemporaryDirectory(dir=options.results) as folder:
         engine, store, request = StandIn(record), Store(folder), Request(("variant",))
         print("| what | CPU seconds of the driver | wall seconds | peak MiB |\n|---|---|---|---|")

@@ -86,8 +86,8 @@ def step(side: int, size: int, width: int) -> dict[str, float]:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
-    from ganbench.discovery import discover
-    from ganbench.variant import Batch, Clock
+    from ganbench.discovery.loader import discover
+    from ganbench.plugin.variant import Batch, Clock
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -13,10 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from ganbench.asking import ask
 from ganbench.executors import Job
 from ganbench.executors.local import LocalExecutor
-from ganbench.planning import Planned, Request, plan
+from ganbench.runner.planning import Planned, Request, plan
+from ganbench.runner.preflight import ask
 
 WARM_UP = 2
 LIMIT = 0.15

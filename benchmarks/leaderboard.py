@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.ranking import leaderboard
-from ganbench.records import seal
-from ganbench.reporting import write_reports
-from ganbench.spec import identify
-from ganbench.store import read_records
+from ganbench.analysis.ranking import leaderboard
+from ganbench.reporters.report import write_reports
+from ganbench.results.records import seal
+from ganbench.results.spec import identify
+from ganbench.results.store import read_records
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 DATASETS, VARIANTS, SEEDS = 8, 25, 50

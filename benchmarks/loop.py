@@ -103,7 +103,7 @@ def build(game: Game) -> Any:
     """A variant with the weights that seed 0 gives."""
     import torch
 
-    from ganbench.discovery import discover
+    from ganbench.discovery.loader import discover
 
     torch.manual_seed(0)
     cls, shape, settings = game
@@ -116,9 +116,9 @@ class Harness:
     def __init__(self, game: Game, size: int, steps: int, precision: str = "fp32") -> None:
         import torch
 
-        from ganbench.kinds import Dataset, Extractor
-        from ganbench.real import Real
-        from ganbench.training import Training
+        from ganbench.harness.real_data import Real
+        from ganbench.harness.training import Training
+        from ganbench.plugin.interfaces import Dataset, Extractor
 
         rows = data(game[1])
         dataset = Dataset("noise", game[1], None, "fid", steps * size, lambda split: (rows, None))
@@ -138,7 +138,7 @@ class Harness:
         self.gathered = 0
 
     def __call__(self, steps: int) -> None:
-        from ganbench.precision import casting
+        from ganbench.harness.precision import casting
 
         telemetry = self.training.telemetry
         with telemetry, casting(self.training.real.device, self.training.precision):
@@ -191,7 +191,7 @@ class Bare:
     def next_rows(self) -> Any:
         import torch
 
-        from ganbench.seeding import derive
+        from ganbench.utils.seeding import derive
 
         parts, missing = [], self.size
         while missing:

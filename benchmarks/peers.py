@@ -79,10 +79,10 @@ def quiet() -> Any:
 def ganbench(images: Any, options: argparse.Namespace, equal: bool = False) -> Callable[[], Any]:
     import torch
 
-    from ganbench.discovery import discover
-    from ganbench.kinds import Dataset, Extractor
-    from ganbench.real import Real
-    from ganbench.training import Training
+    from ganbench.discovery.loader import discover
+    from ganbench.harness.real_data import Real
+    from ganbench.harness.training import Training
+    from ganbench.plugin.interfaces import Dataset, Extractor
 
     torch.manual_seed(0)
     dcgan = discover([("variant", "dcgan")]).get("variant", "dcgan").thing(torch.Size(SHAPE), width=options.width)

@@ -54,8 +54,8 @@ def compare(name: str, steps: int, chunk: int, size: int) -> None:
     """Print one row: milliseconds a step of one seed, and how many times as fast ten go together."""
     import torch
 
-    from ganbench.cohort import gain, work
-    from ganbench.lockstep import Lockstep
+    from ganbench.harness.seeds_engine.cohort import gain, work
+    from ganbench.harness.seeds_engine.lockstep import Lockstep
 
     variant, shape, settings = GAMES[name]
     alone, beside = (trainings(variant, shape, settings, steps, size) for _ in range(2))
@@ -88,10 +88,10 @@ def trainings(variant: str, shape: tuple[int, ...], settings: dict[str, Any], st
     """Ten seeds at their beginning, on noise."""
     import torch
 
-    from ganbench.discovery import discover
-    from ganbench.kinds import Dataset, Extractor
-    from ganbench.real import Real
-    from ganbench.training import Training
+    from ganbench.discovery.loader import discover
+    from ganbench.harness.real_data import Real
+    from ganbench.harness.training import Training
+    from ganbench.plugin.interfaces import Dataset, Extractor
 
     rng = torch.Generator().manual_seed(0)
     is_image = len(shape) == 3

@@ -24,11 +24,11 @@ from draws import DRAWS, Draw
 from scipy import stats
 
 import ganbench
-from ganbench.aggregation import _interquartile
-from ganbench.frames import COLUMNS
-from ganbench.measures import SHOWN
-from ganbench.statistics import interval, true_coverage
-from ganbench.tiers import separate
+from ganbench.analysis.aggregation import _interquartile
+from ganbench.analysis.frames import COLUMNS
+from ganbench.analysis.measures import SHOWN
+from ganbench.analysis.statistics import interval, true_coverage
+from ganbench.analysis.tiers import separate
 
 CONSTANT, FLOOR = 100.0, 0.5
 LEAST, MOST = 93.0, 97.0

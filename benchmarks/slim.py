@@ -15,13 +15,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ganbench.files import write_atomic
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.html import to_html
 from ganbench.reporters.layout import sections
 from ganbench.reporters.pictures import sample_pictures
+from ganbench.reporters.report import Reports, write_reports
 from ganbench.reporters.rows import Shelf, by_median
-from ganbench.reporting import Reports, write_reports
+from ganbench.utils.files import write_atomic
 
 POINTS = 400
 

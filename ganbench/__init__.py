@@ -18,18 +18,18 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganbench.aggregation import across, profiles
-    from ganbench.comparison import compare
-    from ganbench.findings import neighbours
-    from ganbench.notebooks import leaderboard, load_results
+    from ganbench.analysis.aggregation import across, profiles
+    from ganbench.analysis.comparison import compare
+    from ganbench.analysis.findings import neighbours
+    from ganbench.reporters.notebook import leaderboard, load_results
 
 _HOMES = {
-    "across": "aggregation",
-    "compare": "comparison",
-    "leaderboard": "notebooks",
-    "load_results": "notebooks",
-    "neighbours": "findings",
-    "profiles": "aggregation",
+    "across": "analysis.aggregation",
+    "compare": "analysis.comparison",
+    "leaderboard": "reporters.notebook",
+    "load_results": "reporters.notebook",
+    "neighbours": "analysis.findings",
+    "profiles": "analysis.aggregation",
 }
 __all__ = ["__version__", "across", "compare", "leaderboard", "load_results", "neighbours", "profiles"]
 __version__ = version("ganbench")

@@ -64,7 +64,7 @@ def fifteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Nobody writes into this folder: a test that changes something copies it.
     """
-    from ganbench.reporting import write_reports
+    from ganbench.reporters.report import write_reports
 
     folder = tmp_path_factory.mktemp("fifteen")
     for variant in ("dcgan", "vanilla", "noise"):

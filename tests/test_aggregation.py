@@ -12,13 +12,13 @@ import pytest
 from scipy import stats
 
 import ganbench
-from ganbench.aggregation import TAUS, across, profiles
-from ganbench.findings import findings, interquartile_means, neighbours
-from ganbench.ranking import leaderboard
+from ganbench.analysis.aggregation import TAUS, across, profiles
+from ganbench.analysis.findings import findings, interquartile_means, neighbours
+from ganbench.analysis.ranking import leaderboard
+from ganbench.analysis.statistics import friedman
 from ganbench.reporters import load_reporters
 from ganbench.reporters.layout import sections
 from ganbench.reporters.remarks import overview, remarks
-from ganbench.statistics import friedman
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 simulation = importlib.import_module("simulation")
@@ -204,7 +204,7 @@ def test_reports_show_several_datasets_and_one_file_holds_them(tmp_path: Path) -
     assert any("too narrow" in note for note in shown.notes)
     many = overview(board(frame(suite(8))))
     assert many is not None and not any("too narrow" in note for note in many.notes)
-    trials = ganbench.ranking.trials_table(frame(suite()))  # type: ignore[attr-defined]
+    trials = ganbench.analysis.ranking.trials_table(frame(suite()))  # type: ignore[attr-defined]
     for reporter in load_reporters(["csv", "md", "html"]):
         reporter.write(both, trials, tmp_path)
     written = pd.read_csv(tmp_path / "across.csv")

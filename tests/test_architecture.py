@@ -147,10 +147,10 @@ def test_help_answers_in_a_quarter_of_the_time_that_torch_takes_to_import() -> N
         "import ganbench",
         "from ganbench.plugin import hookimpl, Metric, Dataset, Extractor, Reporter, NotApplicable, Range",
         "import ganbench; ganbench.leaderboard, ganbench.compare, ganbench.load_results",
-        "import ganbench.rescoring, ganbench.sweep, ganbench.display, ganbench.reporting, ganbench.comparison",
-        "import ganbench.merging, ganbench.trials_csv, ganbench.tuning",
-        "import ganbench.selftest, ganbench.verifying",
-        "import ganbench.showing, ganbench.sampling, ganbench.reporters.versus",
+        "import ganbench.cli.rescore, ganbench.runner.session, ganbench.reporters.terminal, ganbench.reporters.report, ganbench.analysis.comparison",
+        "import ganbench.cli.merge, ganbench.analysis.trials_csv, ganbench.cli.tune",
+        "import ganbench.cli.selftest, ganbench.cli.verify",
+        "import ganbench.cli.show, ganbench.cli.sample, ganbench.reporters.versus",
         "from ganbench.reporters import load_reporters, DEFAULT; load_reporters(DEFAULT)",
         "import ganbench.executors.local",
     ],
@@ -170,7 +170,7 @@ def test_packages_and_entry_points_match_the_folders() -> None:
 
 def test_every_offer_has_an_entry_point_of_its_name() -> None:
     """Otherwise asking for it would import everything that is installed."""
-    from ganbench.discovery import discover
+    from ganbench.discovery.loader import discover
 
     installed = {point.name for point in entry_points(group="ganbench")}
     own = [offer for offer in discover().offers.values() if offer.distribution == "ganbench"]

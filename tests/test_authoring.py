@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ganbench.scaffolding import KINDS
+from ganbench.cli.new import KINDS
 
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 

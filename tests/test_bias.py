@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ganbench.bias import bias_warnings
-from ganbench.display import show
-from ganbench.records import seal, unseal
-from ganbench.reporting import write_reports
+from ganbench.metrics.bias import bias_warnings
+from ganbench.reporters.report import write_reports
+from ganbench.reporters.terminal import show
+from ganbench.results.records import seal, unseal
 
 WARNING = "n = 50 is below 2 d = 64: FID is mostly bias"
 

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ganbench.artifacts import picture
+from ganbench.harness.artifacts import picture
 from ganbench.reporters.html import to_html
 from ganbench.reporters.pictures import OF_TRAINING
-from ganbench.reporting import Kept, write_reports
+from ganbench.reporters.report import Kept, write_reports
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect

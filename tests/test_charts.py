@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ganbench.findings import Findings
+from ganbench.analysis.findings import Findings
 from ganbench.reporters.axes import axis, finite, short
 from ganbench.reporters.board import fair_share
 from ganbench.reporters.charts import (

@@ -12,8 +12,8 @@ import torch
 from ganbench.conformance import CheckFailed, checks_for
 from ganbench.conformance.checking import NotChecked
 from ganbench.conformance.suite import ORDER
-from ganbench.errors import UsageError
 from ganbench.plugin import Dataset, Extractor, Metric, NotApplicable, Reporter
+from ganbench.utils.errors import UsageError
 
 FIXTURES = str(Path(__file__).parent / "fixtures")
 # A fresh interpreter, or twelve steps of DCGAN: seconds each.
@@ -46,8 +46,8 @@ def test_a_flaw_is_found_by_its_check_alone(name: str, i: int, monkeypatch: pyte
     from flawed import FLAWED
 
     # DCGAN is slow where the machine is busy; two seconds of sleep are not 50 times that.
-    monkeypatch.setattr("ganbench.conformance.variants.MOST_TIMES", 0.5)
-    monkeypatch.setattr("ganbench.conformance.variants.ROUNDS", 2)
+    monkeypatch.setattr("ganbench.conformance.checks.variants.MOST_TIMES", 0.5)
+    monkeypatch.setattr("ganbench.conformance.checks.variants.ROUNDS", 2)
 
     assert set(FLAWED) == set(ORDER) and len(FLAWED[name]) == FLAWS[name]
     found = failing(FLAWED[name][i], but=tuple(dear for dear in DEAR if dear != name))
@@ -60,8 +60,8 @@ def test_a_flaw_is_found_by_its_check_alone(name: str, i: int, monkeypatch: pyte
 def test_a_flaw_is_found_by_its_check_alone_among_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from flawed import FLAWED
 
-    monkeypatch.setattr("ganbench.conformance.variants.MOST_TIMES", 0.5)
-    monkeypatch.setattr("ganbench.conformance.variants.ROUNDS", 2)
+    monkeypatch.setattr("ganbench.conformance.checks.variants.MOST_TIMES", 0.5)
+    monkeypatch.setattr("ganbench.conformance.checks.variants.ROUNDS", 2)
 
     for flawed in FLAWED[name]:
         assert set(failing(flawed)) == {name}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ganbench.conforming import Outcome, _print
+from ganbench.cli.check import Outcome, _print
 
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 

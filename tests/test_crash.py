@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from ganbench.errors import UsageError
-from ganbench.failpoints import arm, reach
-from ganbench.selftest import contents
+from ganbench.cli.selftest import contents
+from ganbench.utils.errors import UsageError
+from ganbench.utils.failpoints import arm, reach
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="forks")
 

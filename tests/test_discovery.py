@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ganbench import sources
+from ganbench.discovery import source_hash
 
 Install = Callable[..., Path]
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -205,10 +205,10 @@ def test_the_packages_of_a_distribution_are_those_that_the_standard_library_find
     names = {found.name for found in distributions()}
     for name in names:
         theirs = {package for package, owners in everywhere.items() if name in owners}
-        ours = sources.packages(name)
+        ours = source_hash.packages(name)
         if sys.version_info < (3, 12):
-            assert ours == theirs - sources.FOREIGN, name
+            assert ours == theirs - source_hash.FOREIGN, name
         else:  # which counts extension modules and folders without code too, but nothing that no import can name
             assert {package for package in ours if package.isidentifier()} <= theirs, name
-    assert "ganbench" in names and "ganbench_plugins" in sources.packages("ganbench")
-    assert "pluggy" in sources.packages("pluggy") and not sources.packages("file:mine.py")
+    assert "ganbench" in names and "ganbench_plugins" in source_hash.packages("ganbench")
+    assert "pluggy" in source_hash.packages("pluggy") and not source_hash.packages("file:mine.py")

@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from ganbench import display
-from ganbench.display import LiveDisplay, PlainDisplay, describe, draw, plain, printable, show, summarise
+from ganbench.reporters import terminal
 from ganbench.reporters.layout import sections
-from ganbench.store import Contents, Problem
+from ganbench.reporters.terminal import LiveDisplay, PlainDisplay, describe, draw, plain, printable, show, summarise
+from ganbench.results.store import Contents, Problem
 
 METRICS = {"fid": ("FID", "min"), "is": ("IS", "max"), "recall": ("Recall", "max"), "coverage": ("Coverage", "max")}
 
@@ -181,7 +181,7 @@ def test_a_log_gets_a_line_a_finished_trial(capsys):
 def clock(monkeypatch):
     """Seconds that pass when a test says so."""
     now = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(display, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
 

@@ -14,8 +14,8 @@ import click
 import pandas as pd
 import pytest
 
-from ganbench import hookspecs
 from ganbench.cli import cli
+from ganbench.plugin import hookspecs
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ganbench.estimates import Estimates, makespan
-from ganbench.planning import Planned
-from ganbench.preview import preview
-from ganbench.records import compose
-from ganbench.spec import Protocol, TrialSpec
-from ganbench.store import Store
+from ganbench.results.records import compose
+from ganbench.results.spec import Protocol, TrialSpec
+from ganbench.results.store import Store
+from ganbench.runner.estimates import Estimates, makespan
+from ganbench.runner.planning import Planned
+from ganbench.runner.preview import preview
 
 
 def trial(

@@ -13,9 +13,9 @@ import torch
 from safetensors import safe_open
 
 from ganbench.datasets import DatasetError, digits, vision
-from ganbench.errors import UsageError
 from ganbench.extractors import classifier, identity, pixels
 from ganbench.metrics import frechet_distance
+from ganbench.utils.errors import UsageError
 
 CLASSIFIERS = {extractor.name: extractor for extractor in classifier.ganbench_extractors()}
 each_classifier = pytest.mark.parametrize("extractor", CLASSIFIERS.values(), ids=str)

@@ -16,12 +16,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ganbench.describe import describe_dataset
-from ganbench.discovery import discover
-from ganbench.errors import UsageError
+from ganbench.discovery.loader import discover
 from ganbench.extractors import fidelity, networks, pretrained
 from ganbench.extractors.dinov2 import VisionTransformer
-from ganbench.scoring import Options, score
+from ganbench.harness.describe import describe_dataset
+from ganbench.scoring.score import Options, score
+from ganbench.utils.errors import UsageError
 
 OFFERS = {one.name: one for one in fidelity.ganbench_extractors()}
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 import ganbench
-from ganbench.errors import UsageError
 from ganbench.observers import tensorboard as observer
 from ganbench.reporters import load_reporters
 from ganbench.reporters.latex import escape
-from ganbench.reporting import write_reports
+from ganbench.reporters.report import write_reports
+from ganbench.utils.errors import UsageError
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from ganbench import environment
 from ganbench.cli import cli
-from ganbench.lockstep import own_generator
-from ganbench.seeding import pin, rng_state, seed_everything, set_rng_state
-from ganbench.store import read_records
+from ganbench.harness import environment
+from ganbench.harness.seeds_engine.lockstep import own_generator
+from ganbench.results.store import read_records
+from ganbench.utils.seeding import pin, rng_state, seed_everything, set_rng_state
 
 pytestmark = [
     pytest.mark.gpu,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import pytest
 
-from ganbench.hyperparameters import Range, hyperparameters, label, resolve, space, takes_classes
+from ganbench.plugin.hyperparameters import Range, hyperparameters, label, resolve, space, takes_classes
 
 
 class Base:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ganbench.selftest import contents, workers
-from ganbench.store import read_records
+from ganbench.cli.selftest import contents, workers
+from ganbench.results.store import read_records
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and process groups are POSIX")
 

@@ -11,22 +11,22 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ganbench import interruption
-from ganbench.cohort import why_serial
-from ganbench.discovery import discover
-from ganbench.evaluation import Evaluator
-from ganbench.hyperparameters import takes_classes
-from ganbench.kinds import Dataset, Extractor
-from ganbench.lockstep import Lockstep, own_generator
-from ganbench.real import Real
-from ganbench.seeding import derive, seed_everything
-from ganbench.stack import Stack
-from ganbench.state import capture
-from ganbench.telemetry import Diverged
-from ganbench.tracing import Unstackable
-from ganbench.training import Training
-from ganbench.tree import fingerprint
-from ganbench.variant import GAN, Batch, Clock
+from ganbench.discovery.loader import discover
+from ganbench.harness.checkpoint import capture
+from ganbench.harness.evaluation import Evaluator
+from ganbench.harness.real_data import Real
+from ganbench.harness.seeds_engine.cohort import why_serial
+from ganbench.harness.seeds_engine.lockstep import Lockstep, own_generator
+from ganbench.harness.seeds_engine.stack import Stack
+from ganbench.harness.seeds_engine.tracing import Unstackable
+from ganbench.harness.serialization import fingerprint
+from ganbench.harness.telemetry import Diverged
+from ganbench.harness.training import Training
+from ganbench.plugin.hyperparameters import takes_classes
+from ganbench.plugin.interfaces import Dataset, Extractor
+from ganbench.plugin.variant import GAN, Batch, Clock
+from ganbench.utils import signals
+from ganbench.utils.seeding import derive, seed_everything
 
 RNG = np.random.default_rng(0)
 POINTS = {"train": RNG.normal(size=(300, 2)).astype("float32"), "test": RNG.normal(size=(200, 2)).astype("float32")}
@@ -164,8 +164,8 @@ def test_stopped_and_continued_it_ends_in_the_same_bits(tmp_path: Path, monkeypa
     first = trainings([0, 1])
     lockstep = Lockstep(first, [t.stream for t in first])  # type: ignore[attr-defined]
     paths = [tmp_path / f"{k}.safetensors" for k in range(2)]
-    monkeypatch.setattr(interruption, "requested", lambda: lockstep.step >= 7)
-    with pytest.raises(interruption.Interrupted):
+    monkeypatch.setattr(signals, "requested", lambda: lockstep.step >= 7)
+    with pytest.raises(signals.Interrupted):
         lockstep.run(paths, [lambda e, s: None] * 2, lambda images: None, lambda k, reason: None)
     monkeypatch.undo()
     second = trainings([0, 1])

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ganbench import memory
 from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded
 from ganbench.executors.local import _await
+from ganbench.utils import memory
 
 pytestmark = pytest.mark.skipif(not memory.measurable(), reason="needs /proc")
 

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganbench import merging, rescored, store
-from ganbench.digest import stored_digest
-from ganbench.errors import UsageError
-from ganbench.merging import merge
-from ganbench.planning import Planned
-from ganbench.records import compose, unseal
-from ganbench.spec import Protocol, TrialSpec
-from ganbench.store import Store, read_records
-from ganbench.tree import fingerprint, save
+from ganbench.cli import merge as merging
+from ganbench.cli.merge import merge
+from ganbench.harness.serialization import fingerprint, save
+from ganbench.results import rescored, store
+from ganbench.results.records import compose, unseal
+from ganbench.results.spec import Protocol, TrialSpec
+from ganbench.results.state_digest import stored_digest
+from ganbench.results.store import Store, read_records
+from ganbench.runner.planning import Planned
+from ganbench.utils.errors import UsageError
 
 PROTOCOL = Protocol(640, 64, "cpu", "digits-cnn", "e" * 64, 900, 20)
 TENSORS = {

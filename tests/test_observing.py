@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ganbench import observing
-from ganbench.errors import UsageError
-from ganbench.observing import Observers
+from ganbench.runner import observers
+from ganbench.runner.observers import Observers
+from ganbench.utils.errors import UsageError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and sessions are POSIX")
 
@@ -84,15 +84,15 @@ def alive(name: str) -> bool:
 def test_one_that_fails_at_a_call_is_named_once_and_the_others_go_on(
     put: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(observing, "CALL_SECONDS", 3.0)
+    monkeypatch.setattr(observers, "CALL_SECONDS", 3.0)
     put(GOOD | {name: call for name, (call, _) in AT_CALL.items()}, LAST_WORDS)
     warned: list[str] = []
-    observers = Observers([*AT_CALL, "good"], warned.append)
+    watching = Observers([*AT_CALL, "good"], warned.append)
     assert alive("good") and alive("hangs")
-    observers.evaluated({}, {"step": 1})
-    observers.evaluated({}, {"step": 2})
-    observers.finished({"label": "noise"})
-    observers.close()
+    watching.evaluated({}, {"step": 1})
+    watching.evaluated({}, {"step": 2})
+    watching.finished({"label": "noise"})
+    watching.close()
     for (name, (_, how)), text in zip(AT_CALL.items(), warned, strict=True):
         assert re.match(f"observer {name} {how}", text), text
         assert text.isprintable() and len(text) < 600 and text.endswith("it is switched off for this run")

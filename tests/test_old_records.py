@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ganbench.records import read
 from ganbench.reporters import DEFAULT
-from ganbench.reporting import write_reports
-from ganbench.spec import SCHEMA, TrialSpec
+from ganbench.reporters.report import write_reports
+from ganbench.results.records import read
+from ganbench.results.spec import SCHEMA, TrialSpec
 
 RECORDS = sorted((Path(__file__).parent / "fixtures" / "records").glob("schema-*/*.json"))
 

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganbench.environment import processor
+from ganbench.harness.checkpoint import capture
+from ganbench.harness.environment import processor
+from ganbench.harness.pictures import LATENTS, draw_pictures
+from ganbench.harness.real_data import to_uint8
+from ganbench.harness.serialization import fingerprint
 from ganbench.metrics.smoothness import spherical
-from ganbench.pictures import LATENTS, draw_pictures
-from ganbench.real import to_uint8
-from ganbench.seeding import derive, generator
-from ganbench.state import capture
-from ganbench.tree import fingerprint
-from ganbench.variant import Variant
+from ganbench.plugin.variant import Variant
+from ganbench.utils.seeding import derive, generator
 
 CLASSES = 4
 TRAIN = torch.randint(0, 256, (9000, 1, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ganbench.errors import UsageError
-from ganbench.planning import Request, parse_seeds, parse_settings, plan
+from ganbench.runner.planning import Request, parse_seeds, parse_settings, plan
+from ganbench.utils.errors import UsageError
 
 
 @pytest.mark.parametrize(

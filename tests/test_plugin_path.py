@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ganbench import hookspecs
+from ganbench.plugin import hookspecs
 
 Install = Callable[..., Path]
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -154,7 +154,7 @@ def test_hooks_only_gain_arguments() -> None:
 def test_a_hook_may_take_fewer_arguments_than_there_are() -> None:
     from types import ModuleType
 
-    from ganbench.observing import _observe
+    from ganbench.runner.observers import _observe
 
     seen = []
     module = ModuleType("old")

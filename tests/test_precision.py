@@ -11,17 +11,17 @@ from click.testing import CliRunner
 from torch import nn
 
 from ganbench.cli import cli
-from ganbench.evaluation import Evaluator
-from ganbench.kinds import Dataset, Extractor
-from ganbench.planning import Request, plan
-from ganbench.precision import PRECISIONS
-from ganbench.real import Real
-from ganbench.seeding import derive, seed_everything
-from ganbench.spec import Protocol, TrialSpec
-from ganbench.state import capture
-from ganbench.training import Training
-from ganbench.tree import fingerprint
-from ganbench.variant import GAN
+from ganbench.harness.checkpoint import capture
+from ganbench.harness.evaluation import Evaluator
+from ganbench.harness.precision import PRECISIONS
+from ganbench.harness.real_data import Real
+from ganbench.harness.serialization import fingerprint
+from ganbench.harness.training import Training
+from ganbench.plugin.interfaces import Dataset, Extractor
+from ganbench.plugin.variant import GAN
+from ganbench.results.spec import Protocol, TrialSpec
+from ganbench.runner.planning import Request, plan
+from ganbench.utils.seeding import derive, seed_everything
 
 RNG = np.random.default_rng(0)
 ROWS = {split: RNG.integers(0, 256, (n, 1, 8, 8)).astype("uint8") for split, n in (("train", 300), ("test", 200))}
@@ -122,7 +122,7 @@ def test_seeds_together_are_refused_in_another_precision() -> None:
 
 
 def test_a_machine_without_bfloat16_units_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganbench.describe.is_native", lambda device: False)
+    monkeypatch.setattr("ganbench.harness.describe.is_native", lambda device: False)
     words = "run -p noise -d ring8 --seeds 1 --precision bf16 --executor inline --dry-run --results"
     result = CliRunner().invoke(cli, [*words.split(), str(tmp_path / "r")])
     assert result.exit_code == 0 and "no units for bfloat16" in result.output

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ganbench import canonical
-from ganbench.comparison import Incomparable, compare, undecidable, unmatched
-from ganbench.findings import neighbours, ranks
-from ganbench.frames import COMPARABLE, PROTOCOL_FIELDS, STABILITY, TRIAL, final_trials, to_frame
-from ganbench.measures import SHOWN
-from ganbench.ranking import leaderboard, trials_table
-from ganbench.statistics import interval
+from ganbench.analysis.comparison import Incomparable, compare, undecidable, unmatched
+from ganbench.analysis.findings import neighbours, ranks
+from ganbench.analysis.frames import COMPARABLE, PROTOCOL_FIELDS, STABILITY, TRIAL, final_trials, to_frame
+from ganbench.analysis.measures import SHOWN
+from ganbench.analysis.ranking import leaderboard, trials_table
+from ganbench.analysis.statistics import interval
+from ganbench.utils import canonical_json
 
 TRACE = 100.0
 ABOUT = {
@@ -55,7 +55,7 @@ def record(variant="dcgan", seed=0, status="completed", dataset="digits", primar
     }
     for part in (trial, evaluation):
         part.update({name: value for name, value in fields.items() if name in part})
-    protocol = canonical.sha256(
+    protocol = canonical_json.sha256(
         [evaluation, *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
     )
     completed = status == "completed"
@@ -71,7 +71,7 @@ def record(variant="dcgan", seed=0, status="completed", dataset="digits", primar
             "trial": trial,
             "evaluation": evaluation,
             "protocol": protocol[:8],
-            "id": canonical.sha256([trial, evaluation])[:8],
+            "id": canonical_json.sha256([trial, evaluation])[:8],
         },
         "label": fields.get("label", variant),
         "role": fields.get("role", "variant"),

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from ganbench.asking import ask
-from ganbench.errors import UsageError
 from ganbench.executors import DeadlineExceeded, Job, MachineLost, WorkerDied, load_executor, remote
 from ganbench.executors.host import answer
 from ganbench.executors.ray import _fit
 from ganbench.executors.remote import Host, incoming, outgoing, refusal
-from ganbench.planning import Request, plan
+from ganbench.runner.planning import Request, plan
+from ganbench.runner.preflight import ask
+from ganbench.utils.errors import UsageError
 
 ASK = {
     "kind": "dataset",

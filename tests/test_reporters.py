@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ganbench.display import show
-from ganbench.errors import UsageError
 from ganbench.reporters import load_reporters
 from ganbench.reporters.csv import to_csv
 from ganbench.reporters.html import to_html
 from ganbench.reporters.layout import cells, number, sections, seeds, warnings
 from ganbench.reporters.markdown import to_markdown
+from ganbench.reporters.terminal import show
+from ganbench.utils.errors import UsageError
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -14,16 +14,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ganbench import load_results, rescoring
-from ganbench.errors import UsageError
-from ganbench.records import DamagedRecord
-from ganbench.rescored import merged, seal, unseal
-from ganbench.rescoring import Options, rescore
-from ganbench.samples import Request, load
-from ganbench.scoring import Options as Scoring
-from ganbench.scoring import score
-from ganbench.store import read_records
-from ganbench.stored import read_trial
+from ganbench import load_results
+from ganbench.cli import rescore as rescoring
+from ganbench.cli.rescore import Options, rescore
+from ganbench.harness.stored_trial import read_trial
+from ganbench.results.records import DamagedRecord
+from ganbench.results.rescored import merged, seal, unseal
+from ganbench.results.store import read_records
+from ganbench.scoring.samples import Request, load
+from ganbench.scoring.score import Options as Scoring
+from ganbench.scoring.score import score
+from ganbench.utils.errors import UsageError
 
 
 def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

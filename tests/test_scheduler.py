@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from ganbench import interruption
-from ganbench.errors import UsageError
 from ganbench.executors import EngineLost, Job, MachineLost, WorkerDied
-from ganbench.floors import reference_key
-from ganbench.planning import Plan, Planned, Request
-from ganbench.scheduler import Sweep
-from ganbench.spec import Protocol, TrialSpec
-from ganbench.store import Store
+from ganbench.results.spec import Protocol, TrialSpec
+from ganbench.results.store import Store
+from ganbench.runner.floors import reference_key
+from ganbench.runner.planning import Plan, Planned, Request
+from ganbench.runner.scheduler import Sweep
+from ganbench.utils import signals
+from ganbench.utils.errors import UsageError
 
 PROTOCOL = Protocol(640, 64, "cpu", "identity", "e" * 64, 100, 2)
 ENVIRONMENT = {"packages": {"ganbench": "1"}}
@@ -105,8 +105,8 @@ def test_a_killed_trial_is_given_up_only_where_it_gets_no_further(
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Ask this process to stop, until the test ends."""
-    monkeypatch.setattr(interruption, "_requested", None)
-    return lambda: monkeypatch.setattr(interruption, "_requested", 1.0)
+    monkeypatch.setattr(signals, "_requested", None)
+    return lambda: monkeypatch.setattr(signals, "_requested", 1.0)
 
 
 def test_a_sweep_that_is_to_stop_waits_for_checkpoints_and_records_what_ends(tmp_path: Path, asked) -> None:
@@ -125,7 +125,7 @@ def test_a_sweep_that_is_to_stop_waits_for_checkpoints_and_records_what_ends(tmp
         one._run([[trial]])
     assert executor.asked == 3 and one.store.find(trial.spec) is None
     assert len(one.display.notes) == 1 and "stopping" in one.display.notes[0]
-    assert not interruption._gentle
+    assert not signals._gentle
 
 
 def test_what_dies_while_a_sweep_stops_is_neither_tried_again_nor_recorded(tmp_path: Path, asked) -> None:

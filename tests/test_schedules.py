@@ -18,14 +18,14 @@ from typing import Any
 
 import pytest
 
-from ganbench.errors import EXIT_COMPLETED, EXIT_FAILED
 from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, OutOfMemory, WorkerDied
-from ganbench.planning import Plan, Planned, Request
-from ganbench.records import STATUSES
-from ganbench.scheduler import ATTEMPTS, Sweep
-from ganbench.spec import Protocol, TrialSpec
-from ganbench.store import Store, read_records
-from ganbench.sweep import exit_code
+from ganbench.results.records import STATUSES
+from ganbench.results.spec import Protocol, TrialSpec
+from ganbench.results.store import Store, read_records
+from ganbench.runner.planning import Plan, Planned, Request
+from ganbench.runner.scheduler import ATTEMPTS, Sweep
+from ganbench.runner.session import exit_code
+from ganbench.utils.errors import EXIT_COMPLETED, EXIT_FAILED
 
 PROTOCOL = Protocol(
     budget_images=64,

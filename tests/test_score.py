@@ -18,12 +18,8 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
-from ganbench import progress
-from ganbench.archives import read_arrays
-from ganbench.cache import Cache, Cached, Kept
 from ganbench.cli import cli
 from ganbench.datasets import digits
-from ganbench.errors import UsageError
 from ganbench.extractors import classifier
 from ganbench.metrics import (
     FeatureSet,
@@ -34,9 +30,13 @@ from ganbench.metrics import (
     kernel_distance,
     precision_recall,
 )
-from ganbench.metrics._kept import arrays_of
-from ganbench.samples import Request, load
-from ganbench.scoring import Options, Scores, score
+from ganbench.metrics.numerics.export import arrays_of
+from ganbench.scoring import meter
+from ganbench.scoring.archives import read_arrays
+from ganbench.scoring.feature_cache import Cache, Cached, Kept
+from ganbench.scoring.samples import Request, load
+from ganbench.scoring.score import Options, Scores, score
+from ganbench.utils.errors import UsageError
 
 TEST, LABELS = digits.ganbench_datasets()[0].load("test")
 TRAIN, _ = digits.ganbench_datasets()[0].load("train")
@@ -345,10 +345,10 @@ def test_statistics_of_the_real_side_are_kept_too(tmp_path: Path) -> None:
 
 
 def test_a_long_pass_says_how_fast_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(progress, "SECONDS", 0.0)
-    meter = progress.Meter()
-    metered = progress.Metered(CNN, meter)
-    with meter.measuring("digits-cnn, a folder"):
+    monkeypatch.setattr(meter, "SECONDS", 0.0)
+    clock = meter.Meter()
+    metered = meter.Metered(CNN, clock)
+    with clock.measuring("digits-cnn, a folder"):
         features, probabilities = metered(torch.from_numpy(TEST[:120]))
     assert torch.equal(features, CNN(torch.from_numpy(TEST[:120]))[0]) and len(probabilities) == 120
     (line,) = capsys.readouterr().err.splitlines()

@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from scipy.stats import ks_2samp
 
 from ganbench.cli import cli
-from ganbench.cohort import why_serial
-from ganbench.discovery import discover
-from ganbench.planning import Planned, together
-from ganbench.spec import Protocol, TrialSpec
-from ganbench.store import read_records
+from ganbench.discovery.loader import discover
+from ganbench.harness.seeds_engine.cohort import why_serial
+from ganbench.results.spec import Protocol, TrialSpec
+from ganbench.results.store import read_records
+from ganbench.runner.planning import Planned, together
 
 
 def test_where_it_would_not_pay_the_serial_engine_is_named() -> None:

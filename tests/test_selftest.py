@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ganbench import selftest
-from ganbench.cli import cli
-from ganbench.selftest import Broken, Crashes, contents
+from ganbench.cli import cli, selftest
+from ganbench.cli.selftest import Broken, Crashes, contents
 
 
 def test_what_must_not_differ_is_all_but_times_and_logs(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganbench.errors import UsageError
-from ganbench.locating import locate
+from ganbench.cli.sample import sample
+from ganbench.cli.show import show_trial, sparkline
 from ganbench.reporters.trial_page import command
-from ganbench.sampling import sample
-from ganbench.showing import show_trial, sparkline
+from ganbench.results.locating import locate
+from ganbench.utils.errors import UsageError
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 DCGAN = sorted(REFERENCE.glob("digits/dcgan/seed-0-*"))[0]

@@ -71,7 +71,7 @@ def test_every_hook_is_in_the_reference(site: Path) -> None:
     hooks = re.findall(r"^def (ganbench_\w+)", (ROOT / "ganbench/hookspecs.py").read_text(), re.MULTILINE)
     assert len(hooks) >= 6
     for hook in hooks:
-        assert f'id="ganbench.hookspecs.{hook}"' in (site / "reference/hooks.html").read_text()
+        assert f'id="ganbench.plugin.hookspecs.{hook}"' in (site / "reference/hooks.html").read_text()
 
 
 def test_every_command_and_option_is_in_the_reference(site: Path) -> None:

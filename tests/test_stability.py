@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import theilslopes
 
-from ganbench.measures import SHOWN, theil_sen
-from ganbench.stability import FAILURES, THRESHOLDS, measures, verdict
+from ganbench.analysis.measures import SHOWN, theil_sen
+from ganbench.analysis.stability import FAILURES, THRESHOLDS, measures, verdict
 
 TRACE = 20.0
 

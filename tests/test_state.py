@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from ganbench.seeding import preserved_rng, rng_state, seed_everything, set_rng_state
-from ganbench.state import Misfit, capture, restore
-from ganbench.tree import Unreadable, fingerprint, load, save
-from ganbench.variant import GAN, Batch, Clock, Variant
+from ganbench.harness.checkpoint import Misfit, capture, restore
+from ganbench.harness.serialization import Unreadable, fingerprint, load, save
+from ganbench.plugin.variant import GAN, Batch, Clock, Variant
+from ganbench.utils.seeding import preserved_rng, rng_state, seed_everything, set_rng_state
 
 
 class Demanding(GAN):

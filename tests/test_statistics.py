@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ganbench.statistics import (
-    holm,
-    interquartile_mean,
-    interval,
-    seeds_to_separate,
-    superiority,
-    welch,
-)
-from ganbench.tiers import letters, separate
+from ganbench.analysis.statistics import holm, interquartile_mean, interval, seeds_to_separate, superiority, welch
+from ganbench.analysis.tiers import letters, separate
 
 
 @pytest.mark.parametrize(("n", "coverage"), [(1, 0.0), (2, 0.5), (3, 0.75), (4, 0.875), (5, 0.9375)])

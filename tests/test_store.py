@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ganbench import canonical
-from ganbench.files import StoreError, write_atomic
-from ganbench.planning import Planned
-from ganbench.records import DamagedRecord, compose, seal, unseal
-from ganbench.reporting import write_reports
-from ganbench.spec import Protocol, TrialSpec
-from ganbench.store import Store, read_records
+from ganbench.reporters.report import write_reports
+from ganbench.results.records import DamagedRecord, compose, seal, unseal
+from ganbench.results.spec import Protocol, TrialSpec
+from ganbench.results.store import Store, read_records
+from ganbench.runner.planning import Planned
+from ganbench.utils import canonical_json
+from ganbench.utils.files import StoreError, write_atomic
 
 
 def spec(seed: int = 0, source: str = "a" * 64, **protocol) -> TrialSpec:
@@ -42,9 +42,9 @@ def record(of: TrialSpec, status: str = "completed") -> dict:
 
 
 def test_canonical_json_is_one_text_for_one_value() -> None:
-    assert canonical.dumps({"b": 1.0, "a": [None, "é"]}) == '{"a":[null,"é"],"b":1.0}'
+    assert canonical_json.dumps({"b": 1.0, "a": [None, "é"]}) == '{"a":[null,"é"],"b":1.0}'
     with pytest.raises(ValueError):
-        canonical.dumps(float("nan"))
+        canonical_json.dumps(float("nan"))
 
 
 def test_the_trial_hash_covers_what_makes_weights_and_the_evaluation_hash_what_makes_numbers() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ganbench.store import Store, read_records
+from ganbench.results.store import Store, read_records
 
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="umask and mounts are POSIX")

@@ -10,16 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from ganbench import describe, real
 from ganbench.datasets import digits, stacked
 from ganbench.datasets.folder import Folder
-from ganbench.discovery import DiscoveryError, discover
-from ganbench.errors import UsageError
+from ganbench.discovery.loader import DiscoveryError, discover
 from ganbench.extractors import Unfit, trained
 from ganbench.extractors import stacked as stacked_extractors
 from ganbench.extractors.classifier import SHIPPED
-from ganbench.kinds import Dataset
-from ganbench.real import Real
+from ganbench.harness import describe, real_data
+from ganbench.harness.real_data import Real
+from ganbench.plugin.interfaces import Dataset
+from ganbench.utils.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -270,7 +270,7 @@ def test_stacked_features_and_probabilities():
 
 
 def test_modes_of_stacked_digits_are_counted_in_all_samples_and_neighbours_in_some(monkeypatch):
-    monkeypatch.setattr(real, "MOST_SAMPLES", 300)
+    monkeypatch.setattr(real_data, "MOST_SAMPLES", 300)
     monkeypatch.setattr(stacked, "COUNTS", {"train": 900, "test": 800})
     data = stacked.ganbench_datasets()[0]
     one = Real(data, stacked_extractors.ganbench_extractors()[0], 700)

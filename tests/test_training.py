@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from ganbench import interruption
-from ganbench.evaluation import Evaluator, draw_samples, shielded
-from ganbench.kinds import Dataset, Extractor
-from ganbench.real import Real, from_uint8, to_uint8
-from ganbench.seeding import derive, seed_everything
-from ganbench.state import capture
-from ganbench.telemetry import Diverged
-from ganbench.training import DataOrder, Training, evaluation_steps
-from ganbench.tree import fingerprint
-from ganbench.values import InvalidOutput
-from ganbench.variant import GAN, Batch
+from ganbench.harness.checkpoint import capture
+from ganbench.harness.evaluation import Evaluator, draw_samples, shielded
+from ganbench.harness.metric_values import InvalidOutput
+from ganbench.harness.real_data import Real, from_uint8, to_uint8
+from ganbench.harness.serialization import fingerprint
+from ganbench.harness.telemetry import Diverged
+from ganbench.harness.training import DataOrder, Training, evaluation_steps
+from ganbench.plugin.interfaces import Dataset, Extractor
+from ganbench.plugin.variant import GAN, Batch
+from ganbench.utils import signals
+from ganbench.utils.seeding import derive, seed_everything
 
 RNG = np.random.default_rng(0)
 POINTS = {"train": RNG.normal(size=(300, 2)).astype("float32"), "test": RNG.normal(size=(200, 2)).astype("float32")}
@@ -144,8 +144,8 @@ def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_to_the_same_bits(
 ) -> None:
     whole = run(training(), tmp_path)
     first = training()
-    monkeypatch.setattr(interruption, "requested", lambda: first.telemetry.step >= stop)
-    with pytest.raises(interruption.Interrupted):
+    monkeypatch.setattr(signals, "requested", lambda: first.telemetry.step >= stop)
+    with pytest.raises(signals.Interrupted):
         run(first, tmp_path)
     monkeypatch.undo()
     second = training()

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ganbench.errors import UsageError
-from ganbench.frames import COMPARABLE, load_results
-from ganbench.ranking import trials_table
+from ganbench.analysis.frames import COMPARABLE, load_results
+from ganbench.analysis.ranking import trials_table
+from ganbench.analysis.trials_csv import read_trials, reference_table
 from ganbench.reporters.csv import to_csv
-from ganbench.reporting import write_reports
-from ganbench.trials_csv import read_trials, reference_table
+from ganbench.reporters.report import write_reports
+from ganbench.utils.errors import UsageError
 
 REFERENCE = Path(__file__).parent.parent / "results/reference"
 

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganbench.budgets import best_of
-from ganbench.errors import UsageError
-from ganbench.proposals import Proposer, rounds
-from ganbench.store import read_records
+from ganbench.results.store import read_records
+from ganbench.tuning.budgets import best_of
+from ganbench.tuning.proposals import Proposer, rounds
+from ganbench.utils.errors import UsageError
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganbench.agreement import CLOSE, SAME, UNKNOWN, WRONG, compare_values, judge_rerun
-from ganbench.errors import UsageError
-from ganbench.records import seal
-from ganbench.spec import TrialSpec
-from ganbench.verifying import Options, verify
+from ganbench.cli.agreement import CLOSE, SAME, UNKNOWN, WRONG, compare_values, judge_rerun
+from ganbench.cli.verify import Options, verify
+from ganbench.results.records import seal
+from ganbench.results.spec import TrialSpec
+from ganbench.utils.errors import UsageError
 
 SMALL = ("--images", "640", "--evaluations", "2", "--samples", "100", "--seeds", "1", "--metrics", "fid,coverage")
 

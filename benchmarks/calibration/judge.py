@@ -12,9 +12,9 @@ import numpy as np
 from settings import SET_SEEDS, SETTINGS, Setting
 from training import place
 
-from ganbench.measures import SHOWN
-from ganbench.stability import Verdict, verdict
-from ganbench.store import read_records
+from ganbench.analysis.measures import SHOWN
+from ganbench.analysis.stability import Verdict, verdict
+from ganbench.results.store import read_records
 
 WITHIN = 1.5  # a healthy run is at most this factor worse than the median of its setting
 REACH = {"fid": 0.5, "coverage": 0.25}  # and this share of the way from a constant to the floor, or farther

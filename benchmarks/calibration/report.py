@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binomtest
 
-from ganbench.measures import SHOWN
-from ganbench.stability import FAILURES, THRESHOLDS, WORDS, verdict
+from ganbench.analysis.measures import SHOWN
+from ganbench.analysis.stability import FAILURES, THRESHOLDS, WORDS, verdict
 
 FACTORS = (0.5, 0.7, 0.85, 1.15, 1.4, 2.0)
 GROUPS = {

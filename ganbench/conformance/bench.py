@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from ganbench.conformance.checking import CheckFailed
-from ganbench.errors import in_words, location
-from ganbench.hyperparameters import resolve, takes_classes
-from ganbench.seeding import derive, generator, preserved_rng, seed_everything
-from ganbench.tree import fingerprint, is_scalar
-from ganbench.variant import Batch, Clock, Unsuitable, Variant
+from ganbench.harness.serialization import fingerprint, is_scalar
+from ganbench.plugin.hyperparameters import resolve, takes_classes
+from ganbench.plugin.variant import Batch, Clock, Unsuitable, Variant
+from ganbench.utils.errors import in_words, location
+from ganbench.utils.seeding import derive, generator, preserved_rng, seed_everything
 
 Shape = tuple[int, ...]
 IMAGES: tuple[Shape, ...] = ((1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64))  # channels first

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ganbench.catalog import DiscoveryError, Offer
 from ganbench.conformance.checking import Check, CheckFailed, NotChecked, Suite
-from ganbench.discovery import find
-from ganbench.errors import UsageError, in_words, location
-from ganbench.kinds import Dataset, Extractor, Kind, Metric, Reporter
+from ganbench.discovery.catalog import DiscoveryError, Offer
+from ganbench.discovery.loader import find
+from ganbench.plugin.interfaces import Dataset, Extractor, Kind, Metric, Reporter
 from ganbench.reporters import find_reporter
+from ganbench.utils.errors import UsageError, in_words, location
 
 _INSTANCES: dict[type, str] = {Dataset: "dataset", Extractor: "extractor", Metric: "metric", Reporter: "reporter"}
 
@@ -63,7 +63,7 @@ def subject(plugin: Any, kind: str | None = None) -> Subject:
     if isinstance(plugin, Kind):
         found_kind = next(name for base, name in _INSTANCES.items() if isinstance(plugin, base))
         return Subject(found_kind, plugin.name, plugin)
-    from ganbench.variant import Variant
+    from ganbench.plugin.variant import Variant
 
     if isinstance(plugin, type) and issubclass(plugin, Variant):
         return Subject("variant", getattr(plugin, "name", plugin.__name__), plugin)
@@ -95,12 +95,21 @@ def _subject(offer: Offer) -> Subject:
 
 def suite(kind: str) -> Suite:
     """The checks of a kind, in the order in which they are shown."""
-    from ganbench.conformance import data, declarations, scores, states
-    from ganbench.conformance.variants import VARIANTS
+    from ganbench.conformance.checks import datasets_extractors, declarations, metrics_reporters, state
+    from ganbench.conformance.checks.variants import VARIANTS
 
-    assert states and declarations  # they add their checks to those of variants
+    assert state and declarations  # they add their checks to those of variants
     ordered = Suite("variant", {name: VARIANTS.checks[name] for name in ORDER})
-    return {one.kind: one for one in (ordered, data.DATASETS, data.EXTRACTORS, scores.METRICS, scores.REPORTERS)}[kind]
+    return {
+        one.kind: one
+        for one in (
+            ordered,
+            datasets_extractors.DATASETS,
+            datasets_extractors.EXTRACTORS,
+            metrics_reporters.METRICS,
+            metrics_reporters.REPORTERS,
+        )
+    }[kind]
 
 
 def checks_for(plugin: Any) -> list[Check]:

@@ -16,7 +16,7 @@ import torch
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
-from ganbench.seeding import Settings, rng_state, set_rng_state
+from ganbench.utils.seeding import Settings, rng_state, set_rng_state
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGSEGV") if hasattr(signal, name))
 _AUTOCAST = ("cpu", "cuda")

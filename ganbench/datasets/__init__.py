@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganbench.errors import UsageError
+from ganbench.utils.errors import UsageError
 
 
 class DatasetError(UsageError):

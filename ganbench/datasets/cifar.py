@@ -14,8 +14,8 @@ import numpy as np
 
 from ganbench.datasets import DatasetError
 from ganbench.datasets.published import Published
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Dataset
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Dataset
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 FOLDER = "cifar-10-batches-bin"

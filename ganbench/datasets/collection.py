@@ -17,7 +17,7 @@ import numpy as np
 
 from ganbench.datasets import DatasetError, prepared
 from ganbench.datasets.prepared import Prepared
-from ganbench.kinds import Dataset
+from ganbench.plugin.interfaces import Dataset
 
 SIDES = range(8, 257)
 OWN_SIDES = range(8, 65)  # images that all have one of these sizes keep it

@@ -6,8 +6,8 @@ import hashlib
 
 import numpy as np
 
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Dataset
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Dataset
 
 HELD_OUT = 900
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from ganbench.datasets import DatasetError
 from ganbench.datasets.collection import NAMED, Collection, Options, Pictures, side_of, square
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Dataset
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Dataset
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 # Pillow goes by content, not by suffix; among the formats left out is one (EPS) that it gives to Ghostscript to run.

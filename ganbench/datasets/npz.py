@@ -11,8 +11,8 @@ import numpy as np
 from ganbench.datasets import DatasetError
 from ganbench.datasets.arrays import npz
 from ganbench.datasets.collection import Collection, Options, Pictures, side_of, square
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Dataset
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Dataset
 
 IMAGES = ("images", "x", "arr_0")
 LABELS = ("labels", "y", "arr_1")

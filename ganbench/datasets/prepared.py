@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ganbench import canonical
 from ganbench.datasets import DatasetError
 from ganbench.datasets.digits import split_order, stratified_sizes
-from ganbench.kinds import Dataset
-from ganbench.names import check_name
-from ganbench.records import parse, seal, verify
-from ganbench.schema import fields, listed, named, optional, text, whole
+from ganbench.plugin.interfaces import Dataset
+from ganbench.results.records import parse, seal, verify
+from ganbench.results.schema import fields, listed, named, optional, text, whole
+from ganbench.utils import canonical_json
+from ganbench.utils.names import check_name
 
 SPLITS = ("train", "test")
 FEWEST = 10  # images of a split: scores by nearest neighbours need more than five
@@ -145,7 +145,7 @@ def remember(fingerprint: str, name: str, notes: Sequence[str]) -> None:
 def known(fingerprint: str) -> Prepared | None:
     """The prepared images that ``remember`` noted, or None."""
     try:
-        noted = canonical.loads((folder() / f"{fingerprint}.json").read_bytes())
+        noted = canonical_json.loads((folder() / f"{fingerprint}.json").read_bytes())
         fields({"name": named(check_name), "notes": listed(text)})(noted)
     except (OSError, ValueError):
         return None

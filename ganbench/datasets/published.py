@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ganbench.datasets import DatasetError
-from ganbench.kinds import Dataset
+from ganbench.plugin.interfaces import Dataset
 
 SYSTEM = Path("/usr/share/datasets")
 TIMEOUT = 30.0  # seconds without a byte, after which a server counts as silent

@@ -13,8 +13,8 @@ import numpy as np
 from ganbench.datasets.digits import Digits
 from ganbench.datasets.synthetic import named_stream
 from ganbench.datasets.vision import IDX
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Dataset
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Dataset
 
 COUNTS = {"train": 51_200, "test": 26_000}
 

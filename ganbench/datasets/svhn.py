@@ -9,8 +9,8 @@ import numpy as np
 
 from ganbench.datasets import DatasetError
 from ganbench.datasets.published import Published
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Dataset
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Dataset
 
 FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 COUNTS = {"train": 73_257, "test": 26_032}

@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Dataset
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Dataset
 
 POINTS = {"train": 50_000, "test": 2_500}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ganbench.datasets.idx import header, read_idx
 from ganbench.datasets.published import Published
-from ganbench.hookspecs import hookimpl
+from ganbench.plugin.hookspecs import hookimpl
 
 PREFIX = {"train": "train", "test": "t10k"}
 COUNTS = {"train": 60_000, "test": 10_000}

@@ -1,6 +1,6 @@
 """Executors: engines that run jobs, behind one narrow seam, ``submit(job) -> concurrent.futures.Future``.
 
-A job is a JSON payload plus the resources it wants; every engine calls ``ganbench.jobs.run_job`` with it.
+A job is a JSON payload plus the resources it wants; every engine calls ``ganbench.executors.jobs.run_job`` with it.
 Retries, records and progress live above the seam. An executor is the entry point of group
 ``ganbench.executors``: a callable ``(jobs=, threads=, options=)`` that returns one.
 """
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
-from ganbench import interruption
-from ganbench.errors import UsageError
-from ganbench.installed import outdated
+from ganbench.discovery.entry_points import outdated
+from ganbench.utils import signals
+from ganbench.utils.errors import UsageError
 
 GROUP = "ganbench.executors"
 
@@ -145,14 +145,14 @@ def on_this_machine(name: str, jobs: int | None = None, threads: int = 1) -> Ite
     """
     if getattr(_maker(name), "remote", False):
         raise UsageError(f"--executor {name}: only run and tune send work to other machines; here, local or inline")
-    interruption.drive()
+    signals.drive()
     engine = load_executor(name, jobs, threads)
     finished = False
     try:
         yield engine
         finished = True
     finally:
-        with interruption.shielded():  # a second Ctrl-C must not leave a process behind
+        with signals.shielded():  # a second Ctrl-C must not leave a process behind
             engine.close(cancel=not finished)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import filelock
 
-from ganbench.errors import UsageError, one_line
+from ganbench.utils.errors import UsageError, one_line
 
 PREFIX = "ganbench-"  # of a sweep's folder and the names of its jobs
 COMMAND_SECONDS = 60.0  # that a command of SLURM may take; a busy controller answers late

@@ -14,9 +14,9 @@ import sys
 from concurrent.futures import Future
 from typing import Any
 
-from ganbench.errors import in_words
 from ganbench.executors import LOST, Job
 from ganbench.executors.local import LocalExecutor
+from ganbench.utils.errors import in_words
 
 
 def answer(future: Future[dict[str, Any]]) -> dict[str, Any]:

@@ -23,12 +23,18 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from ganbench import interruption, memory
 from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, OutOfMemory, WorkerDied, ending, known_options
 from ganbench.executors.worker import call
+from ganbench.utils import memory, signals
 
 # What nearly every trial imports, the compiler that torch's optimizers load at their first use among it.
-PRELOAD = ("ganbench.jobs", "ganbench.metrics.kernel", "ganbench.metrics.manifold", "sklearn.datasets", "torch._dynamo")
+PRELOAD = (
+    "ganbench.executors.jobs",
+    "ganbench.metrics.kernel",
+    "ganbench.metrics.manifold",
+    "sklearn.datasets",
+    "torch._dynamo",
+)
 
 
 class LocalExecutor:
@@ -135,7 +141,7 @@ def _die_with_parent() -> None:
     alive = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
     if alive is not None:
         os.close(alive)
-        interruption.end_with_parent()
+        signals.end_with_parent()
 
 
 @contextlib.contextmanager

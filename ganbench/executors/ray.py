@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from ganbench.errors import UsageError, in_words
 from ganbench.executors import EngineLost, Job, MachineLost, OutOfMemory, WorkerDied, known_options
 from ganbench.executors.remote import Message, incoming, last_line, outgoing
-from ganbench.memory import GIGABYTE
+from ganbench.utils.errors import UsageError, in_words
+from ganbench.utils.memory import GIGABYTE
 
 Shape = tuple[float, float, float]  # CPUs, GPUs and bytes of memory that a job asks for
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ganbench import __version__
-from ganbench.errors import UsageError, one_line
 from ganbench.executors import DeadlineExceeded, Job, MachineLost, MemoryExceeded, OutOfMemory, WorkerDied
+from ganbench.utils.errors import UsageError, one_line
 
 Message = dict[str, Any]
 

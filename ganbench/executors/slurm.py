@@ -17,10 +17,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from ganbench.errors import UsageError, in_words, one_line
 from ganbench.executors import DeadlineExceeded, EngineLost, Job, batch
 from ganbench.executors.remote import incoming, outgoing
 from ganbench.executors.submission import Submitted, answer, loss, work
+from ganbench.utils.errors import UsageError, in_words, one_line
 
 WINDOW = 100  # jobs in the queue at a time, unless --jobs says
 POLL_SECONDS = 1.0

@@ -10,7 +10,7 @@ from typing import Any
 
 from ganbench.executors import DeadlineExceeded, EngineLost, Job, MachineLost, OutOfMemory, WorkerDied
 from ganbench.executors.remote import Message, last_line, run
-from ganbench.files import read_plain
+from ganbench.utils.files import read_plain
 
 MOST_LOG = 1 << 20  # bytes of a job's standard error of which the last line is shown
 

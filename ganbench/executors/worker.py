@@ -7,8 +7,8 @@ from typing import Any
 
 def call(payload: dict[str, Any]) -> dict[str, Any]:
     """Run one job in this process."""
-    from ganbench.files import StoreError
-    from ganbench.jobs import run_job
+    from ganbench.executors.jobs import run_job
+    from ganbench.utils.files import StoreError
 
     try:
         return run_job(payload)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ganbench.errors import UsageError
-from ganbench.kinds import Extractor
+from ganbench.plugin.interfaces import Extractor
+from ganbench.utils.errors import UsageError
 
 
 def with_weights(extractor: Extractor, path: Path) -> Extractor:

@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganbench.errors import UsageError
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Extractor
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Extractor
+from ganbench.utils.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganbench.errors import UsageError
 from ganbench.extractors import pretrained
 from ganbench.extractors.classifier import full_precision
 from ganbench.extractors.pretrained import Published
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Extractor
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Extractor
+from ganbench.utils.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

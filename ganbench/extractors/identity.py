@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Extractor
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Extractor
 
 if TYPE_CHECKING:
     from torch import Tensor

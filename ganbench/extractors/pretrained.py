@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganbench import canonical
-from ganbench.errors import UsageError, in_words
+from ganbench.utils import canonical_json
+from ganbench.utils.errors import UsageError, in_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,7 +136,7 @@ def recall(name: str, hash8: str) -> Path:
     notes = sorted(_folder().glob(f"{hash8}*.json")) if _HEX.fullmatch(hash8) else []
     for note in notes:
         try:
-            path = Path(canonical.loads(note.read_bytes()))
+            path = Path(canonical_json.loads(note.read_bytes()))
         except (OSError, ValueError, TypeError):  # a damaged note is none
             continue
         if path.is_file() and digest(path) == note.stem:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from ganbench.errors import UsageError
 from ganbench.extractors.classifier import SHIPPED, Classifier
 from ganbench.extractors.trained import SUFFIX, Trained
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Dataset, Extractor
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Dataset, Extractor
+from ganbench.utils.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganbench.errors import UsageError
 from ganbench.extractors import Unfit
 from ganbench.extractors.classifier import Classifier
-from ganbench.hookspecs import hookimpl
-from ganbench.kinds import Dataset, Extractor
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import Dataset, Extractor
+from ganbench.utils.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,10 +11,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ganbench.kinds import MetricError, NotApplicable
+from ganbench.plugin.interfaces import MetricError, NotApplicable
 
 if TYPE_CHECKING:
-    from ganbench.metrics._features import FeatureSet, features_of
     from ganbench.metrics.clusters import prd_curve, prd_scores
     from ganbench.metrics.conditional import classification_accuracy, intra_class_frechet_distance
     from ganbench.metrics.discrimination import balanced_accuracy, roc_auc
@@ -29,11 +28,12 @@ if TYPE_CHECKING:
     from ganbench.metrics.manifold import density_coverage, manifold_scores, precision_recall
     from ganbench.metrics.memorization import authenticity
     from ganbench.metrics.modes import class_coverage, mode_coverage
+    from ganbench.metrics.numerics.feature_set import FeatureSet, features_of
     from ganbench.metrics.probing import linear_probe
+    from ganbench.metrics.score_all import score_all
     from ganbench.metrics.similarity import ms_ssim, similarities
     from ganbench.metrics.slicing import sliced_wasserstein
     from ganbench.metrics.smoothness import path_steps
-    from ganbench.metrics.together import score_all
 
 __all__ = [
     "FeatureSet",
@@ -70,7 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FeatureSet": "_features",
+    "FeatureSet": "numerics.feature_set",
     "authenticity": "memorization",
     "balanced_accuracy": "discrimination",
     "bootstrap": "intervals",
@@ -78,7 +78,7 @@ _HOMES = {
     "classification_accuracy": "conditional",
     "density_coverage": "manifold",
     "duality_gap": "duality",
-    "features_of": "_features",
+    "features_of": "numerics.feature_set",
     "frechet_distance": "frechet",
     "frechet_distance_infinity": "extrapolation",
     "inception_score": "inception",
@@ -94,7 +94,7 @@ _HOMES = {
     "prd_scores": "clusters",
     "precision_recall": "manifold",
     "roc_auc": "discrimination",
-    "score_all": "together",
+    "score_all": "score_all",
     "similarities": "similarity",
     "sliced_wasserstein": "slicing",
     "trace_of_covariance": "frechet",

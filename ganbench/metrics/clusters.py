@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.kinds import Evidence, Metric, MetricError
-from ganbench.metrics._checks import feature_pair, numbers, positive_integer
-from ganbench.metrics._draws import equal_numbers
+from ganbench.metrics.draws import equal_numbers
+from ganbench.metrics.numerics.checks import feature_pair, numbers, positive_integer
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError
 
 CLUSTERS = 20
 RUNS = 10

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable, Side
-from ganbench.metrics._checks import as_array, feature_pair, positive_integer
-from ganbench.metrics._classifier import BATCH, STEPS, Trained
-from ganbench.metrics._draws import CHUNK, extract, rounded
+from ganbench.metrics.classifier import BATCH, STEPS, Trained
+from ganbench.metrics.draws import CHUNK, extract, rounded
 from ganbench.metrics.frechet import frechet_distance
 from ganbench.metrics.intervals import bootstrap
+from ganbench.metrics.numerics.checks import as_array, feature_pair, positive_integer
 from ganbench.metrics.probing import class_numbers
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable, Side
 
 SEED = 2020
 LARGEST = 1e15  # of a sample: the classifier sums squares of them in float32

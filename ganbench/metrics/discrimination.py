@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.kinds import Evidence, Metric, NotApplicable, Scores
-from ganbench.metrics._checks import numbers
 from ganbench.metrics.intervals import bootstrap
+from ganbench.metrics.numerics.checks import numbers
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, NotApplicable, Scores
 
 
 def roc_auc(real: Any, fake: Any) -> float:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.kinds import Evidence, Metric, NotApplicable
-from ganbench.metrics._checks import features
+from ganbench.metrics.numerics.checks import features
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, NotApplicable
 
 
 def vendi_score(values: Any) -> float:

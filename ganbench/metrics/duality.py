@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
-from ganbench.metrics._checks import positive_integer
-from ganbench.metrics._draws import normalised
+from ganbench.metrics.draws import normalised
+from ganbench.metrics.numerics.checks import positive_integer
 from ganbench.plugin import hookimpl
-from ganbench.seeding import preserved_rng
-from ganbench.variant import GAN, Batch, Clock, device_of
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable
+from ganbench.plugin.variant import GAN, Batch, Clock, device_of
+from ganbench.utils.seeding import preserved_rng
 
 STEPS = 200
 SEED = 2020

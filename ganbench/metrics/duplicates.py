@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganbench.kinds import Evidence, Metric, MetricError, Side
-from ganbench.metrics._checks import feature_pair, features
-from ganbench.metrics._distances import nearest
-from ganbench.metrics._draws import equal_numbers
+from ganbench.metrics.draws import equal_numbers
+from ganbench.metrics.numerics.checks import feature_pair, features
+from ganbench.metrics.numerics.distances import nearest
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError, Side
 
 SHARE = 0.01
 SEED = 2020

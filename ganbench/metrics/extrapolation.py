@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
-from ganbench.metrics._checks import positive_integer
-from ganbench.metrics._features import feature_sets, features_of
 from ganbench.metrics.frechet import frechet_distance
+from ganbench.metrics.numerics.checks import positive_integer
+from ganbench.metrics.numerics.feature_set import feature_sets, features_of
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable
 
 POINTS = 15
 SEED = 2020

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganbench.kinds import Evidence, Metric
-from ganbench.metrics._features import feature_set, feature_sets, features_of
-from ganbench.metrics._gaussian import gaussian_of, trace_of_root
+from ganbench.metrics.numerics.feature_set import feature_set, feature_sets, features_of
+from ganbench.metrics.numerics.gaussian import gaussian_of, trace_of_root
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric
 
 
 def frechet_distance(real: Any, fake: Any) -> float:

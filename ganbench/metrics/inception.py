@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
-from ganbench.metrics._checks import numbers, positive_integer
 from ganbench.metrics.intervals import percentiles, resampled_means
+from ganbench.metrics.numerics.checks import numbers, positive_integer
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable
 
 SPLITS = 10
 ROWS_FOR_SPLITS = 5000

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.kinds import MetricError
-from ganbench.metrics._checks import as_array, positive_integer
+from ganbench.metrics.numerics.checks import as_array, positive_integer
+from ganbench.plugin.interfaces import MetricError
 
 DRAWS = 1000
 SEED = 2020

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.kinds import Evidence, Metric
-from ganbench.metrics._checks import positive_integer
-from ganbench.metrics._estimates import Everything, Subsets
-from ganbench.metrics._features import feature_sets, features_of
-from ganbench.metrics._passes import ball_scores, run
 from ganbench.metrics.manifold import BALL_K, DENSITY_K
+from ganbench.metrics.numerics.checks import positive_integer
+from ganbench.metrics.numerics.feature_set import feature_sets, features_of
+from ganbench.metrics.numerics.kernel_estimates import Everything, Subsets
+from ganbench.metrics.numerics.passes import ball_scores, run
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric
 
 SUBSETS = 100
 SUBSET_SIZE = 1000

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganbench.kinds import Evidence, Metric
-from ganbench.metrics._checks import positive_integer
-from ganbench.metrics._features import feature_sets, features_of
-from ganbench.metrics._passes import ball_scores
 from ganbench.metrics.intervals import bootstrap_share
+from ganbench.metrics.numerics.checks import positive_integer
+from ganbench.metrics.numerics.feature_set import feature_sets, features_of
+from ganbench.metrics.numerics.passes import ball_scores
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric
 
 BALL_K = 3
 DENSITY_K = 5

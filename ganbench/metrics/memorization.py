@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from ganbench.kinds import Evidence, Metric
-from ganbench.metrics._checks import feature_pair
-from ganbench.metrics._distances import nearest
 from ganbench.metrics.intervals import bootstrap_share
+from ganbench.metrics.numerics.checks import feature_pair
+from ganbench.metrics.numerics.distances import nearest
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric
 
 
 def authenticity(fake: Any, train: Any) -> float:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
-from ganbench.metrics._checks import feature_pair, numbers, positive_integer
 from ganbench.metrics.intervals import bootstrap_share
+from ganbench.metrics.numerics.checks import feature_pair, numbers, positive_integer
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable
 
 DEVIATIONS = 3.0
 SHARE = 0.02

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable, Side
-from ganbench.metrics._checks import feature_pair
-from ganbench.metrics._draws import normalised
+from ganbench.metrics.draws import normalised
 from ganbench.metrics.intervals import bootstrap
+from ganbench.metrics.numerics.checks import feature_pair
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable, Side
 
 MOST = 5000
 STEPS = 200

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
-from ganbench.metrics._checks import as_array, positive_integer
 from ganbench.metrics.intervals import bootstrap
+from ganbench.metrics.numerics.checks import as_array, positive_integer
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW = 11

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.kinds import Evidence, Metric
-from ganbench.metrics._checks import feature_pair, positive_integer
+from ganbench.metrics.numerics.checks import feature_pair, positive_integer
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric
 
 PROJECTIONS = 512
 SEED = 2020

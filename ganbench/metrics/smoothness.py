@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganbench.kinds import Evidence, Metric, MetricError, NotApplicable
-from ganbench.metrics._checks import features
-from ganbench.metrics._draws import CHUNK, extract, unrounded
+from ganbench.metrics.draws import CHUNK, extract, unrounded
 from ganbench.metrics.intervals import bootstrap
+from ganbench.metrics.numerics.checks import features
 from ganbench.plugin import hookimpl
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable
 
 EPSILON = 1e-2
 PATHS = 1000

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganbench import canonical
 from ganbench.plugin import hookimpl
+from ganbench.utils import canonical_json
 
 FOLDER = "GANBENCH_TENSORBOARD"
 WATCHED = (
@@ -24,7 +24,7 @@ _writers: dict[Path, Any] = {}
 
 def place(trial: Mapping[str, Any]) -> Path:
     """The folder of a trial's events: another source, hyperparameter or budget is another run."""
-    name = f"seed-{trial['seed']}-{canonical.sha256(dict(trial))[:8]}"
+    name = f"seed-{trial['seed']}-{canonical_json.sha256(dict(trial))[:8]}"
     return Path(os.environ.get(FOLDER) or "runs") / trial["dataset"] / trial["variant"] / name
 
 

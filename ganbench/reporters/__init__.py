@@ -6,10 +6,10 @@ import difflib
 import sys
 from collections.abc import Iterable
 
-from ganbench.catalog import Offer
-from ganbench.errors import UsageError, in_words, location
-from ganbench.installed import REPORTERS, Point, declared, find_installed, outdated
-from ganbench.kinds import Reporter
+from ganbench.discovery.catalog import Offer
+from ganbench.discovery.entry_points import REPORTERS, Point, declared, find_installed, outdated
+from ganbench.plugin.interfaces import Reporter
+from ganbench.utils.errors import UsageError, in_words, location
 
 DEFAULT = ("csv", "html", "md")
 

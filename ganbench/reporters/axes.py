@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganbench.schema import MOST_MEASURE
+from ganbench.results.schema import MOST_MEASURE
 
 LOG_FROM = 15.0  # how many times the smallest value the largest is, from which on an axis is logarithmic
 Floats = NDArray[np.float64]

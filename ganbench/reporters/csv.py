@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ganbench.files import remove, write_atomic
-from ganbench.findings import Findings
-from ganbench.kinds import Reporter
+from ganbench.analysis.findings import Findings
+from ganbench.plugin.interfaces import Reporter
+from ganbench.utils.files import remove, write_atomic
 
 # A spreadsheet takes a cell that begins with one of these for a formula; and where it splits at semicolons or tabs,
 # as some locales do, a cell may begin within ours.

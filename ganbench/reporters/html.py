@@ -15,15 +15,15 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
-from ganbench.canonical import dumps
-from ganbench.files import StoreError, leads_outside, make_folder, read_plain, remove, write_atomic
-from ganbench.findings import Findings
-from ganbench.kinds import Reporter
+from ganbench.analysis.findings import Findings
+from ganbench.plugin.interfaces import Reporter
 from ganbench.reporters import board, charts, rows, tradeoffs, trial_page
 from ganbench.reporters.layout import PAIRS, sections
 from ganbench.reporters.pictures import MOST_BYTES, PLOT
 from ganbench.reporters.remarks import overview
 from ganbench.reporters.rows import COSTS, Shelf, Trial
+from ganbench.utils.canonical_json import dumps
+from ganbench.utils.files import StoreError, leads_outside, make_folder, read_plain, remove, write_atomic
 
 OPENED = 80  # rows of a leaderboard up to which its curves are unfolded at once
 _ENVIRONMENT = Environment(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from ganbench.files import write_atomic
-from ganbench.kinds import Reporter
+from ganbench.plugin.interfaces import Reporter
+from ganbench.utils.files import write_atomic
 
 ABOUT = ("metrics", "protocols", "primary", "centres", "sizes")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ganbench.files import write_atomic
-from ganbench.kinds import Reporter
+from ganbench.plugin.interfaces import Reporter
 from ganbench.reporters.layout import LEGEND, cells, conditions, sections
+from ganbench.utils.files import write_atomic
 
 # What the usual fonts of LaTeX have no letter for.
 _SIGNS = {"↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--", "\N{NO-BREAK SPACE}": "~"}

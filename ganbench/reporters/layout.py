@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from ganbench.bias import bias_warnings
-from ganbench.findings import Findings
+from ganbench.analysis.findings import Findings
+from ganbench.metrics.bias import bias_warnings
 
 ARROWS = {"min": " ↓", "max": " ↑"}
 LEGEND = (

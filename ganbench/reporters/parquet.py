@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ganbench.errors import UsageError
-from ganbench.files import write_atomic
-from ganbench.kinds import Reporter
+from ganbench.plugin.interfaces import Reporter
+from ganbench.utils.errors import UsageError
+from ganbench.utils.files import write_atomic
 
 
 class ParquetReporter(Reporter):

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ganbench import canonical
-from ganbench.files import leads_outside, read_plain
-from ganbench.schema import MOST_MEASURE, Misshapen, fields, listed, measure, whole
+from ganbench.results.schema import MOST_MEASURE, Misshapen, fields, listed, measure, whole
+from ganbench.utils import canonical_json
+from ganbench.utils.files import leads_outside, read_plain
 
 MOST_BYTES = 1 << 24  # of a file that is read for the page
 MOST_SIDE = 1 << 14  # pixels of a picture
@@ -172,7 +172,7 @@ def of_training(place: Path, root: Path) -> list[dict[str, Any]]:
 def _about(path: Path) -> list[list[int]]:
     """The classes of each column of the arithmetic: ``[[a, b, c], ...]``."""
     try:
-        about = canonical.loads(read_plain(path, MOST_BYTES))
+        about = canonical_json.loads(read_plain(path, MOST_BYTES))
         fields({"arithmetic": listed(listed(whole(), 3), 64)})(about)
     except (OSError, ValueError):
         return []
@@ -184,7 +184,7 @@ def costs(place: Path) -> dict[str, float]:
     """The numbers of a trial's ``cost.json``; the page can do without them."""
     names = ("wall_seconds", "training_seconds", "evaluation_seconds", "peak_memory_bytes", "images_per_second")
     try:
-        cost = canonical.loads(read_plain(place / "cost.json", MOST_BYTES))
+        cost = canonical_json.loads(read_plain(place / "cost.json", MOST_BYTES))
         fields({"wall_seconds": measure})(cost)
     except (OSError, ValueError):
         return {}

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ganbench.findings import Findings
+from ganbench.analysis.findings import Findings
+from ganbench.analysis.stability import FAILURES, MEANINGS
+from ganbench.analysis.statistics import true_coverage
 from ganbench.reporters.layout import Section, number
-from ganbench.stability import FAILURES, MEANINGS
-from ganbench.statistics import true_coverage
 
 ACROSS = (
     "Normalised score: 0 is a constant, 1 the floor; the interquartile mean over all trials, each dataset with the "

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ganbench.findings import Findings
+from ganbench.analysis.findings import Findings
+from ganbench.analysis.statistics import ALPHA
 from ganbench.reporters.axes import Axis, Floats, axis, finite
 from ganbench.reporters.charts import (
     BOTTOM,
@@ -26,7 +27,6 @@ from ganbench.reporters.charts import (
 )
 from ganbench.reporters.layout import Section, arrow, label, number
 from ganbench.reporters.rows import Own, Trial
-from ganbench.statistics import ALPHA
 
 COST = (("training_seconds", "seconds of training"), ("parameters", "parameters"))
 RANKS_WIDTH, RANKS_TOP, RANKS_STEP = 640, 46, 18  # of the diagram of average ranks

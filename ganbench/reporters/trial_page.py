@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganbench.errors import MOST_CHARACTERS, printable
-from ganbench.files import leads_outside, read_plain
+from ganbench.analysis.stability import FAILURES, MEANINGS
 from ganbench.reporters.curves import of_trial
 from ganbench.reporters.layout import number, ordered, thousands, titled
 from ganbench.reporters.pictures import MOST_BYTES, of_training, picture, sample_pictures, scatters
 from ganbench.reporters.rows import Trial
-from ganbench.spec import LANES, SEEDS
-from ganbench.stability import FAILURES, MEANINGS
+from ganbench.results.spec import LANES, SEEDS
+from ganbench.utils.errors import MOST_CHARACTERS, printable
+from ganbench.utils.files import leads_outside, read_plain
 
 TAIL = 60  # lines of a log
 MOST_PICTURES = 12

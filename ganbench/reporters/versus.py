@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ganbench.frames import Trials, final_trials
-from ganbench.ranking import leaderboard
+from ganbench.analysis.frames import Trials, final_trials
+from ganbench.analysis.ranking import leaderboard
+from ganbench.analysis.statistics import ALPHA
 from ganbench.reporters.axes import Floats, axis, finite
 from ganbench.reporters.charts import dots
 from ganbench.reporters.html import page
 from ganbench.reporters.layout import ARROWS, number
-from ganbench.statistics import ALPHA
 
 WIDE, HIGH = 180, 26  # of the strip that has the seeds of both sides
 ORDER = {"worse": 0, "better": 1, "no evidence": 2}

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
-from ganbench.hyperparameters import Range
+from ganbench.plugin.hyperparameters import Range
+from ganbench.plugin.variant import GAN, Clock
 from ganbench.toolkit.networks import (
     convolutional_discriminator,
     convolutional_generator,
@@ -16,7 +17,6 @@ from ganbench.toolkit.networks import (
     require_image,
     size_of,
 )
-from ganbench.variant import GAN, Clock
 
 
 class BackboneGAN(GAN):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ganbench.variant import Unsuitable
+from ganbench.plugin.variant import Unsuitable
 
 
 class Reshape(nn.Module):

@@ -14,21 +14,21 @@ from typing import Any
 import click
 import pytest
 
-import ganbench.archives
+import ganbench.analysis.tiers
 import ganbench.cli
-import ganbench.merging
-import ganbench.samples
-import ganbench.sweep
-import ganbench.tiers
-from ganbench.errors import UsageError, printable
-from ganbench.files import StoreError
-from ganbench.joining import merge
-from ganbench.records import DamagedRecord, seal
+import ganbench.cli.merge
+import ganbench.runner.session
+import ganbench.scoring.archives
+import ganbench.scoring.samples
+from ganbench.cli.joining import merge
+from ganbench.harness.checkpoint import Misfit
+from ganbench.harness.serialization import Unreadable
 from ganbench.reporters import DEFAULT, load_reporters
-from ganbench.spec import identify
-from ganbench.state import Misfit
-from ganbench.store import Store
-from ganbench.tree import Unreadable
+from ganbench.results.records import DamagedRecord, seal
+from ganbench.results.spec import identify
+from ganbench.results.store import Store
+from ganbench.utils.errors import UsageError, printable
+from ganbench.utils.files import StoreError
 
 ROOT = Path(__file__).parents[2]
 # What a command turns into one line. Anything else would be a traceback.
@@ -205,7 +205,7 @@ def merged(
     told: Callable[..., tuple[int, str]], inside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], tuple[int, str]]:
     """``ganbench merge results --into target``, after which there are but plain files and folders in the target."""
-    monkeypatch.setattr(ganbench.merging, "DEFAULT", ("csv",))  # pages of what can be merged are tested elsewhere
+    monkeypatch.setattr(ganbench.cli.merge, "DEFAULT", ("csv",))  # pages of what can be merged are tested elsewhere
 
     def run() -> tuple[int, str]:
         found = told(merge, "results", "--into", "target")

@@ -22,19 +22,19 @@ import numpy as np
 import pytest
 import torch
 
-from ganbench.archives import read_arrays
 from ganbench.datasets import DatasetError, cifar, svhn
 from ganbench.datasets.folder import Folder
 from ganbench.datasets.idx import read_idx
 from ganbench.datasets.npz import Archive
-from ganbench.errors import UsageError
 from ganbench.extractors import pretrained
-from ganbench.names import check_column, check_name
-from ganbench.samples import Request, load
-from ganbench.state import capture, restore
-from ganbench.tree import encode, save
-from ganbench.tree import load as load_tree
-from ganbench.variant import GAN
+from ganbench.harness.checkpoint import capture, restore
+from ganbench.harness.serialization import encode, save
+from ganbench.harness.serialization import load as load_tree
+from ganbench.plugin.variant import GAN
+from ganbench.scoring.archives import read_arrays
+from ganbench.scoring.samples import Request, load
+from ganbench.utils.errors import UsageError
+from ganbench.utils.names import check_column, check_name
 
 
 class Trap:

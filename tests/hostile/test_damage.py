@@ -19,16 +19,17 @@ import numpy as np
 import pytest
 import torch
 
-from ganbench import canonical, rescored
-from ganbench.cache import Cache
 from ganbench.datasets import DatasetError, prepared
-from ganbench.errors import UsageError
 from ganbench.extractors.classifier import Classifier, ganbench_extractors
 from ganbench.extractors.trained import Trained
-from ganbench.records import DamagedRecord, unseal
-from ganbench.state import capture
-from ganbench.tree import Unreadable, fingerprint, load, save
-from ganbench.variant import GAN
+from ganbench.harness.checkpoint import capture
+from ganbench.harness.serialization import Unreadable, fingerprint, load, save
+from ganbench.plugin.variant import GAN
+from ganbench.results import rescored
+from ganbench.results.records import DamagedRecord, unseal
+from ganbench.scoring.feature_cache import Cache
+from ganbench.utils import canonical_json
+from ganbench.utils.errors import UsageError
 
 SHORT, LONG = 60, 860  # damages of each of the seven kinds of file
 
@@ -65,7 +66,7 @@ class Kind:
 
 def a_record(folder: Path, genuine: dict[str, Any], resealed: Callable[..., bytes]) -> Kind:
     (folder / "record.json").write_bytes(resealed(genuine))
-    return Kind(folder / "record.json", lambda: canonical.dumps(unseal((folder / "record.json").read_bytes())))
+    return Kind(folder / "record.json", lambda: canonical_json.dumps(unseal((folder / "record.json").read_bytes())))
 
 
 def a_rescored(folder: Path, genuine: dict[str, Any], resealed: Callable[..., bytes]) -> Kind:
@@ -73,7 +74,7 @@ def a_rescored(folder: Path, genuine: dict[str, Any], resealed: Callable[..., by
     about = {"label": "X", "direction": "min", "floor": 0.25, "position": 1}
     found = {"record": record["sha256"], "metrics": {"x": about}, "values": {"x": 2.5}, "environment": {"python": "3"}}
     (folder / rescored.FILE).write_text(rescored.seal(found))
-    return Kind(folder / rescored.FILE, lambda: canonical.dumps(rescored.with_rescored(record, folder)))
+    return Kind(folder / rescored.FILE, lambda: canonical_json.dumps(rescored.with_rescored(record, folder)))
 
 
 def a_state(folder: Path, *_: Any) -> Kind:
@@ -159,7 +160,7 @@ def cached_images(*_: Any) -> Kind:
         if found is None:
             return None
         parts = [part.tolist() for split in prepared.SPLITS for part in found.load(split)]
-        return canonical.dumps([found.classes, found.shape, parts])
+        return canonical_json.dumps([found.classes, found.shape, parts])
 
     return Kind(prepared.folder() / f"{name}.safetensors", read)
 

@@ -15,17 +15,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ganbench import canonical, rescored
-from ganbench.artifacts import history, picture
-from ganbench.auditing import verify
-from ganbench.display import show, summarise
-from ganbench.files import write_atomic
-from ganbench.joining import compare, merge
-from ganbench.records import unseal
+from ganbench.cli.auditing import verify
+from ganbench.cli.joining import compare, merge
+from ganbench.harness.artifacts import history, picture
 from ganbench.reporters import DEFAULT
-from ganbench.reporting import write_reports
-from ganbench.spec import SCHEMA
-from ganbench.store import Contents, Store, read_records
+from ganbench.reporters.report import write_reports
+from ganbench.reporters.terminal import show, summarise
+from ganbench.results import rescored
+from ganbench.results.records import unseal
+from ganbench.results.spec import SCHEMA
+from ganbench.results.store import Contents, Store, read_records
+from ganbench.utils import canonical_json
+from ganbench.utils.files import write_atomic
 
 Record = dict[str, Any]
 Resealed = Callable[[Record], bytes]
@@ -239,7 +240,7 @@ def test_a_protocol_that_is_not_its_own_is_refused(
     field: str, genuine: Record, harmless: Any, put: Any, inside: Path
 ) -> None:
     """It would be ranked beside scores that it does not compare with."""
-    from ganbench.records import seal
+    from ganbench.results.records import seal
 
     put(seal(changed(genuine, f"identity/{field}", "a23c9eb3")).encode())
     found = harmless(lambda: report(inside / "results"))
@@ -289,8 +290,8 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
     """The driver of a sweep reads it while a trial runs, and shows it."""
     from types import SimpleNamespace
 
-    from ganbench.running import Reading, Running
-    from ganbench.scheduler import Sweep
+    from ganbench.runner.running import Reading, Running
+    from ganbench.runner.scheduler import Sweep
 
     shown: list[Any] = []
     spec = SimpleNamespace(identity={"trial": {}}, protocol=SimpleNamespace(budget_images=1))
@@ -312,8 +313,8 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
 def test_a_line_of_progress_without_an_end_is_read_to_a_limit(inside: Path, harmless: Any) -> None:
     from types import SimpleNamespace
 
-    from ganbench.running import Reading, Running
-    from ganbench.scheduler import Sweep
+    from ganbench.runner.running import Reading, Running
+    from ganbench.runner.scheduler import Sweep
 
     with open(inside / "progress.jsonl", "wb") as file:
         file.truncate(1 << 36)
@@ -407,7 +408,7 @@ def test_what_verify_compares_with_a_state(name: str, file: str, inside: Path, h
     """Whatever stands there is named as different: never waited for, never read without a limit."""
     import torch
 
-    from ganbench.artifacts import differing, write_pictures, write_samples
+    from ganbench.harness.artifacts import differing, write_pictures, write_samples
 
     evaluations = [{"step": 1000, "images_seen": 64_000, "values": {"fid": 1.0}}]
     samples = torch.zeros(64, 2) if file.endswith("points.csv") else torch.zeros(64, 1, 8, 8, dtype=torch.uint8)
@@ -428,7 +429,7 @@ def test_what_verify_compares_with_a_state(name: str, file: str, inside: Path, h
 def test_progress_that_is_no_file_holds_no_sweep_up(name: str, inside: Path, harmless: Any) -> None:
     from types import SimpleNamespace
 
-    from ganbench.running import Reading
+    from ganbench.runner.running import Reading
 
     PUT_THERE[name](inside / "progress.jsonl")
     reading = Reading(SimpleNamespace(spec=None))  # type: ignore[arg-type]
@@ -479,7 +480,7 @@ def test_a_picture_is_a_picture(genuine: Record, resealed: Resealed, harmless: A
 
 
 def spec_of(record: Record) -> Any:
-    from ganbench.spec import Protocol, TrialSpec
+    from ganbench.results.spec import Protocol, TrialSpec
 
     trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
     protocol = {**trial, **evaluation}
@@ -557,7 +558,7 @@ def test_hostile_records_beside_a_good_one_through_the_command_line(
             main()
         assert ended.value.code == 3
     assert len(pd.read_csv(inside / "results" / "trials.csv")) == 1
-    assert canonical.dumps(sound.records[0]["values"]) == canonical.dumps(genuine["values"])
+    assert canonical_json.dumps(sound.records[0]["values"]) == canonical_json.dumps(genuine["values"])
 
 
 @pytest.mark.parametrize("name", PUT_THERE)

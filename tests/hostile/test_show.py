@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from ganbench.errors import UsageError
-from ganbench.joining import compare
-from ganbench.looking import sample, show
-from ganbench.records import seal
+from ganbench.cli.joining import compare
+from ganbench.cli.looking import sample, show
+from ganbench.results.records import seal
+from ganbench.utils.errors import UsageError
 
 TEXT = "\x1b[2J<script>\u202e=1+1" + "a" * 5000
 FILES = ["record.json", "cost.json", "log.txt", "progress.jsonl"]

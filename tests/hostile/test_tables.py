@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ganbench.joining import compare
+from ganbench.cli.joining import compare
 
 REFERENCE = Path(__file__).parents[2] / "results/reference/trials.csv"
 with REFERENCE.open(newline="") as file:

@@ -14,11 +14,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ganbench.display import show, summarise
-from ganbench.joining import compare, merge
+from ganbench.cli.joining import compare, merge
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.csv import to_csv
-from ganbench.reporting import write_reports
+from ganbench.reporters.report import write_reports
+from ganbench.reporters.terminal import show, summarise
 
 # fmt: off
 SCRIPTS = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onmouseover='alert(1)",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ganbench.kinds import Dataset, Evidence, Side
+from ganbench.plugin.interfaces import Dataset, Evidence, Side
 
 
 def _load(split: str) -> Any:

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import ganbench.metrics as metrics
-from ganbench.kinds import Metric
 from ganbench.metrics import discrimination, frechet, inception, kernel, manifold, memorization, modes
+from ganbench.plugin.interfaces import Metric
 
 SCORES = {
     "frechet": lambda real, fake: frechet.frechet_distance(real, fake),

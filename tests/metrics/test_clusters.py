@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ganbench.harness.metric_values import apply
 from ganbench.metrics import MetricError, prd_curve, prd_scores
 from ganbench.metrics.clusters import PrecisionRecallDistributions, best_f
-from ganbench.values import apply
 
 KEYS = ("prd", "f8", "f_1_8")
 

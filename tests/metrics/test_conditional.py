@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganbench.kinds import Dataset, Evidence, Extractor, Side
+from ganbench.harness.metric_values import apply
 from ganbench.metrics import (
     MetricError,
     NotApplicable,
@@ -13,8 +13,8 @@ from ganbench.metrics import (
     intra_class_frechet_distance,
 )
 from ganbench.metrics.conditional import ClassificationAccuracyScore, IntraFID, labelled
-from ganbench.values import apply
-from ganbench.variant import Batch, Variant
+from ganbench.plugin.interfaces import Dataset, Evidence, Extractor, Side
+from ganbench.plugin.variant import Batch, Variant
 
 CENTRES = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
 

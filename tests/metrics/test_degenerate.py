@@ -17,8 +17,8 @@ import torch
 from ganbench_plugins.vanilla import Vanilla
 
 from ganbench import metrics
-from ganbench.kinds import Dataset, Evidence, MetricError, NotApplicable, Scores, Side
 from ganbench.plugin import Batch
+from ganbench.plugin.interfaces import Dataset, Evidence, MetricError, NotApplicable, Scores, Side
 
 SECONDS = 1.0  # of CPU time, so that a busy machine does not decide; a hang is ended by the clock
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from ganbench.kinds import Scores
 from ganbench.metrics import MetricError, NotApplicable, balanced_accuracy, roc_auc
 from ganbench.metrics.discrimination import ganbench_metrics
+from ganbench.plugin.interfaces import Scores
 
 
 @settings(max_examples=40, deadline=None)

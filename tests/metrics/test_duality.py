@@ -15,17 +15,17 @@ from ganbench_plugins.wgan import WGAN
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from ganbench.evaluation import Evaluator
 from ganbench.extractors.pixels import Pixels
-from ganbench.kinds import Dataset
+from ganbench.harness.checkpoint import capture
+from ganbench.harness.evaluation import Evaluator
+from ganbench.harness.metric_values import apply
+from ganbench.harness.real_data import Real
+from ganbench.harness.serialization import fingerprint
+from ganbench.harness.telemetry import Telemetry
 from ganbench.metrics import MetricError, NotApplicable, duality_gap
 from ganbench.metrics.duality import DualityGap, answer
 from ganbench.plugin import GAN, Batch, Clock
-from ganbench.real import Real
-from ganbench.state import capture
-from ganbench.telemetry import Telemetry
-from ganbench.tree import fingerprint
-from ganbench.values import apply
+from ganbench.plugin.interfaces import Dataset
 
 POINT = torch.Size((2,))
 RATE = 0.1

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
-from ganbench.metrics import FeatureSet, _estimates, _screen, kernel_distance
-from ganbench.metrics._estimates import Subsets
-from ganbench.metrics._moments import ThirdMoments
+from ganbench.metrics import FeatureSet, kernel_distance
+from ganbench.metrics.numerics import float32_screen, kernel_estimates
+from ganbench.metrics.numerics.kernel_estimates import Subsets
+from ganbench.metrics.numerics.third_moments import ThirdMoments
 
 
 def rectified(n: int, d: int, seed: int, offset: float = 0.0) -> np.ndarray:
@@ -60,7 +61,7 @@ WAYS = {
 def test_ways_agree_with_float64(monkeypatch, way, offset):
     n, m, d, size, tolerance = WAYS[way]
     if way in ("_from_sums", "_one_by_one"):
-        monkeypatch.setattr(_estimates, "CHEAP", 0)
+        monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
     real, fake = rectified(n, d, 0, offset), rectified(m, d, 1, offset)
     assert Subsets(FeatureSet(real), FeatureSet(fake), 20, size, 2020).way.__name__ == way
     expected = reference(real, fake, 20, size)
@@ -76,7 +77,7 @@ def test_ways_agree_with_float64(monkeypatch, way, offset):
 @pytest.mark.parametrize("way, ours", [("_from_sums", 1e-6), ("_in_double", 1e-10)])
 def test_agrees_with_torch_fidelity_better_than_it_with_float64(monkeypatch, way, ours):
     if way == "_from_sums":
-        monkeypatch.setattr(_estimates, "CHEAP", 0)
+        monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
     real, fake = rectified(1400, 300, 0), rectified(1300, 300, 1)
     assert Subsets(FeatureSet(real), FeatureSet(fake), 10, 1000, 2020).way.__name__ == way
     out = kid_features_to_metric(
@@ -89,7 +90,7 @@ def test_agrees_with_torch_fidelity_better_than_it_with_float64(monkeypatch, way
 
 
 def test_beyond_the_range_of_float32(monkeypatch):
-    monkeypatch.setattr(_estimates, "CHEAP", 0)
+    monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
     real, fake = np.float64(rectified(300, 60, 0)), np.float64(rectified(280, 60, 1))
     expected = kernel_distance(real, fake, 10, 100)
     for factor in (1e8, 1e25):
@@ -102,10 +103,10 @@ def test_beyond_the_range_of_float32(monkeypatch):
 
 
 def test_tiles_change_no_digit_that_counts(monkeypatch):
-    monkeypatch.setattr(_estimates, "CHEAP", 0)
+    monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
     real, fake = rectified(700, 200, 0), rectified(640, 200, 1)
     found = []
     for tile in ((512, 1024), (100, 170), (64, 64)):
-        monkeypatch.setattr(_screen, "TILE", tile)
+        monkeypatch.setattr(float32_screen, "TILE", tile)
         found.append(kernel_distance(real, fake, 10, 400)[0])
     assert all(a == pytest.approx(b, abs=1e-8 * magnitude(real, fake)) for a, b in itertools.pairwise(found))

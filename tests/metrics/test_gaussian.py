@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-from ganbench.metrics import FeatureSet, _gaussian, frechet_distance, trace_of_covariance
+from ganbench.metrics import FeatureSet, frechet_distance, trace_of_covariance
+from ganbench.metrics.numerics import gaussian
 
 
 def by_singular_values(real: np.ndarray, fake: np.ndarray) -> float:
@@ -89,19 +90,19 @@ def test_closed_form(n):
 
 
 def test_mean_and_trace_of_streamed_features(monkeypatch):
-    monkeypatch.setattr(_gaussian, "CHUNK", 64)
+    monkeypatch.setattr(gaussian, "CHUNK", 64)
     values = spectral(500, 150, 0, 2.0, offset=1000.0)
-    gaussian = _gaussian.gaussian_of(FeatureSet(values))
-    assert gaussian.streamed
-    assert gaussian.mean.numpy() == pytest.approx(np.float64(values).mean(0), rel=1e-14)
+    fitted = gaussian.gaussian_of(FeatureSet(values))
+    assert fitted.streamed
+    assert fitted.mean.numpy() == pytest.approx(np.float64(values).mean(0), rel=1e-14)
     covariance = np.tril(np.cov(np.float64(values), rowvar=False))
-    assert np.tril(gaussian.covariance) == pytest.approx(covariance, abs=1e-12 * covariance.max())
+    assert np.tril(fitted.covariance) == pytest.approx(covariance, abs=1e-12 * covariance.max())
 
 
 def test_the_real_factor_is_made_once(monkeypatch):
     made = []
-    original = _gaussian.lapack.dpotrf
-    monkeypatch.setattr(_gaussian.lapack, "dpotrf", lambda *a, **k: made.append(1) or original(*a, **k))
+    original = gaussian.lapack.dpotrf
+    monkeypatch.setattr(gaussian.lapack, "dpotrf", lambda *a, **k: made.append(1) or original(*a, **k))
     real = FeatureSet(spectral(400, 150, 0, 2.0))
     values = [frechet_distance(real, spectral(400, 150, seed, 2.0)) for seed in (1, 2, 1)]
     assert values[0] == values[2] != values[1] and len(made) == 1

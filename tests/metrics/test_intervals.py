@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from ganbench.kinds import Metric, Scores
 from ganbench.metrics import (
     MetricError,
     balanced_accuracy,
@@ -17,6 +16,7 @@ from ganbench.metrics import (
 )
 from ganbench.metrics.inception import inception_interval
 from ganbench.metrics.intervals import resampled_means
+from ganbench.plugin.interfaces import Metric, Scores
 
 
 def test_the_interval_of_a_mean_is_the_normal_one():

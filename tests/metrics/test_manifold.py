@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from prdc import compute_prdc
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
-from ganbench.metrics import _distances, _passes, _screen, density_coverage, manifold, manifold_scores, precision_recall
-from ganbench.metrics._passes import run
+from ganbench.metrics import density_coverage, manifold, manifold_scores, precision_recall
+from ganbench.metrics.numerics import distances, float32_screen, passes
+from ganbench.metrics.numerics.passes import run
 
 
 def by_definition(real: np.ndarray, fake: np.ndarray, k: int, density_k: int) -> dict[str, float]:
@@ -84,8 +85,8 @@ def test_ties_and_copies_follow_the_definitions(seed, n, m, d, width, offset):
 @pytest.mark.parametrize("block", [100, 5000, 2**20])
 @pytest.mark.parametrize("width, d", [(4, 4), (9, 5), (40, 8)])
 def test_many_ties_in_several_blocks(monkeypatch, block, width, d):
-    monkeypatch.setattr(_distances, "BLOCK", block)
-    monkeypatch.setattr(_screen, "TILE", (max(8, block // 100), max(11, block // 90)))
+    monkeypatch.setattr(distances, "BLOCK", block)
+    monkeypatch.setattr(float32_screen, "TILE", (max(8, block // 100), max(11, block // 90)))
     rng = np.random.default_rng(width)
     real, fake = rng.integers(0, width, (300, d)) / 1.0, rng.integers(0, width, (270, d)) / 1.0
     fake[:90] = real[:90]
@@ -171,6 +172,6 @@ def test_metrics_share_one_pass(make_evidence, monkeypatch):
     metrics = {metric.name: metric for metric in manifold.ganbench_metrics()}
     expected = manifold_scores(real, fake)
     calls = []
-    monkeypatch.setattr(_passes, "run", lambda *a: calls.append(a) or run(*a))
+    monkeypatch.setattr(passes, "run", lambda *a: calls.append(a) or run(*a))
     assert {name: metric(evidence) for name, metric in metrics.items()} == expected
     assert len(calls) == 1

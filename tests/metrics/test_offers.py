@@ -15,12 +15,14 @@ import pytest
 import torch
 from ganbench_plugins.cgan import CGAN
 
-from ganbench.evaluation import Evaluator
-from ganbench.kinds import Dataset, Extractor, Metric
-from ganbench.listing import show_catalog
+from ganbench.cli.list import show_catalog
+from ganbench.harness.evaluation import Evaluator
+from ganbench.harness.floors import floors
+from ganbench.harness.real_data import Real
+from ganbench.harness.telemetry import Telemetry
 from ganbench.metrics import (
     MetricError,
-    _classifier,
+    classifier,
     near_duplicates,
     prd_scores,
     similarity,
@@ -29,9 +31,7 @@ from ganbench.metrics import (
     vendi_score,
 )
 from ganbench.metrics import frechet_distance_infinity as fid_infinity
-from ganbench.real import Real
-from ganbench.reference import floors
-from ganbench.telemetry import Telemetry
+from ganbench.plugin.interfaces import Dataset, Extractor, Metric
 
 OFFERED = {
     "fid_inf": ("min", "end", "train"),
@@ -157,7 +157,7 @@ class Probed(CGAN):
 
 
 def test_all_of_them_run_at_the_end_of_a_trial(offered, monkeypatch):
-    monkeypatch.setattr(_classifier, "STEPS", 60)
+    monkeypatch.setattr(classifier, "STEPS", 60)
     monkeypatch.setattr(smoothness, "PATHS", 50)
     monkeypatch.setattr(similarity, "similarities", partial(similarity.similarities, pairs=50))
     dataset = Dataset(name="bars", shape=(1, 32, 32), classes=3, budget_images=1, load=load)

@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganbench.metrics import FeatureSet, _balls, _distances, _neighbours, _passes, _screen, manifold_scores
-from ganbench.metrics._neighbours import Neighbours
-from ganbench.metrics._screen import Frame, Screen, frame_of, plain_float32, screen_of, tiles
+from ganbench.metrics import FeatureSet, manifold_scores
+from ganbench.metrics.numerics import balls, distances, float32_screen, neighbours, passes
+from ganbench.metrics.numerics.float32_screen import Frame, Screen, frame_of, plain_float32, screen_of, tiles
+from ganbench.metrics.numerics.neighbours import Neighbours
 
 
 def features(n: int, d: int, seed: int, kind: str) -> np.ndarray:
@@ -38,14 +39,14 @@ def features(n: int, d: int, seed: int, kind: str) -> np.ndarray:
 KINDS = ["plain", "network", "low rank", "offset", "clusters", "duplicates", "grid", "scales"]
 
 
-def distances(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    return _distances.direct(*(torch.from_numpy(np.float64(side)) for side in (one, two))).numpy()
+def true_distances(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    return distances.direct(*(torch.from_numpy(np.float64(side)) for side in (one, two))).numpy()
 
 
 def reference(real: np.ndarray, fake: np.ndarray, k: int, density_k: int) -> dict[str, float]:
     """The definitions on the whole matrices of float64 distances."""
-    between = distances(real, fake)
-    radii = {name: np.sort(distances(side, side), axis=1) for name, side in (("real", real), ("fake", fake))}
+    between = true_distances(real, fake)
+    radii = {name: np.sort(true_distances(side, side), axis=1) for name, side in (("real", real), ("fake", fake))}
     inside = between < radii["real"][:, density_k, None]
     return {
         "precision": float((between <= radii["real"][:, k, None]).any(axis=0).mean()),
@@ -82,10 +83,10 @@ def test_tiles_change_nothing(seed, kind, n, m, d, height, width, k, density_k):
     fake[: min(n, m) // 3] = real[: min(n, m) // 3]
     expected = reference(real, fake, k, density_k)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_screen, "TILE", (max(height, 8), width))
-        patch.setattr(_screen, "CHUNK", 64)
-        patch.setattr(_balls, "PENDING", 10)
-        patch.setattr(_neighbours, "KEPT", 4)
+        patch.setattr(float32_screen, "TILE", (max(height, 8), width))
+        patch.setattr(float32_screen, "CHUNK", 64)
+        patch.setattr(balls, "PENDING", 10)
+        patch.setattr(neighbours, "KEPT", 4)
         assert manifold_scores(real, fake, k, density_k) == expected
 
 
@@ -93,8 +94,8 @@ def test_tiles_change_nothing(seed, kind, n, m, d, height, width, k, density_k):
 @pytest.mark.parametrize("d", [1, 2, 17, 300])
 def test_radii_are_float64_distances(kind, d):
     values = features(1500, d, 2, kind)
-    expected = np.sort(distances(values, values), axis=1)
-    found = _passes.real_radii(FeatureSet(values), 3, 5, 1)
+    expected = np.sort(true_distances(values, values), axis=1)
+    found = passes.real_radii(FeatureSet(values), 3, 5, 1)
     for k, radii in zip((3, 5, 1), found, strict=True):
         assert np.array_equal(radii, expected[:, k])
 
@@ -109,7 +110,7 @@ def test_nearness_is_never_below_the_truth_and_never_above_its_slack(kind, d):
         one, two = one * np.float32(1e-30), two * np.float32(1e-30)
     frame = Frame(FeatureSet(one))
     left, right = (Screen(FeatureSet(side), frame) for side in (one, two))
-    truth = -0.5 * (distances(one, two) * frame.scale) ** 2
+    truth = -0.5 * (true_distances(one, two) * frame.scale) ** 2
     with plain_float32():
         for rows, columns, tile in tiles(left, right):
             gap = tile.double().numpy() - truth[rows, columns]
@@ -119,21 +120,21 @@ def test_nearness_is_never_below_the_truth_and_never_above_its_slack(kind, d):
 
 def test_thresholds_are_rounded_down():
     radii = np.random.default_rng(0).uniform(0, 3, 1000)
-    assert np.all(_screen.threshold(radii, 0.5) < -0.5 * (0.5 * radii) ** 2)
-    assert _screen.threshold(np.zeros(1), 1.0) < 0.0
-    assert _screen.threshold(np.array([1e200]), 1.0) == -np.inf
+    assert np.all(float32_screen.threshold(radii, 0.5) < -0.5 * (0.5 * radii) ** 2)
+    assert float32_screen.threshold(np.zeros(1), 1.0) < 0.0
+    assert float32_screen.threshold(np.array([1e200]), 1.0) == -np.inf
 
 
 @pytest.mark.parametrize("n, d", [(1500, 16), (1500, 64), (1200, 2048)])
 def test_few_pairs_are_computed_twice(monkeypatch, n, d):
     pairs = []
-    original = _distances.of_pairs
+    original = distances.of_pairs
 
     def counted(points, others, rows, columns):
         pairs.append(len(rows))
         return original(points, others, rows, columns)
 
-    for module in (_balls, _neighbours):
+    for module in (balls, neighbours):
         monkeypatch.setattr(module, "of_pairs", counted)
     real, fake = features(n, d, 0, "network"), features(n, d, 1, "network")
     manifold_scores(real, fake)
@@ -141,7 +142,7 @@ def test_few_pairs_are_computed_twice(monkeypatch, n, d):
 
 
 def test_each_pair_of_a_set_is_seen_once(monkeypatch):
-    monkeypatch.setattr(_screen, "TILE", (40, 70))
+    monkeypatch.setattr(float32_screen, "TILE", (40, 70))
     values = FeatureSet(features(150, 4, 0, "plain"))
     seen = np.zeros((150, 150), dtype=int)
     for rows, columns, _ in tiles(screen_of(values, frame_of(values))):

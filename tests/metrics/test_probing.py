@@ -7,11 +7,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ganbench.kinds import Dataset, Evidence, Side
+from ganbench.harness.metric_values import apply
 from ganbench.metrics import MetricError, linear_probe
 from ganbench.metrics.probing import DiscriminatorProbe
-from ganbench.values import apply
-from ganbench.variant import Variant
+from ganbench.plugin.interfaces import Dataset, Evidence, Side
+from ganbench.plugin.variant import Variant
 
 
 def blobs(seed: int, n: int, spread: float = 0.3) -> tuple[np.ndarray, np.ndarray]:

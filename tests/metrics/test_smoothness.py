@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch_fidelity.noise import batch_slerp_any
 
-from ganbench.kinds import Extractor
+from ganbench.harness.metric_values import apply
 from ganbench.metrics import MetricError, path_steps
 from ganbench.metrics.smoothness import EPSILON, Smoothness, of_evidence, spherical
-from ganbench.values import apply
-from ganbench.variant import Variant
+from ganbench.plugin.interfaces import Extractor
+from ganbench.plugin.variant import Variant
 
 
 class Plain(Extractor):

@@ -5,13 +5,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits
 
-from ganbench.kinds import Side
 from ganbench.metrics import (
     FeatureSet,
     MetricError,
-    _estimates,
-    _passes,
-    _screen,
     features_of,
     frechet_distance,
     inception_score,
@@ -19,6 +15,8 @@ from ganbench.metrics import (
     manifold_scores,
     score_all,
 )
+from ganbench.metrics.numerics import float32_screen, kernel_estimates
+from ganbench.plugin.interfaces import Side
 
 
 def sets(n: int, m: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -38,7 +36,7 @@ def one_by_one(real, fake, probabilities, size: int) -> dict[str, float]:
 @pytest.mark.parametrize("shared", [False, True])
 def test_the_same_bits_as_one_by_one(monkeypatch, n, m, d, size, shared):
     if d == 200:
-        monkeypatch.setattr(_estimates, "CHEAP", 0)
+        monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
     real, fake, probabilities = sets(n, m, d)
     known = FeatureSet(real) if shared else real
     expected = one_by_one(real, fake, probabilities, size)
@@ -49,15 +47,15 @@ def test_the_same_bits_as_one_by_one(monkeypatch, n, m, d, size, shared):
 
 
 def test_one_pass_serves_balls_and_kernel_and_the_real_side_is_seen_once(monkeypatch):
-    monkeypatch.setattr(_estimates, "CHEAP", 0)
+    monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
     passes = []
-    original = _screen.tiles
+    original = float32_screen.tiles
 
     def counted(points, others=None):
         passes.append((len(points.half), others and len(others.half)))
         return original(points, others)
 
-    for module in (_passes, _estimates):
+    for module in (passes, kernel_estimates):
         monkeypatch.setattr(module, "tiles", counted)
     real, fake, _ = sets(700, 640, 200)
     known = FeatureSet(real)

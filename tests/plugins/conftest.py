@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from ganbench.datasets.digits import ganbench_datasets
-from ganbench.evaluation import Evaluator
 from ganbench.extractors.classifier import ganbench_extractors
-from ganbench.ground import build
+from ganbench.harness.build import build
+from ganbench.harness.evaluation import Evaluator
+from ganbench.harness.real_data import Real
+from ganbench.harness.training import Training
 from ganbench.metrics.frechet import ganbench_metrics
 from ganbench.plugin import Variant
-from ganbench.real import Real
-from ganbench.seeding import derive, seed_everything
-from ganbench.training import Training
+from ganbench.utils.seeding import derive, seed_everything
 
 
 @pytest.fixture(scope="session")

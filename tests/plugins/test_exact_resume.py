@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 import torch
 
-import ganbench.training
-from ganbench.evaluation import Evaluator
-from ganbench.ground import build
+import ganbench.harness.training
+from ganbench.harness.build import build
+from ganbench.harness.checkpoint import capture, restore
+from ganbench.harness.evaluation import Evaluator
+from ganbench.harness.real_data import Real
+from ganbench.harness.serialization import fingerprint, load
+from ganbench.harness.telemetry import Diverged
+from ganbench.harness.training import Training
 from ganbench.plugin import GAN, Dataset, Extractor, Variant
-from ganbench.real import Real
-from ganbench.seeding import derive, rng_state, seed_everything
-from ganbench.state import capture, restore
-from ganbench.telemetry import Diverged
-from ganbench.training import Training
-from ganbench.tree import fingerprint, load
+from ganbench.utils.seeding import derive, rng_state, seed_everything
 
 BATCH, STEPS = 8, 40
 RNG = np.random.default_rng(0)
@@ -115,7 +115,7 @@ def test_resumed_at_every_step_it_ends_in_the_same_bits(name: str, tmp_path: Pat
 
 
 def without_random_states(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ganbench.training, "set_rng_state", lambda state: None)
+    monkeypatch.setattr(ganbench.harness.training, "set_rng_state", lambda state: None)
 
 
 def without_optimizers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def without_optimizers(monkeypatch: pytest.MonkeyPatch) -> None:
         empty = {role: {**saved, "state": {}} for role, saved in state["optimizers"].items()}
         restore(variant, {**state, "optimizers": empty})
 
-    monkeypatch.setattr(ganbench.training, "restore", forgetful)
+    monkeypatch.setattr(ganbench.harness.training, "restore", forgetful)
 
 
 FEW = ("vanilla", "wgan-gp", "vae")

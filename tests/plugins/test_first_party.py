@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ganbench.conformance import Check, Subject, parametrize_with_checks
-from ganbench.hyperparameters import takes_classes
 from ganbench.plugin import GAN, Batch, Clock, Unsuitable, Variant
-from ganbench.seeding import seed_everything
+from ganbench.plugin.hyperparameters import takes_classes
+from ganbench.utils.seeding import seed_everything
 
 IMAGES = [(1, 12, 20)]  # beside those of the conformance checks
 POINTS = (2,)

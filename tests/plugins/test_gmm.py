@@ -9,11 +9,11 @@ from ganbench_plugins.gmm import GMM
 from sklearn.mixture import GaussianMixture
 
 from ganbench.datasets.synthetic import ring_centres
+from ganbench.harness.checkpoint import capture, restore
+from ganbench.harness.real_data import from_uint8, to_uint8
+from ganbench.harness.serialization import fingerprint, load, save
 from ganbench.plugin import Batch, Clock
-from ganbench.real import from_uint8, to_uint8
-from ganbench.seeding import rng_state
-from ganbench.state import capture, restore
-from ganbench.tree import fingerprint, load, save
+from ganbench.utils.seeding import rng_state
 
 
 def fed(variant: GMM, data: torch.Tensor, start: int = 0, stop: int | None = None) -> GMM:

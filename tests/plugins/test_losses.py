@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ganbench.plugin import GAN, Batch, Clock
-from ganbench.seeding import seed_everything
 from ganbench.toolkit import BackboneGAN, spectrally_normalised, squared_gradient, unit_gradient_penalty
+from ganbench.utils.seeding import seed_everything
 
 IMAGE = torch.Size((1, 8, 8))
 

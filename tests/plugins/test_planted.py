@@ -12,17 +12,17 @@ from ganbench_plugins.planted_collapse import Classes, Collapse
 from ganbench_plugins.r1 import R1
 from ganbench_plugins.vanilla import Vanilla
 
-from ganbench.discovery import discover
-from ganbench.evaluation import Evaluator
-from ganbench.ground import build
+from ganbench.analysis.stability import FAILURES, verdict
+from ganbench.discovery.loader import discover
+from ganbench.harness.build import build
+from ganbench.harness.checkpoint import capture, restore
+from ganbench.harness.evaluation import Evaluator
+from ganbench.harness.real_data import Real
+from ganbench.harness.serialization import fingerprint, load, save
+from ganbench.harness.telemetry import Diverged
+from ganbench.harness.training import Training
 from ganbench.plugin import Batch, Clock, Variant
-from ganbench.real import Real
-from ganbench.seeding import derive, seed_everything
-from ganbench.stability import FAILURES, verdict
-from ganbench.state import capture, restore
-from ganbench.telemetry import Diverged
-from ganbench.training import Training
-from ganbench.tree import fingerprint, load, save
+from ganbench.utils.seeding import derive, seed_everything
 
 
 @pytest.fixture(scope="module")

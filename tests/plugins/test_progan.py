@@ -10,11 +10,11 @@ from ganbench_plugins.progan import ProGAN
 from torch import Tensor
 from torch.nn import functional
 
-from ganbench.hyperparameters import hyperparameters
+from ganbench.harness.checkpoint import capture, restore
+from ganbench.harness.serialization import fingerprint, load, save
 from ganbench.plugin import Batch, Clock, Unsuitable
-from ganbench.seeding import rng_state, seed_everything, set_rng_state
-from ganbench.state import capture, restore
-from ganbench.tree import fingerprint, load, save
+from ganbench.plugin.hyperparameters import hyperparameters
+from ganbench.utils.seeding import rng_state, seed_everything, set_rng_state
 
 IMAGES = [(1, 8, 8), (3, 8, 8), (1, 12, 20), (1, 28, 28), (3, 32, 32), (1, 36, 36), (1, 48, 48), (3, 64, 64)]
 

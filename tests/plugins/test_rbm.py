@@ -9,7 +9,7 @@ import torch
 from ganbench_plugins.rbm import RBM
 
 from ganbench.plugin import Batch, Clock, Unsuitable
-from ganbench.seeding import seed_everything
+from ganbench.utils.seeding import seed_everything
 
 SHAPE = torch.Size((1, 2, 3))
 

@@ -11,7 +11,7 @@ from torch.distributions import Independent, Normal
 from torch.distributions.kl import kl_divergence as reference
 
 from ganbench.plugin import Batch, Clock
-from ganbench.seeding import seed_everything
+from ganbench.utils.seeding import seed_everything
 
 
 def test_the_kl_divergence_is_that_of_gaussians() -> None:

@@ -1,0 +1,211 @@
+"""What the history of one trial measures; ``ganbench.analysis.stability`` judges it.
+
+Everything is judged on ``u = sqrt(max(FID, 0) / tr Sigma_real)``: 0 is perfect, 1 a constant at the real
+mean (whose FID is exactly that trace). It is dimensionless, so scaling the features changes nothing,
+and unlike log FID it has no pole at the floor, where healthy runs jitter most.
+
+Of T evaluations (the untrained one does not count) H is the last half, the tail the last 3 (the last 2
+below 15), and a series is smoothed by its running median of 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, combinations
+from math import sqrt
+from statistics import fmean, median
+from typing import Any
+
+from ganbench.analysis.thresholds import THRESHOLDS, Thresholds
+
+Series = Sequence[float | None]
+FEWEST_STEPS = 100  # of the discriminator, below which its gradients are not compared
+# The measures that tables show, in this order.
+SHOWN = (
+    *("u_end", "u_best", "u_rise", "oscillation", "trend", "modes_end", "mode_drop", "coverage_drop", "kl_rise"),
+    *("d_auc_late", "d_auc_gap", "d_dominance", "d_saturation", "grad_spikes", "parameter_growth", "gradient_growth"),
+)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What one history measures; None where it cannot be (no modes, no discriminator, too few evaluations).
+
+    Attributes:
+        u: of each evaluation with a score.
+        u_end, u_best, u_rise: median of u over the tail, minimum of smoothed u, and their difference.
+        oscillation: standard deviation of the residuals of u about its Theil-Sen line over H.
+        trend: slope of that line times the length of H; negative while u improves.
+        modes_end: median of the modes over the tail; ``modes`` is how many there are in truth.
+        mode_drop, coverage_drop: 1 - median over the tail / maximum of the smoothed series, in [0, 1].
+        coverage_best: that maximum of coverage.
+        kl_rise: median of mode_kl over the tail - minimum of smoothed mode_kl, in nats.
+        d_dominance: share of H with held-out AUC above 0.95.
+        d_auc_late, d_auc_gap: medians over H of the held-out AUC, and of training minus held-out AUC.
+        d_saturation: median over H of the lower accuracy on held-out real and on fake; None for critics.
+        grad_spikes: share of discriminator steps with a gradient norm above 10 times its running median of 101.
+        parameter_growth: largest parameter norm of a role over its initial one.
+        gradient_growth: discriminator gradient norm, median of the last tenth over that of the first.
+        best: index of the evaluation with the lowest smoothed u, among those in ``u``.
+        collapse: index of the first evaluation from which modes, coverage or mode_kl stay lost.
+        won: index of the first evaluation from which the held-out AUC stays above 0.95.
+    """
+
+    u: tuple[float, ...] = ()
+    u_end: float | None = None
+    u_best: float | None = None
+    u_rise: float | None = None
+    oscillation: float | None = None
+    trend: float | None = None
+    modes: int | None = None
+    modes_end: float | None = None
+    mode_drop: float | None = None
+    coverage_drop: float | None = None
+    coverage_best: float | None = None
+    kl_rise: float | None = None
+    d_dominance: float | None = None
+    d_auc_late: float | None = None
+    d_auc_gap: float | None = None
+    d_saturation: float | None = None
+    grad_spikes: float | None = None
+    parameter_growth: float | None = None
+    gradient_growth: float | None = None
+    best: int | None = None
+    collapse: int | None = None
+    won: int | None = None
+
+
+def measures(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Measures:
+    """Measure the history of ``record``: its ``evaluations``, ``telemetry`` and ``reference``."""
+    reference, telemetry = record.get("reference") or {}, record.get("telemetry") or {}
+    growth = parameter_growth(record["evaluations"])
+    found: dict[str, Any] = {
+        "modes": reference.get("modes"),
+        "grad_spikes": (telemetry.get("gradient_spikes") or {}).get("discriminator"),
+        "parameter_growth": max(growth, default=None),
+        "gradient_growth": _gradient_growth(telemetry),
+    }
+    watched = [evaluation["watch"] for evaluation in trained(record)]
+    u = tuple(sqrt(max(watch["fid"], 0.0) / watch["trace"]) for watch in watched)
+    if len(u) < 3:
+        return Measures(u=u, **found)
+    tail = 3 if len(u) >= 15 else 2
+    half = max(len(u) // 2, 3)
+    smooth = _smooth(u)
+    slope = theil_sen(u[-half:])
+    found |= {
+        "u_end": median(u[-tail:]),
+        "u_best": min(smooth),
+        "u_rise": median(u[-tail:]) - min(smooth),
+        "oscillation": _deviation([y - slope * x for x, y in enumerate(u[-half:])]),
+        "trend": slope * half,
+        "best": smooth.index(min(smooth)),
+    }
+    modes, coverage, kl = (_series(watched, key) for key in ("modes", "coverage", "mode_kl"))
+    found |= {
+        "modes_end": _end(modes, tail),
+        "mode_drop": _drop(modes, tail),
+        "coverage_drop": _drop(coverage, tail),
+        "coverage_best": max(_smooth(_known(coverage)), default=None),
+    }
+    known = _known(kl)
+    if len(known) >= 3:
+        found["kl_rise"] = median(known[-tail:]) - min(_smooth(known))
+    lost = [
+        _lost(modes, max, lambda now, best: best > 0 and now <= (1 - limits.mode_drop) * best),
+        _lost(coverage, max, lambda now, best: best >= limits.coverage_seen and now <= (1 - limits.mode_drop) * best),
+        _lost(kl, min, lambda now, best: now - best >= limits.kl_rise),
+    ]
+    found["collapse"] = next((index for index in lost if index is not None), None)
+    auc = _series(watched, "d_auc")
+    found["won"] = _lost(auc, max, lambda now, best: now > limits.auc)
+    auc = auc[-half:]
+    train = _series(watched, "d_auc_train")[-half:]
+    real, fake = (_series(watched, f"d_accuracy_{side}")[-half:] for side in ("real", "fake"))
+    if known := _known(auc):
+        found["d_auc_late"] = median(known)
+        found["d_dominance"] = sum(value > limits.auc for value in known) / len(known)
+    if gaps := [a - b for a, b in zip(train, auc, strict=True) if a is not None and b is not None]:
+        found["d_auc_gap"] = median(gaps)
+    accuracies = [min(a, b) for a, b in zip(real, fake, strict=True) if a is not None and b is not None]
+    if accuracies and record.get("decision_threshold") is not None:
+        found["d_saturation"] = median(accuracies)
+    return Measures(u=u, **found)
+
+
+def trained(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The evaluations that have a ``u``: after training began, with an FID and a positive trace."""
+    return [
+        evaluation
+        for evaluation in record["evaluations"]
+        if evaluation["images_seen"] > 0
+        and (watch := evaluation.get("watch") or {}).get("fid") is not None
+        and (watch.get("trace") or 0) > 0
+    ]
+
+
+def parameter_growth(evaluations: Sequence[Mapping[str, Any]]) -> list[float]:
+    """At each evaluation the largest parameter norm of a role over that role's norm at the first evaluation."""
+    norms = [(evaluation.get("watch") or {}).get("parameter_norms") or {} for evaluation in evaluations]
+    first = {role: norm for role, norm in (norms[0] if norms else {}).items() if norm}
+    return [max((now[role] / first[role] for role in first if now.get(role) is not None), default=0.0) for now in norms]
+
+
+def theil_sen(y: Sequence[float]) -> float:
+    """Median slope over all pairs of points of evenly spaced ``y`` (Sen 1968); scipy's, at a fortieth of its time."""
+    return median((b - a) / (j - i) for (i, a), (j, b) in combinations(enumerate(y), 2))
+
+
+def _deviation(values: Sequence[float]) -> float:
+    centre = fmean(values)
+    return sqrt(fmean([(value - centre) ** 2 for value in values]))
+
+
+def _gradient_growth(telemetry: Mapping[str, Any]) -> float | None:
+    """None below 100 steps: a tenth of fewer is a handful of steps, of which the first is like no other."""
+    if (telemetry.get("updates") or {}).get("discriminator", FEWEST_STEPS) < FEWEST_STEPS:
+        return None
+    tenths = (telemetry.get("gradient_norm_tenths") or {}).get("discriminator") or ()
+    first, last = (tenths[0], tenths[-1]) if tenths else (None, None)
+    return last / first if first and last is not None else None
+
+
+def _series(watched: Sequence[Mapping[str, Any]], key: str) -> Series:
+    return [watch.get(key) for watch in watched]
+
+
+def _known(series: Series) -> list[float]:
+    return [value for value in series if value is not None]
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """Running median of 3 at every position; an end takes the window next to it, so that no single value counts."""
+    inner = [median(values[i : i + 3]) for i in range(len(values) - 2)]
+    return [inner[0], *inner, inner[-1]] if inner else []
+
+
+def _end(series: Series, tail: int) -> float | None:
+    known = _known(series)
+    return median(known[-tail:]) if known else None
+
+
+def _drop(series: Series, tail: int) -> float | None:
+    known = _known(series)
+    if len(known) < 3:
+        return None
+    best = max(_smooth(known))
+    return max(1 - median(known[-tail:]) / best, 0.0) if best > 0 else 0.0
+
+
+def _lost(series: Series, better: Callable[[float, float], float], lost: Callable[[float, float], bool]) -> int | None:
+    """First position from which ``lost(value, best so far)`` holds to the end."""
+    places = [i for i, value in enumerate(series) if value is not None]
+    known = _known(series)
+    start = None
+    for place, value, best in zip(places, known, accumulate(_smooth(known), better), strict=False):
+        if not lost(value, best):
+            start = None
+        elif start is None:
+            start = place
+    return start

@@ -1,0 +1,213 @@
+"""The tables: trials, and the leaderboard with ranks, tiers, intervals and failures.
+
+Both are pure functions of the records: no clock, host or order of the input is in them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ganbench.analysis.frames import COMPARABLE, STABILITY, Source, Trials, final_trials, named
+from ganbench.analysis.measures import SHOWN
+from ganbench.analysis.stability import WORDS
+from ganbench.analysis.statistics import Floats, interval
+from ganbench.analysis.tiers import Separation, separate
+from ganbench.results.records import STATUSES
+
+_WORD_ORDER = {word: i for i, word in enumerate((*WORDS, *STATUSES))}
+# A score of 0 has no logarithm: this share of a constant's score is added, far below any floor.
+_LOG_OFFSET = 1e-6
+
+
+class Primary(NamedTuple):
+    """Primary metric of n trials: ``scores``, failed ones substituted (NaN: not measured), ``completed``, and
+    ``tested``, the scores on the scale of the tests; each ``(n,)``.
+    """
+
+    metric: str
+    direction: Literal["min", "max"]
+    scores: Floats
+    completed: np.ndarray
+    tested: Floats
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a leaderboard.
+
+    Attributes:
+        trials: positions of its trials.
+        scores: of its trials in the primary metric, failed ones substituted; empty if it has none.
+        completed: of its completed trials only.
+        tested: ``scores`` on the scale of the tests.
+    """
+
+    variant: str
+    role: str
+    trials: np.ndarray
+    scores: Floats
+    completed: Floats
+    tested: Floats
+
+
+@dataclass(frozen=True)
+class Table:
+    """One (dataset, protocol), ranked apart: ``ranked`` rows in rank order with their ``ranks``, and the ``others``."""
+
+    dataset: str
+    extractor: str
+    protocol: str
+    metric: str
+    direction: Literal["min", "max"]
+    ranked: list[Row]
+    ranks: list[int]
+    others: list[Row]
+    separation: Separation
+
+
+def trials_table(source: Source) -> pd.DataFrame:
+    """One row a trial: dataset, extractor, protocol, variant, seed, status, reason, verdict, note, metrics, trial;
+    then what ``compare`` has to know of it, ``frames.COMPARABLE``.
+
+    Then what is known of its stability: ``evidence`` (the figures that decided the verdict), ``verdict_step`` and
+    ``verdict_images`` (where it happened), and every measure of ``ganbench.analysis.measures.SHOWN``.
+
+    ``source`` is a frame of ``load_results``, or records. Missing scores are NaN, missing text is "".
+    """
+    trials = final_trials(source)
+    context = named(trials.context)
+    head = ["dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note"]
+    scores = pd.DataFrame(trials.values, columns=pd.Index(trials.metrics, dtype=object))
+    context = context.assign(direction=[trials.directions.get(name, "none") for name in context["primary"]])
+    conditions = [context[name.removeprefix("protocol_")].rename(name) for name in COMPARABLE]
+    table = pd.concat([context[head], scores, context[["trial", *STABILITY]], *conditions], axis=1)
+    table = table.astype({"verdict_step": "Int64", "verdict_images": "Int64"})
+    return table.sort_values(["dataset", "protocol", "variant", "seed", "trial"], kind="stable", ignore_index=True)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # a stranger's scores may be 1e308: they are separated from nothing
+def leaderboard(source: Source) -> pd.DataFrame:
+    """Rank the variants of each dataset and protocol. ``source`` is a frame of ``load_results``, or records.
+
+    A row is (dataset, protocol, variant, hyperparameters, source). ``rank`` goes by the median of the
+    primary metric over seeds, in which a failed trial counts as a constant at the real mean; equal
+    medians share a rank. ``tier``: rows that share a letter cannot be told apart; ``?`` below 5 seeds.
+    ``seeds`` are trials with a record, ``failed`` those not completed. ``<metric>`` is the median over
+    completed trials, from ``_low`` to ``_high`` its interval (``statistics.interval``), ``_floor`` what
+    as many real images score. After the metrics come the medians of the stability measures, over completed
+    trials. Baselines and planted failures come last, without rank and tier.
+    """
+    trials = final_trials(source)
+    verdicts, statuses = (trials.context[name].to_numpy(object) for name in ("verdict", "status"))
+    head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"]
+    measured = trials.context[list(SHOWN)].to_numpy(np.float64)
+    lines = []
+    for table in tables(trials):
+        placed = [
+            *zip(table.ranked, table.ranks, table.separation.letters, strict=True),
+            *((row, None, "") for row in table.others),
+        ]
+        for row, rank, tier in placed:
+            completed = row.trials[statuses[row.trials] == "completed"]
+            words = _counts(verdicts[row.trials], statuses[row.trials])
+            line: list[Any] = [table.dataset, table.extractor, table.protocol, rank, tier, row.variant]
+            line += [len(row.trials), len(row.trials) - len(completed), words]
+            for metric in range(len(trials.metrics)):
+                line += _cell(trials.values[completed, metric], trials.floors[row.trials, metric])
+            line += [_median(column) for column in measured[completed].T]
+            lines.append(line)
+    columns = [f"{metric}{end}" for metric in trials.metrics for end in ("", "_low", "_high", "_floor")]
+    board = pd.DataFrame(lines, columns=pd.Index([*head, *columns, *SHOWN], dtype=object))
+    numbers = dict.fromkeys([*columns, *SHOWN], "float64")
+    return board.astype({"rank": "Int64", "seeds": "int64", "failed": "int64", **numbers})
+
+
+def tables(trials: Trials) -> Iterator[Table]:
+    """The rows of each (dataset, protocol), ranked and tested, sorted by both names."""
+    context = named(trials.context)
+    groups: dict[Any, Any] = dict(context.groupby(["dataset", "protocol"], sort=True).indices)
+    for (dataset, protocol), members in groups.items():
+        group = context.iloc[members]
+        primary = primary_scores(trials, members)
+        rows, medians = [], {}
+        inside: dict[Any, Any] = dict(group.groupby("variant", sort=True).indices)
+        for variant, places in inside.items():
+            known = places[~np.isnan(primary.scores[places])]
+            done = known[primary.completed[known]]
+            role = str(group["role"].iloc[places[0]])
+            scores, tested = primary.scores[known], primary.tested[known]
+            rows.append(Row(variant, role, members[places], scores, primary.scores[done], tested))
+            if len(scores) and role == "variant":
+                medians[variant] = float(np.median(scores)) * (-1 if primary.direction == "max" else 1)
+        ranked = sorted(
+            (row for row in rows if row.variant in medians), key=lambda row: (medians[row.variant], row.variant)
+        )
+        order = [medians[row.variant] for row in ranked]
+        yield Table(
+            dataset=dataset,
+            extractor=str(group["extractor"].iloc[0]),
+            protocol=protocol,
+            metric=primary.metric,
+            direction=primary.direction,
+            ranked=ranked,
+            ranks=(np.searchsorted(order, order, side="left") + 1).tolist(),
+            others=[row for row in rows if row.variant not in medians],
+            separation=separate([row.tested for row in ranked]),
+        )
+
+
+def primary_scores(trials: Trials, members: np.ndarray) -> Primary:
+    """Scores by which the trials ``members`` of one dataset and protocol are ranked and tested.
+
+    A failed trial counts as a constant at the real mean; for a metric where that score is not known, as
+    the worst completed trial of these. Tests are on logarithms where lower is better and no score is
+    negative, with a millionth of the constant's score (or else of the largest) added, so that 0 has one.
+    """
+    context = trials.context
+    metric = str(context["primary"].iat[members[0]])
+    direction: Literal["min", "max"] = "max" if trials.directions.get(metric) == "max" else "min"
+    completed = context["status"].to_numpy(object)[members] == "completed"
+    found = np.full(len(members), np.nan)
+    if metric in trials.metrics:
+        found = trials.values[members, trials.metrics.index(metric)]
+    known = found[completed & ~np.isnan(found)]
+    if completed.any() and not len(known):
+        # The metric was not chosen: failures would be all there is to rank.
+        blank = np.full(len(members), np.nan)
+        return Primary(metric, direction, blank, completed, blank)
+    constants = context["failure_score"].to_numpy(np.float64)[members]
+    constants = constants[~np.isnan(constants)]
+    worst = float((known.min() if direction == "max" else known.max()) if len(known) else 0.0)
+    constant = float(np.median(constants)) if len(constants) else worst
+    scores = np.where(completed, found, constant)
+    tested = scores
+    if direction == "min" and not (scores < 0).any():
+        tested = np.log(scores + _LOG_OFFSET * (constant or float(np.nanmax(scores)) or 1.0))
+    return Primary(metric, direction, scores, completed, tested)
+
+
+def _median(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None
+
+
+def _cell(values: Floats, floors: Floats) -> list[float | None]:
+    values, floor = values[~np.isnan(values)], _median(floors)
+    if not len(values):
+        return [None, None, None, floor]
+    low, high, _ = interval(values)
+    return [float(np.median(values)), low, high, floor]
+
+
+def _counts(verdicts: Iterable[str], statuses: Iterable[str]) -> str:
+    """``4 stable, 1 collapsed``: most frequent first; a failure without a verdict counts by its status."""
+    words = Counter(word or status for word, status in zip(verdicts, statuses, strict=True))
+    del words["completed"]
+    ordered = sorted(words.items(), key=lambda item: (-item[1], _WORD_ORDER.get(item[0], len(_WORD_ORDER))))
+    return ", ".join(f"{count} {word}" for word, count in ordered)

@@ -1,0 +1,155 @@
+"""The verdict on the stability of one trial, in one word, from what its history measures.
+
+Failure against stable is what the word promises; the kind of failure is less certain, because on well
+separated modes oscillation is mode hopping, and over-training loses classes as collapse does. There is
+no published standard for any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ganbench.analysis.measures import Measures, measures, parameter_growth, trained
+from ganbench.analysis.thresholds import THRESHOLDS, Thresholds
+
+__all__ = ["FAILURES", "MEANINGS", "THRESHOLDS", "WORDS", "Measures", "Verdict", "measures", "verdict"]
+
+WORDS = ("diverged", "collapsed", "dominated", "oscillating", "degraded", "stable", "unknown")
+FAILURES = ("diverged", "collapsed", "dominated", "oscillating", "degraded")
+# What each word says to somebody who has just read an introduction to GANs.
+MEANINGS = {
+    "diverged": "numbers blew up: a loss, a gradient or a weight grew without bound or stopped being a number",
+    "collapsed": "the generator shows one thing, or a few: most of what the data hold is missing",
+    "dominated": "the discriminator runs away: it tells real from fake, and the generator learns nothing from it",
+    "oscillating": "the two chase each other: the score swings instead of settling",
+    "degraded": "it was better earlier: the longer it trains, the worse its samples",
+    "stable": "it trained to the end; in equilibrium a discriminator is right half of the time (D AUC 1/2)",
+    "unknown": "too few evaluations to say",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One word on a trial, or None: a baseline, or a trial that ended in an error rather than in a result.
+
+    Attributes:
+        word: the first of the rules that holds.
+        notes: the kind (``lost modes``, ``still improving``, ...) and ``coarse``.
+        evidence: the figures that decided, by the name of their measure.
+        step, images_seen: where it happened, if it happened at a point.
+        measures: everything that was measured; empty where there is no word.
+    """
+
+    word: str | None = None
+    notes: tuple[str, ...] = ()
+    evidence: Mapping[str, float | None] = field(default_factory=dict)
+    step: int | None = None
+    images_seen: int | None = None
+    measures: Measures = field(default_factory=Measures)
+
+    @property
+    def note(self) -> str:
+        return "; ".join(self.notes)
+
+    @property
+    def figures(self) -> str:
+        """The evidence as text: ``u_end 1.04, u_rise 0.91``."""
+        return ", ".join(f"{name} {value:.3g}" for name, value in self.evidence.items() if value is not None)
+
+
+def verdict(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Verdict:
+    """Judge one trial; the first rule that holds gives the word.
+
+    1. ``diverged``: something was not finite; a role's parameter norm grew more than 20-fold, or the
+       discriminator's gradient norm more than 50-fold. Only the gradients need 10 evaluations; below
+       that anything else is ``unknown``.
+    2. ``collapsed`` (lost modes): half the modes or of the coverage gone at the end, or mode_kl up by
+       0.4, and u up by 0.1.
+    3. ``dominated``: u is poor, and the discriminator has won half of H and u no longer improves (or the
+       discriminator saturates, or its gradients spike while it is ahead). Only with a discriminator.
+    4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating.
+    5. ``oscillating``: u swings by 0.1 and does not improve, is poor or was better; or by 0.15.
+    6. ``degraded``: u was better by 0.125, as in over-training; ``d_auc_gap`` shows over-fitting.
+    7. ``collapsed`` (learned nothing): no better than a constant, and not improving.
+    8. ``stable``; ``still improving`` and ``undertrained`` are notes, because slow is no failure.
+
+    A baseline has no verdict, nor has a trial that ended in ``error``, ``crashed``, ``timeout`` or ``oom``.
+    """
+    if record["role"] == "baseline" or record["status"] not in ("completed", "diverged"):
+        return Verdict()
+    found = measures(record, limits)
+    return replace(_word(record, found, limits), measures=found)
+
+
+def _word(record: Mapping[str, Any], found: Measures, limits: Thresholds) -> Verdict:
+    if blown := _diverged(record, found, limits):
+        return blown
+    if len(found.u) < limits.fewest:
+        return Verdict("unknown", (f"fewer than {limits.fewest} evaluations",), {"evaluations": len(found.u)})
+    word, kinds, names, place = _judge(found, record["adversarial"], limits)
+    notes = (*kinds, "coarse") if len(found.u) < limits.coarse else kinds
+    where = {} if place is None else trained(record)[place]
+    evidence = {name: getattr(found, name) for name in names}
+    return Verdict(word, notes, evidence, where.get("step"), where.get("images_seen"))
+
+
+def _diverged(record: Mapping[str, Any], found: Measures, limits: Thresholds) -> Verdict | None:
+    nonfinite = (record.get("telemetry") or {}).get("first_nonfinite")
+    if nonfinite:
+        return Verdict("diverged", (f"{nonfinite['what']} is not finite",), {}, nonfinite["step"])
+    if record["status"] == "diverged":
+        return Verdict("diverged", ("not finite",))
+    if _least(found.parameter_growth, limits.parameter_growth, strict=True):
+        growth = parameter_growth(record["evaluations"])
+        first = next(i for i, value in enumerate(growth) if value > limits.parameter_growth)
+        where = record["evaluations"][first]
+        evidence = {"parameter_growth": found.parameter_growth}
+        return Verdict("diverged", ("parameters blew up",), evidence, where.get("step"), where["images_seen"])
+    # Over the few steps of a short training, a critic's gradients rise by as much while all is well.
+    enough = len(found.u) >= limits.fewest
+    if enough and _least(found.gradient_growth, limits.gradient_growth, strict=True):
+        return Verdict("diverged", ("gradients blew up",), {"gradient_growth": found.gradient_growth})
+    return None
+
+
+def _least(value: float | None, bound: float, strict: bool = False) -> bool:
+    """Whether ``value`` is known and at least (if ``strict``: more than) ``bound``."""
+    return value is not None and (value > bound if strict else value >= bound)
+
+
+def _judge(
+    m: Measures, adversarial: bool, limits: Thresholds
+) -> tuple[str, tuple[str, ...], tuple[str, ...], int | None]:
+    """Rules 2 to 8: word, kinds, names of the deciding measures, and the evaluation where it happened."""
+    u, rise, swing, trend = m.u_end or 0.0, m.u_rise or 0.0, m.oscillation or 0.0, m.trend or 0.0
+    stuck = trend > limits.improving
+    oscillating = swing >= limits.oscillation_alone or (
+        swing >= limits.oscillation and (stuck or u >= limits.u_poor or rise >= limits.u_rise)
+    )
+    lost = (
+        _least(m.mode_drop, limits.mode_drop)
+        or (_least(m.coverage_drop, limits.mode_drop) and _least(m.coverage_best, limits.coverage_seen))
+        or _least(m.kl_rise, limits.kl_rise)
+    )
+    if lost and rise >= limits.u_rise:
+        return "collapsed", ("lost modes",), ("mode_drop", "coverage_drop", "kl_rise", "u_rise"), m.collapse
+    if adversarial:
+        beaten = stuck or _least(m.d_saturation, limits.d_saturation)
+        poor = u >= limits.u_dominated
+        if _least(m.d_dominance, limits.d_dominance) and poor and beaten:
+            return "dominated", ("generator beaten",), ("d_dominance", "u_end", "trend", "d_saturation"), m.won
+        if _least(m.grad_spikes, limits.grad_spikes) and _least(m.d_auc_late, limits.auc_spikes) and poor:
+            return "dominated", ("gradient spikes",), ("grad_spikes", "d_auc_late", "u_end"), m.won
+    few = m.modes is not None and m.modes_end is not None and m.modes_end <= limits.modes_covered * m.modes
+    if few and u >= limits.u_poor and (stuck or oscillating):
+        return "collapsed", ("never covered",), ("modes_end", "modes", "u_end", "trend", "oscillation"), None
+    if oscillating:
+        return "oscillating", (), ("oscillation", "u_end", "u_rise"), None
+    if rise >= limits.degraded:
+        return "degraded", ("best score earlier",), ("u_rise", "u_best", "u_end", "d_auc_gap"), m.best
+    if u >= limits.u_nothing and stuck:
+        return "collapsed", ("learned nothing",), ("u_end", "trend"), None
+    notes = (("still improving",) if not stuck else ()) + (("undertrained",) if u >= limits.u_poor else ())
+    return "stable", notes, ("u_end", "trend"), None

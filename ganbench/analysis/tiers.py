@@ -1,0 +1,111 @@
+"""Tiers: which variants of one table can be told apart, and the letters that show it.
+
+"Cannot be told apart" is not transitive (a may equal b, and b equal c, with a better than c), so a
+single tier number would lie; letters do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, sample_of, welch_pairs
+
+UNTESTED = "?"
+
+
+class Separation(NamedTuple):
+    """What all pairwise tests say about k variants given in rank order.
+
+    Attributes:
+        p: ``(k, k)`` symmetric, Holm-adjusted; NaN where no test is made (the diagonal, too few seeds).
+        letters: k strings; two variants share a letter exactly if they cannot be told apart; ``?`` untested.
+        tests: size of the family that Holm corrects for.
+    """
+
+    p: Floats
+    letters: list[str]
+    tests: int
+
+
+def letters(separated: ArrayLike) -> list[str]:
+    """Compact letter display: k strings such that i and j share a letter exactly if ``separated[i, j]`` is false.
+
+    ``separated`` is ``(k, k)``, symmetric, in rank order; letters follow that order: a to z, A to Z, then
+    a1, b1, ... The display is that of Piepho, "An Algorithm for a Letter-Based Representation of
+    All-Pairwise Comparisons", Journal of Computational and Graphical Statistics 13 (2004). His
+    insert-and-absorb lists every maximal group, of which there can be exponentially many; this is a
+    greedy cover of the pairs by such groups (Gramm et al., "Algorithms for Compact Letter Displays:
+    Comparison and Evaluation", Computational Statistics & Data Analysis 52, 2007), which is the same
+    where groups are runs of neighbours and leaves out redundant ones where they are not.
+    """
+    matrix = np.asarray(separated, dtype=bool)
+    k = len(matrix)
+    matrix = matrix.reshape(k, k)
+    # Sets of variants are the bits of one integer.
+    packed = np.packbits(~matrix & ~np.eye(k, dtype=bool), axis=1, bitorder="little")
+    alike = [int.from_bytes(row.tobytes(), "little") for row in packed]
+    covered = [0] * k
+    groups: list[list[int]] = []
+    for i in range(k):
+        later = alike[i] >> i << i
+        if not alike[i]:
+            groups.append([i])
+        while missing := later & ~covered[i]:
+            group, candidates = [i], later
+            following = missing & -missing
+            while following:
+                group.append(following.bit_length() - 1)
+                candidates &= alike[group[-1]]
+                following = candidates & -candidates
+            bits = sum(1 << j for j in group)
+            for j in group:
+                covered[j] |= bits
+            groups.append(sorted(group))
+    display = [""] * k
+    for number, group in enumerate(sorted(groups)):
+        letter = _letter(number)
+        for i in group:
+            display[i] += letter
+    return display
+
+
+def _letter(index: int) -> str:
+    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return alphabet[index % 52] + (str(index // 52) if index >= 52 else "")
+
+
+def p_values(samples: Sequence[Floats], first: NDArray[Any], second: NDArray[Any]) -> Floats:
+    """Unadjusted p-values of the pairs ``(samples[first[i]], samples[second[i]])``.
+
+    Welch's test. A sample without variance (every trial failed, every mode found) says nothing of how far the
+    next one would fall, and Welch takes it for exact; then the p-value is at least ``2 / binomial(n + m, n)``, the
+    exact permutation test's for two samples that do not overlap. Two constants that differ have that one.
+    """
+    sizes = np.array([len(sample) for sample in samples])
+    constant = np.array([sample[0] == sample[-1] for sample in samples])
+    raw = welch_pairs(samples, first, second)
+    least = 2 / special.comb(sizes[first] + sizes[second], sizes[first])
+    return np.where(constant[first] | constant[second], np.fmax(raw, least), raw)
+
+
+def separate(samples: Sequence[ArrayLike], alpha: float = ALPHA) -> Separation:
+    """All pairs of ``samples`` (k of them, in rank order, on the scale they are tested on): test, Holm, letters.
+
+    Samples of fewer than five values are in no pair and get ``?``.
+    """
+    known = [sample_of(sample) for sample in samples]
+    enough = np.array([i for i, sample in enumerate(known) if len(sample) >= MINIMUM_SEEDS], dtype=int)
+    p = np.full((len(known), len(known)), np.nan)
+    left, right = np.triu_indices(len(enough), 1)
+    first, second = enough[left], enough[right]
+    if len(first):
+        p[first, second] = p[second, first] = holm(p_values(known, first, second))
+    display = [UNTESTED] * len(known)
+    for i, shown in zip(enough, letters(p[np.ix_(enough, enough)] <= alpha), strict=True):
+        display[i] = shown
+    return Separation(p, display, len(first))

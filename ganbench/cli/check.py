@@ -1,0 +1,173 @@
+"""``ganbench check``: the conformance checks of a plugin, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import Future, as_completed
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ganbench import __version__
+from ganbench.executors import LOST, DeadlineExceeded, Executor, Job, on_this_machine
+from ganbench.reporters.terminal import plain, say
+from ganbench.utils.errors import EXIT_COMPLETED, EXIT_FAILED, UsageError, printable
+
+# What a check came to. Two of them make the exit code 1: failed, and passed although it was expected to fail.
+MEANINGS = {
+    "passed": "the plugin conforms",
+    "failed": "the plugin does not conform",
+    "skipped": "the check does not apply",
+    "known": "it fails, as expected_failed_checks says",
+    "outdated": "it passes, and expected_failed_checks says that it fails: take the entry out",
+}
+BAD = ("failed", "outdated")
+ALONE = ("time_per_step",)  # measured when nothing else runs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One check of one plugin; ``seconds`` is None where it was ended."""
+
+    name: str
+    status: str
+    message: str
+    reason: str
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``ganbench check`` was asked for; ``checks`` empty means all."""
+
+    names: tuple[str, ...]
+    kind: str | None
+    checks: tuple[str, ...]
+    timeout: float
+    jobs: int | None
+    executor: str
+    as_json: bool
+
+
+def check(options: Options) -> int:
+    """Check plugins, print what was found, and return the exit code."""
+    with on_this_machine(options.executor, options.jobs) as engine:
+        found = [about for name in options.names for about in _subjects(engine, name, options)]
+        _choose(found, options.checks)
+        outcomes = [_outcomes(engine, about, options) for about in found]
+    if options.as_json:
+        _write_json(found, outcomes)
+    else:
+        for about, of in zip(found, outcomes, strict=True):
+            _print(about, of)
+    return EXIT_FAILED if any(o.status in BAD for of in outcomes for o in of) else EXIT_COMPLETED
+
+
+def _subjects(engine: Executor, name: str, options: Options) -> list[dict[str, Any]]:
+    """What is installed under a name; raises UsageError, also where importing it does not end, or ends the process."""
+    job = Job({"kind": "checks", "name": name, "of": options.kind, **_COMMON}, deadline=options.timeout)
+    try:
+        result = engine.submit(job).result()
+    except LOST as reason:
+        raise UsageError(f"{name} cannot be checked: {reason} while it was imported") from None
+    if "failed" in result:
+        hint = "" if result["usage"] else "; --executor inline shows the traceback"
+        raise UsageError(result["failed"] + hint)
+    found: list[dict[str, Any]] = result["subjects"]
+    return found
+
+
+def _choose(found: list[dict[str, Any]], names: tuple[str, ...]) -> None:
+    """Leave only the checks of those names, if there are any; raises UsageError for one that no plugin here has."""
+    known = {about["kind"]: [one["name"] for one in about["checks"]] for about in found}
+    if unknown := sorted(set(names).difference(*known.values())):
+        has = "; ".join(f"a {kind} has {', '.join(checks)}" for kind, checks in known.items())
+        raise UsageError(f"--checks {', '.join(unknown)}: {has}")
+    for about in found if names else ():
+        about["checks"] = [one for one in about["checks"] if one["name"] in names]
+
+
+_COMMON = {"device": "cpu", "threads": 1}
+
+
+def _outcomes(engine: Executor, about: dict[str, Any], options: Options) -> list[Outcome]:
+    """Run the checks of one plugin, several at a time."""
+    done: dict[str, Outcome] = {}
+    together = [one for one in about["checks"] if one["name"] not in ALONE]
+    for part in (together, [one for one in about["checks"] if one["name"] in ALONE]):
+        running: dict[Future[dict[str, Any]], dict[str, Any]] = {}
+        for one in part:
+            payload = {"kind": "check", "name": about["name"], "of": about["kind"], "check": one["name"], **_COMMON}
+            running[engine.submit(Job(payload, deadline=options.timeout))] = one
+        for future in as_completed(running):
+            one = running[future]
+            done[one["name"]] = _outcome(one, future)
+            if not options.as_json:
+                _tell(len(done), len(about["checks"]), about, done[one["name"]])
+    return [done[one["name"]] for one in about["checks"]]
+
+
+def _outcome(one: dict[str, Any], future: Future[dict[str, Any]]) -> Outcome:
+    try:
+        result = future.result()
+    except DeadlineExceeded as reason:
+        result = {"status": "failed", "message": f"{reason}, and was ended: it hangs, or --timeout is too short"}
+    except LOST as reason:
+        result = {"status": "failed", "message": f"{reason}: the plugin, or a library of its own, ended it"}
+    if "failed" in result:
+        result = {"status": "failed", "message": result["failed"]}
+    status, message = result["status"], result["message"]
+    if one["expected"]:
+        if status == "failed":
+            status, message = "known", f"{one['expected']} ({message})"
+        elif status == "passed":
+            status, message = "outdated", f"expected_failed_checks says: {one['expected']}"
+    seconds = result.get("seconds")
+    return Outcome(one["name"], status, message, one["reason"], None if seconds is None else round(seconds, 2))
+
+
+def _tell(done: int, total: int, about: dict[str, Any], outcome: Outcome) -> None:
+    """Progress, on a terminal alone."""
+    if sys.stderr.isatty():
+        end = "\r" if done < total else "\r\033[K"
+        print(
+            printable(f"{about['name']}: {done}/{total} {outcome.name}").ljust(70), end=end, file=sys.stderr, flush=True
+        )
+
+
+def _print(about: dict[str, Any], outcomes: list[Outcome]) -> None:
+    source = f" ({about['distribution']} {about['version']})".replace(" )", ")") if about["distribution"] else ""
+    say(f"{about['kind']} {about['name']}{source}")
+    lines = [["check", "status", "seconds", "remark"]]
+    for o in outcomes:
+        seconds = "" if o.seconds is None else f"{o.seconds:.1f}"
+        lines.append([o.name, o.status, seconds, "" if o.status in BAD else o.message])
+    print(plain(lines))
+    for same in _by_message([o for o in outcomes if o.status in BAD]):
+        first, *others = same
+        say(f"{first.name}: {first.status}: {MEANINGS[first.status]}")
+        say(f"  seen: {first.message}")
+        if others:  # one cause, and the reasons of a dozen checks would hide it
+            say(f"  for the same reason failed {', '.join(o.name for o in others)}: mend this, and check again")
+        else:
+            say(f"  why it matters: {first.reason}")
+    counts = {status: sum(o.status == status for o in outcomes) for status in MEANINGS}
+    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    say(f"{about['name']}: {said}")
+
+
+def _by_message(outcomes: list[Outcome]) -> list[list[Outcome]]:
+    """Outcomes of one status and message together, in the order of the first of each."""
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for o in outcomes:
+        groups.setdefault((o.status, o.message), []).append(o)
+    return list(groups.values())
+
+
+def _write_json(found: list[dict[str, Any]], outcomes: list[list[Outcome]]) -> None:
+    plugins = []
+    for about, of in zip(found, outcomes, strict=True):
+        passed = not any(o.status in BAD for o in of)
+        plugins.append({**about, "passed": passed, "checks": [asdict(outcome) for outcome in of]})
+    json.dump({"ganbench": __version__, "plugins": plugins}, sys.stdout, indent=2)
+    print()

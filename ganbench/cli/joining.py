@@ -1,0 +1,126 @@
+"""The commands that take several results together: ``ganbench compare`` and ``ganbench merge``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, UsageError
+
+MOST_NAMED = 5  # of what only one side has; the rest is counted
+
+
+@click.command()
+@click.argument("before", metavar="BEFORE")
+@click.argument("after", metavar="AFTER")
+@click.option(
+    "--fail-on-regression",
+    is_flag=True,
+    help="Exit 1 if a variant is significantly worse, 2 if the seeds could never show it or AFTER lacks it.",
+)
+@click.option(
+    "--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write both side by side into this page."
+)
+def compare(before: str, after: str, fail_on_regression: bool, page: Path | None) -> None:
+    """Compare two sets of results: for each variant better, worse, or no evidence.
+
+    BEFORE and AFTER are results folders, trials.csv files, leaderboard.html pages, or the word reference: the
+    results that come with ganbench. Each row has the p-value (Welch's t-test, Holm over all rows), the effect
+    P(AFTER beats BEFORE), and notes of other environments, seeds or failures. Rows of different protocol or data are
+    refused (exit code 3), naming what differs.
+
+    \b
+    Examples:
+      ganbench compare before after
+      ganbench compare reference results
+      ganbench compare main/trials.csv results --fail-on-regression
+      ganbench compare published/leaderboard.html results --html changes.html
+    """
+    from ganbench.analysis.comparison import SIDES, Incomparable, undecidable, unmatched
+    from ganbench.analysis.comparison import compare as compare_frames
+    from ganbench.analysis.frames import to_frame
+    from ganbench.analysis.trials_csv import read_trials, reference_table
+    from ganbench.reporters.layout import number
+    from ganbench.reporters.terminal import plain, say
+    from ganbench.results.locating import typed_path
+    from ganbench.results.store import read_records
+
+    frames, problems = [], []
+    for name in (before, after):
+        path = reference_table() if name == "reference" else typed_path(name)
+        if path.is_file():
+            frames.append(read_trials(path))
+        elif path.is_dir():
+            contents = read_records(path)
+            problems += contents.problems
+            frames.append(to_frame(contents.records, history=False))
+        else:
+            raise UsageError(f"there is no results folder, trials.csv or leaderboard.html {name}")
+    for problem in problems:
+        say(f"left out: {problem.path}: {problem.reason}", sys.stderr)
+    try:
+        table = compare_frames(*frames)
+    except Incomparable as reason:
+        say(f"ganbench: {reason}", sys.stderr)
+        sys.exit(EXIT_DAMAGED)
+    left_out = unmatched(*frames)
+    for side in SIDES:
+        own = [text for text in left_out if text.endswith(f": only {side}")]
+        more = [f"{len(own) - MOST_NAMED} more: only {side}"] if len(own) > MOST_NAMED + 1 else []
+        for text in own[:MOST_NAMED] + more if more else own:
+            say(f"left out: {text}", sys.stderr)
+    if table.empty:
+        raise UsageError(
+            f"{before} and {after} have no variant and dataset in common: there is nothing to compare "
+            "(baselines and planted failures are left out)"
+        )
+    if page is not None:
+        from ganbench.reporters.versus import to_page
+        from ganbench.utils.files import write_atomic
+
+        write_atomic(page, to_page(table, frames[0], frames[1], (before, after), left_out).encode())
+    shown = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))
+    sys.stdout.write(plain([list(map(str, shown.columns)), *shown.to_numpy().tolist()]))
+    if problems:
+        sys.exit(EXIT_DAMAGED)
+    if not fail_on_regression:
+        sys.exit(EXIT_COMPLETED)
+    if (table["conclusion"] == "worse").any():
+        sys.exit(EXIT_FAILED)
+    texts = undecidable(table)
+    if before != "reference":  # which has more variants than anybody compares it with
+        texts += [f"{text}: nothing shows that it is no worse" for text in left_out if text.endswith(": only before")]
+    for text in texts:
+        say(f"ganbench: {text}", sys.stderr)
+    sys.exit(EXIT_USAGE if texts else EXIT_COMPLETED)
+
+
+@click.command()
+@click.argument(
+    "sources",
+    nargs=-1,
+    required=True,
+    metavar="FOLDER...",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option(
+    "--into", "target", required=True, type=click.Path(path_type=Path), help="Results folder that gets the trials."
+)
+def merge(sources: tuple[Path, ...], target: Path) -> None:
+    """Bring the trials of several results folders together in one, and write its tables.
+
+    Every record is verified by its hash, every trained state by the record. The same record twice is kept once; two
+    different records of one trial are an error that names both and says what differs, and neither is copied. What
+    is damaged is named and left out. Both end with exit code 3, everything else merged. The same command again
+    completes a merge that was interrupted.
+
+    \b
+    Examples:
+      ganbench merge laptop server --into results
+      ganbench merge seeds-0-4 seeds-5-9 --into results
+    """
+    from ganbench.cli.merge import merge as merge_folders
+
+    sys.exit(merge_folders(sources, target))

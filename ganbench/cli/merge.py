@@ -1,0 +1,204 @@
+"""``ganbench merge``: the trials of several results folders in one, every record verified by its hash."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ganbench.reporters import DEFAULT
+from ganbench.reporters.report import write_reports
+from ganbench.reporters.terminal import say, show, summarise
+from ganbench.results import rescored
+from ganbench.results.records import DamagedRecord, unseal
+from ganbench.results.state_digest import stored_digest
+from ganbench.results.store import SET_ASIDE, UNFINISHED, Problem, Store
+from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, UsageError
+from ganbench.utils.files import clear, make_folder, read_plain, write_atomic
+
+Record = dict[str, Any]
+RECORD, STATE = "record.json", "state.safetensors"
+# Nothing else in a stranger's folder is looked at; the record comes last, so that a trial is there whole or not at all.
+_FILES = ("cost.json", "history.csv", "log.txt", STATE, rescored.FILE)
+_FOLDERS = {
+    "samples": re.compile(r"\d{1,18}\.png|points\.csv"),
+    "pictures": re.compile(r"(arithmetic|interpolation|nearest)\.png|about\.json"),
+}
+_MOST_DIFFERENCES = 4
+# Bytes of a file that is copied, which is held in memory: many times what ganbench writes.
+_MOST_BYTES = {STATE: 1 << 34, "log.txt": 1 << 28}
+_MOST_OTHERS = 1 << 26
+_MOST_CHARACTERS = 80  # of a value that differs, in a sentence
+
+
+@dataclass
+class Merge:
+    """What a merge found and did: ``problems`` are left out and named, ``conflicts`` are sentences."""
+
+    copied: int = 0
+    kept: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+
+
+def merge(sources: Sequence[Path], target: Path) -> int:
+    """Copy the trials of ``sources`` into the results folder ``target``, write its tables, and return the exit code.
+
+    A trial is copied file by file, its record last: killed at any moment it leaves a sound folder, and the same
+    call again completes it. Raises UsageError where there is nothing to merge.
+    """
+    for source in sources:
+        if target.exists() and source.samefile(target):
+            raise UsageError(f"{source} is the folder to merge into; name the others alone")
+    store = Store(target)
+    done = Merge()
+    trials = _trials(sources, done)
+    if not trials and not done.problems:
+        raise UsageError(f"there are no records in {', '.join(map(str, sources))}; ganbench run makes them")
+    with store.locked():
+        for place, folders in trials.items():
+            _bring(store, place, folders, done)
+        contents, board, table = write_reports(target, DEFAULT)
+    show(board, table)
+    summarise(contents, target)
+    say(f"{done.copied} trials copied into {target}, {done.kept} were there already")
+    for problem in done.problems:
+        say(f"left out: {problem.path}: {problem.reason}", sys.stderr)
+    for text in done.conflicts:
+        say(f"ganbench: {text}", sys.stderr)
+    return EXIT_DAMAGED if done.problems or done.conflicts or contents.problems else EXIT_COMPLETED
+
+
+def _trials(sources: Sequence[Path], done: Merge) -> dict[Path, list[Path]]:
+    """The folders of sound records by their place in a results folder, in the order of ``sources``."""
+    found: dict[Path, list[Path]] = {}
+    for source in dict.fromkeys(sources):
+        for folder in sorted(source.glob("*/*/seed-*")):
+            place = folder.relative_to(source)
+            if place.parts[0] in SET_ASIDE or not os.path.lexists(folder / RECORD):
+                continue
+            try:
+                _verified(source, place)
+            except DamagedRecord as reason:
+                done.problems.append(Problem(folder / RECORD, str(reason)))
+            else:
+                found.setdefault(place, []).append(source)
+    return found
+
+
+def _verified(root: Path, place: Path) -> Record:
+    """The sound record at ``place`` below ``root``; raises DamagedRecord."""
+    try:
+        record = unseal(_read(root, place / RECORD))
+        if Store(root).place(record["identity"]) != root / place:
+            raise DamagedRecord("it is the record of another trial: the folder was copied or renamed")
+    except (OSError, KeyError, TypeError) as reason:
+        raise DamagedRecord(f"it cannot be read: {reason}") from None
+    return record
+
+
+def _bring(store: Store, place: Path, sources: list[Path], done: Merge) -> None:
+    """Bring one trial into the store, unless two of its records differ."""
+    roots = list(sources)
+    if (store.root / place / RECORD).exists():
+        try:
+            _verified(store.root, place)
+            roots.insert(0, store.root)
+        except DamagedRecord:
+            aside = store.set_aside(store.root / place, "quarantine")
+            say(f"{store.root / place} was damaged; it is in {aside} now")
+    first, *others = ((root, _verified(root, place)) for root in roots)
+    for root, record in others:
+        if record != first[1]:
+            done.conflicts.append(
+                f"{first[0] / place} and {root / place} hold different records of one trial: "
+                f"{_differences(first[1], record)}. Nothing was copied for it; leave out the folder you do not want"
+            )
+            return
+    folder = store.place(first[1]["identity"])  # which raises where a link leads out of the target
+    for inside in (folder, folder / "samples"):
+        if inside.is_dir():
+            clear(inside)
+    there = first[0] == store.root
+    for number, root in enumerate(sources):
+        _copy(root, store.root, place, first[1], done, replace=not there and number == 0)
+    if there:
+        done.kept += 1
+        return
+    make_folder(folder)
+    write_atomic(folder / RECORD, _read(first[0], place / RECORD))
+    done.copied += 1
+    for leftover in (*(store.root / place / name for name in UNFINISHED), *(store.root / place).rglob(".*.tmp")):
+        leftover.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path, place: Path, record: Record, done: Merge, replace: bool) -> None:
+    """Copy the known files of a trial, all but the record; what the target has only gives way with ``replace``."""
+    for name in _names(source / place):
+        path, copy = source / place / name, target / place / name
+        try:
+            data = _read(source, place / name)
+            _verify(path, data, record)
+            if copy.exists() and not replace:
+                if name == rescored.FILE and _read(target, place / name) != data:
+                    raise ValueError("the trial already has another one, which is kept")
+                continue
+        except OSError as reason:
+            done.problems.append(Problem(path, f"it cannot be read: {reason.strerror}"))
+        except ValueError as reason:
+            done.problems.append(Problem(path, str(reason)))
+        else:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(copy, data)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """The known files of a trial's folder, as paths below it."""
+    yield from (name for name in _FILES if os.path.lexists(folder / name))
+    for name, known in _FOLDERS.items():
+        below = folder / name
+        if below.is_dir() and not below.is_symlink():
+            yield from sorted(f"{name}/{path.name}" for path in below.iterdir() if known.fullmatch(path.name))
+
+
+def _verify(path: Path, data: bytes, record: Record) -> None:
+    """Raise ValueError unless a file that carries a hash is what the record belongs to."""
+    if path.name == rescored.FILE:
+        rescored.unseal(data, record)
+    elif path.name == STATE and stored_digest(path) != record.get("state_sha256"):
+        raise ValueError("it is not the state that the record names")
+
+
+def _read(root: Path, path: Path) -> bytes:
+    """A regular file below ``root`` none of whose folders there is a link; raises OSError for anything else."""
+    whole = root
+    for part in path.parts:
+        whole = whole / part
+        if whole.is_symlink():
+            raise OSError(errno.ELOOP, f"{whole.name} is a link, which is not followed")
+    return read_plain(whole, _MOST_BYTES.get(path.name, _MOST_OTHERS))
+
+
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """``environment.packages.torch differs: 2.13.0 and 2.14.1``: what explains most comes first."""
+    order = ("environment", "status", "reason", "metrics", "reference", "values")
+    names = sorted((a.keys() | b.keys()) - {"sha256", "environment_hash"}, key=lambda n: (n not in order, n))
+    found = [line for name in names for line in _walk(name, a.get(name), b.get(name))]
+    shown = found[:_MOST_DIFFERENCES]
+    more = f"; and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
+    return "; ".join(shown) + more
+
+
+def _walk(name: str, a: Any, b: Any) -> Iterator[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted(a.keys() | b.keys()):
+            yield from _walk(f"{name}.{key}", a.get(key), b.get(key))
+    elif a != b:
+        values = [str(value)[:_MOST_CHARACTERS] for value in (a, b)]
+        nested = isinstance(a, list | dict) or isinstance(b, list | dict)
+        yield f"{name} differs" + ("" if nested else f": {values[0]} and {values[1]}")

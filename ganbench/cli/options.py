@@ -1,0 +1,237 @@
+"""Options that commands share: lists of names, the results folder, what is trained, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganbench.cli.config import read_config
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds above 0, and finite."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(0, 1e9, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is not a number of seconds", param, ctx)
+        return number
+
+
+class Names(click.ParamType):
+    """Names by comma; the option may also be repeated."""
+
+    name = "NAMES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+
+
+def _joined(ctx: click.Context, param: click.Parameter, values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for names in values for name in names))
+
+
+def names_option(*flags: str, **kwargs: Any) -> Any:
+    return click.option(*flags, type=Names(), multiple=True, callback=_joined, **kwargs)
+
+
+def results_option(help: str, default: str = "results") -> Any:
+    return click.option(
+        "--results", type=click.Path(path_type=Path), default=Path(default), show_default=True, help=help
+    )
+
+
+def request_options(command: Any) -> Any:
+    """The options of every command that trains: what is trained, and under which protocol."""
+    for option in reversed(_REQUEST):
+        command = option(command)
+    return command
+
+
+def engine_options(command: Any) -> Any:
+    """The options of every command that trains: where, how long, and who watches."""
+    for option in reversed(_ENGINE):
+        command = option(command)
+    return command
+
+
+def plugin_options(command: Any) -> Any:
+    """``--plugin-path`` and ``--no-plugin``: for every command that imports plugins."""
+    for option in reversed(_PLUGINS):
+        command = option(command)
+    return command
+
+
+def _plugins_from(variable: str) -> Any:
+    """A callback that adds to a list in the environment, for as long as the command runs."""
+
+    def add(ctx: click.Context, param: click.Parameter, values: tuple[Any, ...]) -> None:
+        import os
+
+        from ganbench.discovery.entry_points import BLOCKED, plugin_files
+
+        if not values:
+            return
+        before = os.environ.get(variable)
+        if variable == BLOCKED:
+            added, between = ",".join(_joined(ctx, param, values)), ","
+        else:
+            added, between = plugin_files(values), os.pathsep
+        os.environ[variable] = f"{before}{between}{added}" if before else added
+        ctx.call_on_close(lambda: os.environ.pop(variable) if before is None else os.environ.update({variable: before}))
+
+    return add
+
+
+def weights_option() -> Any:
+    return click.option(
+        "--weights",
+        type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+        help="File of the extractor's weights, .safetensors or .pth; it is then called NAME@HASH.",
+    )
+
+
+_PLUGINS = [
+    click.option(
+        "--plugin-path",
+        multiple=True,
+        type=click.Path(),
+        metavar="FILE.py",
+        expose_value=False,
+        callback=_plugins_from("GANBENCH_PLUGIN_PATH"),
+        help="A plugin in a file, without installing it; its hash goes into the record. Repeatable.",
+    ),
+    click.option(
+        "--no-plugin",
+        type=Names(),
+        multiple=True,
+        expose_value=False,
+        callback=_plugins_from("GANBENCH_NO_PLUGIN"),
+        help="Entry points or distributions that are not even imported.",
+    ),
+]
+_REQUEST = [
+    names_option("--plugins", "-p", required=True, help="Variants to train, such as dcgan,vanilla."),
+    names_option(
+        "--datasets",
+        "-d",
+        default=["digits"],
+        help="What they learn: digits, fashion-mnist, ring8, ...  [default: digits]",
+    ),
+    click.option(
+        "--images", type=click.IntRange(1), help="Budget: real images each trial sees.  [default: the dataset's own]"
+    ),
+    click.option(
+        "--evaluations",
+        type=click.IntRange(1, 5000),
+        default=20,
+        show_default=True,
+        help="Scored points of a training; they never change the weights.",
+    ),
+    click.option(
+        "--batch-size", type=click.IntRange(2), default=64, show_default=True, help="Real images a training step sees."
+    ),
+    click.option(
+        "--samples",
+        type=click.IntRange(2),
+        help="Samples scored at an evaluation.  [default: as many as held-out images, at most 10,000]",
+    ),
+    names_option("--metrics", "-m", help="Metrics to compute.  [default: all that suit the dataset]"),
+    click.option(
+        "--extractor", help="What turns images into features.  [default: the classifier trained on the dataset]"
+    ),
+    weights_option(),
+]
+_ENGINE = [
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
+    click.option(
+        "--precision",
+        type=click.Choice(["fp32", "bf16"]),
+        default="fp32",
+        show_default=True,
+        help="bf16: products in bfloat16, for CPUs with AMX and GPUs; another protocol, never chosen by itself.",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Threads of a trial. They change the last bits of the numbers.",
+    ),
+    click.option(
+        "--jobs",
+        "-j",
+        type=click.IntRange(1),
+        help="Trials at a time; never changes a score.  [default: cores / threads]",
+    ),
+    click.option(
+        "--executor",
+        default="local",
+        show_default=True,
+        help="Engine: local (a process a trial), ray or slurm (a cluster), inline (this process, for debuggers).",
+    ),
+    click.option("--address", help="Of the Ray cluster: auto, HOST:PORT, or local to start one here.  [default: auto]"),
+    click.option(
+        "--cpus-per-trial",
+        type=click.FloatRange(0, min_open=True),
+        metavar="N",
+        help="Cores that a cluster sets aside for a trial.  [default: --threads]",
+    ),
+    click.option(
+        "--gpus-per-trial",
+        type=click.FloatRange(0, 1),
+        metavar="N",
+        help="GPUs that a cluster sets aside for a trial; 0.25 puts four on one.  [default: 0, no GPU]",
+    ),
+    click.option(
+        "--storage",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder that all machines see, where running trials write if --results is not one.",
+    ),
+    click.option(
+        "--executor-option",
+        "executor_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="For the engine alone, such as sbatch's partition=gpu. Repeatable.",
+    ),
+    click.option(
+        "--timeout",
+        type=Seconds(),
+        metavar="SECONDS",
+        help="End a trial that runs longer; it counts as failed.",
+    ),
+    click.option(
+        "--memory",
+        type=click.FloatRange(0, min_open=True),
+        metavar="GB",
+        help="End a trial whose processes hold more RAM; it counts as failed. One at rest holds 0.5.",
+    ),
+    click.option("--retry-failed", is_flag=True, help="Run failed trials again; without it they are kept."),
+    *_PLUGINS,
+    names_option("--observe", help="Plugins that may watch the run, such as a logger."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="VARIANT.KEY=VALUE",
+        help="A hyperparameter, such as dcgan.lr=1e-4. Repeatable.",
+    ),
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=read_config,
+        help="TOML file of these options; the command line wins.",
+    ),
+]

@@ -1,0 +1,215 @@
+"""``ganbench rescore``: metrics of trained variants from their stored states, without training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganbench.executors import LOST, Executor, Job, on_this_machine
+from ganbench.reporters import DEFAULT
+from ganbench.reporters.report import write_reports
+from ganbench.reporters.terminal import PlainDisplay, show, summarise
+from ganbench.results import rescored
+from ganbench.results.records import MOST_BYTES, DamagedRecord, columns
+from ganbench.results.store import Contents, Store, read_records
+from ganbench.runner.preflight import ask
+from ganbench.utils import signals
+from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
+from ganbench.utils.files import read_plain, write_atomic
+
+Record = dict[str, Any]
+POLL_SECONDS = 0.1
+STOP_SECONDS = 10.0  # that what runs has to be finished when it is to stop
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``ganbench rescore`` was asked for; empty names mean all.
+
+    Attributes:
+        device: None for the kind of device that each trial was trained on.
+    """
+
+    metrics: tuple[str, ...]
+    plugins: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    device: str | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial, the metrics that it lacks, and what an earlier rescoring found."""
+
+    record: Record
+    folder: Path
+    metrics: list[str]
+    earlier: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        trial = self.record["identity"]["trial"]
+        return f"{self.record['label']} on {trial['dataset']}, seed {trial['seed']}"
+
+
+def rescore(results: Path, options: Options, jobs: int | None, executor: str) -> int:
+    """Rescore what has not been rescored yet, write the tables, and return the exit code."""
+    screen = PlainDisplay()
+    try:
+        store = Store(results)
+        with on_this_machine(executor, jobs, options.threads) as engine, store.locked():
+            contents = read_records(results)
+            tasks = list(_tasks(store, contents, options))
+            todo = [task for task in tasks if task.metrics]
+            screen.note(f"{len(todo)} trials to rescore, {len(tasks) - len(todo)} rescored earlier")
+            failed = _Rescoring(engine, todo, options, screen).run() if todo else 0
+            contents, board, trials = write_reports(results, DEFAULT)
+    except KeyboardInterrupt:
+        screen.note("interrupted: what was rescored is kept; run the same command again to continue")
+        return EXIT_INTERRUPTED
+    show(board, trials)
+    summarise(contents, results)
+    if contents.problems:
+        return EXIT_DAMAGED
+    return EXIT_FAILED if failed else EXIT_COMPLETED
+
+
+def _tasks(store: Store, contents: Contents, options: Options) -> Iterator[Task]:
+    """The completed trials that were asked for."""
+    found = False
+    for record in contents.records:
+        trial = record["identity"]["trial"]
+        chosen = (not options.plugins or trial["variant"] in options.plugins) and (
+            not options.datasets or trial["dataset"] in options.datasets
+        )
+        if not chosen or record["status"] != "completed":
+            continue
+        found = True
+        folder = store.place(record["identity"])
+        earlier = _earlier(folder, record)
+        missing = [name for name in options.metrics if name not in earlier.get("metrics", {})]
+        yield Task(record, folder, missing, earlier)
+    if not found:
+        raise UsageError(f"there is no completed trial in {store.root} to rescore; ganbench run makes them")
+
+
+def _earlier(folder: Path, record: Record) -> dict[str, Any]:
+    """What stands in ``rescored.json``; nothing where it is missing or damaged, and then it is written anew."""
+    try:
+        return rescored.unseal(read_plain(folder / rescored.FILE, MOST_BYTES), record)
+    except (OSError, DamagedRecord):
+        return {}
+
+
+class _Rescoring:
+    """The jobs of some tasks, each of its own: what was found is written as soon as it is there."""
+
+    def __init__(self, engine: Executor, tasks: list[Task], options: Options, screen: PlainDisplay) -> None:
+        self.engine, self.tasks, self.options, self.screen = engine, tasks, options, screen
+        self.running: dict[Future[dict[str, Any]], Task] = {}
+        self.ended = self.failed = 0
+
+    def run(self) -> int:
+        """Return how many could not be rescored. Asked to stop, it finishes what runs and raises KeyboardInterrupt."""
+        self.floors = _floors(self.engine, self.tasks, self.options)
+        with signals.gently():
+            for task in self.tasks:
+                if signals.requested():
+                    break
+                self.running[self.engine.submit(self._job(task))] = task
+                if any(future.done() for future in self.running):  # an engine that runs a job as it is submitted
+                    self._collect(0)
+            while self.running and not signals.requested():
+                self._collect(POLL_SECONDS)
+            if signals.requested():
+                self._stop()
+        return self.failed
+
+    def _job(self, task: Task) -> Job:
+        payload = {
+            "kind": "rescore",
+            "folder": str(task.folder.absolute()),
+            "metrics": task.metrics,
+            "device": self.options.device,
+            "threads": self.options.threads,
+        }
+        return Job(payload, cpus=self.options.threads)
+
+    def _stop(self) -> None:
+        for future in [future for future in self.running if future.cancel()]:
+            del self.running[future]
+        if self.running:
+            self.screen.note(
+                f"stopping: what runs is finished, within {STOP_SECONDS:g} s; Ctrl-C again ends it at once"
+            )
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.running and time.monotonic() < deadline:
+            self._collect(POLL_SECONDS)
+        raise KeyboardInterrupt
+
+    def _collect(self, seconds: float) -> None:
+        """Write what was found by the jobs that end within some seconds."""
+        done, _ = wait(self.running, timeout=seconds, return_when=FIRST_COMPLETED)
+        for future in done:
+            task = self.running.pop(future)
+            self.ended += 1
+            try:
+                result = future.result()
+            except LOST as reason:
+                result = {"failed": str(reason)}
+            if "failed" in result:
+                self.failed += 1
+                told = f"not rescored: {result['failed']}"
+            else:
+                _write(task, result, self.floors[_key(task, self.options)])
+                values = [f"{name} {value:.6g}" for name, value in result["values"].items() if value is not None]
+                told = ", ".join(values) or "none of them applies"
+            self.screen.note(f"[{self.ended}/{len(self.tasks)}] {task.title}: {told}")
+
+
+def _floors(engine: Executor, tasks: list[Task], options: Options) -> dict[tuple[Any, ...], dict[str, float | None]]:
+    """Floors of the new metrics, for each dataset and evaluation once."""
+    needed: dict[tuple[Any, ...], Task] = {}
+    for task in tasks:
+        needed.setdefault(_key(task, options), task)
+    payloads = []
+    for task in needed.values():
+        trial, evaluation = task.record["identity"]["trial"], task.record["identity"]["evaluation"]
+        payloads.append(
+            {
+                "kind": "reference",
+                "dataset": trial["dataset"],
+                "extractor": evaluation["extractor"],
+                "samples": evaluation["samples"],
+                "metrics": task.metrics,
+                "device": options.device or trial["device"],
+                "threads": options.threads,
+            }
+        )
+    answers = ask(engine, payloads)
+    return {key: answer["floors"] for key, answer in zip(needed, answers, strict=True)}
+
+
+def _key(task: Task, options: Options) -> tuple[Any, ...]:
+    trial, evaluation = task.record["identity"]["trial"], task.record["identity"]["evaluation"]
+    return (
+        *(trial["dataset"], trial["dataset_hash"], options.device or trial["device"]),
+        *(evaluation["extractor"], evaluation["extractor_hash"], evaluation["samples"], *task.metrics),
+    )
+
+
+def _write(task: Task, result: dict[str, Any], floors: dict[str, float | None]) -> None:
+    """Add what was found to what an earlier rescoring left."""
+    before = task.earlier.get("metrics", {})
+    metrics = columns(result["about"], result["values"], floors, first=len(before))
+    found = {
+        "record": task.record["sha256"],
+        "metrics": {**before, **metrics},
+        "values": {**task.earlier.get("values", {}), **result["values"]},
+        "environment": result["environment"],
+    }
+    write_atomic(task.folder / rescored.FILE, rescored.seal(found).encode())

@@ -1,0 +1,146 @@
+"""``ganbench show``: one trial on the terminal, its status first, its curves as a line of blocks each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganbench.analysis.ranking import trials_table
+from ganbench.analysis.stability import MEANINGS
+from ganbench.reporters.axes import Floats, finite
+from ganbench.reporters.curves import watched
+from ganbench.reporters.layout import ARROWS, number, ordered, titled
+from ganbench.reporters.pictures import costs
+from ganbench.reporters.rows import Trial
+from ganbench.reporters.terminal import plain, say
+from ganbench.reporters.trial_page import command, facts, flat, tail
+from ganbench.results.locating import locate
+from ganbench.results.records import MOST_BYTES, DamagedRecord, read
+from ganbench.results.schema import PROGRESS
+from ganbench.results.store import UNFINISHED
+from ganbench.utils import canonical_json
+from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, UsageError
+from ganbench.utils.files import read_plain
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+WIDTH = 40  # of a line of blocks
+LOG_LINES = 10
+
+
+def show_trial(text: str, results: Path) -> int:
+    """Print a trial and return the exit code: 0 completed, 1 failed or interrupted, 3 damaged."""
+    folder = locate(text, results)
+    if not (folder / "record.json").exists():
+        return _interrupted(folder)
+    try:
+        record = read(folder / "record.json")
+    except (DamagedRecord, OSError) as reason:
+        say(f"{folder}: damaged: {reason}; ganbench run trains it again", sys.stderr)
+        return EXIT_DAMAGED
+    about = {str(name): value for name, value in trials_table([record]).iloc[0].items()}
+    trial = Trial(about, record, folder, costs(folder))
+    _headline(trial)
+    print(plain(_lines(record, record["evaluations"])))
+    _section("Hyperparameters", flat(record["identity"]["trial"]["hyperparameters"]))
+    _section("Record", facts(trial))
+    _section("Environment", flat(record["environment"]))
+    say(f"Make it again: {command(record)}")
+    if not trial.completed and (log := tail(folder, folder, LOG_LINES)):
+        say("End of its log:")
+        for line in log.splitlines():
+            say(f"  {line}")
+    return EXIT_COMPLETED if trial.completed else EXIT_FAILED
+
+
+def _headline(trial: Trial) -> None:
+    about = trial.about
+    parts = [f"{about['variant']} on {about['dataset']}, seed {trial.seed}: {about['status']}"]
+    parts += [str(about["reason"])] if about["reason"] else []
+    say(": ".join(parts))
+    if trial.word in MEANINGS:
+        note = f" ({about['note']})" if about["note"] else ""
+        place = f" at {trial.images:,} images" if trial.images is not None else ""
+        figures = f"; {about['evidence']}" if about["evidence"] else ""
+        say(f"verdict {trial.word}{note}{place}: {MEANINGS[trial.word]}{figures}")
+    print()
+
+
+def _section(title: str, pairs: Iterator[tuple[str, str]]) -> None:
+    lines = [[f"  {name}", value] for name, value in pairs]
+    if lines:
+        say(title)
+        print(plain(lines))
+
+
+def _interrupted(folder: Path) -> int:
+    """A trial without a record: how far it came, as its progress says."""
+    if not any((folder / name).exists() for name in UNFINISHED):
+        raise UsageError(f"{folder} is no trial: it has neither a record nor a checkpoint")
+    images, attempts = 0, 0
+    evaluations: list[dict[str, Any]] = []
+    try:
+        lines = read_plain(folder / "progress.jsonl", MOST_BYTES).splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        try:
+            entry = canonical_json.loads(line)
+            PROGRESS(entry)
+        except ValueError:  # a kill may leave half a line
+            continue
+        attempts += "attempt" in entry
+        images = max(images, entry.get("images", 0))
+        if evaluation := entry.get("evaluation"):
+            images = max(images, evaluation["images_seen"])
+            if not evaluations or evaluation["images_seen"] > evaluations[-1]["images_seen"]:
+                evaluations.append(evaluation)
+    say(
+        f"{folder}: interrupted after {images:,} images, attempt {max(attempts, 1)}; the same ganbench run continues it"
+    )
+    if evaluations:
+        names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation["values"]))
+        metrics = {name: {"label": name, "direction": "none", "position": i} for i, name in enumerate(names)}
+        print()
+        print(plain(_lines({"metrics": metrics, "values": {}}, evaluations)))
+    return EXIT_FAILED
+
+
+def _lines(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> list[list[str]]:
+    """A line for each metric and each thing that was watched: course, lowest, highest, the last value, the floor."""
+    lines = [["", "course", "lowest", "highest", "last", "floor"]]
+    metrics = record["metrics"]
+    extractor = record.get("identity", {}).get("evaluation", {}).get("extractor", "")
+    for name in ordered(metrics):
+        about = metrics[name]
+        course = finite([evaluation["values"].get(name) for evaluation in evaluations])
+        end = record["values"].get(name)
+        if end is not None or np.isfinite(course).any():
+            title = f"{titled(about, extractor)}{ARROWS.get(about['direction'], '')}"
+            lines.append([title, *_figures(course, end), number(about.get("floor"))])
+    for title, course in watched(evaluations):
+        lines.append([title, *_figures(course, None), ""])
+    return lines
+
+
+def _figures(course: Floats, end: float | None) -> list[str]:
+    known = course[np.isfinite(course)]
+    if not len(known):
+        return ["", "", "", number(end)]
+    last = number(end if end is not None else float(known[-1]))
+    return [sparkline(course), number(float(known.min())), number(float(known.max())), last]
+
+
+def sparkline(course: Floats) -> str:
+    """Values as blocks from the lowest to the highest, a space for a gap; a long course is thinned."""
+    if len(course) > WIDTH:
+        course = course[np.linspace(0, len(course) - 1, WIDTH).round().astype(int)]
+    known = course[np.isfinite(course)]
+    if not len(known):
+        return ""
+    low, span = float(known.min()), float(known.max() - known.min())
+    steps = 7 * (course - low) / (span or 1.0)
+    return "".join(BLOCKS[round(step)] if np.isfinite(step) else " " for step in steps.tolist())

@@ -1,0 +1,221 @@
+"""``ganbench tune``: the budget protocol of Lucic et al., "Are GANs Created Equal? A Large-Scale Study" (2018).
+
+Every variant gets the same number of configurations, each trained once; the best one is then trained over fresh
+seeds, beside the defaults. Configurations are ordinary trials in two ordinary results folders, ``search`` and
+``final``, so that a search is interrupted, continued, reported and compared as any sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ganbench.plugin.hyperparameters import label
+from ganbench.reporters import DEFAULT
+from ganbench.reporters.report import write_reports
+from ganbench.reporters.terminal import plain, say, show, summarise
+from ganbench.results.store import Store, read_records
+from ganbench.runner.planning import Plan, Planned, Request, parse_seeds, parse_settings
+from ganbench.runner.preview import preview
+from ganbench.runner.session import Engine, Session, conduct
+from ganbench.tuning.proposals import Proposer, Values, optuna, rounds
+from ganbench.tuning.tables import Search, expectations, score, summary, write_tables
+from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, UsageError
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A search with what it needs to go on.
+
+    Attributes:
+        slots: the trials of the search seeds, one a configuration, still with the defaults.
+        finals: the trials of the final seeds, with the defaults.
+    """
+
+    search: Search
+    proposer: Proposer
+    defaults: Values
+    slots: list[Planned]
+    finals: list[Planned]
+
+    def proposed(self, numbers: Sequence[int]) -> list[Planned]:
+        """The trials of these configurations; a variant without ranges has configuration 0 alone."""
+        numbers = [n for n in numbers if n == 0 or self.proposer.space]
+        earlier = [(one.trial.spec.hyperparameters, one.score) for one in self.search.tried]
+        return [self.configured(self.slots[n], self.proposer.configuration(n, earlier)) for n in numbers]
+
+    def configured(self, trial: Planned, values: Values) -> Planned:
+        """The trial with other hyperparameters."""
+        spec = replace(trial.spec, hyperparameters=values)
+        return replace(trial, spec=spec, label=label(spec.variant, values, self.defaults))
+
+    def chosen(self) -> list[Planned]:
+        """The trials of the best configuration over the final seeds."""
+        values = self.search.tried[self.search.chosen].trial.spec.hyperparameters
+        return [self.configured(trial, values) for trial in self.finals]
+
+
+def run_tune(
+    *,
+    plugins: tuple[str, ...],
+    trials: int,
+    sampler: str,
+    seeds: tuple[str, ...],
+    search_seed: int,
+    settings: tuple[str, ...],
+    metrics: tuple[str, ...],
+    results: Path,
+    dry_run: bool,
+    **rest: Any,
+) -> int:
+    """Search, train the best over fresh seeds, report; return the exit code: 1 if a final trial failed."""
+    optuna()
+    engine = Engine(**{field.name: rest.pop(field.name) for field in fields(Engine)})
+    final, searched = parse_seeds(seeds), tuple(range(search_seed, search_seed + trials))
+    if shared := sorted(set(final) & set(searched)):
+        raise UsageError(
+            f"seed {shared[0]} is in --seeds and among the search's own, {searched[0]} to {searched[-1]}: the best "
+            "configuration has to prove itself on fresh ones; choose others with --seeds or --search-seed"
+        )
+    request = Request(
+        plugins=plugins,
+        seeds=(*searched, *final),
+        settings=parse_settings(settings, plugins),
+        metrics=metrics or None,
+        **rest,
+    )
+
+    def work(session: Session) -> Callable[[], int]:
+        candidates = _candidates(session, request, trials, sampler, search_seed)
+        root, search, finals = Store(results), engine.store(results, "search"), engine.store(results, "final")
+        groups = rounds(sampler, trials)
+        if dry_run:
+            return lambda: _dry_run(candidates, search, groups, final, session.engine.slots)
+        with contextlib.ExitStack() as locks:
+            for store in (root, search, finals):
+                locks.enter_context(store.locked())
+            _refuse_another_request(search, candidates)
+            for numbers in groups:
+                batch = [candidate.proposed(numbers) for candidate in candidates]
+                session.sweep(search, request, Plan([*chain.from_iterable(batch)], [], []))
+                _learn(candidates, search, batch)
+            statuses = _finish(session, request, finals, candidates)
+            problems = write_reports(search.root, DEFAULT)[0].problems
+            reports = write_reports(finals.root, DEFAULT)
+            searches = [candidate.search for candidate in candidates]
+            write_tables(searches, results)
+
+        def conclude() -> int:
+            show(reports.leaderboard, reports.trials)
+            summarise(reports.contents, finals.root)
+            _show(searches)
+            say(f"Search: {results / 'tuning.md'}, tuning.csv, tuning_curve.csv; its trials: {search.root}.")
+            for problem in problems:
+                say(f"left out: {problem.path}: {problem.reason}", sys.stderr)
+            if problems or reports.contents.problems:
+                return EXIT_DAMAGED
+            return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED
+
+        return conclude
+
+    return conduct(engine, request.threads, work)
+
+
+def _candidates(session: Session, request: Request, trials: int, sampler: str, seed: int) -> list[Candidate]:
+    """A search for each variant on each dataset that it suits."""
+    planned = session.plan(request)
+    payloads = [{"kind": "space", "variant": name, "threads": request.threads} for name in request.plugins]
+    about = dict(zip(request.plugins, session.ask(payloads), strict=True))
+    groups: dict[tuple[str, str], list[Planned]] = {}
+    for trial in planned.trials:
+        groups.setdefault((trial.spec.dataset, trial.spec.variant), []).append(trial)
+    found = []
+    for (dataset, variant), mine in groups.items():
+        fixed = request.settings.get(variant, {})
+        space = {name: limits for name, limits in about[variant]["space"].items() if name not in fixed}
+        base, direction = mine[0].spec.hyperparameters, mine[0].metrics[mine[0].primary]["direction"]
+        proposer = Proposer(variant, space, base, sampler, seed, direction)
+        if not space:
+            session.screen.note(f"{variant}: it declares no range to search, so only its defaults are trained")
+        search = Search(variant, dataset)
+        found.append(Candidate(search, proposer, about[variant]["defaults"], mine[:trials], mine[trials:]))
+    return found
+
+
+def _refuse_another_request(store: Store, candidates: Sequence[Candidate]) -> None:
+    """A folder holds one search: its tables would mix trials that do not compare."""
+    mine = {candidate.search.dataset: candidate.finals[0].spec.identity["protocol"] for candidate in candidates}
+    for record in read_records(store.root).records:
+        dataset, protocol = record["identity"]["trial"]["dataset"], record["identity"]["protocol"]
+        if mine.get(dataset, protocol) != protocol:
+            raise UsageError(
+                f"{store.root} holds a search on {dataset} under protocol {protocol}, and this request has protocol "
+                f"{mine[dataset]} (another budget, batch size, extractor or number of samples); give it a folder of "
+                "its own with --results"
+            )
+
+
+def _learn(candidates: Sequence[Candidate], store: Store, batch: Sequence[Sequence[Planned]]) -> None:
+    """Score everything that was tried so far: what a failure counts as may depend on all trials of a dataset."""
+    for dataset in dict.fromkeys(candidate.search.dataset for candidate in candidates):
+        mine = [(c.search, new) for c, new in zip(candidates, batch, strict=True) if c.search.dataset == dataset]
+        tried = [[*(one.trial for one in search.tried), *new] for search, new in mine]
+        scored = iter(score(store, [*chain.from_iterable(tried)]))
+        for (search, _), trials in zip(mine, tried, strict=True):
+            search.tried = [next(scored) for _ in trials]
+
+
+def _finish(session: Session, request: Request, store: Store, candidates: Sequence[Candidate]) -> Counter[str]:
+    """Train defaults and best configuration of each search over the final seeds."""
+    wanted = [
+        (candidate, candidate.finals, candidate.chosen() if candidate.search.chosen else candidate.finals)
+        for candidate in candidates
+    ]
+    trials = list({trial.spec.id: trial for _, default, best in wanted for trial in (*default, *best)}.values())
+    _set_aside(store, trials)
+    statuses = session.sweep(store, request, Plan(trials, [], []))
+    for dataset in dict.fromkeys(trial.spec.dataset for trial in trials):
+        mine = [trial for trial in trials if trial.spec.dataset == dataset]
+        scored = {one.trial.spec.id: one for one in score(store, mine)}
+        for candidate, default, best in wanted:
+            if candidate.search.dataset == dataset:
+                candidate.search.default = [scored[trial.spec.id] for trial in default]
+                candidate.search.best = [scored[trial.spec.id] for trial in best]
+    return statuses
+
+
+def _set_aside(store: Store, trials: Sequence[Planned]) -> None:
+    """Move what an earlier, smaller search chose to ``superseded/``: it is no longer anybody's best."""
+    wanted: dict[tuple[str, str], list[Values]] = {}
+    for trial in trials:
+        wanted.setdefault((trial.spec.dataset, trial.spec.variant), []).append(trial.spec.hyperparameters)
+    for record in read_records(store.root).records:
+        trial = record["identity"]["trial"]
+        chosen = wanted.get((trial["dataset"], trial["variant"]))
+        if chosen is not None and trial["hyperparameters"] not in chosen:
+            store.set_aside(store.place(record["identity"]), "superseded")
+
+
+def _dry_run(
+    candidates: Sequence[Candidate], store: Store, groups: Sequence[range], seeds: Sequence[int], slots: int | None
+) -> int:
+    code = preview([trial for candidate in candidates for trial in candidate.proposed(groups[0])], store, slots)
+    later = sum(map(len, groups[1:])) * sum(bool(candidate.proposer.space) for candidate in candidates)
+    if later:
+        say(f"then {later} configurations that depend on the scores of these")
+    say(f"then the best configuration of each variant and its defaults, over {len(seeds)} fresh seeds")
+    return code
+
+
+def _show(searches: Sequence[Search]) -> None:
+    for dataset in dict.fromkeys(search.dataset for search in searches):
+        mine = [search for search in searches if search.dataset == dataset]
+        say(f"{dataset}. The search: each configuration trained once.")
+        for headings, rows in (summary(mine), expectations(mine)):
+            sys.stdout.write(plain([headings, *rows]) + "\n")

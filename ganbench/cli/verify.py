@@ -1,0 +1,227 @@
+"""``ganbench verify``: whether a results folder is what its trials gave. Nothing in it is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from ganbench.cli.agreement import CLOSE, SAME, UNKNOWN, WRONG, Record, compare_values, judge_rerun
+from ganbench.executors import LOST, Executor, Job, on_this_machine
+from ganbench.reporters import DEFAULT, load_reporters
+from ganbench.reporters.html import to_html
+from ganbench.reporters.report import tables
+from ganbench.reporters.terminal import plain, say
+from ganbench.results import rescored
+from ganbench.results.records import MOST_BYTES, DamagedRecord, read
+from ganbench.results.store import Store, read_records
+from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_INTERRUPTED, UsageError
+from ganbench.utils.files import leads_outside, make_folder, read_plain
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``ganbench verify`` was asked for.
+
+    Attributes:
+        rerun: how many trials to train again, drawn with ``seed``.
+        device: None for the kind of device that each trial was trained on.
+    """
+
+    records_only: bool = False
+    rerun: int = 0
+    seed: int = 0
+    device: str | None = None
+    executor: str = "local"
+    jobs: int | None = None
+
+
+@dataclass
+class Row:
+    """One trial, and what was found: for each check a verdict and, where there is something to say, why.
+
+    Attributes:
+        record: as it was written; ``added``: what rescoring found since, or nothing.
+    """
+
+    title: str
+    record: Record
+    added: Record
+    folder: Path
+    stored: tuple[str, str] = ("", "")
+    rerun: tuple[str, str] = ("", "")
+
+
+def verify(results: Path, options: Options) -> int:
+    """Check a results folder, print what was found, and return the exit code."""
+    contents = read_records(results)
+    if not contents.records and not contents.problems:
+        raise UsageError(f"there are no records in {results}; ganbench run makes them")
+    rows = [_row(Store(results).place(record["identity"])) for record in contents.records]
+    wrong = [f"{problem.path}: {problem.reason}" for problem in contents.problems]
+    wrong += [
+        f"{path}: not what the records give: edited, older than they are, or of another version; "
+        "ganbench report writes it again"
+        for path in stale_tables(results, contents.records)
+    ]
+    if not options.records_only:
+        try:
+            with on_this_machine(options.executor, options.jobs) as engine:
+                _check_stored(engine, rows, options)
+                if options.rerun:
+                    _check_reruns(engine, rows, options)
+        except KeyboardInterrupt:
+            say("interrupted: nothing was changed", sys.stderr)
+            return EXIT_INTERRUPTED
+        sys.stdout.write(_table(rows, options))
+    for row in rows:
+        for verdict, why in (row.stored, row.rerun):
+            if verdict == WRONG:
+                wrong.append(f"{row.title} ({row.folder}): {why}")
+            elif why:
+                say(f"{row.title}: {verdict}: {why}", sys.stderr)
+    say(f"{len(rows)} sound records, {len(contents.problems)} damaged; {_summary(rows, options)}")
+    for text in wrong:
+        say(f"WRONG: {text}", sys.stderr)
+    return EXIT_DAMAGED if wrong else EXIT_COMPLETED
+
+
+def stale_tables(results: Path, records: list[Record]) -> list[Path]:
+    """The tables on disk that differ by a byte from what the records give."""
+    board, trials = tables(records)
+    with tempfile.TemporaryDirectory(prefix="ganbench-verify-") as scratch:
+        _copy_shown(results, Path(scratch))
+        for reporter in load_reporters(DEFAULT):
+            reporter.write(board, trials, Path(scratch))
+        made = {path.name: path.read_bytes() for path in Path(scratch).iterdir() if path.is_file()}
+        page = results / "leaderboard.html"
+        if not (results / "trials").exists() and not _holds(page, made[page.name]):  # it may lead to no trial's page
+            made[page.name] = to_html(board, trials, Path(scratch), pages=False).encode()
+    return [
+        results / name
+        for name, content in sorted(made.items())
+        if os.path.lexists(results / name) and not _holds(results / name, content)
+    ]
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a plain file has that content; a larger one is not read."""
+    try:
+        return read_plain(path, len(content)) == content
+    except OSError:
+        return False
+
+
+def _copy_shown(results: Path, scratch: Path) -> None:
+    """Bring along what a page shows beside the records: samples, times, and that trials were set aside."""
+    for path in chain(results.glob("*/*/seed-*/cost.json"), results.glob("*/*/seed-*/samples/*")):
+        if leads_outside(path, results):
+            continue
+        with contextlib.suppress(OSError):  # a page does without what cannot be read
+            content = read_plain(path, MOST_BYTES)
+            copy = scratch / path.relative_to(results)
+            make_folder(copy.parent)
+            copy.write_bytes(content)
+    for path in (results / "superseded").glob("*/*/seed-*"):
+        make_folder(scratch / path.relative_to(results))
+
+
+def _row(folder: Path) -> Row:
+    record = read(folder / "record.json")
+    trial = record["identity"]["trial"]
+    try:
+        added = rescored.unseal(read_plain(folder / rescored.FILE, MOST_BYTES), record)
+    except (OSError, DamagedRecord):  # the latter is among the folder's problems
+        added = {}
+    return Row(f"{record['label']} on {trial['dataset']}, seed {trial['seed']}", record, added, folder)
+
+
+def _check_stored(engine: Executor, rows: list[Row], options: Options) -> None:
+    """Draw samples from every stored state and compute the last evaluation again."""
+    running: dict[Future[Record], Row] = {}
+    for row in rows:
+        if row.record["status"] != "completed":
+            row.stored = (UNKNOWN, "")  # it left no state
+        elif not (row.folder / "state.safetensors").is_file():
+            row.stored = (UNKNOWN, "its state.safetensors is not there")
+        else:
+            running[_submit(engine, "verify", row, row.folder, options)] = row
+    for (_, row), result in zip(running.items(), _results(running), strict=True):
+        row.stored = _judge_stored(row, result)
+
+
+def _judge_stored(row: Row, result: Record) -> tuple[str, str]:
+    if "failed" in result:
+        return UNKNOWN, result["failed"]
+    if "unfaithful" in result:
+        return WRONG, result["unfaithful"]
+    exact = result["environment"] == row.record["environment"]
+    if exact and result["differing"]:
+        return WRONG, f"{', '.join(result['differing'])}: not what the record and the stored state give"
+    own = compare_values(row.record["values"], result["values"], exact)
+    if own[0] == WRONG or not row.added:
+        return own
+    added = compare_values(row.added["values"], result["values"], result["environment"] == row.added["environment"])
+    return own if added[0] == SAME else added
+
+
+def _check_reruns(engine: Executor, rows: list[Row], options: Options) -> None:
+    """Train some trials again in a temporary folder."""
+    able = [row for row in rows if row.record["status"] in ("completed", "diverged")]
+    drawn = random.Random(options.seed).sample(able, min(options.rerun, len(able)))
+    say(f"training {len(drawn)} trials again ...", sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="ganbench-verify-") as scratch:
+        running = {
+            _submit(engine, "rerun", row, Path(scratch) / str(number), options): row for number, row in enumerate(drawn)
+        }
+        for (_, row), result in zip(running.items(), _results(running), strict=True):
+            row.rerun = judge_rerun(row.record, result, [other.record for other in rows])
+
+
+def _submit(engine: Executor, kind: str, row: Row, folder: Path, options: Options) -> Future[Record]:
+    record = row.record
+    threads = record["environment"]["threads"]
+    found = record["metrics"] if kind == "rerun" else {**record["metrics"], **row.added.get("metrics", {})}
+    names = [name for name in found if "." not in name]
+    payload = {
+        "kind": kind,
+        "folder": str(folder.absolute()),
+        "metrics": names,
+        "device": options.device or record["identity"]["trial"]["device"],
+        "threads": threads,
+        **({"record": record} if kind == "rerun" else {}),
+    }
+    return engine.submit(Job(payload, cpus=threads))
+
+
+def _results(running: Iterable[Future[Record]]) -> Iterable[Record]:
+    for future in running:
+        try:
+            result = future.result()
+        except LOST as reason:
+            result = {"failed": str(reason)}
+        yield {"failed": result["unwritable"]} if "unwritable" in result else result
+
+
+def _table(rows: list[Row], options: Options) -> str:
+    heads = ["trial", "record", "stored state and metrics", *(["trained again"] if options.rerun else [])]
+    lines = [[row.title, row.record["status"], row.stored[0], row.rerun[0]][: len(heads)] for row in rows]
+    return plain([heads, *lines])
+
+
+def _summary(rows: list[Row], options: Options) -> str:
+    if options.records_only:
+        return "states and metrics were not looked at"
+    parts = []
+    for what, verdicts in (("states", [r.stored[0] for r in rows]), ("reruns", [r.rerun[0] for r in rows])):
+        counts = [f"{verdicts.count(v)} {v}" for v in (SAME, CLOSE, WRONG, UNKNOWN) if v in verdicts]
+        if counts:
+            parts.append(f"{what}: {', '.join(counts)}")
+    return "; ".join(parts)

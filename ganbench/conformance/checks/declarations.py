@@ -1,0 +1,126 @@
+"""Checks of what a variant declares: its optimizers, what they hold, and its hyperparameters."""
+
+from __future__ import annotations
+
+import json
+import typing
+
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from ganbench.conformance.bench import Bench, during, few
+from ganbench.conformance.checking import CheckFailed
+from ganbench.conformance.checks.variants import ROLES, STEPS, VARIANTS
+from ganbench.plugin.hyperparameters import Hyperparameter, hyperparameters
+from ganbench.plugin.variant import GAN
+from ganbench.utils import canonical_json
+
+
+@VARIANTS.check(
+    """Steps of the optimizers in self.optimizers are counted, their gradients measured, their state saved. Verdicts
+    read the roles generator and discriminator (critics too); what steps elsewhere is invisible and lost on resume."""
+)
+def optimizers_named(bench: Bench) -> str:
+    variant = bench.build()
+    for role, optimizer in variant.optimizers.items():
+        if not isinstance(role, str) or not isinstance(optimizer, Optimizer):
+            raise CheckFailed(
+                f"self.optimizers[{role!r}] is a {type(optimizer).__name__}: a torch optimizer by its role"
+            )
+    if isinstance(variant, GAN) and not variant.optimizers.keys() >= ROLES:
+        raise CheckFailed(
+            f"self.optimizers has {', '.join(map(repr, variant.optimizers)) or 'nothing'}: a GAN needs 'generator' and "
+            "'discriminator'"
+        )
+    strangers: list[Optimizer] = []
+
+    def noted(optimizer: Optimizer, *_: object) -> None:
+        known = {id(p) for o in variant.optimizers.values() for group in o.param_groups for p in group["params"]}
+        own = {id(p) for p in variant.parameters()}
+        stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if optimizer not in variant.optimizers.values() and stepped & own - known:
+            strangers.append(optimizer)
+
+    handle = register_optimizer_step_pre_hook(noted)
+    try:
+        with during("train_step"):
+            bench.train(variant, STEPS)
+    finally:
+        handle.remove()
+    if strangers:
+        raise CheckFailed(
+            f"an optimizer ({type(strangers[0]).__name__}) steps in train_step and is not in self.optimizers: "
+            "put it there"
+        )
+    return ", ".join(variant.optimizers) or "none"
+
+
+@VARIANTS.check(
+    """A parameter in no optimizer never learns, one in two is moved twice. Averaged copies and parameters that are
+    written by hand have requires_grad=False."""
+)
+def parameters_in_one_optimizer(bench: Bench) -> str:
+    variant = bench.build()
+    held: dict[int, list[str]] = {}
+    for role, optimizer in variant.optimizers.items():
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            held.setdefault(id(parameter), []).append(role)
+    named = dict(variant.named_parameters(remove_duplicate=True))
+    none = [name for name, p in named.items() if p.requires_grad and id(p) not in held]
+    twice = [f"{name} ({' and '.join(held[id(p)])})" for name, p in named.items() if len(held.get(id(p), ())) > 1]
+    outside = set(held) - {id(p) for p in named.values()}
+    if none:
+        raise CheckFailed(f"in no optimizer: {few(none)}. Give it to one, or freeze it with requires_grad_(False)")
+    if twice:
+        raise CheckFailed(f"in two optimizers: {few(twice)}. Leave it to one of them")
+    if outside:
+        raise CheckFailed(
+            f"an optimizer steps {len(outside)} tensors that are no parameters of the variant: assign their module "
+            "as an attribute, so that they are saved"
+        )
+    return f"{sum(p.numel() for p in named.values() if p.requires_grad):,} trainable numbers"
+
+
+@VARIANTS.check(
+    """Records, ganbench list and ganbench tune read hyperparameters from __init__: a keyword with a default, and in
+    its annotation what it means and where it makes sense: Annotated[float, Range(1e-5, 1e-2), "step size"]."""
+)
+def hyperparameters_documented(bench: Bench) -> str:
+    declared = hyperparameters(bench.cls)
+    variant = bench.build()
+    for h in declared.values():
+        if not h.help:
+            raise CheckFailed(f"{h.name} says nothing of itself: {h.name}: Annotated[{_type(h)}, ..., 'what it does']")
+        _check_default(h)
+        try:
+            json.loads(canonical_json.dumps(h.default))
+        except (TypeError, ValueError):
+            raise CheckFailed(
+                f"the default of {h.name} is a {type(h.default).__name__}, which no record can hold"
+            ) from None
+        if getattr(variant, h.name, variant) != h.default:
+            raise CheckFailed(
+                f"after __init__, self.{h.name} is not the value that was given: pass it on, "
+                f"super().__init__(shape, {h.name}={h.name}, ...)"
+            )
+    return ", ".join(declared) or "none"
+
+
+def _check_default(h: Hyperparameter) -> None:
+    choices = typing.get_args(h.type) if typing.get_origin(h.type) is typing.Literal else None
+    number = not isinstance(h.default, bool) and isinstance(h.default, int | float)
+    if choices is not None:
+        if h.default not in choices:
+            raise CheckFailed(f"the default of {h.name}, {h.default!r}, is none of its choices")
+    elif h.range is not None:
+        if h.default is not None and h.default not in h.range:
+            raise CheckFailed(
+                f"the default of {h.name}, {h.default}, is outside its Range({h.range.low}, {h.range.high})"
+            )
+    elif isinstance(h.default, str) or number:
+        how = "Literal['a', 'b']" if isinstance(h.default, str) else "a Range(low, high)"
+        raise CheckFailed(f"{h.name} has no limits: say in its annotation which values make sense, {how}")
+
+
+def _type(h: Hyperparameter) -> str:
+    return getattr(h.type, "__name__", str(h.type))

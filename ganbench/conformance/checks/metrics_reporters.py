@@ -1,0 +1,250 @@
+"""Checks of metrics and reporters."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ganbench.conformance.bench import during
+from ganbench.conformance.checking import CheckFailed, NotChecked, Suite
+from ganbench.conformance.checks.datasets_extractors import changed_surroundings
+from ganbench.conformance.example_tables import example_tables
+from ganbench.conformance.suite import Subject
+from ganbench.discovery.loader import discover
+from ganbench.harness.metric_values import apply
+from ganbench.harness.real_data import Real
+from ganbench.plugin.interfaces import Evidence, Metric, Scores
+from ganbench.plugin.variant import Variant
+from ganbench.utils import canonical_json
+from ganbench.utils.seeding import generator, preserved_rng, seed_everything
+
+METRICS = Suite("metric")
+REPORTERS = Suite("reporter")
+NEEDS = frozenset({"features", "probabilities", "samples", "labels", "history", "variant"})
+SAMPLES = 400
+
+
+@cache
+def _reals() -> dict[str, Real]:
+    wanted = {"digits": "digits-cnn", "ring8": "identity"}
+    catalog = discover([*(("dataset", d) for d in wanted), *(("extractor", e) for e in wanted.values())])
+    return {
+        dataset: Real(catalog.get("dataset", dataset).thing, catalog.get("extractor", extractor).thing, SAMPLES)
+        for dataset, extractor in wanted.items()
+    }
+
+
+@cache
+def _variant(shape: tuple[int, ...]) -> Variant:
+    """An untrained GAN, for metrics that ask the variant itself."""
+    with preserved_rng(0):
+        found: Variant = discover([("variant", "vanilla")]).get("variant", "vanilla").thing(torch.Size(shape))
+    return found.eval()
+
+
+def evidence(dataset: str, good: bool) -> Evidence:
+    """What a metric is given: training samples of a dataset as fakes if ``good``, else noise."""
+    real = _reals()[dataset]
+    rng = generator(0)
+    if good:
+        samples = real.images["train"][real.draw("train", SAMPLES, "conformance")]
+    elif dataset == "digits":
+        samples = torch.randint(256, (SAMPLES, *real.dataset.shape), generator=rng, dtype=torch.uint8)
+    else:
+        samples = torch.randn(SAMPLES, 2, generator=rng) * 3
+    said = {name: torch.randn(SAMPLES, generator=rng).double().numpy() for name in ("train", "test", "fake")}
+    return Evidence(
+        fake=real.describe(samples),
+        real=real.real,
+        train=lambda: real.train,
+        dataset=real.dataset,
+        seed=1,
+        scores=Scores(**said, threshold=0.0),
+        variant=_variant(tuple(real.dataset.shape)),
+        extractor=real.extractor,
+    )
+
+
+def values(metric: Metric, good: bool = True) -> dict[str, dict[str, float]]:
+    """Its values by dataset, where it applies."""
+    found = {}
+    for dataset in ("digits", "ring8"):
+        with during(f"on {dataset}, __call__"), torch.no_grad():
+            given = {k: v for k, v in apply([metric], evidence(dataset, good)).items() if v is not None}
+        if given:
+            found[dataset] = given
+    return found
+
+
+@METRICS.check(
+    """Tables, floors, warnings and documentation follow from what a metric says of itself: label, direction, cost, what
+    it needs, from which row on it has a score, and its constants."""
+)
+def declares_itself(subject: Subject) -> str:
+    m: Metric = subject.thing
+    if not isinstance(m.label, str) or not m.label.strip():
+        raise CheckFailed(f"label is {m.label!r}: what people read above its column")
+    for field, allowed in (
+        ("direction", ("min", "max", "none")),
+        ("cost", ("each", "end")),
+        ("floor", ("train", "test", None)),
+    ):
+        if getattr(m, field) not in allowed:
+            raise CheckFailed(f"{field} is {getattr(m, field)!r}: one of {', '.join(map(repr, allowed))}")
+    if unknown := sorted(set(m.needs) - NEEDS):
+        raise CheckFailed(f"needs names {', '.join(unknown)}: there are {', '.join(sorted(NEEDS))}")
+    if len(tuple(m.rows)) != 2 or not all(type(row) is int and row >= 0 for row in m.rows):
+        raise CheckFailed(f"rows is {m.rows!r}: the fewest real and fake rows that have a score, such as (2, 2)")
+    try:
+        json.loads(canonical_json.dumps(dict(m.constants)))
+    except (TypeError, ValueError):
+        raise CheckFailed(f"constants is {m.constants!r}: names and JSON values") from None
+    return f"{m.label}, {m.direction}, {m.cost}"
+
+
+@METRICS.check(
+    """A metric returns a finite float, or a mapping of names to floats, or raises NotApplicable, which leaves the cell
+    empty. It was given 400 samples of digits and of ring8, and must apply to one of them."""
+)
+def returns_numbers(subject: Subject) -> str:
+    found = values(subject.thing)
+    if not found:
+        raise CheckFailed("it raised NotApplicable for images with labels and for points with known modes")
+    return ", ".join(f"{name} on {data}: {value:.4g}" for data, of in found.items() for name, value in of.items())
+
+
+@METRICS.check(
+    """The tables of one results folder are always the same bytes: the same evidence has the same value. Draw from
+    np.random.RandomState(evidence.seed % 2**32), never from a global generator."""
+)
+def deterministic_scores(subject: Subject) -> None:
+    seed_everything(1)
+    first = values(subject.thing)
+    seed_everything(2)
+    if values(subject.thing) != first:
+        raise CheckFailed("a second call with the same evidence returns another value")
+
+
+@METRICS.check(
+    """Metrics read the same arrays one after another: one that writes into them (in-place sorting, normalising,
+    clipping) changes the scores of the next."""
+)
+def evidence_left_alone(subject: Subject) -> None:
+    for dataset in ("digits", "ring8"):
+        given = evidence(dataset, good=True)
+        sides = {"fake": given.fake, "real": given.real, "train": given.train()}
+        before = {
+            (s, f): np.copy(v) for s, side in sides.items() for f in FIELDS if (v := getattr(side, f)) is not None
+        }
+        with during("__call__"), torch.no_grad():
+            apply([subject.thing], given)
+        for (side, field), copy in before.items():
+            if not np.array_equal(getattr(sides[side], field), copy):
+                raise CheckFailed(f"it changes evidence.{side}.{field}: work on a copy")
+
+
+FIELDS = ("samples", "features", "probabilities", "labels")
+
+
+@METRICS.check(
+    """Ranks, arrows and comparisons go by direction: real training samples, taken for fakes, must not score
+    worse than noise."""
+)
+def better_is_better(subject: Subject) -> str:
+    m: Metric = subject.thing
+    if m.direction == "none":
+        raise NotChecked("it has no direction")
+    if "variant" in m.needs or "history" in m.needs:
+        raise NotChecked(f"it needs {', '.join(sorted({'variant', 'history'} & set(m.needs)))}, not samples alone")
+    good, bad = values(m), values(m, good=False)
+    said = []
+    for dataset in good.keys() & bad.keys():
+        a, b = good[dataset].get(m.name), bad[dataset].get(m.name)
+        if a is None or b is None:
+            continue
+        if a > b if m.direction == "min" else a < b:
+            raise CheckFailed(
+                f"on {dataset} noise scores {b:.4g} and real training samples {a:.4g}: with direction {m.direction!r} "
+                "that calls noise better"
+            )
+        said.append(f"{dataset}: real {a:.4g}, noise {b:.4g}")
+    if not said:
+        raise NotChecked("it does not apply to noise")
+    return "; ".join(sorted(said))
+
+
+@METRICS.check(
+    """Metrics run in the process that trains: settings and global random states stay as they were, or scoring changes
+    what is trained."""
+)
+def no_global_state_changed(subject: Subject) -> None:
+    changed_surroundings(lambda: values(subject.thing))
+
+
+def _written(subject: Subject, board: pd.DataFrame, trials: pd.DataFrame) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        with during("write"):
+            subject.thing.write(board, trials, Path(folder))
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
+
+
+@REPORTERS.check("""suffix tells people and tools what a file is: it begins with a dot, such as '.csv'.""")
+def declares_its_suffix(subject: Subject) -> str:
+    suffix = subject.thing.suffix
+    if not isinstance(suffix, str) or not suffix.startswith(".") or len(suffix) < 2:
+        raise CheckFailed(f"suffix is {suffix!r}: a dot and an ending, such as '.csv'")
+    return suffix
+
+
+@REPORTERS.check(
+    """write(leaderboard, trials, folder) leaves at least one file with its suffix in the folder. Tables have baselines
+    without a rank, failed trials without scores, and metrics that nobody knew when the reporter was written."""
+)
+def writes_its_file(subject: Subject) -> str:
+    found = _written(subject, *example_tables())
+    if not any(name.endswith(subject.thing.suffix) for name in found):
+        raise CheckFailed(
+            f"it wrote {', '.join(found) or 'nothing'}: expected a file that ends in {subject.thing.suffix}"
+        )
+    if empty := [name for name, content in found.items() if not content]:
+        raise CheckFailed(f"{', '.join(empty)} is empty")
+    return ", ".join(found)
+
+
+@REPORTERS.check(
+    """ganbench report writes the same bytes from the same records, on every machine and at any time: no clock, no
+    host, no order of a set."""
+)
+def deterministic_bytes(subject: Subject) -> None:
+    first, again = (_written(subject, *example_tables()) for _ in range(2))
+    if differ := [name for name in {**first, **again} if first.get(name) != again.get(name)]:
+        raise CheckFailed(f"written twice from the same tables, {', '.join(differ)} differs")
+
+
+@REPORTERS.check(
+    """Reporters are given the same two tables one after another: what one changes in them, the next one prints."""
+)
+def tables_left_alone(subject: Subject) -> None:
+    board, trials = example_tables()
+    before = [board.copy(deep=True), trials.copy(deep=True)]
+    attrs = canonical_json.dumps({k: v for k, v in board.attrs.items() if k != "findings"})
+    _written(subject, board, trials)
+    for name, table, copy in (("leaderboard", board, before[0]), ("trials", trials, before[1])):
+        if not table.equals(copy):
+            raise CheckFailed(f"it changes the table {name}: work on a copy, {name} = {name}.copy()")
+    if canonical_json.dumps({k: v for k, v in board.attrs.items() if k != "findings"}) != attrs:
+        raise CheckFailed("it changes leaderboard.attrs: work on a copy")
+
+
+@REPORTERS.check("""Reports are written while nothing else may change: settings and random states stay as they were.""")
+def leaves_the_process_alone(subject: Subject) -> None:
+    write: Callable[[], Any] = lambda: _written(subject, *example_tables())  # noqa: E731
+    changed_surroundings(write)

@@ -1,0 +1,58 @@
+"""A leaderboard and its trials for reporters to write: made from records as a sweep leaves them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ganbench.reporters.report import tables
+from ganbench.results.records import compose
+from ganbench.results.spec import Protocol, TrialSpec
+from ganbench.runner.planning import Planned
+
+EVALUATIONS = 20
+METRICS = {
+    "fid": {"label": "FID", "direction": "min"},
+    "coverage": {"label": "Coverage", "direction": "max"},
+    "a_new_one": {"label": 'A metric <of> a "plugin"', "direction": "none"},
+}
+
+
+def example_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two variants and a baseline over two seeds on one dataset; one trial failed."""
+    scores = {"first": 2.0, "second": 3.0, "noise": 11.0}
+    failed = ("second", 1)
+    return tables(
+        [
+            _record(name, score + seed / 10, seed, failed=(name, seed) == failed)
+            for name, score in scores.items()
+            for seed in (0, 1)
+        ]
+    )
+
+
+def _record(variant: str, score: float, seed: int, failed: bool) -> dict[str, Any]:
+    protocol = Protocol(6400, 64, "cpu", "digits-cnn", "0" * 64, 100, EVALUATIONS)
+    spec = TrialSpec(variant, "example", "0" * 64, {}, "digits", "0" * 64, seed, protocol)
+    role = "baseline" if variant == "noise" else "variant"
+    environment = {"python": "3", "packages": {"ganbench": "1"}, "device": "cpu", "threads": 1}
+    planned = Planned(spec, variant, role, "fid", METRICS, environment, "cpu")
+    reference = {"trace": 20.0, "modes": 10, "centres": None, "real": 100, "fake": 100, "features": 64}
+    outcome: dict[str, Any] = {"status": "error", "reason": "RuntimeError: <b>bold</b> (example.py, line 1)"}
+    if not failed:
+        values = {"fid": score, "coverage": 1 / score, "a_new_one": None if variant == "noise" else score}
+        outcome = {
+            "status": "completed",
+            "reason": None,
+            "values": values,
+            "evaluations": [_evaluation(i, score, values) for i in range(EVALUATIONS + 1)],
+        }
+    return compose(planned, reference, {"fid": 0.1, "coverage": 0.9}, outcome)
+
+
+def _evaluation(i: int, score: float, values: dict[str, Any]) -> dict[str, Any]:
+    step = i * 100 // EVALUATIONS
+    fid = score * (1 + 10 / (1 + i))
+    watch = {"fid": fid, "trace": 20.0, "modes": 10, "mode_kl": 0.1, "coverage": 0.5, "parameter_norms": {}}
+    return {"step": step, "images_seen": step * 64, "values": {**values, "fid": fid}, "watch": watch}

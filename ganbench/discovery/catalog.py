@@ -1,0 +1,151 @@
+"""The catalog: what plugins offer, what of it cannot be used, and why."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
+
+from ganbench.discovery.entry_points import Point
+from ganbench.plugin.interfaces import Dataset, Extractor, Metric
+from ganbench.utils.errors import UsageError
+from ganbench.utils.names import check_name
+
+KINDS = ("variant", "dataset", "extractor", "metric")
+_TYPES: dict[str, type] = {"dataset": Dataset, "extractor": Extractor, "metric": Metric}
+
+
+class DiscoveryError(UsageError):
+    """A name that cannot be used: unknown, offered twice, or behind a plugin that failed to import."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One thing on offer and where it comes from."""
+
+    kind: str
+    name: str
+    thing: Any
+    entry: str
+    distribution: str
+    version: str
+    module: str = ""
+    hooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An entry point that could not be used, and why."""
+
+    entry: str
+    distribution: str
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """An entry point that ``--no-plugin`` names: it was not imported."""
+
+    entry: str
+    distribution: str
+    version: str
+
+
+@dataclass
+class Catalog:
+    """What was found: offers by kind and name, what is broken, what is blocked, what is offered twice."""
+
+    offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
+    broken: list[Broken] = field(default_factory=list)
+    duplicates: dict[tuple[str, str], str] = field(default_factory=dict)
+    blocked: list[Blocked] = field(default_factory=list)
+    observers: dict[str, ModuleType] = field(default_factory=dict)
+    installed: dict[str, list[Point]] = field(default_factory=dict)
+
+    def names(self, kind: str) -> list[str]:
+        return sorted(name for k, name in self.offers if k == kind)
+
+    def offered(self, kind: str, name: str) -> bool:
+        """Whether the name is on offer, or a family whose member it may be; nothing is made to find out."""
+        wider = (self.offers.get((kind, family)) for family in families(kind, name))
+        return (kind, name) in self.offers or any(hasattr(o.thing, "member") for o in wider if o is not None)
+
+    def is_out(self, entry: str) -> bool:
+        """Whether an entry point is known to be of no use: broken, or blocked."""
+        return entry in {*(bad.entry for bad in self.broken), *(out.entry for out in self.blocked)}
+
+    def get(self, kind: str, name: str) -> Offer:
+        """The offer of that name; raises DiscoveryError, naming the nearest known ones."""
+        for key in ((kind, name), ("entry point", name)):
+            if key in self.duplicates:
+                raise DiscoveryError(self.duplicates[key])
+        if (kind, name) in self.offers:
+            return self.offers[kind, name]
+        for family in families(kind, name):
+            offer = self.offers.get((kind, family))
+            thing = offer.thing.member(name) if offer is not None and hasattr(offer.thing, "member") else None
+            if offer is not None and thing is not None:
+                return replace(offer, name=named(kind, thing), thing=thing)
+        for bad in self.broken:
+            if bad.entry in (name, *families(kind, name)):
+                raise DiscoveryError(f"{kind} {name!r} ({bad.distribution}) cannot be used: {bad.reason}")
+        for point in self.blocked:
+            if point.entry in (name, *families(kind, name)):
+                raise DiscoveryError(
+                    f"{kind} {name!r} ({point.distribution}) is blocked by --no-plugin; leave that out to use it"
+                )
+        known = self.names(kind)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        message = f"there is no {kind} {name!r}"
+        if near:
+            message += f"; did you mean {' or '.join(near)}?"
+        elif known:
+            message += f"; there are {', '.join(known)}"
+        same = [offer for offer in self.offers.values() if offer.entry == name]
+        if same:
+            offers = ", ".join(f"{offer.kind} {offer.name}" for offer in same)
+            where = (
+                same[0].distribution
+                if name not in self.installed
+                else f"the entry point {name} of {same[0].distribution}"
+            )
+            message += f"; {where} offers {offers}"
+        raise DiscoveryError(message)
+
+
+def families(kind: str, name: str) -> list[str]:
+    """The offers that ``name`` may be a member of: ``folder`` of ``folder:photos``, ``cnn`` of ``mnist-cnn``,
+    ``inception-v3`` of ``inception-v3@1a2b3c4d``.
+
+    Such an offer has ``member(name)``, which returns the thing of that name, or None where it is none of its own.
+    """
+    if kind not in ("dataset", "extractor"):
+        return []
+    for mark in ":@":
+        before, found, _ = name.partition(mark)
+        if found:
+            return [before]
+    first, dash, last = name.rpartition("-")
+    return [first, last] if dash else []
+
+
+def named(kind: str, thing: Any) -> str:
+    """The name of what a hook returned; raises TypeError or ValueError where it is not of its kind."""
+    hook = f"ganbench_{kind}s"
+    if kind == "variant":
+        from ganbench.plugin.variant import Variant  # torch is needed only once a variant is on offer
+
+        if isinstance(thing, Variant):
+            raise TypeError(f"{hook} returned an instance of {type(thing).__name__}: expected the class itself")
+        if not (isinstance(thing, type) and issubclass(thing, Variant)):
+            raise TypeError(f"{hook} returned {thing!r}: expected subclasses of Variant (or GAN) of ganbench.plugin")
+        if not isinstance(getattr(thing, "name", None), str):
+            raise TypeError(f"the variant {thing.__name__} has no name: give the class one, name = 'my-gan'")
+    elif isinstance(thing, type) and issubclass(thing, _TYPES[kind]):
+        raise TypeError(f"{hook} returned the class {thing.__name__}: expected an instance, {thing.__name__}()")
+    elif not isinstance(thing, _TYPES[kind]):
+        raise TypeError(f"{hook} returned {thing!r}: expected instances of {_TYPES[kind].__name__}")
+    check_name(thing.name.partition("@")[0] if kind == "extractor" else thing.name)  # of given weights: name@hash8
+    return str(thing.name)

@@ -1,0 +1,229 @@
+"""Discovery: from installed entry points to a Catalog of what is on offer.
+
+pluggy's own loader lets one broken import take everything down and silently drops the second of two
+plugins of one name, so entry points are walked here, one at a time. Nothing is known by name: what
+ships with ganbench arrives through the same entry points as anybody's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from ganbench.discovery.catalog import KINDS, Blocked, Broken, Catalog, DiscoveryError, Offer, families, named
+from ganbench.discovery.entry_points import Point, declared, find_installed, outdated
+from ganbench.discovery.import_probe import lethal
+from ganbench.plugin import hookspecs
+from ganbench.utils.errors import in_words, location
+
+__all__ = ["KINDS", "Catalog", "DiscoveryError", "Offer", "discover", "find"]
+
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ganbench_"))
+OFFERING = frozenset(f"ganbench_{kind}s" for kind in KINDS)
+OBSERVING = frozenset(HOOKS) - OFFERING
+
+
+def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterable[str] = ()) -> Catalog:
+    """Import plugins and ask their hooks.
+
+    Args:
+        wanted: pairs (kind, name). The entry points of those names are imported, then all others, in
+            sorted order, only if a name is still missing. None imports everything. A plugin that ends the process
+            that imports it is listed as broken only where all are imported: one that was asked for by name is the
+            request's to answer for.
+        observers: entry points imported for their observing hooks.
+
+    What --plugin-path names is always imported, what --no-plugin names never. Raises DiscoveryError when two plugins
+    that had to be imported offer the same thing, or two entry points have one name, naming both distributions, and
+    for a file that cannot be imported. With ``wanted`` None they are listed instead.
+    """
+    loader = _Loader()
+    catalog = loader.catalog
+    if wanted is None:
+        loader.load_all()
+        return catalog
+    wanted = list(wanted)
+    entries = [*observers]
+    for kind, name in wanted:
+        entries += [name] if name in catalog.installed else families(kind, name)
+    loader.load_files()
+    loader.load(entry for entry in dict.fromkeys(entries) if entry in catalog.installed)
+    for message in catalog.duplicates.values():
+        raise DiscoveryError(message)
+    if any(not catalog.offered(*offer) and not catalog.is_out(offer[1]) for offer in wanted):
+        loader.load_all()
+    for name in observers:
+        if name not in loader.modules:
+            catalog.get("observer", name)
+        catalog.observers[name] = loader.modules[name]
+    return catalog
+
+
+def find(name: str, kind: str | None = None) -> list[Offer]:
+    """What is on offer under a name, of one kind or of any; raises DiscoveryError if there is nothing, or two of one.
+
+    Imports as little as ``discover`` does.
+    """
+    loader = _Loader()
+    catalog = loader.catalog
+    kinds = [kind] if kind else list(KINDS)
+    loader.load_files()
+    loader.load([name] if name in catalog.installed else [])
+    if not any(catalog.offered(k, name) for k in kinds) and not catalog.is_out(name):
+        loader.load_all()
+    asked = [k for k in kinds if catalog.offered(k, name)]
+    if not asked and kind is None and not catalog.is_out(name) and name not in catalog.installed:
+        near = difflib.get_close_matches(name, sorted({known for _, known in catalog.offers}), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "ganbench list shows what there is"
+        raise DiscoveryError(f"nothing called {name!r} is installed; {hint}")
+    found = []
+    for k in asked or kinds[:1]:
+        with contextlib.suppress(DiscoveryError) if len(asked) > 1 else contextlib.nullcontext():
+            found.append(catalog.get(k, name))  # raises, saying why, what no kind has
+    return found
+
+
+class _Loader:
+    def __init__(self) -> None:
+        found = find_installed()
+        blocked = [Blocked(point.name, point.distribution, point.version) for point in found.blocked]
+        self.catalog = Catalog(installed=found.points, blocked=blocked)
+        self.files = found.files
+        self.modules: dict[str, ModuleType] = {}
+        self.tried: set[str] = set()
+        self.asked: set[int] = set()
+        self.lethal: dict[int, str] = {}
+
+    def load_files(self) -> None:
+        """Import what --plugin-path names; raises DiscoveryError for what cannot be: it was asked for."""
+        for point in self.files:
+            self._load(point)
+        self.files = []
+        for bad in self.catalog.broken:
+            raise DiscoveryError(f"--plugin-path {bad.entry}.py cannot be used: {bad.reason}")
+
+    def load_all(self) -> None:
+        """Import every plugin; one that the process would not survive is found out in a child, and left out."""
+        installed = self.catalog.installed
+        ours = [name for name, points in installed.items() if points[0].distribution == "ganbench"]
+        self.load(sorted(ours))  # first: what they import the child need not import again
+        names = sorted(installed.keys() - self.tried)
+        points = [*self.files, *(point for name in names for point in installed[name])]
+        self.lethal = {id(points[i]): how for i, how in lethal(points, self._load).items()}
+        for point in self.files:
+            self._load(point)
+        self.load(names)
+
+    def load(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name in self.tried:
+                continue
+            self.tried.add(name)
+            points = self.catalog.installed[name]
+            if len(points) > 1:
+                who = " and ".join(point.distribution for point in points)
+                self.catalog.duplicates["entry point", name] = (
+                    f"the entry point {name} is installed by both {who}; uninstall one of them, or leave one out "
+                    f"with --no-plugin {points[-1].distribution}"
+                )
+            for point in points:
+                self._load(point)
+
+    def _load(self, point: Point) -> None:
+        if id(point) in self.lethal:
+            self._break(point, f"importing {point.value} {self.lethal[id(point)]}; uninstall it or have it mended")
+            return
+        try:
+            module = point.load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as reason:  # a plugin may call sys.exit at import; it must not end the host
+            self._break(point, outdated(declared(point)) or _raised(point, reason))
+            return
+        if (why := outdated(getattr(module, "GANBENCH_API", None))) is not None:
+            self._break(point, why)
+            return
+        self.modules[point.name] = module
+        if id(module) in self.asked:  # several entry points may lead to one module
+            return
+        self.asked.add(id(module))
+        hooks = tuple(hook for hook in HOOKS if hasattr(module, hook))
+        try:
+            offered = _ask(module, point.name)
+            for kind, things in offered.items():
+                for thing in things:
+                    self._offer(kind, thing, point, hooks)
+        except Exception as reason:
+            self._break(point, f"{in_words(reason)}{location(reason)}")
+        else:
+            if any(hook in OBSERVING and _is_marked(module, hook) for hook in hooks):
+                self._offer("observer", module, point, hooks)
+            elif not any(offered.values()):
+                self._break(point, _empty(module, hooks))
+
+    def _offer(self, kind: str, thing: Any, point: Point, hooks: tuple[str, ...]) -> None:
+        name = point.name if kind == "observer" else named(kind, thing)
+        if (name, point.distribution) in ((out.entry, out.distribution) for out in self.catalog.blocked):
+            return  # another entry point led to its module
+        offer = Offer(kind, name, thing, point.name, point.distribution, point.version, point.value, hooks)
+        other = self.catalog.offers.get((kind, name))
+        if other is not None and other.entry == offer.entry and other.distribution == offer.distribution:
+            raise ValueError(f"{kind} {name} is offered twice by the same module")
+        if other is not None:
+            self.catalog.duplicates[kind, name] = (
+                f"{kind} {name} is offered by both {other.distribution} ({other.entry}) and "
+                f"{offer.distribution} ({offer.entry}); uninstall or rename one of them, or leave one out with "
+                f"--no-plugin {other.entry if other.entry != offer.entry else other.distribution}"
+            )
+            return
+        self.catalog.offers[kind, name] = offer
+
+    def _break(self, point: Point, reason: str) -> None:
+        self.catalog.broken.append(Broken(point.name, point.distribution, point.version, reason))
+
+
+def _ask(module: ModuleType, name: str) -> dict[str, list[Any]]:
+    """Register one module with a manager of its own and call its offering hooks."""
+    manager = pluggy.PluginManager("ganbench")
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, name=name)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        unknown = [caller.name for caller in manager.get_hookcallers(module) or [] if not caller.has_spec()]
+        near = difflib.get_close_matches(unknown[0], HOOKS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(HOOKS)}"
+        raise TypeError(f"there is no hook {unknown[0]!r}; {hint}") from None
+    answers: dict[str, list[Any]] = {}
+    for kind in KINDS:
+        answers[kind] = []
+        for things in getattr(manager.hook, f"ganbench_{kind}s")():
+            if isinstance(things, type | str) or not hasattr(things, "__iter__"):
+                kinds = "Variant classes" if kind == "variant" else f"{kind.capitalize()} instances"
+                raise TypeError(f"ganbench_{kind}s returned {things!r}: expected a list of {kinds}")
+            answers[kind] += things
+    return answers
+
+
+def _is_marked(module: ModuleType, hook: str) -> bool:
+    return getattr(getattr(module, hook), "ganbench_impl", None) is not None
+
+
+def _empty(module: ModuleType, hooks: Iterable[str]) -> str:
+    """Why a module that was imported offers nothing."""
+    for hook in hooks:
+        if not _is_marked(module, hook):
+            return f"it offers nothing: {hook}() is not marked with @hookimpl"
+        return f"it offers nothing: {hook}() returned no {hook.removeprefix('ganbench_')}: expected a list of them"
+    return f"it offers nothing: it has none of the hooks {', '.join(sorted(OFFERING))}"
+
+
+def _raised(point: Point, reason: BaseException) -> str:
+    """Why an import failed, with the line of the plugin where it did."""
+    where = "" if isinstance(reason, SyntaxError) else location(reason)  # a SyntaxError says it itself
+    return f"importing {point.value} raised {in_words(reason)}{where}"

@@ -1,0 +1,133 @@
+"""What an executor runs: one top-level function for every kind of job, JSON in and JSON out.
+
+A job runs in a process of its own. Nothing that a plugin does at import or later reaches the driver
+or another trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from ganbench.conformance.job import list_checks, run_check
+from ganbench.harness import describe, environment
+from ganbench.harness.failures import explain
+from ganbench.harness.seeds_engine.cohort import run_cohort
+from ganbench.harness.stored_trial import rerun_trial, rescore_trial, sample_trial, verify_trial
+from ganbench.harness.trial import run_trial
+from ganbench.utils import failpoints, memory, seeding, signals
+from ganbench.utils.errors import UsageError, one_line
+from ganbench.utils.files import StoreError, make_folder, naming, remove
+
+_KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "dataset": describe.describe_dataset,
+    "reference": describe.describe_reference,
+    "variant": describe.describe_variant,
+    "space": describe.describe_space,
+    "broken": describe.describe_broken,
+    "check": run_check,
+    "checks": list_checks,
+    "rerun": rerun_trial,
+    "rescore": rescore_trial,
+    "sample": sample_trial,
+    "trial": run_trial,
+    "cohort": run_cohort,
+    "verify": verify_trial,
+}
+
+# What a plugin can do to its own process or folder: no more files, small files, none where they were. It costs its
+# own trial. Every other reason why a file cannot be written is the disk's, and stops the sweep.
+_OWN_DOING = {errno.EMFILE, errno.EBADF, errno.EFBIG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+
+
+def run_job(payload: dict[str, Any]) -> dict[str, Any]:
+    """Run one job. ``payload["kind"]`` says which; a failure comes back as ``{"failed": reason, "usage": ...}``,
+    and a disk that cannot be written as ``{"unwritable": reason}``.
+    """
+    if payload["isolated"]:
+        _isolate()
+        if payload.get("visible_gpus") is not None:  # before anything asks CUDA what there is
+            os.environ["CUDA_VISIBLE_DEVICES"] = payload["visible_gpus"]
+        # Not beside CUDA, which maps host memory of its own; there the watcher of the engine is alone.
+        if payload.get("memory") is not None and environment.select_device(payload["device"]).type == "cpu":
+            memory.limit_allocations(payload["memory"])
+    seeding.pin(payload["threads"])
+    with threadpool_limits(payload["threads"]), _logged(payload):
+        try:
+            # As JSON and back: what a plugin slipped in that is none fails here, where it is one trial's error.
+            result = json.loads(json.dumps(_KINDS[payload["kind"]](payload), allow_nan=False))
+        except BaseException as reason:
+            if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
+                raise  # an isolated process ignores Ctrl-C: there, only a plugin raises it
+            if isinstance(reason, UsageError):
+                return {"failed": str(reason), "usage": True}
+            if isinstance(reason, StoreError):
+                if getattr(reason.__cause__, "errno", None) not in _OWN_DOING:
+                    return {"unwritable": str(reason)}
+                return {"failed": f"{one_line(str(reason)).partition(';')[0]}, by its own doing", "usage": False}
+            with contextlib.suppress(Exception):  # standard error may be closed
+                traceback.print_exc()
+            return {"failed": explain(reason), "usage": False}
+    for outcome in result.get("outcomes", [result]):
+        if "cost" in outcome:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            outcome["cost"]["peak_memory_bytes"] = peak * (1 if sys.platform == "darwin" else 1024)
+            outcome["cost"]["host"] = platform.node()
+    return result
+
+
+def _isolate() -> None:
+    """Leave Ctrl-C to the driver, stop at the next checkpoint on SIGTERM, and end when the driver is gone."""
+    signals.follow()
+    failpoints.arm()
+    driver = multiprocessing.parent_process()  # not getppid(): that may be the forkserver, which outlives the driver
+    if driver is None:
+        return
+
+    def watch() -> None:
+        driver.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _logged(payload: dict[str, Any]) -> Iterator[None]:
+    """Send what an isolated job prints, from Python or from C, to its log, or nowhere; an empty log is removed."""
+    if not payload["isolated"]:
+        yield
+        return
+    log = Path(payload.get("log", os.devnull)).absolute()
+    make_folder(log.parent)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with naming("write", log), open(log, "ab") as file:
+        if "log" in payload:
+            failpoints.reach("open", log)
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # a plugin may have closed or replaced it
+                stream.flush()
+        for descriptor, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
+        if log.is_file() and log.stat().st_size == 0:
+            remove(log)

@@ -1,0 +1,167 @@
+"""What a trial leaves for people to look at: sample pictures, points, its history as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ganbench.utils import canonical_json
+from ganbench.utils.files import NotPlain, clear, make_folder, naming, read_plain, write_atomic
+
+GRID = 8  # samples a side
+CELL = 32  # smaller images are enlarged to about this many pixels, whole pixels only
+POINTS = 1000
+MOST_BYTES = 1 << 24  # of one file that is read back
+_ROW = re.compile(r"[0-9]{1,16}(,-?[0-9.]{1,32}(e[-+]?[0-9]{1,3})?){2}")
+
+
+def write_samples(folder: Path, images_seen: int, samples: Tensor) -> None:
+    """The first samples of an evaluation: ``samples/<images_seen>.png``, or rows of ``samples/points.csv``."""
+    folder = folder / "samples"
+    make_folder(folder)
+    clear(folder)
+    if samples.dim() == 4:
+        write_atomic(folder / f"{images_seen}.png", picture(samples[: GRID * GRID].cpu().numpy()))
+    else:
+        _write_points(folder / "points.csv", images_seen, samples[:POINTS].cpu().numpy())
+
+
+def write_pictures(folder: Path, pictures: Mapping[str, bytes], about: dict[str, Any]) -> None:
+    """``pictures/<name>.png``, and ``pictures/about.json`` where a caption needs to know more."""
+    files = {f"{name}.png": content for name, content in pictures.items()}
+    if about:
+        files["about.json"] = f"{canonical_json.dumps(about)}\n".encode()
+    if files:
+        folder = folder / "pictures"
+        make_folder(folder)
+        clear(folder)
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+
+
+def differing(
+    folder: Path, evaluations: list[dict[str, Any]], samples: Tensor, pictures: Mapping[str, bytes]
+) -> list[str]:
+    """Which of a trial's ``history.csv``, last samples and ``pictures`` are not what its record and state give.
+
+    ``pictures`` are looked at only where the trial left some: those of earlier versions have none.
+    """
+    images_seen = evaluations[-1]["images_seen"]
+    files: dict[str, Callable[[Path], bool]] = {
+        "history.csv": lambda path: _rows(_text(path)) == _rows(history(evaluations).decode()),
+    }
+    if samples.dim() == 4:
+        files[f"samples/{images_seen}.png"] = _as_drawn(picture(samples[: GRID * GRID].cpu().numpy()))
+    else:
+        points = samples[:POINTS].cpu().numpy()
+        files["samples/points.csv"] = lambda path: _same_points(_text(path), images_seen, points)
+    if (folder / "pictures").is_dir():
+        files |= {f"pictures/{name}.png": _as_drawn(content) for name, content in pictures.items()}
+    found = []
+    for name, same in files.items():
+        try:
+            if not same(folder / name):
+                found.append(name)
+        except (OSError, ValueError, csv.Error):
+            found.append(name)
+    return found
+
+
+def _as_drawn(expected: bytes) -> Callable[[Path], bool]:
+    return lambda path: _same_pixels(read_plain(path, MOST_BYTES), expected)
+
+
+def _text(path: Path) -> str:
+    return read_plain(path, MOST_BYTES).decode()
+
+
+def _same_points(text: str, images_seen: int, points: np.ndarray) -> bool:
+    """Whether the rows of the last evaluation are these points; decimals beyond single precision do not count."""
+    last = [line.split(",") for line in text.splitlines()[-len(points) :]]
+    seen = [row[0] for row in last] == [str(images_seen)] * len(points)
+    return seen and np.array_equal(np.array([row[1:] for row in last], dtype=np.float32), points, equal_nan=True)
+
+
+def _rows(text: str) -> list[dict[str, str]]:
+    """Cells by name: a record keeps no order of names, a history does."""
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def _same_pixels(content: bytes, expected: bytes) -> bool:
+    """Whether two PNG hold the same picture: how it is packed differs between versions of zlib."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a size that is not the expected one
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as one, Image.open(io.BytesIO(expected)) as other:
+                return one.size == other.size and one.convert("RGB").tobytes() == other.convert("RGB").tobytes()
+    except Exception:  # Pillow's decoder raises many kinds
+        return False
+
+
+def picture(images: np.ndarray) -> bytes:
+    """A grid of uint8 images ``(n, channels, height, width)``, 8 a row, as PNG with grey lines between them.
+
+    3 channels are colour; of any other number the first is shown, as grey.
+    """
+    n, channels, height, width = images.shape
+    zoom = max(1, CELL // max(height, width))
+    rows = -(-n // GRID)
+    # Grey ones as grey: a page holds one for every variant and dataset.
+    shown = images if channels == 3 else images[:, :1]
+    canvas = np.full((rows * (height + 1) + 1, GRID * (width + 1) + 1, shown.shape[1]), 96, dtype=np.uint8)
+    for i, image in enumerate(shown):
+        top, left = (i // GRID) * (height + 1) + 1, (i % GRID) * (width + 1) + 1
+        canvas[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    out = io.BytesIO()
+    enlarged = canvas.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    Image.fromarray(enlarged if channels == 3 else enlarged[..., 0]).save(out, format="PNG")
+    return out.getvalue()
+
+
+def history(evaluations: list[dict[str, Any]]) -> bytes:
+    """``history.csv``: one row an evaluation, nested names joined by dots."""
+    rows = [_flat(entry) for entry in evaluations]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _write_points(path: Path, images_seen: int, points: np.ndarray) -> None:
+    """Keep the rows of earlier evaluations; a resumed trial may write its last one again."""
+    with naming("read", path):
+        try:
+            earlier = read_plain(path, MOST_BYTES).decode(errors="replace").splitlines()
+        except (FileNotFoundError, NotPlain):
+            earlier = []
+    kept = [line for line in earlier if _ROW.fullmatch(line) and _seen(line) < images_seen]
+    # The fewest digits that give the float32 value back.
+    rows = [f"{images_seen},{x!s},{y!s}" for x, y in points]
+    write_atomic(path, ("\n".join(["images_seen,x,y", *kept, *rows]) + "\n").encode())
+
+
+def _seen(line: str) -> int:
+    return int(line.partition(",")[0])
+
+
+def _flat(entry: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, value in entry.items():
+        # The metric values and the watched figures come first by their own names.
+        path = name if prefix in ("", "values") else f"{prefix}.{name}"
+        if isinstance(value, dict):
+            row.update(_flat(value, path))
+        else:
+            row[path] = "" if value is None else value
+    return row

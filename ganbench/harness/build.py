@@ -1,0 +1,87 @@
+"""What a trial stands on: its variant's class, the real data and the metrics, and a training at its beginning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ganbench.discovery.loader import Catalog, discover
+from ganbench.discovery.source_hash import source_hash
+from ganbench.harness.evaluation import Evaluator
+from ganbench.harness.real_data import Real
+from ganbench.harness.training import Training
+from ganbench.plugin.hyperparameters import takes_classes
+from ganbench.plugin.interfaces import Dataset, Metric
+from ganbench.plugin.variant import Unsuitable, Variant
+from ganbench.results.spec import TrialSpec
+from ganbench.utils.seeding import Settings, derive, seed_everything
+
+
+class Changed(RuntimeError):
+    """A variant's code or a dataset's content is not what the sweep was planned with."""
+
+
+def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any], seed: int) -> Variant:
+    """A variant on the CPU, initialised from its own stream; raises Unsuitable where it does not apply."""
+    seed_everything(derive(seed, "initialisation"))
+    if not takes_classes(cls):
+        return cls(torch.Size(dataset.shape), **hyperparameters)
+    if not dataset.classes:
+        raise Unsuitable(f"{cls.name} needs class labels, and {dataset.name} has none")
+    return cls(torch.Size(dataset.shape), classes=dataset.classes, **hyperparameters)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all seeds of a variant on a dataset share: its class, the real data, the metrics, the environment."""
+
+    cls: type[Variant]
+    real: Real
+    metrics: list[Metric]
+    settings: Settings
+    environment: str
+
+    def fresh(self, spec: TrialSpec) -> Training:
+        """A trial at its beginning; the global generators are those of its training."""
+        variant = build(self.cls, self.real.dataset, spec.hyperparameters, spec.seed).to(self.real.device)
+        seed_everything(derive(spec.seed, "training"))
+        return Training(
+            variant,
+            self.real,
+            Evaluator(self.real, self.metrics, spec.seed, spec.protocol.batch_size, self.settings),
+            budget_images=spec.protocol.budget_images,
+            batch_size=spec.protocol.batch_size,
+            evaluations=spec.protocol.evaluations,
+            seed=spec.seed,
+            environment=self.environment,
+            precision=spec.protocol.precision,
+        )
+
+
+def prepare(
+    spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, settings: Settings
+) -> Ground:
+    """Find what a trial needs; raises Changed where it is not what was planned."""
+    protocol = spec.protocol
+    catalog: Catalog = discover(
+        [
+            ("variant", spec.variant),
+            ("dataset", spec.dataset),
+            ("extractor", protocol.extractor),
+            *(("metric", name) for name in metrics),
+        ]
+    )
+    cls = catalog.get("variant", spec.variant).thing
+    if source_hash(cls, spec.distribution) != spec.source:
+        raise Changed(f"the code of {spec.variant} is not what the sweep was planned with")
+    real = Real(
+        catalog.get("dataset", spec.dataset).thing,
+        catalog.get("extractor", protocol.extractor).thing,
+        protocol.samples,
+        device,
+    )
+    if real.hash != spec.dataset_hash:
+        raise Changed(f"dataset {spec.dataset} returned other data than for the plan; its load() must be deterministic")
+    return Ground(cls, real, [catalog.get("metric", name).thing for name in metrics], settings, environment_hash)

@@ -1,0 +1,148 @@
+"""The whole state of a variant as nested values, and back: what a checkpoint holds.
+
+State is parameters, buffers (of any, also changed, shape), plain scalar attributes of the variant and
+its submodules, ``memory`` and ``optimizers``. It is saved by parameter *name*, so that swapped
+optimizers and groups added later come back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ganbench.harness.serialization import is_scalar
+from ganbench.plugin.variant import Variant, device_of
+from ganbench.utils.errors import in_words
+
+
+class Misfit(ValueError):
+    """A state that does not fit a freshly built variant; its trial starts again from the beginning."""
+
+
+def capture(variant: Variant) -> dict[str, Any]:
+    """Everything that ``restore`` puts back. Tensors are the live ones: save or hash them before going on."""
+    return {
+        "parameters": dict(variant.named_parameters()),
+        "buffers": _buffers(variant),
+        "scalars": {
+            path: {name: value for name, value in vars(module).items() if is_scalar(value)}
+            for path, module in variant.named_modules()
+        },
+        "memory": variant.memory,
+        "optimizers": {role: _capture_optimizer(o, variant) for role, o in variant.optimizers.items()},
+    }
+
+
+def restore(variant: Variant, state: dict[str, Any]) -> None:
+    """Put a captured state into a freshly built variant; raises Misfit if it is not one of such a variant."""
+    try:
+        _restore(variant, state)
+    except Misfit:
+        raise
+    except Exception as reason:  # parts of another type, in a file that anybody may have made
+        raise Misfit(f"the saved state is not one of {variant.name}: {in_words(reason)}") from reason
+
+
+def _restore(variant: Variant, state: dict[str, Any]) -> None:
+    modules = dict(variant.named_modules())
+    parameters = dict(variant.named_parameters())
+    if parameters.keys() != state["parameters"].keys() or modules.keys() != state["scalars"].keys():
+        raise Misfit("the saved state has other parameters or modules")
+    with torch.no_grad():
+        for name, saved in state["parameters"].items():
+            if parameters[name].shape != saved.shape:
+                raise Misfit(f"parameter {name} has shape {tuple(parameters[name].shape)}, saved {tuple(saved.shape)}")
+            parameters[name].copy_(saved)
+        _restore_buffers(variant, state["buffers"])
+    for path, scalars in state["scalars"].items():
+        for name, value in scalars.items():
+            # A scalar takes the place of a scalar, or of nothing: never of a method or a layer.
+            if not is_scalar(value) or not is_scalar(getattr(modules[path], name, None)):
+                raise Misfit(f"the saved {name} of {path or variant.name} is not a scalar there")
+            setattr(modules[path], name, value)
+    if not isinstance(state["memory"], dict):
+        raise Misfit("the saved memory is no dict")
+    variant.memory = state["memory"]
+    for role in set(variant.optimizers) - set(state["optimizers"]):
+        del variant.optimizers[role]
+    for role, saved in state["optimizers"].items():
+        variant.optimizers[role] = _restore_optimizer(variant.optimizers.get(role), saved, parameters)
+
+
+def _buffers(variant: Variant) -> dict[str, Tensor | None]:
+    """Every buffer by name, non-persistent and None ones too."""
+    return {
+        f"{path}.{name}" if path else name: buffer
+        for path, module in variant.named_modules()
+        for name, buffer in module._buffers.items()
+    }
+
+
+def _restore_buffers(variant: Variant, saved: dict[str, Tensor | None]) -> None:
+    current = _buffers(variant)
+    if current.keys() != saved.keys():
+        raise Misfit("the saved state has other buffers")
+    for name, value in saved.items():
+        now = current[name]
+        if now is not None and value is not None and now.shape == value.shape and now.dtype == value.dtype:
+            now.copy_(value)
+            continue
+        path, _, leaf = name.rpartition(".")
+        device = device_of(variant)
+        owner: nn.Module = variant.get_submodule(path)
+        owner._buffers[leaf] = None if value is None else value.to(device)
+
+
+def _capture_optimizer(optimizer: Optimizer, variant: Variant) -> dict[str, Any]:
+    names = {id(parameter): name for name, parameter in variant.named_parameters()}
+    try:
+        groups = [
+            {**{k: v for k, v in group.items() if k != "params"}, "params": [names[id(p)] for p in group["params"]]}
+            for group in optimizer.param_groups
+        ]
+        state = {names[id(parameter)]: dict(values) for parameter, values in optimizer.state.items()}
+    except KeyError:
+        raise TypeError(
+            f"an optimizer of {variant.name} steps a tensor that is no parameter of the variant: "
+            "assign its module as an attribute"
+        ) from None
+    return {"class": type(optimizer).__name__, "groups": groups, "state": state}
+
+
+def _restore_optimizer(
+    fresh: Optimizer | None, saved: dict[str, Any], parameters: dict[str, nn.Parameter]
+) -> Optimizer:
+    try:
+        groups = [{**group, "params": [parameters[name] for name in group["params"]]} for group in saved["groups"]]
+        if fresh is not None and type(fresh).__name__ == saved["class"]:
+            optimizer = fresh
+            optimizer.param_groups.clear()
+            optimizer.state.clear()
+            for group in groups:
+                optimizer.add_param_group(group)
+        else:
+            cls = getattr(torch.optim, saved["class"], None)
+            if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+                raise Misfit(f"the saved optimizer {saved['class']} is not one of torch.optim")
+            optimizer = cls(groups)  # type: ignore[call-arg]
+    except KeyError as name:
+        raise Misfit(f"the saved optimizer steps {name}, which the variant does not have") from None
+    index = {id(p): i for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
+    # torch's own loading moves values where each optimizer wants them; it counts parameters instead of naming them.
+    described = optimizer.state_dict()["param_groups"]
+    state = {index[id(parameters[name])]: _like(parameters[name], values) for name, values in saved["state"].items()}
+    optimizer.load_state_dict({"state": state, "param_groups": described})
+    return optimizer
+
+
+def _like(parameter: nn.Parameter, values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a parameter's shape take its memory layout too: fused kernels read both in storage order."""
+    return {
+        name: torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        if isinstance(value, Tensor) and value.shape == parameter.shape and value.dim() > 0
+        else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,207 @@
+"""What planning asks of plugins, answered in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ganbench.discovery.catalog import Offer
+from ganbench.discovery.entry_points import FILE
+from ganbench.discovery.loader import DiscoveryError, discover
+from ganbench.discovery.source_hash import source_hash
+from ganbench.extractors import Unfit, with_weights
+from ganbench.harness import environment
+from ganbench.harness.build import build
+from ganbench.harness.floors import describe, floors
+from ganbench.harness.precision import is_native
+from ganbench.harness.real_data import MOST_SAMPLES, Real, load_split
+from ganbench.harness.seeds_engine.cohort import why_serial
+from ganbench.metrics.bias import bias_warnings
+from ganbench.plugin.hyperparameters import hyperparameters, label, resolve, space
+from ganbench.plugin.interfaces import Dataset
+from ganbench.plugin.variant import Unsuitable
+from ganbench.utils import canonical_json
+from ganbench.utils.errors import UsageError, in_words
+
+POINT_METRICS = ("coverage", "modes", "high_quality", "mode_kl", "precision", "recall", "density", "d_auc")
+IMAGE_METRICS = ("fid", "is", "kid", "precision", "recall", "density", "coverage", "authenticity", "d_auc")
+
+
+def default_metrics(dataset: Dataset) -> tuple[str, ...]:
+    """What is computed without ``--metrics``."""
+    if len(dataset.shape) == 1:
+        return POINT_METRICS
+    counted = ("modes",) if dataset.primary == "modes" else ()
+    return (*counted, *IMAGE_METRICS, *(("mode_kl",) if dataset.classes else ()))
+
+
+def default_extractor(dataset: Dataset) -> str:
+    """Points are their own features; an image set has the classifier trained on it, ``<dataset>-cnn``."""
+    return "identity" if len(dataset.shape) == 1 else f"{dataset.name}-cnn"
+
+
+def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
+    """A dataset's identity and defaults, with the extractor and metrics that the request leads to."""
+    name = payload["dataset"]
+    dataset: Dataset = discover([("dataset", name)]).get("dataset", name).thing
+    metrics = tuple(payload["metrics"] or default_metrics(dataset))
+    if dataset.primary not in metrics:  # ranks go by it
+        metrics = (dataset.primary, *metrics)
+    extractor = payload["extractor"] or default_extractor(dataset)
+    needed = [("dataset", name), ("extractor", extractor), *(("metric", m) for m in metrics)]
+    catalog = discover(needed)
+    most = getattr(dataset, "samples", MOST_SAMPLES)
+    try:
+        chosen = catalog.get("extractor", extractor).thing
+        if payload.get("weights"):
+            chosen = with_weights(chosen, Path(payload["weights"]))
+        real = Real(dataset, chosen, payload["samples"] or most)
+    except (DiscoveryError, Unfit) as reason:
+        if payload["extractor"]:
+            raise
+        raise UsageError(f"{reason}. Choose another extractor with --extractor: {_suitable(dataset)}") from None
+    held_out = len(real.images["test"])
+    samples = payload["samples"] or min(held_out, most)
+    about = {m: _about(catalog.get("metric", m)) for m in metrics}
+    compared = min(held_out, samples, real.features or samples)
+    return {
+        "name": dataset.name,
+        "hash": real.hash,
+        "primary": dataset.primary,
+        "budget_images": dataset.budget_images,
+        "devices": environment.devices(payload["device"]),
+        "extractor": chosen.name,
+        "extractor_hash": chosen.weights_hash,
+        "samples": samples,
+        "metrics": about,
+        "distributions": sorted({catalog.get(*offer).distribution for offer in needed}),
+        "notes": [
+            *real.notes,
+            *_precision_notes(payload),
+            *getattr(chosen, "notes", ()),
+            *(f"{dataset.name}: {text}" for text in bias_warnings(about.values(), compared, chosen.size)),
+        ],
+    }
+
+
+def _about(metric: Offer) -> dict[str, Any]:
+    """What a record keeps of a metric; of one in a file, which has no version, the hash of its code too."""
+    about: dict[str, Any] = metric.thing.about
+    if not metric.distribution.startswith(FILE):
+        return about
+    return {**about, "source": source_hash(type(metric.thing), metric.distribution)}
+
+
+def _precision_notes(payload: dict[str, Any]) -> list[str]:
+    device = environment.select_device(payload["device"])
+    if payload.get("precision", "fp32") == "fp32" or is_native(device):
+        return []
+    return [f"--precision bf16: this {device.type} has no units for bfloat16; expect it to be slower than fp32"]
+
+
+def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
+    """The scale of a dataset's real side, and the floors of metrics."""
+    dataset, extractor, metrics = payload["dataset"], payload["extractor"], payload["metrics"]
+    catalog = discover([("dataset", dataset), ("extractor", extractor), *(("metric", m) for m in metrics)])
+    real = Real(
+        catalog.get("dataset", dataset).thing,
+        catalog.get("extractor", extractor).thing,
+        payload["samples"],
+        environment.select_device(payload["device"]),
+    )
+    return {"reference": describe(real), "floors": floors(real, [catalog.get("metric", m).thing for m in metrics])}
+
+
+def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
+    """A variant's identity with its settings, and the datasets that it does not apply to."""
+    name = payload["variant"]
+    described = environment.describe(environment.select_device(payload["device"]), payload["threads"], "ganbench")
+    # The others of the request are imported beside it: two that offer one variant are an error, not a choice.
+    beside = (("variant", other) for other in payload["beside"])
+    catalog = discover([("variant", name), *beside, *(("dataset", d) for d in payload["datasets"])])
+    offer = catalog.get("variant", name)
+    cls = offer.thing
+    try:
+        values = resolve(cls, payload["settings"])
+    except ValueError as reason:
+        raise UsageError(f"--set {name}: {reason}") from None
+    values, defaults = _as_recorded(name, values), _as_recorded(name, resolve(cls, {}))
+    declared = hyperparameters(cls)
+    notes = [
+        f"{name}: {key}={value} is outside the range that its author declares ({limits.low} to {limits.high})"
+        for key, value in values.items()
+        if (limits := declared[key].range) is not None and value not in limits
+    ]
+    unsuitable: dict[str, str] = {}
+    serial: dict[str, str] = {}
+    for dataset in payload["datasets"] if payload["build"] else ():
+        thing = catalog.get("dataset", dataset).thing
+        try:
+            build(cls, thing, values, seed=0)
+        except Unsuitable as reason:
+            unsuitable[thing.name] = str(reason)
+        except (Exception, SystemExit):  # a fault of the variant: its trials will record it
+            continue
+        if payload.get("together"):
+            device = environment.select_device(payload["device"])
+            try:
+                why = why_serial(cls, thing, values, payload["batch_size"], payload["together"], device)
+            except (Exception, SystemExit) as reason:
+                why = f"raised {in_words(reason)} when it was tried out"
+            serial |= {thing.name: why} if why else {}
+    return {
+        "name": name,
+        "distribution": offer.distribution,
+        "source": source_hash(cls, offer.distribution),
+        "hyperparameters": values,
+        "label": label(name, values, defaults),
+        "role": cls.role,
+        "unsuitable": unsuitable,
+        "serial": serial,
+        "environment": environment.with_distribution(described, offer.distribution),
+        "notes": notes,
+    }
+
+
+def describe_space(payload: dict[str, Any]) -> dict[str, Any]:
+    """What a search may choose a variant's hyperparameters from, and their defaults."""
+    name = payload["variant"]
+    cls = discover([("variant", name)]).get("variant", name).thing
+    return {"space": _as_recorded(name, space(cls)), "defaults": _as_recorded(name, resolve(cls, {}))}
+
+
+def _as_recorded(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Hyperparameters as the record will hold them: a tuple is a list there."""
+    try:
+        found: dict[str, Any] = json.loads(canonical_json.dumps(values))
+    except (TypeError, ValueError) as reason:
+        raise UsageError(f"{name}: a hyperparameter's default is no JSON value ({reason})") from None
+    return found
+
+
+def describe_broken(payload: dict[str, Any]) -> dict[str, Any]:
+    """Every installed plugin that cannot be imported, and why."""
+    return {"broken": [asdict(bad) for bad in discover().broken]}
+
+
+def _suitable(dataset: Dataset) -> str:
+    """The extractors on offer that take a dataset's images as they are, or that say what they lack."""
+    rows = load_split(dataset, "test")[0][:2]
+    said = []
+    for (kind, name), offer in sorted(discover().offers.items()):
+        if kind != "extractor" or hasattr(offer.thing, "fit"):
+            continue
+        if getattr(offer.thing, "dear", False):  # trying it would download its weights
+            said.append(name)
+            continue
+        about = (offer.thing.__doc__ or "").strip().partition("\n")[0]
+        try:
+            offer.thing(rows)
+        except UsageError as reason:
+            about = str(reason)
+        except Exception:  # images of this kind are not for it
+            continue
+        said.append(f"{name} ({about})")
+    return "; ".join(said) or "none is installed"

@@ -1,0 +1,224 @@
+"""One evaluation: samples, their features in one pass, and metric values; the training is left as it was.
+
+How often one evaluates must not change one bit of the final weights, so everything here is shielded:
+global random states, training flags and the default dtype are put back, and the variant's state is
+compared with what it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganbench.harness.checkpoint import capture
+from ganbench.harness.metric_values import InvalidOutput, apply
+from ganbench.harness.real_data import CHUNK, Real, to_uint8
+from ganbench.harness.serialization import fingerprint
+from ganbench.harness.telemetry import Diverged, Telemetry, rounded
+from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
+from ganbench.plugin.interfaces import Evidence, Metric, NotApplicable, Scores
+from ganbench.plugin.variant import Variant, device_of
+from ganbench.utils.seeding import Settings, derive, generator, preserved_rng
+
+MOST_SCORED = 2048  # rows of each kind that the discriminator scores
+
+
+@contextlib.contextmanager
+def shielded(variant: Variant, seed: int) -> Iterator[None]:
+    """Eval mode without gradients, global generators freshly seeded; afterwards everything is as before.
+
+    Raises InvalidOutput if the block changed the variant's state.
+    """
+    flags = [(module, module.training) for module in variant.modules()]
+    before = fingerprint(capture(variant))
+    dtype = torch.get_default_dtype()
+    variant.eval()
+    try:
+        # An autocast left on in training must not reach the extractor: every variant is scored in one precision.
+        kind = device_of(variant).type
+        with (
+            preserved_rng(seed),
+            torch.no_grad(),
+            torch.autocast(kind, enabled=False),
+            torch.autocast("cpu", enabled=False),
+        ):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        for module, training in flags:  # one by one: train() would wake parts that an author keeps frozen
+            module.training = training
+    if fingerprint(capture(variant)) != before:
+        raise InvalidOutput(f"{variant.name} changed its own state while it was sampled or scored in eval mode")
+
+
+def draw_samples(variant: Variant, n: int, seed: int, device: torch.device) -> Tensor:
+    """``n`` samples ``(n, *shape)`` in float32, a pure function of weights and seed; raises InvalidOutput."""
+    rng = generator(seed, device)
+    chunks = []
+    for start in range(0, n, CHUNK):
+        size = min(CHUNK, n - start)
+        chunk = variant.sample(size, rng)
+        expected = (size, *variant.shape)
+        dense = isinstance(chunk, Tensor) and chunk.layout is torch.strided and not chunk.is_meta
+        if not dense or tuple(chunk.shape) != expected or not chunk.is_floating_point():
+            odd = "" if dense or not isinstance(chunk, Tensor) else f", {chunk.layout} on {chunk.device}"
+            got = f"{chunk.dtype} {tuple(chunk.shape)}{odd}" if isinstance(chunk, Tensor) else repr(type(chunk))
+            raise InvalidOutput(f"{variant.name}.sample({size}) returned {got}: expected floating point {expected}")
+        chunks.append(chunk.detach().to(device=device, dtype=torch.float32))
+    return torch.cat(chunks)
+
+
+class Evaluator:
+    """Scores a variant against the real side.
+
+    Args:
+        real: the dataset on the variant's device.
+        metrics: what is computed; those of cost ``end`` only at the last evaluation.
+        seed: the trial's root seed; latents come from its stream ``evaluation``, the same at every point.
+        batch_size: of training; the discriminator scores batches of exactly this size.
+        settings: of the process, under which features and metrics are computed whatever a variant has set;
+            by default those of now. The variant is sampled and scored under its own.
+    """
+
+    def __init__(
+        self,
+        real: Real,
+        metrics: Sequence[Metric],
+        seed: int,
+        batch_size: int,
+        settings: Settings | None = None,
+    ) -> None:
+        self.real, self.metrics, self.seed, self.batch_size = real, metrics, seed, batch_size
+        self.stream = derive(seed, "evaluation")
+        self.settings = settings or Settings.now()
+
+    def __call__(
+        self, variant: Variant, telemetry: Telemetry, images_seen: int, history: list[dict[str, Any]], last: bool
+    ) -> tuple[dict[str, Any], Tensor]:
+        """The evaluation as the record keeps it, and its samples; raises Diverged for one that is not finite."""
+        norms = telemetry.parameter_norms()
+        with shielded(variant, self.stream):
+            evidence, samples = self._evidence(variant, telemetry.step, history)
+            with self.settings.hold():
+                values = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
+                watch = self._watch(evidence)
+        entry = {
+            "step": telemetry.step,
+            "images_seen": images_seen,
+            "values": values,
+            "watch": {**watch, "parameter_norms": norms, **telemetry.since(history[-1]["step"] if history else 0)},
+        }
+        if last:
+            with self.settings.hold():
+                train, fake = features_of(self.real.train_draw), features_of(evidence.fake)
+                entry["fid_train"] = frechet_distance(train, fake)
+        return entry, samples
+
+    def again(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> dict[str, float | None]:
+        """Values of the last evaluation of a variant as it was then, from the same samples.
+
+        Args:
+            step: steps of its training.
+            history: the evaluations before the last.
+        """
+        with shielded(variant, self.stream):
+            evidence = self._evidence(variant, step, history)[0]
+            with self.settings.hold():
+                return apply(self.metrics, evidence)
+
+    def samples(self, variant: Variant) -> Tensor:
+        """The samples that every evaluation scores, as pictures and points show them."""
+        with shielded(variant, self.stream):
+            raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
+        return to_uint8(raw) if raw.dim() == 4 else raw
+
+    def _evidence(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> tuple[Evidence, Tensor]:
+        """What metrics may read, and the samples."""
+        raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
+        if not bool(torch.isfinite(raw).all()):
+            raise Diverged(step, "a sample")
+        with self.settings.hold():
+            samples = to_uint8(raw) if raw.dim() == 4 else raw
+            described = self.real.describe(samples)
+        evidence = Evidence(
+            fake=described,
+            real=self.real.real,
+            train=lambda: self.real.train,
+            dataset=self.real.dataset,
+            seed=derive(self.seed, "metrics"),
+            scores=self._scores(variant, raw, step),
+            history=history,
+            variant=variant,
+            extractor=self.real.extractor,
+            batch_size=self.batch_size,
+        )
+        return evidence, samples
+
+    def _scores(self, variant: Variant, raw: Tensor, step: int) -> Scores | None:
+        if variant.score_real is None:
+            return None
+        sides = {"fake": raw[self._rows(len(raw), "fake")]}
+        for split in ("train", "test"):
+            index = self._rows(len(self.real.images[split]), split).to(self.real.device)
+            sides[split] = self.real.normalised(split, index)
+        if not all(len(rows) for rows in sides.values()):
+            return None  # fewer rows than one batch
+        scores = {name: self._score(variant, rows) for name, rows in sides.items()}
+        if not all(np.isfinite(values).all() for values in scores.values()):
+            raise Diverged(step, "a score of the discriminator")
+        return Scores(**scores, threshold=variant.decision_threshold)
+
+    def _rows(self, total: int, name: str) -> Tensor:
+        """Shuffled row numbers, a whole number of batches of them."""
+        most = min(total, max(MOST_SCORED, self.batch_size))
+        order = torch.randperm(total, generator=generator(derive(self.seed, "evaluation", "rows", name)))
+        return order[: most - most % self.batch_size]
+
+    def _score(self, variant: Variant, rows: Tensor) -> np.ndarray:
+        scores = []
+        for batch in rows.split(self.batch_size):
+            score = variant.score_real(batch)
+            if not isinstance(score, Tensor) or tuple(score.shape) != (len(batch),):
+                got = tuple(score.shape) if isinstance(score, Tensor) else type(score)
+                raise InvalidOutput(f"{variant.name}.score_real returned {got}: expected a tensor ({len(batch)},)")
+            scores.append(score.detach().double().cpu())
+        return torch.cat(scores).numpy()
+
+    def _watch(self, evidence: Evidence) -> dict[str, Any]:
+        """What stability is judged by, whatever metrics were chosen."""
+        try:
+            found = evidence.once(modes.of_evidence)
+        except NotApplicable:
+            found = {"modes": None, "mode_kl": None}
+        return {
+            "fid": evidence.once(frechet.of_evidence),
+            "trace": trace_of_covariance(features_of(evidence.real)),
+            "modes": found["modes"],
+            "mode_kl": found["mode_kl"],
+            "coverage": evidence.once(manifold.of_evidence)["coverage"],
+            **_discrimination(evidence.scores),
+        }
+
+
+def _discrimination(scores: Scores | None) -> dict[str, Any]:
+    names = ("d_auc", "d_auc_train", "d_accuracy_real", "d_accuracy_train", "d_accuracy_fake", "d_scores")
+    if scores is None:
+        return dict.fromkeys(names)
+    accuracy: list[float | None] = [None, None, None]
+    if scores.threshold is not None:
+        accuracy = [
+            float(np.mean(scores.test > scores.threshold)),
+            float(np.mean(scores.train > scores.threshold)),
+            float(np.mean(scores.fake <= scores.threshold)),
+        ]
+    summary = {
+        name: {"mean": rounded(s.mean()), "std": rounded(s.std()), "median": rounded(np.median(s))}
+        for name, s in (("train", scores.train), ("test", scores.test), ("fake", scores.fake))
+    }
+    aucs = [roc_auc(scores.test, scores.fake), roc_auc(scores.train, scores.fake)]
+    return dict(zip(names, [*aucs, *accuracy, summary], strict=True))

@@ -1,0 +1,53 @@
+"""Values of metrics: what each gives for the evidence of one evaluation, checked for what a table can hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ganbench.plugin.interfaces import Evidence, Metric, NotApplicable
+from ganbench.utils.names import check_column
+
+
+class InvalidOutput(TypeError):
+    """A variant or a metric returned something else than its contract says."""
+
+
+def apply(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, float | None]:
+    """Values by column name; None where a metric does not apply. A mapping's other keys become ``<metric>.<key>``."""
+    values: dict[str, float | None] = {}
+    for metric in metrics:
+        try:
+            _require(metric, evidence)
+            value = metric(evidence)
+        except NotApplicable:
+            values[metric.name] = None
+            continue
+        if isinstance(value, Mapping):
+            for key, number in value.items():
+                values[metric.name if key == metric.name else _column(metric, key)] = _finite(metric, number)
+        else:
+            values[metric.name] = _finite(metric, value)
+    return values
+
+
+def _require(metric: Metric, evidence: Evidence) -> None:
+    if "probabilities" in metric.needs and evidence.fake.probabilities is None:
+        raise NotApplicable("the extractor gives no class probabilities")
+    if "labels" in metric.needs and evidence.real.labels is None:
+        raise NotApplicable("the dataset has no labels")
+
+
+def _column(metric: Metric, key: str) -> str:
+    try:
+        return check_column(f"{metric.name}.{key}")
+    except ValueError as reason:
+        raise InvalidOutput(f"metric {metric.name} returned a value that no table can hold: {reason}") from None
+
+
+def _finite(metric: Metric, value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise InvalidOutput(f"metric {metric.name} returned {number}: raise NotApplicable where there is no value")
+    return number

@@ -1,0 +1,143 @@
+"""The real side of an evaluation: a dataset's two splits on a device, and their features.
+
+Samples are compared with the held-out split: the whole of it, or a fixed draw where it is larger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganbench.plugin.interfaces import Dataset, Extractor, Side
+from ganbench.utils.seeding import derive, generator
+
+MOST_SAMPLES = 10_000  # real and fake samples that an evaluation compares, unless --samples asks for another number
+CHUNK = 500  # samples drawn, and sent through the extractor, at a time
+_DRAW = 2020  # the root of draws that are the same for every trial
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as 8-bit ones: clamped, ``round((x + 1) * 127.5)``."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def from_uint8(images: Tensor) -> Tensor:
+    """8-bit images as float32 in [-1, 1]."""
+    return images.to(torch.float32) / 127.5 - 1
+
+
+def content_hash(splits: dict[str, tuple[Tensor, Tensor | None]]) -> str:
+    """Hex SHA-256 of both splits after decoding, labels included."""
+    digest = hashlib.sha256()
+    for name in sorted(splits):
+        for part in splits[name]:
+            shape = None if part is None else (str(part.dtype), tuple(part.shape))
+            digest.update(f"{name}\0{shape}\0".encode())
+            if part is not None:
+                digest.update(part.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def load_split(dataset: Dataset, split: str) -> tuple[Tensor, Tensor | None]:
+    """One split as tensors, checked against what the dataset declares; raises ValueError naming what differs."""
+    data, labels = dataset.load(split)
+    data = torch.as_tensor(data)
+    labels = None if labels is None else torch.as_tensor(labels)
+    expected = torch.uint8 if len(dataset.shape) == 3 else torch.float32
+    if data.dtype != expected or tuple(data.shape[1:]) != tuple(dataset.shape) or len(data) < 2:
+        wanted = ", ".join(map(str, dataset.shape))
+        raise ValueError(
+            f"dataset {dataset.name}, split {split}: expected {expected} of shape (n, {wanted}) with n of at least 2, "
+            f"got {data.dtype} {tuple(data.shape)}"
+        )
+    if labels is not None and (labels.dtype != torch.int64 or tuple(labels.shape) != (len(data),)):
+        raise ValueError(
+            f"dataset {dataset.name}, split {split}: expected int64 labels of shape ({len(data)},), "
+            f"got {labels.dtype} {tuple(labels.shape)}"
+        )
+    return data, labels
+
+
+def rows(total: int, n: int, *stream: str | int) -> Tensor:
+    """``n`` of ``total`` row numbers drawn without replacement, in order, the same in every trial; or all."""
+    if n >= total:
+        return torch.arange(total)
+    return torch.randperm(total, generator=generator(derive(_DRAW, *stream)))[:n].sort().values
+
+
+class Real:
+    """A dataset's splits on one device, with the features of what evaluations compare.
+
+    Attributes:
+        samples: fakes that an evaluation draws; ``real`` holds as many held-out samples, or all.
+        features: rows of them that have features. Where modes are counted in many samples, their class
+            probabilities are of all and their features of the first: neighbours cost the square of their number.
+        notes: what the user should be told of the dataset and the extractor.
+    """
+
+    def __init__(
+        self, dataset: Dataset, extractor: Extractor, samples: int, device: torch.device | str = "cpu"
+    ) -> None:
+        self.dataset, self.extractor, self.samples = dataset, extractor, samples
+        self.device = torch.device(device)
+        self.splits = {split: load_split(dataset, split) for split in ("train", "test")}
+        self.hash = content_hash(self.splits)
+        self.features = MOST_SAMPLES if dataset.primary == "modes" else None
+        self.notes: list[str] = list(getattr(dataset, "notes", ()))
+        if hasattr(extractor, "fit"):  # it learns from the dataset, or refuses it
+            self.notes += extractor.fit(dataset, self.splits, self.hash)
+        self.images = {split: data.to(self.device) for split, (data, _) in self.splits.items()}
+
+    def intact(self) -> bool:
+        """Whether both splits are still what was loaded: what shares a process with them can write into them."""
+        return (
+            content_hash({split: (data.cpu(), self.splits[split][1]) for split, data in self.images.items()})
+            == self.hash
+        )
+
+    def normalised(self, split: str, index: Tensor) -> Tensor:
+        """Rows of a split as variants see them: images in [-1, 1], points as they are."""
+        rows = self.images[split].index_select(0, index)
+        return from_uint8(rows) if rows.dtype == torch.uint8 else rows
+
+    @cached_property
+    def real(self) -> Side:
+        """The held-out samples that fakes are compared with."""
+        return self.side("test", self.draw("test", self.samples, "reference"))
+
+    @cached_property
+    def train(self) -> Side:
+        """The whole training split."""
+        return self.side("train", torch.arange(len(self.images["train"])), whole=True)
+
+    @cached_property
+    def train_draw(self) -> Side:
+        """As many training samples as an evaluation draws fakes, or all: what ``fid_train`` compares with."""
+        return self.side("train", self.draw("train", self.samples, "train"))
+
+    def draw(self, split: str, n: int, *stream: str | int) -> Tensor:
+        """Row numbers of ``n`` samples drawn without replacement, the same in every trial; or all."""
+        return rows(len(self.images[split]), n, *stream)
+
+    def side(self, split: str, index: Tensor, whole: bool = False) -> Side:
+        labels = self.splits[split][1]
+        return self.describe(
+            self.images[split][index.to(self.device)], None if labels is None else labels[index].numpy(), whole
+        )
+
+    def describe(self, samples: Tensor, labels: np.ndarray | None = None, whole: bool = False) -> Side:
+        """Samples as the extractor sees them: uint8 images, or points; one pass. ``whole``: features of all."""
+        with torch.no_grad():
+            outputs = [self.extractor(chunk) for chunk in samples.split(CHUNK)]
+        features = _numpy([f for f, _ in outputs])[: None if whole else self.features]
+        probabilities = None if outputs[0][1] is None else _numpy([p for _, p in outputs])
+        return Side(samples.cpu().numpy(), features, probabilities, labels)
+
+
+def _numpy(parts: list[Any]) -> np.ndarray:
+    return torch.cat([torch.as_tensor(part).float().cpu() for part in parts]).numpy()

@@ -1,0 +1,216 @@
+"""One trial from spec to outcome: build, train, evaluate, and say how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganbench.harness import environment
+from ganbench.harness.artifacts import history, write_pictures, write_samples
+from ganbench.harness.build import Changed, Ground, prepare
+from ganbench.harness.checkpoint import capture
+from ganbench.harness.failures import explain, is_out_of_memory
+from ganbench.harness.metric_values import InvalidOutput
+from ganbench.harness.pictures import draw_pictures
+from ganbench.harness.serialization import save
+from ganbench.harness.telemetry import Diverged
+from ganbench.harness.training import Training
+from ganbench.results.spec import TrialSpec
+from ganbench.utils import canonical_json
+from ganbench.utils.errors import UsageError
+from ganbench.utils.files import NotPlain, StoreError, append, make_folder, naming, read_plain, remove, write_atomic
+from ganbench.utils.memory import GIGABYTE
+from ganbench.utils.seeding import Settings
+from ganbench.utils.signals import Interrupted
+
+MOST_PROGRESS = 1 << 28  # bytes of progress.jsonl
+CHECKPOINT = "checkpoint.safetensors"
+COMPLETED: dict[str, Any] = {"status": "completed", "reason": None, "first_nonfinite": None}
+PICTURES = 5  # points of a training at which samples are kept
+
+
+def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
+    """Run a trial, or continue it from its checkpoint, and return its outcome: status, reason, values, history, costs;
+    or ``{"interrupted": True}`` where it was asked to stop and has written a checkpoint.
+
+    ``payload``: the spec, the metrics' names, the results ``folder`` of the trial, ``device`` and ``threads``.
+    """
+    spec = TrialSpec.from_payload(payload["spec"])
+    settings = Settings.now()  # before any plugin is imported
+    folder = Path(payload["folder"]).absolute()  # a plugin may change the working folder
+    make_folder(folder)
+    progress = Progress(folder / "progress.jsonl")
+    start, cpu = time.perf_counter(), time.process_time()
+    device = choose(payload["device"])
+    described = environment.describe(device, payload["threads"], spec.distribution)
+    training: Training | None = None
+    outcome: dict[str, Any] = dict(COMPLETED)
+    try:
+        ground = prepare(spec, payload["metrics"], device, canonical_json.sha256(described), settings)
+        training = _started(ground, spec, folder / CHECKPOINT)
+        keeper = Keeper(training, folder, progress)
+        training.run(folder / CHECKPOINT, keeper.evaluated, lambda images: progress.write({"images": images}))
+        keeper.conclude()
+    except Interrupted:
+        return {"interrupted": True}
+    except BaseException as reason:
+        outcome = failure(reason, training, payload)
+    return {
+        **outcome,
+        **result(training, folder, completed=outcome["status"] == "completed"),
+        "environment": described,
+        "environment_hash": canonical_json.sha256(described),
+        "cost": cost(training, time.perf_counter() - start, time.process_time() - cpu, progress.attempts),
+    }
+
+
+def choose(device: str) -> torch.device:
+    """The device of a job; a plugin's bare "cuda", and the random state that is saved, are this GPU's."""
+    chosen = torch.device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    return chosen
+
+
+def failure(reason: BaseException, training: Training | None, payload: dict[str, Any]) -> dict[str, Any]:
+    """How a trial ended that raised: status and reason. What is not the trial's own fault is raised again."""
+    if isinstance(reason, StoreError):  # the disk's fault: no record, so that the same command goes on later
+        raise reason
+    if isinstance(reason, Diverged):
+        return _diverged(reason)
+    if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
+        raise reason
+    if isinstance(reason, Changed) and "from" in payload:  # another machine's fault, not the plugin's
+        where = f"on the worker {platform.node()}; the sweep was started on {payload['from']}"
+        raise UsageError(f"{reason} ({where}): install the same code and data on both") from None
+    with contextlib.suppress(Exception):  # a plugin may have closed standard error, a trial's log
+        traceback.print_exception(reason)
+    outcome = {"status": "error", "reason": explain(reason), "first_nonfinite": None}
+    if is_out_of_memory(reason):
+        limit = payload.get("memory")
+        about = "" if limit is None else f"; its limit is --memory {limit / GIGABYTE:g}"
+        return {**outcome, "status": "oom", "reason": f"{outcome['reason']}{about}"}
+    if training is not None:
+        try:
+            training.telemetry.gather()
+        except Diverged as first:  # what it raised came of a value that was no longer finite
+            return _diverged(first)
+        except Exception:  # a broken CUDA context cannot be read
+            traceback.print_exc()
+    return outcome
+
+
+def _diverged(reason: Diverged) -> dict[str, Any]:
+    first = {"step": reason.step, "what": reason.what}
+    return {"status": "diverged", "reason": str(reason), "first_nonfinite": first}
+
+
+def _started(ground: Ground, spec: TrialSpec, checkpoint: Path) -> Training:
+    training = ground.fresh(spec)
+    try:
+        training.resume(checkpoint)
+    except Exception:  # it does not fit, and the variant is half restored: start from the beginning
+        training = ground.fresh(spec)
+    return training
+
+
+class Keeper:
+    """Keeps what a training leaves in its trial's folder: samples at some points, a line of progress, pictures."""
+
+    def __init__(self, training: Training, folder: Path, progress: Progress) -> None:
+        self.training, self.folder, self.progress = training, folder, progress
+        last = len(training.points) - 1
+        self._kept = {training.points[round(last * i / (PICTURES - 1))] for i in range(PICTURES)}
+        self._final: torch.Tensor | None = None
+
+    def evaluated(self, entry: dict[str, Any], samples: torch.Tensor) -> None:
+        self._final = samples
+        if entry["step"] in self._kept:
+            write_samples(self.folder, entry["images_seen"], samples)
+        self.progress.write({"evaluation": entry})
+
+    def conclude(self) -> None:
+        """At the end: raises InvalidOutput if the data were overwritten, else draws the pictures."""
+        training = self.training
+        if not training.real.intact():
+            raise InvalidOutput(
+                f"the data of {training.real.dataset.name} were overwritten in training: "
+                "a variant may change its batch, not them"
+            )
+        assert self._final is not None
+        with training.evaluator.settings.hold():
+            drawn = draw_pictures(training.variant, training.real, self._final, training.evaluator.seed)
+        write_pictures(self.folder, *drawn)
+
+
+def result(training: Training | None, folder: Path, completed: bool) -> dict[str, Any]:
+    """What the trial produced, as far as it got; a failed trial has no final values."""
+    if training is None:
+        return {
+            "evaluations": [],
+            "values": {},
+            "fid_train": None,
+            "parameters": {},
+            "telemetry": None,
+            "state_sha256": None,
+        }
+    variant = training.variant
+    write_atomic(folder / "history.csv", history(training.history))
+    final = training.history[-1] if completed else {}
+    return {
+        "evaluations": training.history,
+        "values": final.get("values", {}),
+        "fid_train": final.get("fid_train"),
+        "telemetry": training.telemetry.summary(),
+        "state_sha256": save(folder / "state.safetensors", capture(variant)) if completed else None,
+        "adversarial": variant.score_real is not None,
+        "decision_threshold": variant.decision_threshold,
+        "parameters": {
+            role: sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+            for role, optimizer in variant.optimizers.items()
+        },
+    }
+
+
+def cost(training: Training | None, wall: float, cpu: float, attempts: int, together: int = 1) -> dict[str, Any]:
+    """What a trial took; of several that were trained together each has its share."""
+    seconds = training.seconds if training else {"training": 0.0, "evaluation": 0.0}
+    seen = training.telemetry.step * training.batch_size if training else 0
+    return {
+        "wall_seconds": wall / together,
+        "cpu_seconds": cpu / together,
+        "training_seconds": seconds["training"],
+        "evaluation_seconds": seconds["evaluation"],
+        "images_per_second": seen / seconds["training"] if seconds["training"] else None,
+        "attempts": attempts,
+        "together": together,
+    }
+
+
+class Progress:
+    """Lines that tell the driver how far a running trial is; one ``attempt`` line each time it is started."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with naming("read", path):
+            try:
+                earlier = read_plain(path, MOST_PROGRESS)
+            except FileNotFoundError:
+                earlier = b""
+            except NotPlain:  # nobody's progress has such a size
+                remove(path)
+                earlier = b""
+        self.attempts = earlier.count(b'{"attempt"') + 1
+        if earlier and not earlier.endswith(b"\n"):  # a kill cut the last line short
+            append(path, b"\n")
+        self.write({"attempt": self.attempts})
+
+    def write(self, line: dict[str, Any]) -> None:
+        append(self.path, (json.dumps(line) + "\n").encode())

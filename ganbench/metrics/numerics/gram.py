@@ -1,0 +1,103 @@
+"""Sums of the cubic kernel over many subsets at once, from the tiles of a pass over pairs of rows.
+
+All subsets share one matrix K of kernel values: a subset's sum is ``z' K z`` with the indicator ``z``
+of its rows, so each tile of K is multiplied by a matrix of indicators. What is summed is the kernel
+minus its value at the mean, which is the same for every pair and cancels in the unbiased estimate:
+float32 then rounds deviations, not values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ganbench.metrics.numerics.feature_set import FeatureSet
+from ganbench.metrics.numerics.float32_screen import Frame, Screen, screen_of
+
+
+class Rows:
+    """One set's rows, ready for kernel values.
+
+    Attributes:
+        screen: the rows.
+        linear: ``(n,)`` float32; kernel arguments are ``factor * nearness + linear + linear'`` beside a constant.
+        indicators: ``(n, subsets)`` float64, 1 where a row is in a subset.
+    """
+
+    def __init__(self, screen: Screen, linear: torch.Tensor, indicators: torch.Tensor) -> None:
+        self.screen, self.linear, self.indicators = screen, linear, indicators
+
+    def take(self, index: np.ndarray) -> Rows:
+        """Some rows, all in one subset."""
+        which = torch.from_numpy(index)
+        return Rows(self.screen.take(index), self.linear[which], torch.ones(len(index), 1, dtype=torch.float64))
+
+
+def _factor(frame: Frame) -> float:
+    """Of nearness in kernel arguments; float32 holds it, so that norms cancel to the last digit."""
+    return float(np.float32(1.0 / (frame.scale**2 * len(frame.centre))))
+
+
+def rows_of(features: FeatureSet, frame: Frame, draws: np.ndarray) -> Rows:
+    """A set's rows in a frame, with subsets ``draws`` ``(subsets, size)``."""
+    screen, d = screen_of(features, frame), features.width
+    linear = screen.lowered * _factor(frame) + screen.along / d
+    indicators = torch.zeros(len(features), len(draws), dtype=torch.float64)
+    indicators.scatter_(0, torch.from_numpy(draws.T.astype(np.int64)), 1.0)
+    return Rows(screen, torch.from_numpy(np.float32(linear)), indicators)
+
+
+class GramSums:
+    """Sums over pairs of rows in each subset of ``(x.y / d + 1)^3`` minus a constant.
+
+    Args:
+        real: the real rows.
+        fake: the fakes.
+        frame: where both are seen from.
+        reals: what an earlier pass over the real rows found, or None.
+
+    Attributes:
+        reals: ``(subsets,)`` over ordered pairs of different real rows.
+        known: whether they were given.
+        fakes: the same of fakes.
+        both: ``(subsets,)`` over pairs of a real row and a fake.
+    """
+
+    def __init__(self, real: Rows, fake: Rows, frame: Frame, reals: np.ndarray | None = None) -> None:
+        self.real, self.fake, self.known = real, fake, reals is not None
+        d = len(frame.centre)
+        self.factor, self.at_mean = _factor(frame), 1.0 + float(frame.centre @ frame.centre) / d
+        self.fakes, self.both, none = np.zeros((3, real.indicators.shape[1]))
+        self.reals = none if reals is None else reals
+        self.spaces, self.wide = torch.empty(2, 0, dtype=torch.float32), torch.empty(0, dtype=torch.float64)
+
+    def among_reals(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
+        """Take a tile of the real rows among themselves."""
+        self.reals += self._sums(self.real, self.real, rows, columns, tile)
+
+    def among_fakes(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
+        """Take a tile of the fakes among themselves."""
+        self.fakes += self._sums(self.fake, self.fake, rows, columns, tile)
+
+    def across(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
+        """Take a tile of real rows and fakes."""
+        self.both += self._sums(self.real, self.fake, rows, columns, tile)
+
+    def _sums(self, left: Rows, right: Rows, rows: slice, columns: slice, tile: torch.Tensor) -> np.ndarray:
+        if self.spaces.shape[1] < tile.numel():
+            self.spaces = torch.empty(2, tile.numel(), dtype=torch.float32)
+            self.wide = torch.empty(tile.numel(), dtype=torch.float64)
+        x, value = (space[: tile.numel()].view(tile.shape) for space in self.spaces)
+        torch.add(left.linear[rows, None], tile, alpha=self.factor, out=x)
+        x += right.linear[columns]
+        # (c + x)^3 - c^3 = x (3 c^2 + x (3 c + x)): nothing cancels.
+        torch.add(x, 3.0 * self.at_mean, out=value)
+        torch.addcmul(torch.tensor(3.0 * self.at_mean**2, dtype=torch.float32), x, value, out=value)
+        value *= x
+        once = left is not right or rows.start == columns.start
+        if left is right and once:
+            value.fill_diagonal_(0.0)
+        # In float64: the sums of a row's values have one sign, and float32 would round them a thousandfold.
+        wide = self.wide[: tile.numel()].view(tile.shape).copy_(value)
+        products = (wide @ right.indicators[columns]) * left.indicators[rows]
+        return (1.0 if once else 2.0) * products.sum(dim=0).numpy()

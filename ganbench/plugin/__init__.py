@@ -1,0 +1,61 @@
+"""What a plugin's author imports. Names load when they are used: hookimpl, Metric or Reporter bring no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganbench.plugin.hookspecs import hookimpl
+    from ganbench.plugin.hyperparameters import Range
+    from ganbench.plugin.interfaces import (
+        Dataset,
+        Evidence,
+        Extractor,
+        Metric,
+        MetricError,
+        NotApplicable,
+        Reporter,
+        Scores,
+        Side,
+    )
+    from ganbench.plugin.variant import GAN, Batch, Clock, Unsuitable, Variant
+
+_HOMES = {
+    "hookimpl": "ganbench.plugin.hookspecs",
+    "Range": "ganbench.plugin.hyperparameters",
+    **dict.fromkeys(
+        ("Dataset", "Evidence", "Extractor", "Metric", "MetricError", "NotApplicable", "Reporter", "Scores", "Side"),
+        "ganbench.plugin.interfaces",
+    ),
+    **dict.fromkeys(("Batch", "Clock", "GAN", "Unsuitable", "Variant"), "ganbench.plugin.variant"),
+}
+
+__all__ = [
+    "GAN",
+    "Batch",
+    "Clock",
+    "Dataset",
+    "Evidence",
+    "Extractor",
+    "Metric",
+    "MetricError",
+    "NotApplicable",
+    "Range",
+    "Reporter",
+    "Scores",
+    "Side",
+    "Unsuitable",
+    "Variant",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"ganbench.plugin has no {name!r}; it offers {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,90 @@
+"""From a results folder to its tables on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ganbench.analysis.findings import findings
+from ganbench.analysis.frames import PROTOCOL_FIELDS, final_trials
+from ganbench.analysis.ranking import leaderboard, trials_table
+from ganbench.reporters import load_reporters
+from ganbench.results.store import UNFINISHED, Contents, read_records
+
+
+class Kept(tuple[dict[str, Any], ...]):
+    """Records that ride in a DataFrame's ``attrs``, which pandas copies with every column that it takes."""
+
+    def __deepcopy__(self, memo: object) -> Kept:
+        return self
+
+
+ABOUT = ("label", "direction", "rows_per_feature")
+
+
+class Reports(NamedTuple):
+    """What was read of a results folder, and its tables."""
+
+    contents: Contents
+    leaderboard: pd.DataFrame
+    trials: pd.DataFrame
+
+
+def write_reports(folder: Path, formats: Iterable[str], work: Path | None = None) -> Reports:
+    """Write every format's files from the sound records in ``folder``; return what was read and the tables.
+
+    The tables are a pure function of the records: writing them again gives the same bytes. ``work`` is where running
+    trials write, if not there.
+    """
+    reporters = load_reporters(formats)
+    contents = read_records(folder)
+    if work is not None and work.resolve() != folder.resolve():
+        contents = replace(contents, interrupted=contents.interrupted + _unfinished(work, folder))
+    board, trials = tables(contents.records)
+    if contents.records:
+        for reporter in reporters:
+            reporter.write(board, trials, folder)
+    return Reports(contents, board, trials)
+
+
+def _unfinished(work: Path, folder: Path) -> int:
+    """How many trials have begun in the one and have no record in the other."""
+    begun = (path for path in work.glob("*/*/seed-*") if any((path / name).exists() for name in UNFINISHED))
+    return sum(not os.path.lexists(folder / path.relative_to(work) / "record.json") for path in begun)
+
+
+def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leaderboard and trials. What a page says beside the cells stands in the leaderboard's ``attrs``:
+
+    ``metrics`` (of each what ``Metric.about`` says), ``protocols`` (fields of each protocol), ``primary`` and
+    ``centres`` (ranking metric and true modes of each dataset), ``sizes`` (rows a side and features of each dataset by
+    protocol; records of earlier versions do not say), ``findings`` (``ganbench.analysis.findings.Findings``),
+    ``records``.
+    """
+    read = final_trials(records)
+    board, trials = leaderboard(read), trials_table(read)
+    board.attrs["findings"] = findings(read)
+    about: dict[str, dict[str, Any]] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}, "sizes": {}}
+    for record in records:
+        trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+        fields = {**trial, **evaluation}
+        about["metrics"] |= {n: {k: m[k] for k in ABOUT if k in m} for n, m in record["metrics"].items()}
+        about["protocols"][record["identity"]["protocol"]] = {name: fields[name] for name in PROTOCOL_FIELDS}
+        about["primary"][trial["dataset"]] = record["primary"]
+        reference = record["reference"]
+        if reference.get("centres"):
+            about["centres"][trial["dataset"]] = reference["centres"]
+        if "features" in reference:
+            sizes = about["sizes"].setdefault(trial["dataset"], {})
+            sizes[record["identity"]["protocol"]] = {
+                "n": min(reference["real"], reference["fake"]),
+                "d": reference["features"],
+            }
+    board.attrs.update(about)
+    board.attrs["records"] = Kept(records)
+    return board, trials

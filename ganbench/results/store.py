@@ -1,0 +1,254 @@
+"""The results folder: ``<dataset>/<variant>/seed-<seed>-<id>/record.json`` and what stands beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from ganbench.results import rescored
+from ganbench.results.records import MOST_BYTES, DamagedRecord, read, seal, unseal
+from ganbench.results.rescored import with_rescored
+from ganbench.results.spec import TrialSpec
+from ganbench.utils.failpoints import reach
+from ganbench.utils.files import (
+    StoreError,
+    clear,
+    fetch,
+    leads_outside,
+    make_folder,
+    move,
+    naming,
+    read_plain,
+    remove,
+    write_atomic,
+)
+
+SET_ASIDE = ("quarantine", "superseded")
+WRITTEN = ("progress.jsonl", "log.txt")  # by a trial, line by line
+UNFINISHED = ("progress.jsonl", "checkpoint.safetensors")
+PAGES = "trials"  # beside the tables: a page for each trial
+TEMPORARY = ".*.tmp"  # what write_atomic renames
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A record that could not be read: where, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a results folder holds: sound records, damaged ones, and counts of what tables leave out."""
+
+    records: list[dict[str, Any]]
+    problems: list[Problem]
+    interrupted: int
+    superseded: int
+
+
+def read_records(root: Path | str) -> Contents:
+    """Every record below ``root``, in the order of their paths; a damaged one is named, never used."""
+    root = Path(root)
+    records: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    interrupted = 0
+    for folder in sorted(root.glob("*/*/seed-*")):
+        if folder.relative_to(root).parts[0] in SET_ASIDE or not folder.is_dir():
+            continue
+        path = folder / "record.json"
+        if not os.path.lexists(path):
+            interrupted += any((folder / name).exists() for name in UNFINISHED)
+            continue
+        try:
+            record = read(path)
+            if path.parent.relative_to(root) != _place(record["identity"]):
+                raise DamagedRecord(f"it belongs in {_place(record['identity'])}: the folder was copied or renamed")
+        except OSError as reason:
+            problems.append(Problem(path, str(reason.strerror)))
+        except DamagedRecord as reason:
+            problems.append(Problem(path, str(reason)))
+        else:
+            try:
+                record = with_rescored(record, folder)
+            except DamagedRecord as reason:
+                problems.append(Problem(folder / rescored.FILE, str(reason)))
+            records.append(record)
+    superseded = sum(1 for _ in (root / "superseded").glob("*/*/seed-*"))
+    return Contents(records, problems, interrupted, superseded)
+
+
+class Store:
+    """One results folder, open for writing.
+
+    Args:
+        work: where running trials write, if not there: a folder that every machine sees. What a trial leaves is
+            fetched when it has ended.
+        option: that names it on the command line, for messages.
+    """
+
+    def __init__(self, root: Path | str, work: Path | str | None = None, option: str = "--results") -> None:
+        self.root, self.option = Path(root), option
+        apart = work is not None and Path(work).resolve() != self.root.resolve()
+        self.work = Store(work, option="--storage") if work is not None and apart else None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; raises StoreError when another sweep has it."""
+        try:
+            make_folder(self.root)
+        except StoreError as reason:
+            raise StoreError(f"{reason}, or give another folder with {self.option}") from None
+        lock = filelock.FileLock(self.root / ".lock")
+        try:
+            if Path(lock.lock_file).is_symlink():  # locking would empty the file that it leads to
+                raise OSError(errno.ELOOP, "its .lock is a link")
+            reach("lock", self.root / ".lock")
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise StoreError(
+                f"another ganbench run is using {self.root}; wait for it, "
+                f"or give this one its own folder with {self.option}"
+            ) from None
+        except OSError as reason:
+            raise StoreError(
+                f"cannot write {self.root / '.lock'}: {reason.strerror}; give another folder with {self.option}"
+            ) from None
+        try:
+            for folder in (self.root, self.root / PAGES):  # what a kill left half written of tables and pages
+                for path in () if folder.is_symlink() else folder.glob(TEMPORARY):
+                    remove(path)
+            with self.work.locked() if self.work else contextlib.nullcontext():
+                yield
+        finally:
+            lock.release()
+
+    def folder(self, spec: TrialSpec) -> Path:
+        """Where a trial's files stand."""
+        return self.place(spec.identity)
+
+    def place(self, identity: dict[str, Any]) -> Path:
+        """Where the files of the trial with that identity stand; raises StoreError if a link leads elsewhere."""
+        return self._inside(self.root / _place(identity))
+
+    def workplace(self, spec: TrialSpec) -> Path:
+        """Where a trial's files stand while it runs."""
+        return (self.work or self).folder(spec)
+
+    def _inside(self, folder: Path) -> Path:
+        if leads_outside(folder, self.root):
+            raise StoreError(
+                f"{folder} leads out of {self.root} through a link; nothing is written there: remove the link"
+            )
+        return folder
+
+    def prepare(self, spec: TrialSpec) -> Path:
+        """The folder of a trial that is about to run, made if need be; nothing in it leads elsewhere."""
+        folder = self.workplace(spec)
+        make_folder(folder)
+        clear(folder)
+        for name in WRITTEN:
+            if (folder / name).is_dir():
+                raise StoreError(f"{folder / name} is a folder where a file belongs: remove it")
+        return folder
+
+    def find(self, spec: TrialSpec) -> dict[str, Any] | None:
+        """The trial's record if there is a sound one; a damaged one is moved to ``quarantine/`` first."""
+        path = self.folder(spec) / "record.json"
+        if not os.path.lexists(path):
+            return None
+        try:
+            record = _read(path)
+            if record["identity"] != spec.identity:
+                raise DamagedRecord("it is the record of another trial")
+        except DamagedRecord:
+            self.set_aside(self.folder(spec), "quarantine")
+            return None
+        return record
+
+    def state(self, spec: TrialSpec) -> str:
+        """A word for people: the status of its record, ``interrupted``, or ``new``. Nothing is changed."""
+        folder = self.folder(spec)
+        if os.path.lexists(folder / "record.json"):
+            try:
+                return str(_read(folder / "record.json")["status"])
+            except DamagedRecord:
+                return "damaged"
+        return "interrupted" if any((self.workplace(spec) / name).exists() for name in UNFINISHED) else "new"
+
+    def finish(self, spec: TrialSpec, record: dict[str, Any], cost: dict[str, Any]) -> None:
+        """Write the record, last of all a trial's files, and remove what only a running trial needs."""
+        folder = self.folder(spec)
+        make_folder(folder)
+        if self.work is not None:
+            fetch(self.workplace(spec), folder, leave=(*UNFINISHED, "record.json", "cost.json"))
+        write_atomic(folder / "cost.json", (json.dumps(cost, indent=2, sort_keys=True) + "\n").encode())
+        write_atomic(folder / "record.json", seal(record).encode())
+        self.tidy(spec)
+
+    def tidy(self, spec: TrialSpec) -> None:
+        """Remove what only a running trial needs, and what a kill left half written."""
+        folder = self.folder(spec)
+        for path in (*(folder / name for name in UNFINISHED), *folder.rglob(TEMPORARY)):
+            remove(path)
+        if self.work is not None and self.workplace(spec).exists():
+            self.work.discard(spec)
+
+    def discard(self, spec: TrialSpec) -> None:
+        """Forget a trial's files, its record first, so that it starts from the beginning."""
+        folder = self.folder(spec)
+        remove(folder / "record.json")
+        with naming("remove", folder):
+            reach("rmtree", folder)
+            shutil.rmtree(folder)
+        if self.work is not None and self.workplace(spec).exists():
+            self.work.discard(spec)
+
+    def supersede(self, spec: TrialSpec) -> int:
+        """Set aside the records of other sources of this variant with the same hyperparameters; return how many."""
+        moved = 0
+        mine = [f'"{name}":"{getattr(spec, name)}"'.encode() for name in ("distribution", "source")]
+        for path in sorted((self.root / spec.dataset / spec.variant).glob("seed-*/record.json")):
+            try:
+                text = read_plain(path, MOST_BYTES)
+                if all(mark in text for mark in mine):  # as canonical JSON has them: a search has hundreds of records
+                    continue
+                trial = unseal(text)["identity"]["trial"]
+            except (DamagedRecord, OSError):
+                continue
+            other = (trial["distribution"], trial["source"]) != (spec.distribution, spec.source)
+            if other and trial["hyperparameters"] == spec.hyperparameters:
+                self.set_aside(path.parent, "superseded")
+                moved += 1
+        return moved
+
+    def set_aside(self, folder: Path, where: str) -> Path:
+        """Move a trial's folder below ``quarantine/`` or ``superseded/``; nothing there is overwritten."""
+        wanted = self._inside(self.root / where / self._inside(folder).relative_to(self.root))
+        target, n = wanted, 1
+        while target.exists():
+            n += 1
+            target = wanted.with_name(f"{wanted.name}-{n}")
+        move(folder, target)
+        return target
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A record; raises DamagedRecord, or StoreError where the disk does not let it be read."""
+    with naming("read", path):
+        return read(path)
+
+
+def _place(identity: dict[str, Any]) -> Path:
+    trial = identity["trial"]
+    return Path(trial["dataset"], trial["variant"], f"seed-{trial['seed']}-{identity['id']}")

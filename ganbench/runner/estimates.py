@@ -1,0 +1,105 @@
+"""How long trials will take, going by what earlier ones in the results folder have taken.
+
+A sweep ends early if its longest trials begin first: at most 4/3 of the shortest possible time (Graham 1969), where
+lengths are known.
+The order of trials changes no record.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from ganbench.results.store import Store
+from ganbench.runner.planning import Planned, together
+from ganbench.utils import canonical_json
+from ganbench.utils.files import read_plain
+
+MOST_COST = 1 << 14  # bytes of cost.json
+MOST_SECONDS = 1e9
+
+Rates = tuple[float, float]  # seconds an image trained on, and an evaluation
+
+
+class Estimates:
+    """Expected seconds of trials.
+
+    A trial is expected to take what completed trials took for an image and for an evaluation, in the median: those of
+    the same hyperparameters, else of the same variant on that dataset, else of all variants on it; always on the same
+    type of device, in the same precision and by the same engine (of those that trained together, each has its share).
+    Nothing is guessed across datasets.
+
+    Args:
+        records: of the results folder of ``store``.
+    """
+
+    def __init__(self, store: Store, records: Iterable[Mapping[str, Any]]) -> None:
+        self._rates: dict[tuple[str, ...], list[Rates]] = defaultdict(list)
+        for record in records:
+            if record["status"] == "completed" and (rates := _rates(store, record)) is not None:
+                for key in _keys(record["identity"]["trial"]):
+                    self._rates[key].append(rates)
+
+    def seconds(self, trial: Planned) -> float | None:
+        """Expected wall seconds; None where there is nothing to go by."""
+        protocol = trial.spec.protocol
+        for key in _keys(trial.spec.trial):
+            if known := self._rates.get(key):
+                image, evaluation = (median(column) for column in zip(*known, strict=True))
+                return image * protocol.budget_images + evaluation * protocol.evaluations
+        return None
+
+    def longest_first(self, trials: Sequence[Planned]) -> list[list[Planned]]:
+        """The trials of each job, in the order in which jobs should begin: those of unknown length first, else as they
+        were.
+        """
+
+        def length(job: list[Planned]) -> float:
+            seconds = self.job_seconds(job)
+            return math.inf if seconds is None else seconds
+
+        return sorted(together(trials), key=length, reverse=True)
+
+    def job_seconds(self, job: Sequence[Planned]) -> float | None:
+        """Expected wall seconds of trials that are one job: they differ in their seed alone."""
+        seconds = self.seconds(job[0])
+        return None if seconds is None else seconds * len(job)
+
+
+def makespan(seconds: Iterable[float], slots: int) -> float:
+    """When the last of some jobs ends that begin in this order, each as soon as one of so many slots is free."""
+    ends = [0.0] * slots
+    for one in seconds:
+        heapq.heapreplace(ends, ends[0] + one)
+    return max(ends)
+
+
+def _keys(trial: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """What a trial shares with others, the closest likeness first."""
+    shared = (trial["device"], trial["precision"], trial["engine"], trial["dataset"])
+    return [
+        (*shared, trial["variant"], canonical_json.dumps(trial["hyperparameters"])),
+        (*shared, trial["variant"]),
+        shared,
+    ]
+
+
+def _rates(store: Store, record: Mapping[str, Any]) -> Rates | None:
+    """What a trial took, by the file beside its record; None where that says nothing of the expected form."""
+    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+    try:
+        cost = canonical_json.loads(read_plain(store.place(record["identity"]) / "cost.json", MOST_COST))
+        training, scoring, wall = (
+            float(cost[name]) for name in ("training_seconds", "evaluation_seconds", "wall_seconds")
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not all(0 <= value < MOST_SECONDS for value in (training, scoring, wall)):
+        return None
+    # What is neither (starting, loading data) counts with the evaluations; a continued trial's wall is its last part.
+    scoring = max(scoring, wall - training)
+    return training / trial["budget_images"], scoring / evaluation["evaluations"]

@@ -1,0 +1,208 @@
+"""From a request to the list of trials. Plugins are asked in processes of their own; nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ganbench.results.spec import LANES, SEEDS, SERIAL, Protocol, TrialSpec
+from ganbench.utils import canonical_json
+from ganbench.utils.errors import UsageError
+
+Ask = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``ganbench run`` was asked for; None means the dataset's own default.
+
+    Attributes:
+        weights: file of the extractor's weights.
+        engine: what trains; where it does not apply or pay, ``serial`` does.
+        settings: by variant, hyperparameters as the user's text.
+    """
+
+    plugins: tuple[str, ...]
+    datasets: tuple[str, ...] = ("digits",)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    images: int | None = None
+    evaluations: int = 20
+    batch_size: int = 64
+    samples: int | None = None
+    metrics: tuple[str, ...] | None = None
+    extractor: str | None = None
+    weights: str | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+    engine: str = SERIAL
+    threads: int = 1
+    settings: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One trial to be run, and what its record says beside the spec.
+
+    Attributes:
+        needs: the installed packages that bring its variant, dataset, extractor and metrics.
+    """
+
+    spec: TrialSpec
+    label: str
+    role: str
+    primary: str
+    metrics: dict[str, dict[str, Any]]
+    environment: dict[str, Any]
+    device: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} on {self.spec.dataset}, seed {self.spec.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a sweep, the pairs left out, and things worth saying first."""
+
+    trials: list[Planned]
+    left_out: list[str]
+    notes: list[str]
+
+
+def parse_seeds(texts: tuple[str, ...]) -> tuple[int, ...]:
+    """``5`` is seeds 0 to 4; with a comma, a range or a repetition it is a list: ``7,``, ``3,7``, ``10-19``."""
+    if not texts:
+        return Request.seeds
+    is_list = len(texts) > 1 or any(mark in texts[0] for mark in ",-")
+    seeds: list[int] = []
+    for part in (p.strip() for text in texts for p in text.split(",") if p.strip()):
+        low, dash, high = part.partition("-")
+        if not (low.isdecimal() and (not dash or high.isdecimal()) and low.isascii() and high.isascii()):
+            raise UsageError(f"--seeds {part}: expected a number of seeds (5), or a list of seeds (7, or 3,7 or 10-19)")
+        if not is_list:
+            seeds += range(int(low))
+            break
+        seeds += range(int(low), int(high if dash else low) + 1)
+    if not seeds:
+        raise UsageError(f"--seeds {','.join(texts)}: this names no seed at all")
+    if max(seeds) >= 2**63:
+        raise UsageError(f"--seeds {max(seeds)}: a seed is below 2**63")
+    return tuple(dict.fromkeys(seeds))
+
+
+def parse_settings(texts: tuple[str, ...], plugins: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """``VARIANT.KEY=VALUE``, split at the last dot before the first ``=``."""
+    settings: dict[str, dict[str, str]] = {}
+    for text in texts:
+        target, equals, value = text.partition("=")
+        variant, dot, key = target.rpartition(".")
+        if not (equals and dot and variant and key):
+            raise UsageError(f"--set {text}: expected VARIANT.KEY=VALUE, such as dcgan.lr=1e-4")
+        if variant not in plugins:
+            raise UsageError(f"--set {text}: {variant} is not among --plugins {','.join(plugins)}")
+        settings.setdefault(variant, {})[key.strip()] = value
+    return settings
+
+
+def plan(request: Request, ask: Ask) -> Plan:
+    """Ask datasets and variants to describe themselves, and list the trials.
+
+    ``ask`` runs jobs and returns their results in order; it raises UsageError for a request that a job refuses.
+    """
+    if request.engine == SEEDS and request.precision != "fp32":
+        raise UsageError("--engine seeds computes in fp32: leave out --precision, or train with --engine serial")
+    common = {"device": request.device, "threads": request.threads}
+    datasets = ask(
+        [
+            {
+                "kind": "dataset",
+                "dataset": name,
+                "extractor": request.extractor,
+                "weights": request.weights,
+                "samples": request.samples,
+                "metrics": request.metrics,
+                "precision": request.precision,
+                **common,
+            }
+            for name in request.datasets
+        ]
+    )
+    # By the names that they give themselves: a folder that is asked for twice is one dataset.
+    datasets = list({dataset["name"]: dataset for dataset in datasets}.values())
+    variants = ask(
+        [
+            {
+                "kind": "variant",
+                "build": True,
+                "variant": name,
+                "beside": list(request.plugins),
+                "datasets": [dataset["name"] for dataset in datasets],
+                "settings": request.settings.get(name, {}),
+                "together": len(request.seeds) if request.engine == SEEDS else None,
+                "batch_size": request.batch_size,
+                **common,
+            }
+            for name in request.plugins
+        ]
+    )
+    trials: list[Planned] = []
+    left_out: list[str] = []
+    notes: list[str] = []
+    for dataset in datasets:
+        for variant in variants:
+            if dataset["name"] in variant["unsuitable"]:
+                left_out.append(f"{variant['name']} on {dataset['name']}: {variant['unsuitable'][dataset['name']]}")
+                continue
+            engine = request.engine
+            if engine == SEEDS and (why := variant["serial"].get(dataset["name"])):
+                engine = SERIAL
+                notes.append(f"{variant['label']} on {dataset['name']}: the engine serial trains it, since it {why}")
+            for seed in request.seeds:
+                turn = len(trials) if engine == SERIAL else variants.index(variant)  # seeds that train together
+                device = dataset["devices"][turn % len(dataset["devices"])]
+                trials.append(_planned(request, dataset, variant, seed, device, engine))
+    notes = [*(note for described in (*datasets, *variants) for note in described["notes"]), *notes]
+    return Plan(trials, left_out, list(dict.fromkeys(notes)))
+
+
+def _planned(
+    request: Request, dataset: dict[str, Any], variant: dict[str, Any], seed: int, device: str, engine: str
+) -> Planned:
+    protocol = Protocol(
+        budget_images=request.images or dataset["budget_images"],
+        batch_size=request.batch_size,
+        device=dataset["devices"][0].partition(":")[0],
+        extractor=dataset["extractor"],
+        extractor_hash=dataset["extractor_hash"],
+        samples=dataset["samples"],
+        evaluations=request.evaluations,
+        precision=request.precision,
+        engine=engine,
+    )
+    spec = TrialSpec(
+        variant=variant["name"],
+        distribution=variant["distribution"],
+        source=variant["source"],
+        hyperparameters=variant["hyperparameters"],
+        dataset=dataset["name"],
+        dataset_hash=dataset["hash"],
+        seed=seed,
+        protocol=protocol,
+    )
+    needs = tuple(sorted({variant["distribution"], *dataset["distributions"]}))
+    about = variant["environment"]
+    return Planned(
+        spec, variant["label"], variant["role"], dataset["primary"], dataset["metrics"], about, device, needs
+    )
+
+
+def together(todo: Sequence[Planned]) -> list[list[Planned]]:
+    """The trials of each job: one, or with the engine ``seeds`` those of one ten that differ in their seed alone."""
+    jobs: dict[str, list[Planned]] = {}
+    for trial in todo:
+        spec = trial.spec
+        shared = replace(spec, seed=spec.seed // LANES) if spec.protocol.engine == SEEDS else spec
+        jobs.setdefault(canonical_json.sha256([shared.payload(), trial.device]), []).append(trial)
+    return [sorted(job, key=lambda trial: trial.spec.seed) for job in jobs.values()]

@@ -1,0 +1,38 @@
+"""``--dry-run``: what would be trained, in which order, and how long that takes."""
+
+from __future__ import annotations
+
+import sys
+from itertools import chain
+
+from ganbench.reporters.terminal import plain, say
+from ganbench.results.store import Store, read_records
+from ganbench.runner.estimates import Estimates, makespan
+from ganbench.runner.planning import Planned
+from ganbench.utils.errors import EXIT_COMPLETED
+
+TO_RUN = ("new", "interrupted", "damaged")  # states of trials that ``ganbench run`` trains
+
+
+def preview(trials: list[Planned], store: Store, slots: int | None) -> int:
+    """Print what would be trained, in the order in which it would begin, and how long that takes; return the exit code.
+
+    Args:
+        slots: trials at a time, if that is known.
+    """
+    estimates = Estimates(store, read_records(store.root).records)
+    lines = [["trial", "images", "state", "expected"]]
+    left: list[Planned] = []
+    for trial in chain.from_iterable(estimates.longest_first(trials)):
+        state, seconds = store.state(trial.spec), estimates.seconds(trial)
+        if state in TO_RUN:
+            left.append(trial)
+        expected = "" if state not in TO_RUN else "unknown" if seconds is None else f"{seconds:.0f} s"
+        lines.append([trial.title, str(trial.spec.protocol.budget_images), state, expected])
+    sys.stdout.write(plain(lines))
+    known = sum(estimates.seconds(trial) is not None for trial in left)
+    jobs = [s for job in estimates.longest_first(left) if (s := estimates.job_seconds(job)) is not None]
+    if known:
+        text = f"{known} of {len(left)} trials to run are expected to take {sum(jobs):,.0f} s, going by earlier ones"
+        say(text if slots is None else f"{text}: {makespan(jobs, slots):,.0f} s at {slots} at a time")
+    return EXIT_COMPLETED

@@ -1,0 +1,143 @@
+"""Features and real-side statistics, kept from one scoring to the next under the hash of what they were made from.
+
+Never under a name: the same pixels under another path are found again, other pixels under the same path
+are not. An interrupted pass over many images goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ganbench import __version__
+from ganbench.metrics import FeatureSet
+from ganbench.metrics.numerics.export import arrays_of, take_up
+from ganbench.plugin.interfaces import Extractor
+
+VERSION = 1  # rises when the same key would hold other values
+DIGEST = 64  # hex digits of the SHA-256 that a file begins with
+
+
+def folder() -> Path:
+    """Where they are kept; remove it at any time."""
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("ganbench")) / "features"
+
+
+class Cache:
+    """Tensors by the hash of what decides them, each file with the hash of both in front."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def get(self, key: str) -> dict[str, Tensor] | None:
+        """What was put under ``key``; None where it is missing or a bit of it differs."""
+        try:
+            data = (self.root / key).read_bytes()
+            if data[:DIGEST] != _digest(key, data[DIGEST:]):
+                return None
+            return load(data[DIGEST:])
+        except (OSError, SafetensorError):
+            return None
+
+    def put(self, key: str, tensors: dict[str, Tensor]) -> None:
+        """Keep tensors, whole or not at all; a disk without room costs nothing but the cache."""
+        content = save({name: value.contiguous() for name, value in tensors.items()})
+        temporary = self.root / f".{key}.{os.getpid()}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(_digest(key, content) + content)
+            os.replace(temporary, self.root / key)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+
+def _digest(key: str, content: bytes) -> bytes:
+    """Of the key too: a file under the name of another is no more believed than a damaged one."""
+    return hashlib.sha256(key.encode() + content).hexdigest().encode()
+
+
+class Kept:
+    """What scores derive from real features alone, found before scoring and kept after it."""
+
+    def __init__(self, cache: Cache, features: FeatureSet) -> None:
+        about = (VERSION, __version__, features.values.dtype, features.values.shape)
+        digest = hashlib.sha256("\0".join(map(str, about)).encode())
+        digest.update(np.ascontiguousarray(features.values).data)
+        self.cache, self.features, self.key = cache, features, digest.hexdigest()
+        known = cache.get(self.key) or {}
+        self.known = set(known)
+        take_up(features, {name: tensor.numpy() for name, tensor in known.items()})
+
+    def keep(self) -> None:
+        """Write what is new."""
+        found = arrays_of(self.features)
+        if not found.keys() <= self.known:
+            self.cache.put(self.key, {name: torch.from_numpy(array) for name, array in found.items()})
+
+
+class Wrapped(Extractor):
+    """An extractor that goes through another one: whatever it does not define is the other's."""
+
+    _fields = ("inner",)  # type: ignore[assignment]
+
+    def __init__(self, inner: Extractor) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # while it is copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.inner.name
+
+
+class Cached(Wrapped):
+    """An extractor that looks into the cache first.
+
+    The key is the pixels, the hash of the extractor with its preprocessing, and what else decides the last
+    bits: torch's version and the kind of device.
+    """
+
+    def __init__(self, inner: Extractor, cache: Cache) -> None:
+        super().__init__(inner)
+        self.cache = cache
+        self.found = self.missed = 0
+
+    def key(self, batch: Tensor) -> str:
+        about = (
+            VERSION,
+            self.inner.weights_hash,
+            torch.__version__,
+            batch.device.type,
+            batch.dtype,
+            tuple(batch.shape),
+        )
+        digest = hashlib.sha256("\0".join(map(str, about)).encode())
+        digest.update(batch.cpu().contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        key = self.key(batch)
+        known = self.cache.get(key)
+        if known is None or "features" not in known:
+            self.missed += len(batch)
+            features, probabilities = self.inner(batch)
+            kept = {"features": features.cpu()}
+            if probabilities is not None:
+                kept["probabilities"] = probabilities.cpu()
+            self.cache.put(key, kept)
+            return features, probabilities
+        self.found += len(batch)
+        return known["features"], known.get("probabilities")

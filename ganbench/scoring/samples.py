@@ -1,0 +1,231 @@
+"""Samples from wherever they are: folders and archives of images, arrays, datasets, trained variants."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganbench.datasets.folder import Unreadable, files_below
+from ganbench.discovery.loader import discover
+from ganbench.harness import environment
+from ganbench.harness.evaluation import draw_samples, shielded
+from ganbench.harness.real_data import load_split, rows, to_uint8
+from ganbench.harness.stored_trial import read_trial, trained, wanted
+from ganbench.plugin.interfaces import Dataset
+from ganbench.plugin.variant import device_of
+from ganbench.results.locating import locate, typed_path
+from ganbench.scoring.archives import MOST_MEMBER, images_in, pixels, read_arrays
+from ganbench.utils.errors import UsageError, in_words
+from ganbench.utils.files import read_plain
+from ganbench.utils.seeding import derive
+
+NAMED = 5  # files that an error names; it counts the others
+FILES = (".npz", ".npy", ".safetensors")
+STREAMS = {"train": "train", "test": "reference"}  # by which evaluations draw rows of a dataset's splits
+
+
+@dataclass
+class Samples:
+    """Samples of one kind.
+
+    Attributes:
+        title: what the user called them.
+        data: uint8 images ``(n, 1 or 3, height, width)``, or float32 points ``(n, 2)``.
+        labels: int64 ``(n,)``, or None.
+        dataset, split: where they are of a dataset.
+        extractor: what a trained variant was scored with, or None.
+    """
+
+    title: str
+    data: Tensor
+    labels: np.ndarray | None = None
+    dataset: Dataset | None = None
+    split: str | None = None
+    extractor: str | None = None
+
+    @cached_property
+    def hash(self) -> str:
+        """Hex SHA-256 of the samples as they are scored: after decoding and resizing, in their order."""
+        digest = hashlib.sha256(f"{self.data.dtype} {tuple(self.data.shape)}".encode())
+        digest.update(self.data.contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Request:
+    """How samples are read.
+
+    Attributes:
+        n: how many; None takes all (of a trained variant: as many as its evaluations drew).
+        seed: of which ones, and of a variant's latents; None draws what ``ganbench run`` draws.
+        size: side to which images in files are resized; None refuses images of several sizes.
+        results: folder in which a trial's id is looked up.
+    """
+
+    n: int | None = None
+    seed: int | None = None
+    size: int | None = None
+    results: Path = Path("results")
+
+    def rows(self, total: int, what: str, stream: str = "score") -> np.ndarray:
+        """Which of ``total`` rows are taken, in order; without a seed by a stream of ``real.rows``."""
+        if self.n is not None and self.n > total:
+            raise UsageError(f"--n {self.n}: there are only {total:,} samples in {what}")
+        path = (stream,) if self.seed is None else (stream, self.seed)
+        return rows(total, self.n or total, *path).numpy()
+
+
+def load(text: str, request: Request) -> Samples:
+    """The samples that ``text`` names: a file, a folder, a trial's folder or id, a dataset or one split of it.
+
+    Raises:
+        UsageError: there is no such thing, or it holds no samples. The message says what to do.
+    """
+    path = typed_path(text)
+    if path.is_dir():
+        if (path / "record.json").is_file():
+            return _of_trial(text, path, request)
+        if any(path.glob("*/*/seed-*/record.json")):
+            raise UsageError(f"{text} is a results folder; name the folder of one of its trials")
+        return _of_images(text, *_in_folder(path), request)
+    if path.is_file():
+        if path.suffix.lower() == ".zip":
+            return _of_images(text, *images_in(path), request)
+        if path.suffix.lower() in FILES:
+            return _of_arrays(text, *read_arrays(path), request)
+        raise UsageError(
+            f"{text}: expected a folder of images, .zip, {', '.join(FILES)}, a trial's folder or a dataset"
+        )
+    if re.fullmatch(r"[0-9a-f]{8}", text):
+        return _of_trial(text, locate(text, request.results), request)
+    if "/" in text and ":" not in text:
+        raise UsageError(f"there is no file or folder {text}")
+    return _of_dataset(text, request)
+
+
+def _in_folder(path: Path) -> tuple[list[str], Callable[[str], Any]]:
+    root = path.resolve()
+    files = {file.relative_to(path).as_posix(): file for file in files_below(path)}
+
+    def take(name: str) -> bytes:
+        try:
+            target = files[name].resolve(strict=True)
+            if not target.is_relative_to(root) or not target.is_file():
+                raise Unreadable("a link that leads out of the folder")
+            return read_plain(target, MOST_MEMBER)
+        except OSError as reason:
+            raise Unreadable(str(reason.strerror)) from None
+
+    return list(files), take
+
+
+def _of_images(text: str, names: Sequence[str], take: Callable[[str], bytes], request: Request) -> Samples:
+    if not names:
+        raise UsageError(f"there is no image in {text}")
+    images, failures = [], []
+    sizes: dict[tuple[int, ...], str] = {}
+    for name in (names[row] for row in request.rows(len(names), text)):
+        try:
+            image = pixels(io.BytesIO(take(name)), request.size)
+        except Unreadable as reason:
+            failures.append(f"{name} ({reason})")
+            continue
+        sizes.setdefault(image.shape[:2], name)
+        images.append(image)
+    if failures:
+        more = f"; and {len(failures) - NAMED:,} more" if len(failures) > NAMED else ""
+        raise UsageError(f"{text}: {len(failures):,} files cannot be read: {'; '.join(failures[:NAMED])}{more}")
+    if len(sizes) > 1:
+        found = "; ".join(f"{width}x{height} ({name})" for (height, width), name in list(sizes.items())[:NAMED])
+        raise UsageError(f"{text} holds images of {len(sizes)} sizes: {found}. Resize them, or let --size N do it")
+    if any(image.shape[2] == 3 for image in images):  # one picture in colour, and all are
+        images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
+    return Samples(text, torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy()))
+
+
+def _of_arrays(text: str, array: np.ndarray, labels: np.ndarray | None, request: Request) -> Samples:
+    if array.ndim < 2 or not len(array):
+        raise UsageError(f"{text}: expected samples (n, ...), got shape {tuple(array.shape)}")
+    taken = request.rows(len(array), text)
+    if labels is not None and (labels.shape != (len(array),) or labels.dtype.kind not in "iu"):
+        raise UsageError(f"{text}: labels of {labels.dtype} {labels.shape}: expected {len(array):,} integers")
+    chosen = np.asarray(array[taken] if len(taken) < len(array) else array)
+    data = _points(text, chosen) if chosen.ndim == 2 else _images(text, chosen)
+    if request.size and data.dim() == 4 and data.shape[2:] != (request.size, request.size):
+        raise UsageError(f"--size {request.size} is for images in folders and archives; resize {text} yourself")
+    return Samples(text, data, None if labels is None else labels[taken].astype(np.int64))
+
+
+def _points(text: str, array: np.ndarray) -> Tensor:
+    if array.shape[1] != 2 or array.dtype.kind != "f":
+        raise UsageError(f"{text}: expected points (n, 2) in floating point, got {array.dtype} {array.shape}")
+    _finite(text, array)
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def _images(text: str, array: np.ndarray) -> Tensor:
+    """uint8 as it is, floats in [0, 1] times 255; channels last or first."""
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[3] in (1, 3):
+        if array.shape[1] in (1, 3):
+            raise UsageError(f"{text}: images of shape {array.shape}: channels could be first or last")
+        array = array.transpose(0, 3, 1, 2)
+    if array.ndim != 4 or array.shape[1] not in (1, 3):
+        raise UsageError(f"{text}: expected images (n, h, w), (n, h, w, c) or (n, c, h, w), got {array.shape}")
+    if array.dtype.kind == "f":
+        _finite(text, array)
+        if array.min() < 0 or array.max() > 1:
+            raise UsageError(
+                f"{text}: floating-point images lie in [0, 1]; these in [{array.min():g}, {array.max():g}]: "
+                "rescale them, (x + 1) / 2 from [-1, 1], or save them as uint8"
+            )
+        array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise UsageError(f"{text}: images of {array.dtype}: expected uint8, or floating point in [0, 1]")
+    # A copy: the file may be mapped, and one channel may have strides that convolutions round by.
+    return torch.from_numpy(array.copy())
+
+
+def _finite(text: str, array: np.ndarray) -> None:
+    if not np.isfinite(array).all():
+        row = int(np.argmax(~np.isfinite(array).reshape(len(array), -1).all(axis=1)))
+        raise UsageError(f"{text}: a value is not finite, the first in sample {row}")
+
+
+def _of_dataset(text: str, request: Request) -> Samples:
+    name, colon, split = text.rpartition(":")
+    if not colon or split not in STREAMS:
+        name, split = text, "test"
+    dataset: Dataset = discover([("dataset", name)]).get("dataset", name).thing
+    data, labels = load_split(dataset, split)
+    chosen = torch.from_numpy(request.rows(len(data), text, STREAMS[split]))
+    return Samples(text, data[chosen], None if labels is None else labels[chosen].numpy(), dataset, split)
+
+
+def _of_trial(text: str, folder: Path, request: Request) -> Samples:
+    """Drawn anew from the stored variant, as its evaluations did."""
+    record = read_trial(folder)
+    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+    variant = trained(
+        record, folder, discover(wanted(record)), torch.device(environment.select_device(trial["device"]))
+    )
+    stream = derive(trial["seed"] if request.seed is None else request.seed, "evaluation")
+    device = device_of(variant)
+    try:
+        with shielded(variant, stream):
+            raw = draw_samples(variant, request.n or evaluation["samples"], stream, device).cpu()
+    except Exception as reason:
+        raise UsageError(f"{text}: no samples can be drawn from {variant.name}: {in_words(reason)}") from None
+    _finite(text, raw.numpy())
+    return Samples(text, to_uint8(raw) if raw.dim() == 4 else raw, extractor=evaluation["extractor"])
