@@ -30,10 +30,10 @@ from ganbench.executors import Job
 from ganbench.executors.remote import outgoing
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.report import write_reports
-from ganbench.results.spec import TrialSpec
+from ganbench.results.spec import Planned, TrialSpec
 from ganbench.results.store import Store
 from ganbench.runner.estimates import makespan
-from ganbench.runner.planning import Plan, Planned, Request
+from ganbench.runner.planning import Plan, Request
 from ganbench.runner.scheduler import Sweep
 from ganbench.utils import signals
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ganbench.executors import Job
 from ganbench.executors.local import LocalExecutor
-from ganbench.runner.planning import Planned, Request, plan
+from ganbench.results.spec import Planned
+from ganbench.runner.planning import Request, plan
 from ganbench.runner.preflight import ask
 
 WARM_UP = 2

@@ -43,7 +43,7 @@ def build_wheel(folder: Path, name: str, modules: dict[str, str], entries: dict[
 def install(tmp_path: Path) -> Callable[..., Path]:
     """Install a distribution into a folder of the test's own; put that folder on PYTHONPATH to use it.
 
-    A wheel of modules is unpacked, which is all that pip does with it; tests/test_faults.py installs with pip itself.
+    A wheel of modules is unpacked, which is all that pip does with it; test_faults.py installs with pip itself.
     """
     site = tmp_path / "site"
 

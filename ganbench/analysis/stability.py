@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ganbench.analysis.measures import Measures, measures, parameter_growth, trained
-from ganbench.analysis.thresholds import THRESHOLDS, Thresholds
+from ganbench.analysis.measures import THRESHOLDS, Measures, Thresholds, measures, parameter_growth, trained
 
 __all__ = ["FAILURES", "MEANINGS", "THRESHOLDS", "WORDS", "Measures", "Verdict", "measures", "verdict"]
 

@@ -1,4 +1,7 @@
-"""The command line. Thin: each command collects its options and calls one function; heavy modules load inside it."""
+"""The command line: one file a command, with its options and what it does.
+
+What several commands share stands in ``options`` and ``config``; heavy modules load inside functions, so that help is fast.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,7 @@ def run(**options: Any) -> None:
       ganbench run -p dcgan -d fashion-mnist --seeds 3 --set dcgan.lr=5e-4
       ganbench run -p vanilla -d ring8,grid25 --seeds 10-19 --results rings
     """
-    from ganbench.runner.session import run_sweep
+    from ganbench.cli.run import run_sweep
 
     sys.exit(run_sweep(**options))
 

@@ -44,8 +44,7 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
     from ganbench.analysis.trials_csv import read_trials, reference_table
     from ganbench.reporters.layout import number
     from ganbench.reporters.terminal import plain, say
-    from ganbench.results.locating import typed_path
-    from ganbench.results.store import read_records
+    from ganbench.results.store import read_records, typed_path
 
     frames, problems = [], []
     for name in (before, after):

@@ -12,11 +12,12 @@ from typing import Any
 from ganbench.executors import LOST, Executor, Job, on_this_machine
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.report import write_reports
-from ganbench.reporters.terminal import PlainDisplay, show, summarise
+from ganbench.reporters.terminal import show, summarise
 from ganbench.results import rescored
 from ganbench.results.records import MOST_BYTES, DamagedRecord, columns
 from ganbench.results.store import Contents, Store, read_records
 from ganbench.runner.preflight import ask
+from ganbench.runner.progress import PlainDisplay
 from ganbench.utils import signals
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from ganbench.utils.files import read_plain, write_atomic

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ganbench.executors import LOST, Job, on_this_machine
 from ganbench.reporters.terminal import say
-from ganbench.results.locating import locate
+from ganbench.results.store import locate
 from ganbench.utils.errors import UsageError
 from ganbench.utils.files import write_atomic
 

@@ -18,10 +18,9 @@ from ganbench.reporters.pictures import costs
 from ganbench.reporters.rows import Trial
 from ganbench.reporters.terminal import plain, say
 from ganbench.reporters.trial_page import command, facts, flat, tail
-from ganbench.results.locating import locate
 from ganbench.results.records import MOST_BYTES, DamagedRecord, read
 from ganbench.results.schema import PROGRESS
-from ganbench.results.store import UNFINISHED
+from ganbench.results.store import UNFINISHED, locate
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, UsageError
 from ganbench.utils.files import read_plain

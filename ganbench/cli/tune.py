@@ -20,8 +20,9 @@ from ganbench.plugin.hyperparameters import label
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.report import write_reports
 from ganbench.reporters.terminal import plain, say, show, summarise
+from ganbench.results.spec import Planned
 from ganbench.results.store import Store, read_records
-from ganbench.runner.planning import Plan, Planned, Request, parse_seeds, parse_settings
+from ganbench.runner.planning import Plan, Request, parse_seeds, parse_settings
 from ganbench.runner.preview import preview
 from ganbench.runner.session import Engine, Session, conduct
 from ganbench.tuning.proposals import Proposer, Values, optuna, rounds

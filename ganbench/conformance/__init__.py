@@ -16,14 +16,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganbench.conformance.checking import Check, CheckFailed, Passed
+    from ganbench.conformance.checking import Check
+    from ganbench.conformance.errors import CheckFailed, Passed
     from ganbench.conformance.marker import parametrize_with_checks
-    from ganbench.conformance.suite import Subject, checks_for, subject
+    from ganbench.conformance.subject import Subject, subject
+    from ganbench.conformance.suite import checks_for
 
 _HOMES = {
-    **dict.fromkeys(("Check", "CheckFailed", "Passed"), "checking"),
+    "Check": "checking",
+    "CheckFailed": "errors",
+    "Passed": "errors",
+    "Subject": "subject",
+    "checks_for": "suite",
     "parametrize_with_checks": "marker",
-    **dict.fromkeys(("Subject", "checks_for", "subject"), "suite"),
+    "subject": "subject",
 }
 __all__ = ["Check", "CheckFailed", "Passed", "Subject", "checks_for", "parametrize_with_checks", "subject"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganbench.conformance.checking import CheckFailed
+from ganbench.conformance.errors import CheckFailed
 from ganbench.harness.serialization import fingerprint, is_scalar
 from ganbench.plugin.hyperparameters import resolve, takes_classes
 from ganbench.plugin.variant import Batch, Clock, Unsuitable, Variant

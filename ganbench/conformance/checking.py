@@ -6,17 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-
-class CheckFailed(AssertionError):
-    """A plugin does not conform. The message says what was seen and what to do about it."""
-
-
-class NotChecked(Exception):
-    """The check has no meaning for this plugin; the message says why. It is no failure."""
-
-
-class Passed(str):
-    """A remark of a check that passed: shapes that were tried, a time that was measured."""
+from ganbench.conformance.errors import CheckFailed, NotChecked
+from ganbench.conformance.subject import subject
+from ganbench.utils.errors import UsageError, in_words, location
 
 
 @dataclass(frozen=True)
@@ -38,7 +30,7 @@ class Check:
     def __call__(self, plugin: Any) -> str | None:
         """Run it on a subject; raises CheckFailed, also for whatever the plugin's own code raises."""
         __tracebackhide__ = True
-        from ganbench.conformance.suite import run
+        from ganbench.conformance.checking import run
 
         return run(self, plugin)
 
@@ -62,3 +54,29 @@ class Suite:
             return function
 
         return add
+
+
+def run(check: Check, plugin: Any) -> str | None:
+    """Run one check in this process, whose settings and random states are put back; return its remark.
+
+    Raises CheckFailed, with what the plugin raised as its cause, or NotChecked.
+    """
+    __tracebackhide__ = True
+    from ganbench.conformance.surroundings import kept
+
+    found = subject(plugin)
+    if found.kind != check.kind:
+        raise UsageError(f"{check.name} is a check of {check.kind}s, and {found} is a {found.kind}")
+    if found.kind == "variant":
+        from ganbench.conformance.bench import Bench
+
+        target: Any = Bench(found.thing)
+    else:
+        target = found
+    try:
+        with kept():
+            return check.function(target)
+    except (CheckFailed, NotChecked, KeyboardInterrupt):
+        raise
+    except BaseException as reason:  # a plugin may call sys.exit
+        raise CheckFailed(f"it raised {in_words(reason)}{location(reason)}") from reason

@@ -8,8 +8,7 @@ import pandas as pd
 
 from ganbench.reporters.report import tables
 from ganbench.results.records import compose
-from ganbench.results.spec import Protocol, TrialSpec
-from ganbench.runner.planning import Planned
+from ganbench.results.spec import Planned, Protocol, TrialSpec
 
 EVALUATIONS = 20
 METRICS = {

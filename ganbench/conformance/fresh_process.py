@@ -12,7 +12,7 @@ from multiprocessing.reduction import ForkingPickler
 import torch
 from torch import Tensor
 
-from ganbench.conformance.checking import CheckFailed
+from ganbench.conformance.errors import CheckFailed
 from ganbench.discovery.loader import discover
 from ganbench.utils.seeding import generator, pin
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ganbench.conformance.checking import CheckFailed, NotChecked
-from ganbench.conformance.suite import run, subject, subjects, suite
+from ganbench.conformance.checking import run
+from ganbench.conformance.errors import CheckFailed, NotChecked
+from ganbench.conformance.subject import subject, subjects
+from ganbench.conformance.suite import expected_failures, suite
 
 
 def list_checks(payload: dict[str, Any]) -> dict[str, Any]:
     """What is installed under a ``name`` (and of a kind, ``of``, or any), with its checks and known failures."""
     found = []
     for one in subjects(payload["name"], payload["of"]):
-        expected = one.expected_failed_checks
+        expected = expected_failures(one)
         checks = [
             {"name": check.name, "reason": check.reason, "expected": expected.get(check.name)}
             for check in suite(one.kind).checks.values()

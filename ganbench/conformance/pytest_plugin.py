@@ -38,11 +38,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _parameters(plugins: list[Any], kind: str | None, expected: dict[str, str]) -> Any:
-    from ganbench.conformance.suite import checked_reasons, checks_for, subject
+    from ganbench.conformance.subject import subject
+    from ganbench.conformance.suite import checked_reasons, checks_for, expected_failures
 
     for plugin in plugins:
         found = subject(plugin, kind)
-        reasons = {**found.expected_failed_checks, **checked_reasons(expected, found)}
+        reasons = {**expected_failures(found), **checked_reasons(expected, found)}
         for check in checks_for(found):
             known = reasons.get(check.name)
             marks = [pytest.mark.xfail(reason=known, strict=True)] if known else []
@@ -54,7 +55,7 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
     """Where a check does not apply, the test is skipped; where it fails, its reason stands below the failure."""
     if item.get_closest_marker(MARK) is None:
         return (yield)
-    from ganbench.conformance.checking import CheckFailed, NotChecked
+    from ganbench.conformance.errors import CheckFailed, NotChecked
 
     try:
         return (yield)

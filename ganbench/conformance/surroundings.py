@@ -16,7 +16,10 @@ import torch
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
-from ganbench.utils.seeding import Settings, rng_state, set_rng_state
+from ganbench.conformance.bench import few
+from ganbench.conformance.errors import CheckFailed
+from ganbench.harness.serialization import fingerprint
+from ganbench.utils.seeding import Settings, rng_state, seed_everything, set_rng_state
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGSEGV") if hasattr(signal, name))
 _AUTOCAST = ("cpu", "cuda")
@@ -77,3 +80,18 @@ def kept() -> Iterator[None]:
     finally:
         put_back(before)
         set_rng_state(random)
+
+
+def changed_surroundings(what: Any) -> None:
+    """Call something twice; raises CheckFailed if the second time it changes the process or a random state."""
+    for attempt in (0, 1):  # what a first use imports may set is not the plugin's doing
+        seed_everything(attempt)  # what sets a state to the same value each time changes this one
+        before, random = surroundings(), fingerprint(rng_state())
+        what()
+        after = surroundings()
+        put_back(before)
+        changed = [name for name in before if after[name] != before[name]]
+        if fingerprint(rng_state()) != random:
+            changed.append("global random states (use a generator of your own, seeded)")
+        if changed and attempt:
+            raise CheckFailed(f"it changes {few(changed)} of the whole process")

@@ -1,4 +1,7 @@
-"""Built-in datasets: points of known distribution, handwritten digits, and image sets read from IDX files."""
+"""The datasets that ship with ganbench, each behind an entry point like anybody's, and the reading of pictures and arrays.
+
+A new dataset belongs here. What the trial makes of one (splits on a device, features) belongs in ``harness``.
+"""
 
 from __future__ import annotations
 

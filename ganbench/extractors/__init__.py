@@ -1,4 +1,7 @@
-"""Built-in extractors. Only those of ``fidelity`` need weights that do not ship with the package."""
+"""The extractors that ship with ganbench: what turns images and points into features and class probabilities.
+
+A new feature network belongs here; scores computed from features belong in ``metrics``.
+"""
 
 from __future__ import annotations
 

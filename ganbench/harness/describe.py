@@ -14,6 +14,7 @@ from ganbench.discovery.source_hash import source_hash
 from ganbench.extractors import Unfit, with_weights
 from ganbench.harness import environment
 from ganbench.harness.build import build
+from ganbench.harness.defaults import default_extractor, default_metrics
 from ganbench.harness.floors import describe, floors
 from ganbench.harness.precision import is_native
 from ganbench.harness.real_data import MOST_SAMPLES, Real, load_split
@@ -24,22 +25,6 @@ from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Unsuitable
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError, in_words
-
-POINT_METRICS = ("coverage", "modes", "high_quality", "mode_kl", "precision", "recall", "density", "d_auc")
-IMAGE_METRICS = ("fid", "is", "kid", "precision", "recall", "density", "coverage", "authenticity", "d_auc")
-
-
-def default_metrics(dataset: Dataset) -> tuple[str, ...]:
-    """What is computed without ``--metrics``."""
-    if len(dataset.shape) == 1:
-        return POINT_METRICS
-    counted = ("modes",) if dataset.primary == "modes" else ()
-    return (*counted, *IMAGE_METRICS, *(("mode_kl",) if dataset.classes else ()))
-
-
-def default_extractor(dataset: Dataset) -> str:
-    """Points are their own features; an image set has the classifier trained on it, ``<dataset>-cnn``."""
-    return "identity" if len(dataset.shape) == 1 else f"{dataset.name}-cnn"
 
 
 def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.metric_values import InvalidOutput, apply
-from ganbench.harness.real_data import CHUNK, Real, to_uint8
+from ganbench.harness.real_data import CHUNK, Real
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.telemetry import Diverged, Telemetry, rounded
 from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
 from ganbench.plugin.interfaces import Evidence, Metric, NotApplicable, Scores
 from ganbench.plugin.variant import Variant, device_of
+from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import Settings, derive, generator, preserved_rng
 
 MOST_SCORED = 2048  # rows of each kind that the discriminator scores

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ganbench.harness.artifacts import GRID, picture
 from ganbench.harness.evaluation import shielded
-from ganbench.harness.real_data import CHUNK, Real, to_uint8
+from ganbench.harness.real_data import CHUNK, Real
 from ganbench.metrics.smoothness import spherical
 from ganbench.plugin.variant import Variant, device_of
+from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import derive, generator
 
 SHOWN = 2 * GRID  # samples that stand above their nearest training image

@@ -14,21 +14,12 @@ import torch
 from torch import Tensor
 
 from ganbench.plugin.interfaces import Dataset, Extractor, Side
+from ganbench.utils.pixels import from_uint8
 from ganbench.utils.seeding import derive, generator
 
 MOST_SAMPLES = 10_000  # real and fake samples that an evaluation compares, unless --samples asks for another number
 CHUNK = 500  # samples drawn, and sent through the extractor, at a time
 _DRAW = 2020  # the root of draws that are the same for every trial
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as 8-bit ones: clamped, ``round((x + 1) * 127.5)``."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-
-def from_uint8(images: Tensor) -> Tensor:
-    """8-bit images as float32 in [-1, 1]."""
-    return images.to(torch.float32) / 127.5 - 1
 
 
 def content_hash(splits: dict[str, tuple[Tensor, Tensor | None]]) -> str:

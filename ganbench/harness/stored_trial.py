@@ -19,7 +19,7 @@ from ganbench.harness.build import build
 from ganbench.harness.checkpoint import Misfit, capture, restore
 from ganbench.harness.evaluation import Evaluator, draw_samples, shielded
 from ganbench.harness.pictures import draw_pictures
-from ganbench.harness.real_data import Real, to_uint8
+from ganbench.harness.real_data import Real
 from ganbench.harness.seeds_engine.cohort import run_cohort
 from ganbench.harness.serialization import Unreadable, fingerprint, load
 from ganbench.harness.trial import run_trial
@@ -28,6 +28,7 @@ from ganbench.results.records import DamagedRecord, read
 from ganbench.results.spec import SEEDS, TrialSpec
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError, in_words
+from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import derive
 
 STATE = "state.safetensors"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import platform
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +11,16 @@ import torch
 
 from ganbench.harness import environment
 from ganbench.harness.artifacts import history, write_pictures, write_samples
-from ganbench.harness.build import Changed, Ground, prepare
+from ganbench.harness.build import Ground, prepare
 from ganbench.harness.checkpoint import capture
-from ganbench.harness.failures import explain, is_out_of_memory
+from ganbench.harness.failures import failure
 from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.pictures import draw_pictures
 from ganbench.harness.serialization import save
-from ganbench.harness.telemetry import Diverged
 from ganbench.harness.training import Training
 from ganbench.results.spec import TrialSpec
 from ganbench.utils import canonical_json
-from ganbench.utils.errors import UsageError
-from ganbench.utils.files import NotPlain, StoreError, append, make_folder, naming, read_plain, remove, write_atomic
-from ganbench.utils.memory import GIGABYTE
+from ganbench.utils.files import NotPlain, append, make_folder, naming, read_plain, remove, write_atomic
 from ganbench.utils.seeding import Settings
 from ganbench.utils.signals import Interrupted
 
@@ -77,39 +71,6 @@ def choose(device: str) -> torch.device:
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     return chosen
-
-
-def failure(reason: BaseException, training: Training | None, payload: dict[str, Any]) -> dict[str, Any]:
-    """How a trial ended that raised: status and reason. What is not the trial's own fault is raised again."""
-    if isinstance(reason, StoreError):  # the disk's fault: no record, so that the same command goes on later
-        raise reason
-    if isinstance(reason, Diverged):
-        return _diverged(reason)
-    if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
-        raise reason
-    if isinstance(reason, Changed) and "from" in payload:  # another machine's fault, not the plugin's
-        where = f"on the worker {platform.node()}; the sweep was started on {payload['from']}"
-        raise UsageError(f"{reason} ({where}): install the same code and data on both") from None
-    with contextlib.suppress(Exception):  # a plugin may have closed standard error, a trial's log
-        traceback.print_exception(reason)
-    outcome = {"status": "error", "reason": explain(reason), "first_nonfinite": None}
-    if is_out_of_memory(reason):
-        limit = payload.get("memory")
-        about = "" if limit is None else f"; its limit is --memory {limit / GIGABYTE:g}"
-        return {**outcome, "status": "oom", "reason": f"{outcome['reason']}{about}"}
-    if training is not None:
-        try:
-            training.telemetry.gather()
-        except Diverged as first:  # what it raised came of a value that was no longer finite
-            return _diverged(first)
-        except Exception:  # a broken CUDA context cannot be read
-            traceback.print_exc()
-    return outcome
-
-
-def _diverged(reason: Diverged) -> dict[str, Any]:
-    first = {"step": reason.step, "what": reason.what}
-    return {"status": "diverged", "reason": str(reason), "first_nonfinite": first}
 
 
 def _started(ground: Ground, spec: TrialSpec, checkpoint: Path) -> Training:

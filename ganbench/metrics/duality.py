@@ -12,8 +12,9 @@ import torch
 from ganbench.metrics.draws import normalised
 from ganbench.metrics.numerics.checks import positive_integer
 from ganbench.plugin import hookimpl
+from ganbench.plugin.gan import GAN
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable
-from ganbench.plugin.variant import GAN, Batch, Clock, device_of
+from ganbench.plugin.variant import Batch, Clock, device_of
 from ganbench.utils.seeding import preserved_rng
 
 STEPS = 200

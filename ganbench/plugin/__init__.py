@@ -1,4 +1,7 @@
-"""What a plugin's author imports. Names load when they are used: hookimpl, Metric or Reporter bring no torch."""
+"""What a plugin's author imports: the interfaces of variants, datasets, extractors, metrics and reporters, and the hooks.
+
+Names load when they are used, so that hookimpl, Metric or Reporter bring no torch. Ready-made blocks are in ``toolkit``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ganbench.plugin.gan import GAN
     from ganbench.plugin.hookspecs import hookimpl
     from ganbench.plugin.hyperparameters import Range
     from ganbench.plugin.interfaces import (
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
         Scores,
         Side,
     )
-    from ganbench.plugin.variant import GAN, Batch, Clock, Unsuitable, Variant
+    from ganbench.plugin.variant import Batch, Clock, Unsuitable, Variant
 
 _HOMES = {
     "hookimpl": "ganbench.plugin.hookspecs",
@@ -28,7 +32,8 @@ _HOMES = {
         ("Dataset", "Evidence", "Extractor", "Metric", "MetricError", "NotApplicable", "Reporter", "Scores", "Side"),
         "ganbench.plugin.interfaces",
     ),
-    **dict.fromkeys(("Batch", "Clock", "GAN", "Unsuitable", "Variant"), "ganbench.plugin.variant"),
+    **dict.fromkeys(("Batch", "Clock", "Unsuitable", "Variant"), "ganbench.plugin.variant"),
+    "GAN": "ganbench.plugin.gan",
 }
 
 __all__ = [

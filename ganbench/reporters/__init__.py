@@ -1,4 +1,7 @@
-"""Reporters: what writes tables into the results folder, behind entry points of group ``ganbench.reporters``."""
+"""Tables and pages from records: files (CSV, HTML, Markdown, LaTeX, JSON, Parquet), the terminal, the notebook.
+
+What the numbers are is decided in ``analysis``; here they are only laid out.
+"""
 
 from __future__ import annotations
 

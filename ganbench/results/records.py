@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganbench.results.schema import STATUSES, Misshapen, check_record
-from ganbench.results.spec import SCHEMA
-from ganbench.runner.planning import Planned
+from ganbench.results.spec import SCHEMA, Planned
 from ganbench.utils import canonical_json
 from ganbench.utils.files import NotPlain, read_plain
 

@@ -137,3 +137,25 @@ def identify(trial: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any
         "protocol": canonical_json.sha256(comparable)[:8],
         "id": hashlib.sha256(f"{trial_hash}{evaluation_hash}".encode()).hexdigest()[:8],
     }
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One trial to be run, and what its record says beside the spec.
+
+    Attributes:
+        needs: the installed packages that bring its variant, dataset, extractor and metrics.
+    """
+
+    spec: TrialSpec
+    label: str
+    role: str
+    primary: str
+    metrics: dict[str, dict[str, Any]]
+    environment: dict[str, Any]
+    device: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} on {self.spec.dataset}, seed {self.spec.seed}"

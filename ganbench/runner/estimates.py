@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from ganbench.results.spec import Planned
 from ganbench.results.store import Store
-from ganbench.runner.planning import Planned, together
+from ganbench.runner.planning import together
 from ganbench.utils import canonical_json
 from ganbench.utils.files import read_plain
 

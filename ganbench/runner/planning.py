@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ganbench.results.spec import LANES, SEEDS, SERIAL, Protocol, TrialSpec
+from ganbench.results.spec import LANES, SEEDS, SERIAL, Planned, Protocol, TrialSpec
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
 
@@ -38,28 +38,6 @@ class Request:
     engine: str = SERIAL
     threads: int = 1
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One trial to be run, and what its record says beside the spec.
-
-    Attributes:
-        needs: the installed packages that bring its variant, dataset, extractor and metrics.
-    """
-
-    spec: TrialSpec
-    label: str
-    role: str
-    primary: str
-    metrics: dict[str, dict[str, Any]]
-    environment: dict[str, Any]
-    device: str
-    needs: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        return f"{self.label} on {self.spec.dataset}, seed {self.spec.seed}"
 
 
 @dataclass(frozen=True)

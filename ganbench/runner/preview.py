@@ -6,9 +6,9 @@ import sys
 from itertools import chain
 
 from ganbench.reporters.terminal import plain, say
+from ganbench.results.spec import Planned
 from ganbench.results.store import Store, read_records
 from ganbench.runner.estimates import Estimates, makespan
-from ganbench.runner.planning import Planned
 from ganbench.utils.errors import EXIT_COMPLETED
 
 TO_RUN = ("new", "interrupted", "damaged")  # states of trials that ``ganbench run`` trains

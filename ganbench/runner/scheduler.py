@@ -6,11 +6,12 @@ failures, retries what is the machine's fault, and is the only one to write reco
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +28,15 @@ from ganbench.executors import (
     WorkerDied,
 )
 from ganbench.results.records import DamagedRecord, compose, seal, unseal
-from ganbench.results.spec import SEEDS
+from ganbench.results.schema import PROGRESS
+from ganbench.results.spec import SEEDS, Planned
 from ganbench.results.store import Store, read_records
 from ganbench.runner.estimates import Estimates
-from ganbench.runner.floors import reference_key, references
-from ganbench.runner.planning import Plan, Planned, Request
-from ganbench.runner.running import Reading, Running
+from ganbench.runner.planning import Plan, Request
+from ganbench.runner.preflight import reference_key, references
 from ganbench.utils import canonical_json, signals
 from ganbench.utils.errors import UsageError, in_words
-from ganbench.utils.files import StoreError
+from ganbench.utils.files import StoreError, open_plain
 
 ATTEMPTS = 3  # of a trial whose process or machine was lost, without getting further
 STOP_SECONDS = 10.0  # that a trial has for its checkpoint when a sweep is to stop
@@ -251,3 +252,50 @@ class Sweep:
                 if images is not None:
                     state.images = max(state.images, images)
                     self.display.progress(reading.trial, images, evaluation)
+
+
+MOST_LINE = 1 << 20  # bytes of a line of progress; a longer one, and what follows it, is not shown
+
+
+@dataclass
+class Reading:
+    """A trial that runs, and how much of its progress was read."""
+
+    trial: Planned
+    offset: int = 0
+    evaluated: int = -1
+
+    def more(self, folder: Path) -> Iterator[dict[str, Any]]:
+        """The lines of progress that the trial has written into its folder since they were last read."""
+        with contextlib.suppress(OSError), open_plain(folder / "progress.jsonl") as file:
+            file.seek(self.offset)
+            while (line := file.readline(MOST_LINE)).endswith(b"\n"):
+                self.offset += len(line)
+                try:
+                    entry = canonical_json.loads(line)
+                    PROGRESS(entry)
+                except ValueError:  # a plugin may have tampered with the file; it is no more than a display
+                    continue
+                yield entry
+
+
+@dataclass
+class Running:
+    """Trials that one job runs, when their progress was read, and the images each saw, also at the job's last loss."""
+
+    readings: list[Reading]
+    attempt: int
+    looked: float = -math.inf
+    images: int = 0
+    died_at: int | None = None
+
+    @property
+    def trials(self) -> list[Planned]:
+        return [reading.trial for reading in self.readings]
+
+    @property
+    def title(self) -> str:
+        first, *others = self.trials
+        if not others:
+            return first.title
+        return f"{first.label} on {first.spec.dataset}, seeds {', '.join(str(t.spec.seed) for t in self.trials)}"

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganbench.executors import EngineLost, Executor, load_executor
-from ganbench.reporters import DEFAULT
-from ganbench.reporters.report import write_reports
-from ganbench.reporters.terminal import display, show, summarise
-from ganbench.results.store import Contents, Store
+from ganbench.results.store import Store
 from ganbench.runner.observers import Observers
-from ganbench.runner.planning import Plan, Request, parse_seeds, parse_settings, plan
+from ganbench.runner.planning import Plan, Request, plan
 from ganbench.runner.preflight import ask
-from ganbench.runner.preview import preview
+from ganbench.runner.progress import display
 from ganbench.runner.scheduler import Sweep
 from ganbench.utils import signals
-from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
+from ganbench.utils.errors import EXIT_INTERRUPTED, UsageError
 from ganbench.utils.memory import GIGABYTE, measurable
 
 
@@ -142,49 +139,3 @@ def conduct(engine: Engine, threads: int, work: Callable[[Session], Callable[[],
             session.engine.close(cancel=not finished)
             session.observers.close()
     return conclude()
-
-
-def run_sweep(
-    *,
-    plugins: tuple[str, ...],
-    seeds: tuple[str, ...],
-    settings: tuple[str, ...],
-    metrics: tuple[str, ...],
-    results: Path,
-    dry_run: bool,
-    **rest: Any,
-) -> int:
-    """Plan, run, report; return the exit code."""
-    engine = Engine(**{field.name: rest.pop(field.name) for field in fields(Engine)})
-    request = Request(
-        plugins=plugins,
-        seeds=parse_seeds(seeds),
-        settings=parse_settings(settings, plugins),
-        metrics=metrics or None,
-        **rest,
-    )
-
-    def work(session: Session) -> Callable[[], int]:
-        planned = session.plan(request)
-        store = engine.store(results)
-        if dry_run:
-            return lambda: preview(planned.trials, store, session.engine.slots)
-        with store.locked():
-            statuses = session.sweep(store, request, planned)
-            contents, board, trials = write_reports(results, DEFAULT, engine.storage)
-
-        def conclude() -> int:
-            show(board, trials)
-            summarise(contents, results)
-            return exit_code(statuses, contents)
-
-        return conclude
-
-    return conduct(engine, request.threads, work)
-
-
-def exit_code(statuses: Mapping[str, int], contents: Contents) -> int:
-    """Of a sweep that came to its end: 0 only where every trial completed and every record is sound."""
-    if contents.problems:
-        return EXIT_DAMAGED
-    return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED

@@ -19,14 +19,15 @@ from ganbench.datasets.folder import Unreadable, files_below
 from ganbench.discovery.loader import discover
 from ganbench.harness import environment
 from ganbench.harness.evaluation import draw_samples, shielded
-from ganbench.harness.real_data import load_split, rows, to_uint8
+from ganbench.harness.real_data import load_split, rows
 from ganbench.harness.stored_trial import read_trial, trained, wanted
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import device_of
-from ganbench.results.locating import locate, typed_path
+from ganbench.results.store import locate, typed_path
 from ganbench.scoring.archives import MOST_MEMBER, images_in, pixels, read_arrays
 from ganbench.utils.errors import UsageError, in_words
 from ganbench.utils.files import read_plain
+from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import derive
 
 NAMED = 5  # files that an error names; it counts the others

@@ -1,4 +1,8 @@
-"""Blocks for plugin authors: what several papers share."""
+"""Building blocks for authors of variants: networks, penalties, spectral normalisation, averaged weights.
+
+A block that two variants need belongs here. A whole model belongs in ``plugins/``,
+and what every variant must have in ``plugin``.
+"""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
+from ganbench.plugin.gan import GAN
 from ganbench.plugin.hyperparameters import Range
-from ganbench.plugin.variant import GAN, Clock
+from ganbench.plugin.variant import Clock
 from ganbench.toolkit.networks import (
     convolutional_discriminator,
     convolutional_generator,

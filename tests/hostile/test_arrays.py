@@ -30,7 +30,7 @@ from ganbench.extractors import pretrained
 from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.serialization import encode, save
 from ganbench.harness.serialization import load as load_tree
-from ganbench.plugin.variant import GAN
+from ganbench.plugin.gan import GAN
 from ganbench.scoring.archives import read_arrays
 from ganbench.scoring.samples import Request, load
 from ganbench.utils.errors import UsageError

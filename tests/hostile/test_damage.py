@@ -24,7 +24,7 @@ from ganbench.extractors.classifier import Classifier, ganbench_extractors
 from ganbench.extractors.trained import Trained
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.serialization import Unreadable, fingerprint, load, save
-from ganbench.plugin.variant import GAN
+from ganbench.plugin.gan import GAN
 from ganbench.results import rescored
 from ganbench.results.records import DamagedRecord, unseal
 from ganbench.scoring.feature_cache import Cache

@@ -290,8 +290,7 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
     """The driver of a sweep reads it while a trial runs, and shows it."""
     from types import SimpleNamespace
 
-    from ganbench.runner.running import Reading, Running
-    from ganbench.runner.scheduler import Sweep
+    from ganbench.runner.scheduler import Reading, Running, Sweep
 
     shown: list[Any] = []
     spec = SimpleNamespace(identity={"trial": {}}, protocol=SimpleNamespace(budget_images=1))
@@ -313,8 +312,7 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
 def test_a_line_of_progress_without_an_end_is_read_to_a_limit(inside: Path, harmless: Any) -> None:
     from types import SimpleNamespace
 
-    from ganbench.runner.running import Reading, Running
-    from ganbench.runner.scheduler import Sweep
+    from ganbench.runner.scheduler import Reading, Running, Sweep
 
     with open(inside / "progress.jsonl", "wb") as file:
         file.truncate(1 << 36)
@@ -429,7 +427,7 @@ def test_what_verify_compares_with_a_state(name: str, file: str, inside: Path, h
 def test_progress_that_is_no_file_holds_no_sweep_up(name: str, inside: Path, harmless: Any) -> None:
     from types import SimpleNamespace
 
-    from ganbench.runner.running import Reading
+    from ganbench.runner.scheduler import Reading
 
     PUT_THERE[name](inside / "progress.jsonl")
     reading = Reading(SimpleNamespace(spec=None))  # type: ignore[arg-type]

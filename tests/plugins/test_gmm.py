@@ -10,9 +10,9 @@ from sklearn.mixture import GaussianMixture
 
 from ganbench.datasets.synthetic import ring_centres
 from ganbench.harness.checkpoint import capture, restore
-from ganbench.harness.real_data import from_uint8, to_uint8
 from ganbench.harness.serialization import fingerprint, load, save
 from ganbench.plugin import Batch, Clock
+from ganbench.utils.pixels import from_uint8, to_uint8
 from ganbench.utils.seeding import rng_state
 
 

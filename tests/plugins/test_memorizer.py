@@ -8,12 +8,12 @@ from ganbench_plugins.memorizer import Memorizer
 
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.evaluation import draw_samples
-from ganbench.harness.real_data import from_uint8, to_uint8
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.training import DataOrder
 from ganbench.metrics import frechet_distance
 from ganbench.metrics.memorization import authenticity
 from ganbench.plugin import Batch, Clock
+from ganbench.utils.pixels import from_uint8, to_uint8
 
 CPU = torch.device("cpu")
 IMAGES = torch.randint(0, 256, (897, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)

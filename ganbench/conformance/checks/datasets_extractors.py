@@ -11,34 +11,19 @@ from torch import Tensor
 
 from ganbench.conformance import fresh_process
 from ganbench.conformance.bench import BATCH, IMAGES, POINTS, during, few, written
-from ganbench.conformance.checking import CheckFailed, NotChecked, Suite
-from ganbench.conformance.suite import Subject
-from ganbench.conformance.surroundings import put_back, surroundings
+from ganbench.conformance.checking import Suite
+from ganbench.conformance.errors import CheckFailed, NotChecked
+from ganbench.conformance.subject import Subject
+from ganbench.conformance.surroundings import changed_surroundings
 from ganbench.discovery.catalog import DiscoveryError
 from ganbench.discovery.loader import discover
 from ganbench.harness.real_data import content_hash, load_split
-from ganbench.harness.serialization import fingerprint
 from ganbench.plugin.interfaces import Dataset, Extractor
-from ganbench.utils.seeding import generator, rng_state, seed_everything
+from ganbench.utils.seeding import generator, seed_everything
 
 DATASETS = Suite("dataset")
 EXTRACTORS = Suite("extractor")
 MOST_SHARED = 0.1  # of held-out rows that may be training rows too
-
-
-def changed_surroundings(what: Any) -> None:
-    """Call something twice; raises CheckFailed if the second time it changes the process or a random state."""
-    for attempt in (0, 1):  # what a first use imports may set is not the plugin's doing
-        seed_everything(attempt)  # what sets a state to the same value each time changes this one
-        before, random = surroundings(), fingerprint(rng_state())
-        what()
-        after = surroundings()
-        put_back(before)
-        changed = [name for name in before if after[name] != before[name]]
-        if fingerprint(rng_state()) != random:
-            changed.append("global random states (use a generator of your own, seeded)")
-        if changed and attempt:
-            raise CheckFailed(f"it changes {few(changed)} of the whole process")
 
 
 def _load(subject: Subject) -> dict[str, tuple[Tensor, Tensor | None]]:

@@ -9,10 +9,10 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ganbench.conformance.bench import Bench, during, few
-from ganbench.conformance.checking import CheckFailed
 from ganbench.conformance.checks.variants import ROLES, STEPS, VARIANTS
+from ganbench.conformance.errors import CheckFailed
+from ganbench.plugin.gan import GAN
 from ganbench.plugin.hyperparameters import Hyperparameter, hyperparameters
-from ganbench.plugin.variant import GAN
 from ganbench.utils import canonical_json
 
 

@@ -14,10 +14,11 @@ import pandas as pd
 import torch
 
 from ganbench.conformance.bench import during
-from ganbench.conformance.checking import CheckFailed, NotChecked, Suite
-from ganbench.conformance.checks.datasets_extractors import changed_surroundings
+from ganbench.conformance.checking import Suite
+from ganbench.conformance.errors import CheckFailed, NotChecked
 from ganbench.conformance.example_tables import example_tables
-from ganbench.conformance.suite import Subject
+from ganbench.conformance.subject import Subject
+from ganbench.conformance.surroundings import changed_surroundings
 from ganbench.discovery.loader import discover
 from ganbench.harness.metric_values import apply
 from ganbench.harness.real_data import Real

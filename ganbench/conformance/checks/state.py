@@ -24,8 +24,8 @@ from ganbench.conformance.bench import (
     scoring,
     unequal,
 )
-from ganbench.conformance.checking import CheckFailed, NotChecked
 from ganbench.conformance.checks.variants import STEPS, VARIANTS
+from ganbench.conformance.errors import CheckFailed, NotChecked
 from ganbench.conformance.surroundings import put_back, surroundings
 from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.evaluation import shielded

@@ -21,11 +21,13 @@ from ganbench.conformance.bench import (
     unequal,
     written,
 )
-from ganbench.conformance.checking import CheckFailed, NotChecked, Suite
+from ganbench.conformance.checking import Suite
+from ganbench.conformance.errors import CheckFailed, NotChecked
 from ganbench.discovery.catalog import DiscoveryError
 from ganbench.discovery.loader import discover
+from ganbench.plugin.gan import GAN
 from ganbench.plugin.interfaces import NotApplicable
-from ganbench.plugin.variant import GAN, Batch, Clock, Unsuitable, Variant
+from ganbench.plugin.variant import Batch, Clock, Unsuitable, Variant
 
 VARIANTS = Suite("variant")
 STEPS = 8

@@ -13,11 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ganbench.harness import environment
 from ganbench.harness.build import Ground, build, prepare
+from ganbench.harness.failures import failure
 from ganbench.harness.seeds_engine.lockstep import Lockstep, own_generator
 from ganbench.harness.seeds_engine.stack import Stack
 from ganbench.harness.seeds_engine.tracing import Unstackable
 from ganbench.harness.training import Training
-from ganbench.harness.trial import CHECKPOINT, COMPLETED, Keeper, Progress, choose, cost, failure, result
+from ganbench.harness.trial import CHECKPOINT, COMPLETED, Keeper, Progress, choose, cost, result
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Clock, Variant
 from ganbench.results.spec import LANES, TrialSpec

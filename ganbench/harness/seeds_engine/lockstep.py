@@ -17,7 +17,8 @@ from torch import Generator, Tensor
 from ganbench.harness.seeds_engine.stack import Stack
 from ganbench.harness.telemetry import GATHER_STEPS
 from ganbench.harness.training import CHECKPOINT_SECONDS, Training
-from ganbench.plugin.variant import GAN, Clock
+from ganbench.plugin.gan import GAN
+from ganbench.plugin.variant import Clock
 from ganbench.results.spec import LANES
 from ganbench.utils import signals
 

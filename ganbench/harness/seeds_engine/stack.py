@@ -24,7 +24,8 @@ from torch.optim import Optimizer
 
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.seeds_engine.tracing import Unstackable, settle_moves, tidy
-from ganbench.plugin.variant import GAN, Batch, Clock, Variant, device_of
+from ganbench.plugin.gan import GAN
+from ganbench.plugin.variant import Batch, Clock, Variant, device_of
 from ganbench.results.spec import LANES
 from ganbench.utils.errors import in_words
 

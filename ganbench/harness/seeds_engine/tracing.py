@@ -11,7 +11,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ganbench.harness.checkpoint import capture
-from ganbench.plugin.variant import GAN, Clock
+from ganbench.plugin.gan import GAN
+from ganbench.plugin.variant import Clock
 
 CLOCKS = 32  # moments of a training at which ``settle`` is tried out
 _COPIES = (torch.ops.aten.copy_.default, torch.ops.aten.detach.default)

@@ -1,0 +1,366 @@
+"""The verdict on synthetic histories whose truth is known."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import theilslopes
+
+from ganbench.analysis.measures import SHOWN, theil_sen
+from ganbench.analysis.stability import FAILURES, THRESHOLDS, measures, verdict
+
+TRACE = 20.0
+
+
+def history(u, **series):
+    """A completed trial with one evaluation for each of ``u``, after the untrained one; 10 true modes."""
+    u = list(u)
+    count = len(u)
+    columns = {
+        "modes": [10] * count,
+        "coverage": [0.9] * count,
+        "mode_kl": [0.02] * count,
+        "d_auc": [0.7] * count,
+        "d_auc_train": [0.75] * count,
+        "d_accuracy_real": [0.6] * count,
+        "d_accuracy_fake": [0.6] * count,
+        "parameter_norms": [{"generator": 5.0, "discriminator": 4.0}] * count,
+        **{key: list(values) for key, values in series.items()},
+    }
+    evaluations = [untrained()]
+    for i in range(count):
+        watch = {"fid": u[i] ** 2 * TRACE, "trace": TRACE, **{key: values[i] for key, values in columns.items()}}
+        evaluations.append({"step": 50 * (i + 1), "images_seen": 3200 * (i + 1), "values": {}, "watch": watch})
+    return {
+        "role": "variant",
+        "status": "completed",
+        "reference": {"trace": TRACE, "modes": 10},
+        "adversarial": True,
+        "decision_threshold": 0.0,
+        "evaluations": evaluations,
+        "telemetry": {
+            "gradient_norm_tenths": {"discriminator": [1.0] * 10},
+            "gradient_spikes": {"discriminator": 0.0},
+            "first_nonfinite": None,
+        },
+    }
+
+
+def untrained():
+    """An evaluation that would spoil every measure if it counted."""
+    watch = {
+        "fid": 0.0,
+        "trace": TRACE,
+        "modes": 1000,
+        "coverage": 1.0,
+        "mode_kl": 0.0,
+        "parameter_norms": {"generator": 5.0, "discriminator": 4.0},
+    }
+    return {"step": 0, "images_seen": 0, "values": {}, "watch": watch}
+
+
+def converging(count=20, end=0.1, noise=0.01):
+    rng = np.random.default_rng(0)
+    return end + np.exp(-np.arange(count) / (count / 8)) + noise * rng.random(count)
+
+
+def after(before, then, count=20, change=13):
+    return [before] * change + [then] * (count - change)
+
+
+@pytest.mark.parametrize("count", [20, 30])
+def test_a_converged_run_is_stable_without_notes(count):
+    found = verdict(history(converging(count)))
+    assert (found.word, found.note) == ("stable", "")
+    assert found.evidence["u_end"] == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_healthy_noise_is_never_an_alarm(seed):
+    rng = np.random.default_rng(seed)
+    u = converging() + 0.03 * rng.standard_normal(20)
+    modes, auc = 10 - (rng.random(20) < 0.2), np.clip(0.8 + 0.1 * rng.standard_normal(20), 0, 1)
+    assert verdict(history(np.abs(u), modes=modes.tolist(), d_auc=auc.tolist())).word == "stable"
+
+
+def test_point_collapse_in_the_second_half():
+    u = [*converging()[:13], *[1.3] * 7]
+    found = verdict(history(u, modes=after(10, 1), coverage=after(0.9, 0.01), mode_kl=after(0.02, 2.3)))
+    assert (found.word, found.notes) == ("collapsed", ("lost modes",))
+    assert (found.step, found.images_seen) == (50 * 14, 3200 * 14)
+    assert found.evidence["mode_drop"] == 0.9
+
+
+def test_two_mode_collapse_seen_by_modes_alone_by_coverage_alone_and_by_kl_alone():
+    u = [*converging()[:13], *[0.6] * 7]
+    for series in ({"modes": after(10, 2)}, {"coverage": after(0.9, 0.2)}, {"mode_kl": after(0.02, 1.6)}):
+        found = verdict(history(u, **series))
+        assert (found.word, found.step) == ("collapsed", 700)
+
+
+def test_a_drop_that_recovers_or_that_costs_nothing_is_no_collapse():
+    dip = [10] * 8 + [1] * 4 + [10] * 8
+    assert verdict(history(converging(), modes=dip)).word == "stable"
+    assert verdict(history(converging(), modes=after(10, 4))).word == "stable"
+    # Coverage that never reached a tenth says nothing.
+    u = [*converging()[:13], *[0.25] * 7]
+    assert verdict(history(u, coverage=after(0.08, 0.01))).word != "collapsed"
+
+
+def test_modes_lost_from_nothing_are_a_drop_of_zero():
+    assert measures(history(converging(), modes=[0] * 20)).mode_drop == 0
+
+
+def test_never_covered():
+    found = verdict(history([0.8] * 20, modes=[3] * 20, d_auc=[0.9] * 20))
+    assert (found.word, found.notes) == ("collapsed", ("never covered",))
+    assert verdict(history([0.8] * 20, modes=[4] * 20)).word == "stable"
+    improving = np.linspace(1.6, 0.8, 20)
+    assert verdict(history(improving, modes=[3] * 20)).word == "stable"
+    oscillating = improving + 0.3 * (-1.0) ** np.arange(20)
+    assert verdict(history(oscillating, modes=[3] * 20)).note == "never covered"
+
+
+def dirac(regularised):
+    """Radius of the alternating Dirac-GAN (linear loss, steps of 0.3); a gradient penalty makes it contract."""
+    theta, psi, radii = 1.0, 0.0, []
+    for step in range(400):
+        psi += 0.3 * (theta - (psi if regularised else 0.0))
+        theta -= 0.3 * psi
+        if step % 13 == 0:
+            radii.append(abs(theta))
+    return radii[:30]
+
+
+def test_the_dirac_gan_oscillates_and_with_a_penalty_does_not():
+    nothing = {"modes": [None] * 30, "coverage": [None] * 30, "mode_kl": [None] * 30}
+    cycling = verdict(history(dirac(False), **nothing))
+    assert cycling.word == "oscillating"
+    assert cycling.evidence["oscillation"] > 0.25
+    assert verdict(history(dirac(True), **nothing)).word == "stable"
+
+
+def test_small_swings_count_only_where_the_score_is_poor_or_does_not_improve():
+    swing, fall = 0.12 * (-1.0) ** np.arange(20), 0.01 * np.arange(20)
+    assert verdict(history(0.6 - fall + swing)).word == "stable"
+    assert verdict(history(0.9 - fall + swing)).word == "oscillating"
+    assert verdict(history(0.3 + swing)).word == "oscillating"
+    assert verdict(history(0.3 + swing / 2)).word == "stable"
+    assert verdict(history(0.6 - fall + 1.5 * swing)).word == "oscillating"
+
+
+def test_degraded_by_over_training_names_its_best_evaluation():
+    u = [*converging()[:10], *np.linspace(0.1, 0.4, 10)]
+    found = verdict(history(u, d_auc=[0.5] * 20, d_auc_train=[0.95] * 20))
+    assert found.word == "degraded"
+    assert found.images_seen == pytest.approx(3200 * 11, abs=3200 * 2)
+    assert found.evidence["d_auc_gap"] == pytest.approx(0.45)
+
+
+def test_learned_nothing():
+    found = verdict(history([1.2] * 20))
+    assert (found.word, found.notes) == ("collapsed", ("learned nothing",))
+    assert verdict(history(np.linspace(3, 1.2, 20))).note == "still improving; undertrained"
+
+
+def test_dominated_by_a_perfect_discriminator():
+    stuck = history([0.8] * 20, d_auc=[1.0] * 20)
+    found = verdict(stuck)
+    assert (found.word, found.notes) == ("dominated", ("generator beaten",))
+    assert verdict({**stuck, "adversarial": False}).word == "stable"
+    # An AUC of 1 is normal where the score is good or still improves; a saturated decision is not.
+    assert verdict(history(converging(), d_auc=[1.0] * 20)).word == "stable"
+    improving = {"d_auc": [1.0] * 20, "d_accuracy_real": [0.99] * 20, "d_accuracy_fake": [0.97] * 20}
+    assert verdict(history(np.linspace(2, 0.6, 20), d_auc=[1.0] * 20)).word == "stable"
+    assert verdict(history(np.linspace(2, 0.6, 20), **improving)).word == "dominated"
+    # The weaker of both accuracies decides.
+    assert verdict(history(np.linspace(2, 0.6, 20), **{**improving, "d_accuracy_fake": [0.2] * 20})).word == "stable"
+
+
+def test_a_critic_has_no_decision_to_saturate():
+    record = history(
+        np.linspace(2, 0.6, 20), d_auc=[1.0] * 20, d_accuracy_real=[None] * 20, d_accuracy_fake=[None] * 20
+    )
+    assert verdict({**record, "decision_threshold": None}).word == "stable"
+    accurate = history(np.linspace(2, 0.6, 20), d_auc=[1.0] * 20, d_accuracy_real=[1] * 20, d_accuracy_fake=[1] * 20)
+    assert verdict({**accurate, "decision_threshold": None}).word == "stable"
+
+
+def test_dominance_counts_the_last_half_only():
+    assert measures(history([0.8] * 20, d_auc=[1.0] * 10 + [0.6] * 10)).d_dominance == 0
+    assert measures(history([0.8] * 20, d_auc=[0.6] * 15 + [1.0] * 5)).d_dominance == 0.5
+
+
+def test_gradient_spikes():
+    record = history(converging(end=0.47), d_auc=[0.95] * 20)
+    record["telemetry"]["gradient_spikes"] = {"generator": 0.5, "discriminator": 0.0019}
+    assert verdict(record).word == "stable"
+    record["telemetry"]["gradient_spikes"]["discriminator"] = 0.002
+    assert (verdict(record).word, verdict(record).note) == ("dominated", "gradient spikes")
+    for harmless in (history(converging(end=0.47), d_auc=[0.89] * 20), history(converging(end=0.2), d_auc=[0.95] * 20)):
+        harmless["telemetry"]["gradient_spikes"]["discriminator"] = 0.3
+        assert verdict(harmless).word == "stable"
+
+
+def test_weights_that_blow_up():
+    growing = [{"generator": 5.0 * 1.18**i, "discriminator": 4.0} for i in range(1, 21)]
+    found = verdict(history(converging(), parameter_norms=growing))
+    first = next(i for i in range(1, 21) if 1.18**i > 20)
+    assert (found.word, found.images_seen) == ("diverged", 3200 * first)
+    slow = [{"generator": 99.0, "discriminator": 79.0}] * 20
+    assert verdict(history(converging(), parameter_norms=slow)).word == "stable"
+
+
+def test_gradients_that_blow_up():
+    record = history(converging())
+    record["telemetry"]["gradient_norm_tenths"]["discriminator"] = [1.0] * 9 + [50.0]
+    assert verdict(record).word == "stable"
+    record["telemetry"]["gradient_norm_tenths"]["discriminator"] = [1.0] * 9 + [50.1]
+    assert verdict(record).word == "diverged"
+    for steps, word in ((99, "stable"), (100, "diverged")):
+        record["telemetry"]["updates"] = {"generator": 5, "discriminator": steps}
+        assert verdict(record).word == word
+    record["evaluations"] = record["evaluations"][:10]  # the untrained one and nine
+    assert verdict(record).word == "unknown"
+
+
+def test_nan_is_diverged_at_its_step_with_any_number_of_evaluations():
+    record = history(converging()[:3])
+    record["status"] = "diverged"
+    record["telemetry"]["first_nonfinite"] = {"step": 17, "what": "loss discriminator"}
+    found = verdict(record)
+    assert (found.word, found.step, found.note) == ("diverged", 17, "loss discriminator is not finite")
+    bare = {**record, "evaluations": [], "telemetry": None}
+    assert verdict(bare).word == "diverged"
+
+
+def test_slow_is_a_note_not_a_failure():
+    found = verdict(history(np.linspace(0.9, 0.4, 20)))
+    assert (found.word, found.notes) == ("stable", ("still improving",))
+    assert verdict(history([0.6] * 20)).notes == ("undertrained",)
+
+
+@pytest.mark.parametrize(
+    ("count", "word", "note"), [(9, "unknown", "fewer"), (10, "stable", "coarse"), (20, "stable", "")]
+)
+def test_few_evaluations(count, word, note):
+    found = verdict(history([0.1] * count))
+    assert found.word == word
+    assert found.note.startswith(note) and bool(found.note) is bool(note)
+
+
+@pytest.mark.parametrize("status", ["error", "crashed", "timeout", "oom"])
+def test_other_failures_and_baselines_have_no_verdict(status):
+    record = history(converging())
+    assert verdict({**record, "status": status, "evaluations": [], "telemetry": None}).word is None
+    assert verdict({**record, "role": "baseline"}).word is None
+    assert verdict({**record, "role": "planted"}).word == "stable"
+
+
+def test_without_a_score_nothing_is_judged():
+    record = history(converging())
+    for evaluation in record["evaluations"]:
+        evaluation["watch"]["fid"] = None
+    assert verdict(record).word == "unknown"
+
+
+def test_negative_fid_counts_as_zero():
+    record = history([0.0] * 20)
+    record["evaluations"][-1]["watch"]["fid"] = -1e-9
+    assert measures(record).u[-1] == 0
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1 / 3, 1e6])
+def test_scaling_the_features_changes_no_verdict(factor):
+    histories = [
+        history(converging()),
+        history([*converging()[:13], *[1.3] * 7], modes=after(10, 1)),
+        history([0.8] * 20, d_auc=[1.0] * 20),
+        history(0.7 + 0.2 * (-1.0) ** np.arange(20)),
+        history([1.2] * 20),
+    ]
+    for record in histories:
+        scaled = copy.deepcopy(record)
+        for evaluation in scaled["evaluations"]:
+            evaluation["watch"]["fid"] *= factor**2
+            evaluation["watch"]["trace"] *= factor**2
+        assert verdict(scaled).word == verdict(record).word
+        assert measures(scaled).u == pytest.approx(measures(record).u)
+
+
+def test_measures_by_hand():
+    u = [1.0, 0.5, 0.4, 0.3, 0.2, 0.1, 0.2, 0.3, 0.4, 0.6]
+    found = measures(history(u))
+    assert found.u_end == pytest.approx(0.5)  # median of the last 2, below 15 evaluations
+    assert found.u_best == pytest.approx(0.2)  # the single 0.1 is smoothed away
+    assert found.u_rise == pytest.approx(0.3)
+    slope, *_ = theilslopes(u[5:])
+    residuals = np.array(u[5:]) - slope * np.arange(5)
+    assert found.trend == pytest.approx(5 * slope)
+    assert found.oscillation == pytest.approx(residuals.std())
+
+
+def test_theil_sen_is_scipys():
+    rng = np.random.default_rng(0)
+    for n in (3, 4, 10, 15):
+        y = rng.standard_cauchy(n)
+        assert theil_sen(y.tolist()) == pytest.approx(theilslopes(y).slope)
+
+
+def test_missing_values_inside_a_series_are_left_out():
+    modes = [None if i % 4 == 1 else 10 for i in range(13)] + [1] * 7
+    found = verdict(history([*converging()[:13], *[1.3] * 7], modes=modes))
+    assert (found.word, found.step) == ("collapsed", 700)
+    assert not any(math.isnan(value) for value in found.evidence.values() if value is not None)
+
+
+def rising(to):
+    return [*converging(noise=0.0)[:13], *[to] * 7]
+
+
+FALLING, SWING = 0.6 - 0.01 * np.arange(20), (-1.0) ** np.arange(20)
+BEST = sorted(converging(noise=0.0)[:13])[1]  # smoothed
+
+
+@pytest.mark.parametrize(
+    ("beyond", "within", "word"),
+    [
+        (history(rising(0.6), modes=after(10, 5)), history(rising(0.23), modes=after(10, 6)), "collapsed"),
+        (
+            history(rising(0.6), coverage=after(0.11, 0.01)),
+            history(rising(0.6), coverage=after(0.09, 0.01)),
+            "collapsed",
+        ),
+        (history(rising(0.6), mode_kl=after(0.0, 0.41)), history(rising(0.6), mode_kl=after(0.0, 0.39)), "collapsed"),
+        (
+            history(rising(BEST + 0.12), modes=after(10, 1)),
+            history(rising(BEST + 0.08), modes=after(10, 1)),
+            "collapsed",
+        ),
+        (history([0.8] * 20, d_auc=[0.7] * 15 + [1] * 5), history([0.8] * 20, d_auc=[0.7] * 16 + [1] * 4), "dominated"),
+        (history([0.46] * 20, d_auc=[1] * 20), history([0.44] * 20, d_auc=[1] * 20), "dominated"),
+        (history(1.2 - 0.0048 * np.arange(20)), history(1.2 - 0.0052 * np.arange(20)), "collapsed"),
+        (history(0.7 + 0.11 * (-1.0) ** np.arange(20)), history(0.7 + 0.09 * (-1.0) ** np.arange(20)), "oscillating"),
+        (history(FALLING + 0.16 * SWING), history(FALLING + 0.14 * SWING), "oscillating"),
+        (history(rising(BEST + 0.135)), history(rising(BEST + 0.115)), "degraded"),
+        (history([1.01] * 20), history([0.99] * 20), "collapsed"),
+    ],
+)
+def test_each_threshold_from_both_sides(beyond, within, word):
+    assert verdict(beyond).word == word
+    assert verdict(within).word != word
+
+
+def test_the_page_on_stability_has_every_threshold_and_measure():
+    page = (Path(__file__).parents[2] / "docs/stability.md").read_text()
+    rules = page.partition("## The rules")[2].partition("\n## ")[0]
+    for field in fields(THRESHOLDS):
+        value = getattr(THRESHOLDS, field.name)
+        shown = "a third" if field.name == "modes_covered" else f" {value:g}"
+        assert shown in rules, field.name
+    assert all(f"`{name}`" in page for name in (*SHOWN, *FAILURES))

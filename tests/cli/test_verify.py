@@ -1,0 +1,170 @@
+"""``ganbench verify``: sound folders pass to the bit, and every planted change is found."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganbench.cli.verify import CLOSE, SAME, UNKNOWN, WRONG, Options, compare_values, judge_rerun, verify
+from ganbench.results.records import seal
+from ganbench.results.spec import TrialSpec
+from ganbench.utils.errors import UsageError
+
+SMALL = ("--images", "640", "--evaluations", "2", "--samples", "100", "--seeds", "1", "--metrics", "fid,coverage")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("swept")
+    command = [sys.executable, "-m", "ganbench", "run", "-p", "vanilla,planted-nan", "-d", "digits,ring8", *SMALL]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1, done.stderr  # planted-nan diverges
+    return folder / "results"
+
+
+@pytest.fixture
+def copy(swept: Path, tmp_path: Path) -> Path:
+    shutil.copytree(swept, tmp_path / "results")
+    return tmp_path / "results"
+
+
+def inline(results: Path, **options) -> int:
+    return verify(results, Options(executor="inline", **options))
+
+
+def only(results: Path, pattern: str) -> Path:
+    (path,) = results.glob(pattern)
+    return path
+
+
+def snapshot(results: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+
+
+def test_a_sound_folder_is_bit_identical_trained_again_too(swept: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = snapshot(swept)
+    assert inline(swept, rerun=4) == 0
+    out, err = capfd.readouterr()
+    lines = out.splitlines()
+    assert lines[0].split()[0] == "trial" and "trained again" in lines[0]
+    vanilla = [line for line in lines if line.startswith("vanilla")]
+    assert len(vanilla) == 2 and all(line.count(SAME) == 2 for line in vanilla)
+    planted = [line for line in lines if line.startswith("planted-nan")]
+    assert len(planted) == 2 and all(UNKNOWN in line and SAME in line for line in planted)
+    assert "4 sound records, 0 damaged; states: 2 bit-identical, 2 not checked; reruns: 4 bit-identical" in lines[-1]
+    assert "WRONG" not in err and snapshot(swept) == before
+
+
+def test_the_command_is_light_without_states(swept: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['ganbench', 'verify', sys.argv[1], '--records-only']\n"
+        "from ganbench.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert not {'torch', 'ganbench_plugins'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(swept)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "4 sound records, 0 damaged" in done.stdout
+
+
+def edit_number(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("name", ["leaderboard.csv", "trials.csv", "leaderboard.md", "leaderboard.html"])
+def test_an_edited_table_is_found(copy: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[:-2] + b" " + content[-2:])
+    assert inline(copy, records_only=True) == 3
+    assert f"WRONG: {copy / name}: not what the records give" in capfd.readouterr().err
+
+
+def test_an_edited_record_is_found(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = only(copy, "ring8/vanilla/*/record.json")
+    edit_number(path, b'"completed"', b'"diverged"')
+    assert inline(copy, records_only=True) == 3
+    assert f"WRONG: {path}: its content does not match its hash" in capfd.readouterr().err
+
+
+def test_a_forged_score_with_a_right_hash_is_found(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = only(copy, "digits/vanilla/*/record.json")
+    record = json.loads(path.read_text())
+    record["values"]["fid"] /= 2
+    record["evaluations"][-1]["values"]["fid"] = record["values"]["fid"]
+    path.write_text(seal(record))
+    assert inline(copy, rerun=4) == 3
+    err = capfd.readouterr().err
+    assert "vanilla on digits, seed 0" in err and "trained again, evaluations differs" in err
+    assert "history.csv: not what the record and the stored state give" in err
+
+
+def test_another_state_or_picture_is_found(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    state = only(copy, "digits/vanilla/*/state.safetensors")
+    shutil.copyfile(only(copy, "ring8/vanilla/*/state.safetensors"), state)
+    points = only(copy, "ring8/vanilla/*/samples/points.csv")
+    edit_number(points, points.read_bytes().splitlines()[-1], b"640,0.0,0.0")
+    assert inline(copy) == 3
+    err = capfd.readouterr().err
+    assert f"{state} cannot be used" in err
+    assert "samples/points.csv: not what the record and the stored state give" in err
+
+
+def test_one_pixel_of_a_picture_is_found(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = only(copy, "digits/vanilla/*/samples/640.png")
+    pixels = np.array(Image.open(path))
+    (copy / "leaderboard.html").unlink()  # it shows the picture as it is packed
+    assert inline(copy) == 0
+    Image.fromarray(pixels).save(path, compress_level=1)  # packed otherwise, the same picture
+    assert inline(copy) == 0
+    pixels[9, 9] ^= 1
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format="PNG")
+    path.write_bytes(out.getvalue())
+    assert inline(copy) == 3 and "samples/640.png: not what" in capfd.readouterr().err
+
+
+def test_what_cannot_be_checked_is_said_and_is_no_damage(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    only(copy, "digits/vanilla/*/state.safetensors").unlink()
+    assert inline(copy) == 0
+    assert "vanilla on digits, seed 0: not checked: its state.safetensors is not there" in capfd.readouterr().err
+    with pytest.raises(UsageError, match="no records"):
+        inline(copy.parent)
+
+
+@pytest.mark.parametrize(
+    ("now", "exact", "verdict"),
+    [
+        (2.0, True, SAME),
+        (2.0, False, SAME),
+        (2.0000001, True, WRONG),
+        (2.0000001, False, CLOSE),
+        (2.1, False, WRONG),
+        (None, False, WRONG),
+    ],
+)
+def test_how_far_a_number_may_be(now: float | None, exact: bool, verdict: str) -> None:
+    assert compare_values({"fid": 2.0, "kid": None}, {"fid": now, "kid": None}, exact)[0] == verdict
+
+
+def test_trained_in_another_environment_the_spread_of_seeds_says_what_is_near(swept: Path) -> None:
+    record = json.loads(only(swept, "digits/vanilla/*/record.json").read_text())
+    others = [{**record, "values": {**record["values"], "fid": fid}} for fid in (5.0, 6.0, 7.0)]
+
+    def verdict(fid: float, seeds: list = others) -> str:
+        outcome = {**record, "values": {**record["values"], "fid": fid}, "environment_hash": "x"}
+        return judge_rerun(record, {**outcome, "first_nonfinite": None, "state_sha256": "x"}, seeds)[0]
+
+    assert [verdict(fid) for fid in (3.1, 8.9, 2.9, 9.1)] == [CLOSE, CLOSE, WRONG, WRONG]
+    assert verdict(6.0, others[:2]) == UNKNOWN
+    assert TrialSpec.from_identity(record["identity"]).identity == record["identity"]

@@ -1,0 +1,166 @@
+"""Checkpoints: the state comes back to the bit, what does not fit is refused, and a flipped bit is noticed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ganbench.harness.checkpoint import Misfit, capture, restore
+from ganbench.harness.serialization import Unreadable, fingerprint, load, save
+from ganbench.plugin.gan import GAN
+from ganbench.plugin.variant import Batch, Clock, Variant
+from ganbench.utils.seeding import preserved_rng, rng_state, seed_everything, set_rng_state
+
+
+class Demanding(GAN):
+    """Uses every kind of state that the contract allows."""
+
+    name = "demanding"
+
+    def __init__(self, shape, **hyperparameters):
+        super().__init__(shape, latent_dim=4, **hyperparameters)
+        self.alpha = 0.0
+        self.nothing = None
+        self.register_buffer("pool", torch.empty(0, 2), persistent=False)
+        self.average = nn.Linear(4, 8).requires_grad_(False)
+
+    def build_generator(self):
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 2))
+
+    def build_discriminator(self):
+        conv = nn.Conv2d(2, 4, 1).to(memory_format=torch.channels_last)
+        return nn.Sequential(nn.Unflatten(1, (2, 1, 1)), conv, nn.Flatten(), nn.Linear(4, 1))
+
+    def train_step(self, batch, clock):
+        losses = super().train_step(batch, clock)
+        self.alpha = clock.fraction
+        self.pool = torch.cat([self.pool, batch.data[:1]])
+        self.memory.setdefault("seen", []).append((clock.step, batch.data.mean(), random.random(), np.random.rand()))
+        self.average.weight.lerp_(self.generator[0].weight.detach(), 0.1)
+        if clock.step == 4:
+            self.optimizers["generator"] = torch.optim.RMSprop(self.generator.parameters(), lr=1e-3)
+        for group in self.optimizers["discriminator"].param_groups:
+            group["lr"] = 1e-3 * (1 - clock.fraction)
+        return losses
+
+
+def build() -> Demanding:
+    seed_everything(1)
+    variant = Demanding(torch.Size([2]))
+    seed_everything(2)
+    return variant
+
+
+def step(variant: Variant, i: int) -> None:
+    data = torch.randn(8, 2, generator=torch.Generator().manual_seed(i))
+    variant.train_step(Batch(data), Clock(i, 8 * i, 96, i / 12, i == 11))
+
+
+@pytest.mark.parametrize("stop", range(13))
+def test_a_run_resumed_at_any_step_ends_in_the_same_bits(stop: int, tmp_path: Path) -> None:
+    whole = build()
+    for i in range(12):
+        step(whole, i)
+    expected = fingerprint({"variant": capture(whole), "rng": rng_state()})
+
+    first = build()
+    for i in range(stop):
+        step(first, i)
+    save(tmp_path / "c", {"variant": capture(first), "rng": rng_state()})
+
+    second = build()
+    saved = load(tmp_path / "c")
+    restore(second, saved["variant"])
+    set_rng_state(saved["rng"])
+    for i in range(stop, 12):
+        step(second, i)
+    assert fingerprint({"variant": capture(second), "rng": rng_state()}) == expected
+
+
+@pytest.mark.parametrize("left_out", ["rng", "optimizers", "memory", "buffers"])
+def test_leaving_a_part_of_the_state_out_shows(left_out: str, tmp_path: Path) -> None:
+    """Negative controls: the test above can fail."""
+    whole = build()
+    for i in range(12):
+        step(whole, i)
+    first = build()
+    for i in range(6):
+        step(first, i)
+    save(tmp_path / "c", {"variant": capture(first), "rng": rng_state()})
+    second = build()
+    saved = load(tmp_path / "c")
+    fresh = capture(build())
+    if left_out != "rng":
+        saved["variant"][left_out] = fresh[left_out]
+        set_rng_state(saved["rng"])
+    restore(second, saved["variant"])
+    for i in range(6, 12):
+        step(second, i)
+    assert fingerprint(capture(second)) != fingerprint(capture(whole))
+
+
+def test_a_state_of_another_structure_is_refused() -> None:
+    state = capture(build())
+
+    class Other(Demanding):
+        def build_generator(self):
+            return nn.Linear(4, 2)
+
+    with pytest.raises(Misfit):
+        restore(Other(torch.Size([2])), state)
+    reshaped = {**state, "parameters": {**state["parameters"], "generator.0.weight": torch.zeros(3, 3)}}
+    with pytest.raises(Misfit, match="shape"):
+        restore(build(), reshaped)
+    stranger = {**state, "optimizers": {"generator": {"class": "system", "groups": [], "state": {}}}}
+    with pytest.raises(Misfit, match="not one of"):
+        restore(build(), stranger)
+
+
+def test_a_foreign_tensor_in_an_optimizer_is_named() -> None:
+    variant = build()
+    variant.optimizers["extra"] = torch.optim.SGD([torch.zeros(2, requires_grad=True)], lr=0.1)
+    with pytest.raises(TypeError, match="no parameter of the variant"):
+        capture(variant)
+
+
+def test_files_are_equal_byte_for_byte_and_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    value = {"a": torch.arange(6.0).reshape(2, 3), "b": [1, (2.5, float("nan"), None)], 3: torch.tensor(True), "e": {}}
+    assert save(tmp_path / "one", value) == save(tmp_path / "two", value) == fingerprint(value)
+    content = (tmp_path / "one").read_bytes()
+    assert content == (tmp_path / "two").read_bytes()
+    back = load(tmp_path / "one")
+    assert torch.equal(back["a"], value["a"]) and back["b"][1][0] == 2.5 and back[3].dtype == torch.bool
+    rng = random.Random(0)
+    damaged = tmp_path / "damaged"
+    for _ in range(200):
+        flipped = bytearray(content)
+        flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        damaged.write_bytes(flipped)
+        try:
+            found = load(damaged)
+        except Unreadable:
+            continue
+        assert fingerprint(found) == fingerprint(value)  # a bit that nothing reads, such as padding
+    for length in range(0, len(content), 37):
+        damaged.write_bytes(content[:length])
+        with pytest.raises(Unreadable):
+            load(damaged)
+
+
+def test_what_cannot_be_saved_is_named() -> None:
+    with pytest.raises(TypeError, match=r"state\.memory\.pool holds a object"):
+        fingerprint({"memory": {"pool": object()}})
+
+
+def test_preserved_rng_puts_all_three_generators_back() -> None:
+    seed_everything(5)
+    expected = [torch.rand(1).item(), np.random.rand(), random.random()]
+    seed_everything(5)
+    with preserved_rng(7):
+        torch.rand(10), np.random.rand(10), random.random()
+    assert [torch.rand(1).item(), np.random.rand(), random.random()] == expected

@@ -1,0 +1,253 @@
+"""Ctrl-C and SIGTERM: the first waits for checkpoints, the second does not; nobody outlives the driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ganbench.cli.selftest import contents, workers
+from ganbench.results.store import read_records
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and process groups are POSIX")
+
+SLOW = pytest.mark.slow  # pytest -m slow tests/whole/test_interruption.py
+TINY = ("-d", "ring8", "--evaluations", "2", "--samples", "64", "--metrics", "coverage")
+LONG = ("run", "-p", "vanilla", *TINY, "--seeds", "2", "--jobs", "2", "--images", "32000", "--set", "vanilla.width=16")
+# Two that never come back from a step, the second of them not even to Python.
+HANGING = """
+import ctypes, time
+import torch
+from ganbench.plugin import Variant, hookimpl
+
+class Sleeper(Variant):
+    name = "sleeper"
+
+    def train_step(self, batch, clock):
+        time.sleep(3600)
+
+    def sample(self, n, rng=None):
+        return torch.randn(n, *self.shape, generator=rng)
+
+class Stone(Sleeper):
+    name = "stone"
+
+    def train_step(self, batch, clock):
+        while True:  # a signal ends one sleep
+            ctypes.PyDLL(None).sleep(3600)
+
+@hookimpl
+def ganbench_variants():
+    return [Sleeper, Stone]
+"""
+
+
+@pytest.fixture
+def site(install: Callable[..., Path]) -> Path:
+    return install("hanging", {"hanging.py": HANGING}, {"sleeper": "hanging", "stone": "hanging"})
+
+
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Begin a sweep in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ganbench", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool], seconds: float = 600) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    assert condition()
+
+
+def evaluated(folder: Path, trials: int) -> Callable[[], bool]:
+    """Whether so many trials have begun to train."""
+    return lambda: sum('"evaluation"' in p.read_text() for p in folder.glob("results/*/*/*/progress.jsonl")) >= trials
+
+
+def gone(process: subprocess.Popen[str], left: list[int], seconds: float = 60) -> bool:
+    """Whether neither the driver's group nor one of its workers is left."""
+
+    def alive(number: int, ask: Callable[[int, int], None]) -> bool:
+        try:
+            ask(number, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not alive(process.pid, os.killpg) and not any(alive(worker, os.kill) for worker in left):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all"),
+    [
+        pytest.param(signal.SIGINT, False, marks=SLOW),
+        pytest.param(signal.SIGTERM, False, marks=SLOW),
+        (signal.SIGTERM, True),
+    ],
+)
+def test_the_first_signal_waits_for_a_checkpoint(number: signal.Signals, to_all: bool, tmp_path: Path) -> None:
+    # A checkpoint only where one is asked for: an hour is longer than the trial.
+    process = start(tmp_path, *LONG, GANBENCH_CHECKPOINT_SECONDS="3600")
+    wait_for(process, evaluated(tmp_path, 2))
+    left = workers(process.pid)
+    if to_all:  # as a batch system does
+        os.killpg(process.pid, number)
+        for worker in left:
+            os.kill(worker, number)
+    else:
+        os.kill(process.pid, number)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130, stderr
+    assert "same command again" in stderr, stderr
+    # Workers that were told by themselves may have ended before the driver looks.
+    assert to_all or "stopping: what runs writes a checkpoint" in stderr, stderr
+    assert "did not stop in time" not in stderr and "Traceback" not in stderr
+    assert gone(process, left) and not list(tmp_path.rglob("record.json"))
+    assert len(list(tmp_path.rglob("checkpoint.safetensors"))) == 2
+    if number == signal.SIGINT:
+        for folder in ("results", "whole"):
+            done = start(tmp_path, *LONG, "--results", folder)
+            _, stderr = done.communicate(timeout=600)
+            assert done.returncode == 0, stderr
+        assert contents(tmp_path / "results") == contents(tmp_path / "whole")
+        attempts = [p.read_text() for p in tmp_path.glob("results/*/*/*/cost.json")]
+        assert all('"attempts": 2' in text for text in attempts)
+
+
+@SLOW
+@pytest.mark.parametrize("variant", ["sleeper", "stone"])
+def test_a_hanging_trial_holds_the_first_ctrl_c_up_only_so_long(variant: str, site: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, "run", "-p", variant, *TINY, "--seeds", "1", PYTHONPATH=str(site))
+    wait_for(process, evaluated(tmp_path, 1))
+    left = workers(process.pid)
+    begun = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=300)
+    assert time.monotonic() - begun > 9
+    assert process.returncode == 130 and "it did not stop in time" in stderr, stderr
+    assert len(left) == 1 and gone(process, left)
+
+
+def test_the_second_ctrl_c_ends_at_once(site: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, "run", "-p", "sleeper", *TINY, "--seeds", "1", PYTHONPATH=str(site))
+    wait_for(process, evaluated(tmp_path, 1))
+    left = workers(process.pid)
+    os.kill(process.pid, signal.SIGINT)
+    assert "asking" in process.stderr.readline()
+    while "stopping" not in process.stderr.readline():
+        pass
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=300)
+    # It did not wait for the trial, which would be told.
+    assert process.returncode == 130 and "same command again" in stderr and "in time" not in stderr, stderr
+    assert gone(process, left)
+
+
+@SLOW
+@pytest.mark.skipif(sys.platform != "linux", reason="the system ends it: PR_SET_PDEATHSIG")
+def test_a_trial_that_holds_the_interpreter_ends_with_its_driver(site: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, "run", "-p", "stone", *TINY, "--seeds", "1", PYTHONPATH=str(site))
+    wait_for(process, evaluated(tmp_path, 1))
+    left = workers(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert len(left) == 1 and gone(process, left)
+
+
+@SLOW
+def test_a_worker_that_is_sent_sigterm_is_continued(tmp_path: Path) -> None:
+    process = start(tmp_path, *LONG, GANBENCH_CHECKPOINT_SECONDS="3600")
+    wait_for(process, evaluated(tmp_path, 2))
+    for worker in workers(process.pid):
+        os.kill(worker, signal.SIGTERM)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0 and stderr.count("stopped it with SIGTERM; continuing it") == 2, stderr
+
+
+SLOW_METRIC = """
+import time
+from ganbench.plugin import Metric, hookimpl
+
+class Slow(Metric):
+    def __call__(self, evidence):
+        time.sleep(2)
+        return 1.0
+
+@hookimpl
+def ganbench_metrics():
+    return [Slow("slow", "Slow", "min", cost="end")]
+"""
+
+
+@SLOW
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_rescoring_finishes_what_runs_when_it_is_stopped(
+    number: signal.Signals, install: Callable[..., Path], tmp_path: Path
+) -> None:
+    site = str(install("slow-metric", {"slow_metric.py": SLOW_METRIC}, {"slow": "slow_metric"}))
+    done = start(tmp_path, "run", "-p", "noise", *TINY, "--seeds", "4", "--images", "640")
+    _, stderr = done.communicate(timeout=600)
+    assert done.returncode == 0, stderr
+    command = ("rescore", "results", "-m", "slow", "--jobs", "1")
+    process = start(tmp_path, *command, PYTHONPATH=site)
+    wait_for(process, lambda: bool(list(tmp_path.rglob("rescored.json"))))
+    time.sleep(1)  # the next one has begun
+    left = workers(process.pid)
+    os.kill(process.pid, number)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130 and "same command again" in stderr, stderr
+    assert "stopping: what runs is finished" in stderr and "Traceback" not in stderr, stderr
+    assert gone(process, left)
+    found = len(list(tmp_path.rglob("rescored.json")))
+    assert found == 2 and not list(tmp_path.rglob("*.tmp")) and not read_records(tmp_path / "results").problems
+    again = start(tmp_path, *command, PYTHONPATH=site)
+    _, stderr = again.communicate(timeout=600)
+    assert again.returncode == 0 and "2 trials to rescore, 2 rescored earlier" in stderr, stderr
+
+
+@SLOW
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_selftest_that_is_stopped_leaves_no_sweep_behind(number: signal.Signals, tmp_path: Path) -> None:
+    process = start(tmp_path, "selftest", "--results", "here")
+    begun = "here/ganbench-selftest-*/whole/*/*/*/progress.jsonl"
+    wait_for(process, lambda: bool(list(tmp_path.glob(begun))))
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    (driver,) = [int(pid) for pid, parent in map(str.split, listed.splitlines()) if int(parent) == process.pid]
+    left = [driver, *workers(driver)]
+    os.kill(process.pid, number)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130 and "Traceback" not in stderr, stderr
+    assert gone(process, left) and not list((tmp_path / "here").iterdir())
+
+
+@SLOW
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_check_that_is_stopped_leaves_nobody_behind(number: signal.Signals, tmp_path: Path) -> None:
+    process = start(tmp_path, "check", "vanilla", "--jobs", "2")
+    wait_for(process, lambda: len(workers(process.pid)) == 2)
+    left = workers(process.pid)
+    os.kill(process.pid, number)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130 and "Traceback" not in stderr, stderr
+    assert gone(process, left)
