@@ -35,7 +35,8 @@ MAY_IMPORT = {
     "scoring": "harness discovery metrics datasets extractors plugin results utils",
     "executors": "conformance harness discovery metrics datasets extractors plugin results utils",
     "runner": "executors scoring reporters analysis harness discovery plugin results utils",
-    "cli": "runner executors scoring tuning conformance reporters harness analysis discovery extractors plugin results utils",
+    "cli": "runner executors scoring tuning conformance reporters harness analysis discovery extractors "
+    "plugin results utils",
 }
 
 

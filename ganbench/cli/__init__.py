@@ -1,6 +1,6 @@
 """The command line: one file a command, with its options and what it does.
 
-What several commands share stands in ``options`` and ``config``; heavy modules load inside functions, so that help is fast.
+What several commands share stands in ``options`` and ``config``. Heavy modules load inside functions: help is fast.
 """
 
 from __future__ import annotations

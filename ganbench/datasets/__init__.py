@@ -1,4 +1,4 @@
-"""The datasets that ship with ganbench, each behind an entry point like anybody's, and the reading of pictures and arrays.
+"""The datasets that ship with ganbench and the reading of pictures and arrays.
 
 A new dataset belongs here. What the trial makes of one (splits on a device, features) belongs in ``harness``.
 """

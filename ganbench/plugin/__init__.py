@@ -1,6 +1,6 @@
-"""What a plugin's author imports: the interfaces of variants, datasets, extractors, metrics and reporters, and the hooks.
+"""What a plugin's author imports: interfaces of variants, datasets, extractors, metrics, reporters; the hooks.
 
-Names load when they are used, so that hookimpl, Metric or Reporter bring no torch. Ready-made blocks are in ``toolkit``.
+Names load when they are used: hookimpl, Metric or Reporter bring no torch. Ready-made blocks are in ``toolkit``.
 """
 
 from __future__ import annotations
