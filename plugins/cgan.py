@@ -17,7 +17,10 @@ from ganbench.toolkit import BackboneGAN
 
 
 class CGAN(BackboneGAN):
-    """The latent carries y as a one-hot vector; D has one logit for each y."""
+    """GAN that is told the class: G draws a sample of a given class, D judges whether it is a real one of that class.
+
+    The latent carries the class y as a one-hot vector; D has one logit for each y.
+    """
 
     name = "cgan"
 

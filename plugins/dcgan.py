@@ -18,7 +18,7 @@ from ganbench.toolkit import convolutional_discriminator, convolutional_generato
 
 
 class DCGAN(GAN):
-    """Convolutional G and D; each halving of the image doubles the channels."""
+    """GAN whose G and D are convolutional networks: G doubles the resolution layer by layer, D halves it."""
 
     name = "dcgan"
     width: int

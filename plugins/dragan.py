@@ -17,7 +17,10 @@ from ganbench.toolkit import BackboneGAN, unit_gradient_penalty
 
 
 class DRAGAN(BackboneGAN):
-    """Draws the norm of D's gradient around real samples towards 1: sharp gradients there go with mode collapse."""
+    """GAN with a penalty that draws the norm of D's gradient around real samples towards 1.
+
+    Sharp gradients there go with mode collapse.
+    """
 
     name = "dragan"
     penalty: float

@@ -24,7 +24,7 @@ from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
 
 
 class GMM(Memorizer):
-    """A mixture of Gaussians, fitted to the first ``capacity`` different training samples in few dimensions.
+    """Mixture of Gaussians, fitted to the first ``capacity`` different training samples in few dimensions.
 
     It is fitted again whenever the number of samples kept has doubled, when they are complete, and when training ends.
 

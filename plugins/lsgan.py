@@ -13,7 +13,7 @@ from ganbench.toolkit import BackboneGAN
 
 
 class LSGAN(BackboneGAN):
-    """Squared distances to the labels in place of cross-entropies: samples far from the boundary still learn."""
+    """GAN with squared errors in place of cross-entropies, so that samples far from the boundary still count."""
 
     name = "lsgan"
     decision_threshold = 0.5

@@ -35,7 +35,7 @@ PLACES: WeakKeyDictionary[Generator, Place] = WeakKeyDictionary()
 
 
 class Memorizer(Variant):
-    """Keeps the first ``capacity`` different training samples and shows them again in random order.
+    """Baseline that copies: it keeps the first ``capacity`` different training samples and shows them again, shuffled.
 
     Each is shown once before any a second time. Before the first batch it shows zeros.
 

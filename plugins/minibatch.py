@@ -16,7 +16,9 @@ from ganbench.toolkit import BackboneGAN
 
 
 class Closeness(nn.Module):
-    """Features f ``(n, A)`` to f and o ``(n, A + B)``, with o(x_i)_b the mean over j != i of exp(-|M_ib - M_jb|_1).
+    """Layer that adds to each sample's features how close they are to those of the other samples in the batch.
+
+    From f ``(n, A)`` to f and o ``(n, A + B)``, with o(x_i)_b the mean over j != i of exp(-|M_ib - M_jb|_1).
 
     M_i = f(x_i) T with T of shape ``(A, B, C)``: B kernels of C dimensions. The paper takes the sum over j;
     the mean differs by a constant that does not depend on the batch size.
@@ -34,7 +36,7 @@ class Closeness(nn.Module):
 
 
 class Minibatch(BackboneGAN):
-    """D's features, with their closeness to the rest of the batch beside them, give the logit."""
+    """GAN whose D sees how close the samples of a batch are to each other, and so notices when G repeats itself."""
 
     name = "minibatch"
     kernels: int

@@ -14,7 +14,7 @@ from ganbench.toolkit import BackboneGAN
 
 
 class Minimax(BackboneGAN):
-    """D and G play for one value, V(D, G)."""
+    """GAN with the original minimax loss: G minimises exactly what D maximises, and learns little once D is sure."""
 
     name = "minimax"
 

@@ -11,7 +11,7 @@ from ganbench.plugin import Batch, Clock, Variant, hookimpl
 
 
 class Noise(Variant):
-    """Images uniform in [-1, 1]; points from N(0, I)."""
+    """Baseline that learns nothing: images of uniform noise, points from a standard normal distribution."""
 
     name = "noise"
     role = "baseline"

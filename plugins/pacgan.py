@@ -16,7 +16,10 @@ from ganbench.toolkit import BackboneGAN
 
 
 class PacGAN(BackboneGAN):
-    """Packs of m: rows i, i + 1, ... of a batch, cyclically, so that each row leads one pack."""
+    """GAN whose D judges several samples at once, so that a lack of variety gives G away.
+
+    Packs of m: rows i, i + 1, ... of a batch, cyclically, so that each row leads one pack.
+    """
 
     name = "pacgan"
     pack: int

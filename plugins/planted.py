@@ -42,7 +42,7 @@ class Planted:
 
 
 class NaN(Planted, Vanilla):
-    """G's loss is not a number from then on. Verdict: diverged, at that very step."""
+    """Fails on purpose: G's loss becomes NaN. Verdict: diverged, at that very step."""
 
     name = "planted-nan"
 
@@ -52,7 +52,7 @@ class NaN(Planted, Vanilla):
 
 
 class BlowUp(Planted, Vanilla):
-    """A network's weights grow by ``growth`` a step from then on, 20-fold in 151 steps of 1.02. Verdict: diverged."""
+    """Fails on purpose: a network's weights grow by ``growth`` a step, 20-fold in 151 steps. Verdict: diverged."""
 
     name = "planted-blowup"
     growth: float
@@ -74,7 +74,7 @@ class BlowUp(Planted, Vanilla):
 
 
 class Dominated(Vanilla):
-    """D learns ``ratio`` times as fast as G, whose loss saturates once D has won. Verdict: dominated."""
+    """Fails on purpose: D learns ``ratio`` times as fast as G, whose loss is flat once D won. Verdict: dominated."""
 
     name = "planted-dominated"
     role = "planted"
@@ -99,7 +99,7 @@ class Dominated(Vanilla):
 
 
 class Unconstrained(Vanilla):
-    """A Wasserstein critic without a constraint: its scores, and with them all gradients, grow without bound.
+    """Fails on purpose: a Wasserstein critic without a constraint, whose scores and gradients grow without bound.
 
     Verdict: a failure, of one kind or another.
     """

@@ -14,7 +14,7 @@ from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
 
 
 class Steady(Planted, R1):
-    """R1 with step sizes that stay what they are, so that a collapse has time to act to the end of the budget."""
+    """R1 with constant step sizes, so that a collapse has time to act until the end of the budget."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Steady(Planted, R1):
 
 
 class Collapse(Steady):
-    """G is blind to its latent from then on, but for a sign: all its samples are one, or two. Verdict: collapsed."""
+    """Fails on purpose: G stops using its latent but for a sign, so all samples are one or two. Verdict: collapsed."""
 
     name = "planted-collapse"
     points: int
@@ -47,7 +47,7 @@ class Collapse(Steady):
 
 
 class Classes(Steady):
-    """Sees only ``shown`` classes from then until ``until``, and forgets the others. Verdict: collapsed.
+    """Fails on purpose: sees only ``shown`` classes until ``until``, and forgets the others. Verdict: collapsed.
 
     With ``until`` below 1 the others come back, and the verdict need only be a failure.
     """

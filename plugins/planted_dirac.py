@@ -22,7 +22,10 @@ from ganbench.toolkit import squared_gradient
 
 
 class Circle(nn.Module):
-    """z to ``theta + z / |z|``: ``(n, 2)``, evenly on the unit circle around theta, which starts at (1, 0)."""
+    """Generator of points on a circle of radius 1 around theta, its only parameter.
+
+    z to ``theta + z / |z|``: ``(n, 2)``; theta starts at (1, 0).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +36,7 @@ class Circle(nn.Module):
 
 
 class Dirac(GAN):
-    """Two means that chase each other. Verdict: oscillating or another failure; with a penalty, stable."""
+    """Fails on purpose: two players that chase each other in circles. Verdict: a failure; with a penalty, stable."""
 
     name = "planted-dirac"
     role = "planted"

@@ -53,7 +53,7 @@ def reduce(x: Tensor, factor: int) -> Tensor:
 
 
 class Generator(nn.Module):
-    """From latents ``(n, latent_dim)`` to images at the resolution of a stage; stage 0 is the lowest."""
+    """Generator that grows: from latents ``(n, latent_dim)`` to images at the resolution of a stage, 0 the lowest."""
 
     def __init__(self, latent_dim: int, shapes: Shapes, channels: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """From images at the resolution of a stage to logits ``(n, 1)``: the generator in reverse."""
+    """Discriminator that grows: from images at the resolution of a stage to logits ``(n, 1)``, G in reverse."""
 
     def __init__(self, shapes: Shapes, channels: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Discriminator(nn.Module):
 
 
 class ProGAN(GAN):
-    """G and D grow with the share of the budget that is spent.
+    """GAN that starts at a low resolution; G and D get layers for higher ones as the budget is spent.
 
     ``stage`` counts the doublings so far, the one being faded in included; ``alpha`` in [0, 1] is the
     newest layers' weight. Each resolution is trained for as long as the next one is then faded in.

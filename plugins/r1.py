@@ -16,7 +16,7 @@ from ganbench.toolkit import BackboneGAN, squared_gradient
 
 
 class R1(BackboneGAN):
-    """Adds D's squared gradient at real samples to D's loss, so that D stays smooth where the data are.
+    """GAN with a penalty on D's squared gradient at real samples, which keeps D smooth where the data are.
 
     Once G has matched the data, D then has no slope left that could push G away again.
     """

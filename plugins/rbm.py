@@ -22,7 +22,10 @@ from ganbench.toolkit import is_image, size_of
 
 
 class RBM(Variant):
-    """Bernoulli units throughout. It has no latent space: a sample is the end of a Gibbs chain of its own."""
+    """Restricted Boltzmann machine: one layer of hidden on/off units that learns which pixels go together.
+
+    It has no latent space: a sample is the end of a Gibbs chain of its own.
+    """
 
     name = "rbm"
     hidden: int

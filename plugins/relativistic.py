@@ -14,7 +14,10 @@ from ganbench.toolkit import BackboneGAN
 
 
 class Relativistic(BackboneGAN):
-    """Only differences between logits count, so that no logit by itself means "real"."""
+    """GAN whose D says which of two samples is the more real one, instead of whether one sample is real.
+
+    Only differences between logits count, so that no logit by itself means "real".
+    """
 
     name = "relativistic"
     decision_threshold = None

@@ -17,7 +17,7 @@ from ganbench.toolkit import BackboneGAN, spectrally_normalised
 
 
 class SNGAN(BackboneGAN):
-    """A D that is 1-Lipschitz layer by layer."""
+    """GAN whose D cannot change sharply: each layer's weights are divided by their largest singular value."""
 
     name = "sngan"
 

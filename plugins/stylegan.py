@@ -39,7 +39,7 @@ from ganbench.toolkit import (
 
 
 class StyledConv2d(nn.Module):
-    """A convolution whose weights, for each image, are those of its style; then noise, bias and leaky ReLU."""
+    """Convolution whose weights are scaled for each image by its style; then noise, bias and leaky ReLU."""
 
     def __init__(self, inputs: int, outputs: int, w_dim: int, resample: Literal["up"] | None = None) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class StyledConv2d(nn.Module):
 
 
 class StyleGenerator(nn.Module):
-    """The mapping network f and the synthesis network g.
+    """Generator of two networks: f maps the latent to a style, g draws the image with that style at every layer.
 
     Args:
         latent_dim: size of z and of w.
@@ -110,7 +110,10 @@ class StyleGenerator(nn.Module):
 
 
 class StyleGAN(GAN):
-    """In training, images mix two styles and have noise; ``generate`` has neither, ``sample`` has noise."""
+    """GAN whose generator turns the latent into a style that sets every layer of the image network.
+
+    In training, images mix two styles and have noise; ``generate`` has neither, ``sample`` has noise.
+    """
 
     name = "stylegan"
     generator: StyleGenerator

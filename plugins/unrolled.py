@@ -18,7 +18,10 @@ from ganbench.toolkit import BackboneGAN
 
 
 class Unrolled(BackboneGAN):
-    """D's answer is computed functionally: its weights, its optimizer and the count of its updates stay as they are."""
+    """GAN whose G learns against the D of a few steps ahead, so that jumping from mode to mode does not pay.
+
+    D's answer is computed functionally: its weights, its optimizer and the count of its updates stay as they are.
+    """
 
     name = "unrolled"
     unroll_steps: int

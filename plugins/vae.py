@@ -32,7 +32,9 @@ def kl_divergence(mu: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class VAE(Variant):
-    """Convolutions as in DCGAN for images, multilayer perceptrons for points.
+    """Variational autoencoder: an encoder gives each image a range of latents, a decoder draws it from them.
+
+    Convolutions as in DCGAN for images, multilayer perceptrons for points.
 
     A sample is the decoder's mean: the noise of p(x|z) is what the model leaves unexplained, and drawn
     independently for each pixel it would be grain that no real image has.

@@ -17,7 +17,7 @@ from ganbench.toolkit import Reshape, is_image, multilayer_perceptron, size_of
 
 
 class Vanilla(GAN):
-    """Multilayer perceptrons for G and D, on images and on points."""
+    """The first GAN: G and D are small fully connected networks."""
 
     name = "vanilla"
     width: int

@@ -18,7 +18,10 @@ from ganbench.toolkit import BackboneGAN
 
 
 class WGAN(BackboneGAN):
-    """The critic estimates the earth mover's distance up to a factor; G descends it."""
+    """GAN whose critic estimates how far generated samples are from real ones (Wasserstein distance).
+
+    G shortens that distance. The estimate holds up to a factor, and only while the weights of the critic are clipped.
+    """
 
     name = "wgan"
     decision_threshold = None

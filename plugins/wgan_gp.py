@@ -18,7 +18,7 @@ from ganbench.toolkit import BackboneGAN, unit_gradient_penalty
 
 
 class WGANGP(BackboneGAN):
-    """The critic of a Wasserstein GAN, constrained by a penalty in place of clipping."""
+    """Wasserstein GAN whose critic is kept in bounds by a penalty on its gradient instead of clipped weights."""
 
     name = "wgan-gp"
     decision_threshold = None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import sys
+import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import distributions
+from importlib.resources import files
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
@@ -20,26 +24,27 @@ def source_hash(cls: type, distribution: str) -> str:
     """Hex SHA-256 over the files of the modules that define ``cls`` and its bases, outside ganbench and torch,
     and of the modules of the same distribution that these import, sorted by module name.
 
-    Of a file given with --plugin-path that builds on ganbench alone, it is the file's own SHA-256.
+    Of a file given with --plugin-path that builds on ganbench alone, it is the file's own SHA-256. Where only words
+    changed, it is the hash that records know the variant by: see ``recorded_sources``.
     """
     modules = [owner.__module__ for owner in cls.__mro__ if _top(owner.__module__) not in FOREIGN]
     own = {_top(module) for module in modules} | packages(distribution)
-    files: dict[str, bytes] = {}
+    texts: dict[str, bytes] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in files or _top(name) in FOREIGN or _top(name) not in own:
+        if name in texts or _top(name) in FOREIGN or _top(name) not in own:
             continue
         path, is_package = _locate(name)
         if path is None:
             continue
-        files[name] = path.read_bytes()
+        texts[name] = path.read_bytes()
         parent = name.rpartition(".")[0]
         if parent:  # importing a module runs its packages' __init__ too
             waiting.append(parent)
-        waiting.extend(_imports(files[name], name if is_package else parent))
+        waiting.extend(_imports(texts[name], name if is_package else parent))
     # A checkout may change line ends, not what the code does.
-    contents = {name: content.replace(b"\r\n", b"\n") for name, content in files.items()}
+    contents = {name: content.replace(b"\r\n", b"\n") for name, content in texts.items()}
     if distribution.startswith(FILE) and len(contents) == 1:
         return hashlib.sha256(*contents.values()).hexdigest()
     digest = hashlib.sha256()
@@ -47,7 +52,21 @@ def source_hash(cls: type, distribution: str) -> str:
         content = contents[name]
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
-    return digest.hexdigest()
+    return recorded_sources(distribution).get(digest.hexdigest(), digest.hexdigest())
+
+
+@cache
+def recorded_sources(distribution: str) -> Mapping[str, str]:
+    """The hash in records by today's hash, for variants whose files changed in words or names only.
+
+    A distribution says so in ``recorded_sources.toml`` beside its modules: that today's code makes the same weights and
+    samples, bit for bit. Without it, a corrected comment would make every published record one of other code.
+    """
+    found: dict[str, str] = {}
+    for package in sorted(packages(distribution)):
+        with contextlib.suppress(ModuleNotFoundError, TypeError, OSError):
+            found |= tomllib.loads((files(package) / "recorded_sources.toml").read_text())
+    return found
 
 
 def _imports(source: bytes, package: str) -> list[str]:
