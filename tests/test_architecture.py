@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import runpy
 import subprocess
 import sys
 import time
@@ -205,3 +207,30 @@ def test_public_names_exist() -> None:
             assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match="offers"):
         ganbench.plugin.nothing  # noqa: B018
+
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+NAMED = sorted(
+    {*re.findall(r"`([\w./]+/(?:\w+\.py(?::\w+)?)?)`", PAGE), *re.findall(r"`(\w+/[\w/]+\.py(?::\w+)?)`", PAGE)}
+)
+
+
+@pytest.mark.parametrize("named", NAMED)
+def test_the_page_names_what_exists(named: str) -> None:
+    name, _, function = named.partition(":")
+    path = next((base / name for base in (PACKAGE, ROOT) if (base / name).exists()), None)
+    assert path is not None, f"docs/architecture.md: there is no {name}"
+    if function:
+        defined = {getattr(node, "name", None) for node in ast.parse(path.read_text()).body}
+        assert function in defined, f"docs/architecture.md: {name} defines no {function}"
+
+
+def test_the_page_has_the_table_of_packages_and_todays_picture() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([`\w, ]*)\|$", PAGE, flags=re.M)
+    assert {name: sorted(re.findall(r"\w+", below)) for name, below in rows} == {
+        name: sorted(below.split()) for name, below in MAY_IMPORT.items()
+    }
+    script = runpy.run_path(str(ROOT / "docs" / "architecture.py"))
+    drawn = (ROOT / "docs" / "assets" / "architecture.svg").read_text()
+    assert script["draw"](script["imports"]()) == drawn, "draw it again: python docs/architecture.py"
+    assert len(NAMED) > 50
