@@ -50,7 +50,8 @@ def draw(graph: networkx.DiGraph) -> str:
         for i, name in enumerate(sorted(floor, key=below_its_importers)):
             places[name] = ((i + 0.5) * WIDTH / len(floor), height - MARGIN - HEIGHT - FLOOR * level)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="15">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        'font-family="sans-serif" font-size="15">',
         '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#7a869a"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',

@@ -1,4 +1,4 @@
-"""Reference results stay results of today's variants: their records hold the source hash that today's files answer to."""
+"""The reference results are results of today's variants: their records hold today's source hashes."""
 
 from __future__ import annotations
 
