@@ -8,9 +8,13 @@ from concurrent.futures import Future, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import click
+
 from ganbench import __version__
+from ganbench.cli.new import KINDS
+from ganbench.cli.options import Seconds, names_option, plugin_options
 from ganbench.executors import LOST, DeadlineExceeded, Executor, Job, on_this_machine
-from ganbench.reporters.terminal import plain, say
+from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_FAILED, UsageError, printable
 
 # What a check came to. Two of them make the exit code 1: failed, and passed although it was expected to fail.
@@ -23,6 +27,55 @@ MEANINGS = {
 }
 BAD = ("failed", "outdated")
 ALONE = ("time_per_step",)  # measured when nothing else runs
+
+
+@click.command("check")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Of the plugins.  [default: any]")
+@names_option("--checks", help="Only these.  [default: all]")
+@click.option(
+    "--timeout",
+    type=Seconds(),
+    metavar="SECONDS",
+    default=100.0,
+    show_default=True,
+    help="A check that runs longer has failed.",
+)
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Checks at a time.  [default: cores]")
+@click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    help="Engine: local (a process a check) or inline (this process, for debuggers).",
+)
+@plugin_options
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def command(
+    names: tuple[str, ...],
+    kind: str | None,
+    checks: tuple[str, ...],
+    timeout: float,
+    jobs: int | None,
+    executor: str,
+    as_json: bool,
+) -> None:
+    """Check that a plugin keeps the contract, by named checks.
+
+    Each check runs in a process of its own: one in which the plugin hangs, or ends the process, has failed, and the
+    others go on. A failed one says what was seen, why it matters and what to do. Checks that a plugin is known to fail
+    stand, with reasons, in its attribute expected_failed_checks; one of them that passes is reported too. The same
+    checks run under pytest with ganbench.conformance.parametrize_with_checks.
+
+    \b
+    Exit codes: 0 all passed (known failures aside), 1 some failed, 2 there is no such plugin or it cannot be imported.
+
+    \b
+    Examples:
+      ganbench check my-gan
+      ganbench check my-gan --plugin-path my_gan.py
+      ganbench check my-gan --checks exact_resume,devices --json
+    """
+    sys.exit(check(Options(names, kind, checks, timeout, jobs, executor, as_json)))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ import sys
 from collections import defaultdict
 from typing import Any
 
+import click
+
+from ganbench.cli.options import plugin_options
 from ganbench.discovery.catalog import KINDS, Blocked, Broken, Catalog, Offer
 from ganbench.discovery.entry_points import REPORTERS, find_installed
 from ganbench.discovery.import_probe import lethal
@@ -15,10 +18,24 @@ from ganbench.discovery.source_hash import source_hash
 from ganbench.plugin.hyperparameters import hyperparameters
 from ganbench.plugin.interfaces import Metric
 from ganbench.reporters import find_reporter
-from ganbench.reporters.terminal import plain, say
+from ganbench.utils.console import plain, say
 from ganbench.utils.errors import UsageError
 
 LISTED = (*KINDS, "reporter", "observer")
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything, with hyperparameters.")
+@click.option("--planted", is_flag=True, help="Show the variants that fail on purpose, too.")
+@plugin_options
+def command(as_json: bool, planted: bool) -> None:
+    """List what is installed: variants, datasets, extractors, metrics, reporters; what is broken, and why.
+
+    Each has its distribution and version, the hooks of its module, and a status: ok or duplicate. Variants have their
+    hyperparameters and the first digits of the source hash that their records hold. What is broken or blocked, and
+    what is offered twice, stands below. Exit code 1 if something is broken or offered twice.
+    """
+    sys.exit(show_catalog(as_json, planted))
 
 
 def show_catalog(as_json: bool, planted: bool = False) -> int:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import click
+
 from ganbench.reporters import DEFAULT
-from ganbench.reporters.report import write_reports
-from ganbench.reporters.terminal import say, show, summarise
 from ganbench.results import rescored
 from ganbench.results.records import DamagedRecord, unseal
 from ganbench.results.state_digest import stored_digest
 from ganbench.results.store import SET_ASIDE, UNFINISHED, Problem, Store
+from ganbench.utils.console import say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, UsageError
 from ganbench.utils.files import clear, make_folder, read_plain, write_atomic
 
@@ -36,6 +37,33 @@ _MOST_OTHERS = 1 << 26
 _MOST_CHARACTERS = 80  # of a value that differs, in a sentence
 
 
+@click.command("merge")
+@click.argument(
+    "sources",
+    nargs=-1,
+    required=True,
+    metavar="FOLDER...",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option(
+    "--into", "target", required=True, type=click.Path(path_type=Path), help="Results folder that gets the trials."
+)
+def command(sources: tuple[Path, ...], target: Path) -> None:
+    """Bring the trials of several results folders together in one, and write its tables.
+
+    Every record is verified by its hash, every trained state by the record. The same record twice is kept once; two
+    different records of one trial are an error that names both and says what differs, and neither is copied. What
+    is damaged is named and left out. Both end with exit code 3, everything else merged. The same command again
+    completes a merge that was interrupted.
+
+    \b
+    Examples:
+      ganbench merge laptop server --into results
+      ganbench merge seeds-0-4 seeds-5-9 --into results
+    """
+    sys.exit(merge(sources, target))
+
+
 @dataclass
 class Merge:
     """What a merge found and did: ``problems`` are left out and named, ``conflicts`` are sentences."""
@@ -52,6 +80,9 @@ def merge(sources: Sequence[Path], target: Path) -> int:
     A trial is copied file by file, its record last: killed at any moment it leaves a sound folder, and the same
     call again completes it. Raises UsageError where there is nothing to merge.
     """
+    from ganbench.reporters.report import write_reports
+    from ganbench.reporters.terminal import show, summarise
+
     for source in sources:
         if target.exists() and source.samefile(target):
             raise UsageError(f"{source} is the folder to merge into; name the others alone")

@@ -10,6 +10,8 @@ from importlib.metadata import entry_points, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
+import click
+
 from ganbench.utils.errors import UsageError
 from ganbench.utils.names import check_column, check_name
 
@@ -26,6 +28,32 @@ KINDS = {
     "reporter": ('"ganbench.reporters"', "A report format", "ganbench report --results results --format {name}"),
 }
 PREFIX = "ganbench-"
+
+
+@click.command("new")
+@click.argument("name")
+@click.option(
+    "--kind", type=click.Choice(list(KINDS)), default="variant", show_default=True, help="What the package will offer."
+)
+@click.option(
+    "--into",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("."),
+    help="Folder in which the package's folder is made.  [default: this one]",
+)
+def command(name: str, kind: str, into: Path) -> None:
+    """Write a complete plugin package, ganbench-NAME, that works at once.
+
+    The folder ganbench-NAME gets a pyproject.toml with the entry point, one small module, a test file that runs the
+    conformance checks, tox.ini, a README and a CI file. Nothing is downloaded or installed. A folder that exists is
+    left alone (exit code 2).
+
+    \b
+    Then:
+      cd ganbench-NAME && pip install -e '.[test]' && pytest
+      ganbench check NAME
+    """
+    click.echo(create(name, kind, into))
 
 
 def create(name: str, kind: str, into: Path) -> str:

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import click
+
+from ganbench.cli.options import engine_options, request_options, results_option
 from ganbench.reporters import DEFAULT
-from ganbench.reporters.report import write_reports
-from ganbench.reporters.terminal import show, summarise
-from ganbench.results.store import Contents
 from ganbench.runner.planning import Request, parse_seeds, parse_settings
-from ganbench.runner.preview import preview
-from ganbench.runner.session import Engine, Session, conduct
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED
 
+if TYPE_CHECKING:
+    from ganbench.results.store import Contents
+    from ganbench.runner.session import Session
 
-def run_sweep(
+
+@click.command("run")
+@request_options
+@click.option(
+    "--seeds",
+    multiple=True,
+    metavar="N|LIST",
+    help="5 is seeds 0 to 4; '7,' is seed 7; 3,7 and 10-19 are lists.  [default: 5]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["serial", "seeds"]),
+    default="serial",
+    show_default=True,
+    help="seeds: all seeds of a variant in one computation, for small networks; another protocol.",
+)
+@engine_options
+@results_option("Folder for records and tables.")
+@click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
+def command(
     *,
     plugins: tuple[str, ...],
     seeds: tuple[str, ...],
@@ -26,8 +47,24 @@ def run_sweep(
     results: Path,
     dry_run: bool,
     **rest: Any,
-) -> int:
-    """Plan, run, report; return the exit code."""
+) -> None:
+    """Train variants on datasets, score them, and rank them.
+
+    Every trial (a variant, a dataset, a seed) trains on the same number of real images, in a process of
+    its own, and leaves a folder with its record, history and sample pictures. The same command again
+    continues: finished trials are kept, interrupted ones go on where they were.
+
+    \b
+    Examples:
+      ganbench run --plugins dcgan,vanilla
+      ganbench run -p dcgan -d fashion-mnist --seeds 3 --set dcgan.lr=5e-4
+      ganbench run -p vanilla -d ring8,grid25 --seeds 10-19 --results rings
+    """
+    from ganbench.reporters.report import write_reports
+    from ganbench.reporters.terminal import show, summarise
+    from ganbench.runner.preview import preview
+    from ganbench.runner.session import Engine, conduct
+
     engine = Engine(**{field.name: rest.pop(field.name) for field in fields(Engine)})
     request = Request(
         plugins=plugins,
@@ -53,7 +90,7 @@ def run_sweep(
 
         return conclude
 
-    return conduct(engine, request.threads, work)
+    sys.exit(conduct(engine, request.threads, work))
 
 
 def exit_code(statuses: Mapping[str, int], contents: Contents) -> int:

@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import base64
+import sys
 from pathlib import Path
 
+import click
+
+from ganbench.cli.options import plugin_options, results_option
 from ganbench.executors import LOST, Job, on_this_machine
-from ganbench.reporters.terminal import say
 from ganbench.results.store import locate
+from ganbench.utils.console import say
 from ganbench.utils.errors import UsageError
 from ganbench.utils.files import write_atomic
 
 SUFFIXES = (".png", ".npy")
+
+
+@click.command("sample")
+@click.argument("trial", metavar="TRIAL")
+@click.option("--n", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Samples to draw.")
+@click.option("--seed", type=click.IntRange(0), help="Of the latents.  [default: those that were scored]")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File: .png, a grid; .npy, an array."
+)
+@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps.  [default: the kind that it was trained on]")
+@click.option("--executor", default="local", show_default=True, help="Engine: local or inline.")
+@results_option("Folder in which a trial's id is looked up.")
+@plugin_options
+def command(trial: str, n: int, seed: int | None, out: Path, device: str | None, executor: str, results: Path) -> None:
+    """Draw samples from a finished trial's stored state.
+
+    Without --seed the latents are those of its evaluations: the first samples are the ones that were scored and
+    stand in its picture.
+
+    \b
+    Examples:
+      ganbench sample results/digits/dcgan/seed-0-1a2b3c4d --n 64 --out grid.png
+      ganbench sample 1a2b3c4d --n 1000 --seed 7 --out samples.npy
+    """
+    sys.exit(sample(trial, results, n, seed, out, device, executor))
 
 
 def sample(text: str, results: Path, n: int, seed: int | None, out: Path, device: str | None, executor: str) -> int:

@@ -1,22 +1,43 @@
-"""``ganbench score`` from options to what is printed."""
+"""``ganbench score``: score samples that exist already against real ones, without a trial."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from ganbench import __version__
-from ganbench.reporters.terminal import plain, say
-from ganbench.scoring.samples import Request
-from ganbench.scoring.score import Options, Scores, score
+from ganbench.cli.options import names_option, plugin_options, results_option, weights_option
+from ganbench.utils.console import plain, say
 from ganbench.utils.files import write_atomic
+
+if TYPE_CHECKING:
+    from ganbench.scoring.score import Scores
 
 ARROWS = {"min": " ↓", "max": " ↑", "none": ""}
 
 
-def run_score(
+@click.command("score")
+@click.option("--real", required=True, metavar="WHAT", help="Real samples: a dataset, a folder, an archive, an array.")
+@click.option("--fake", required=True, metavar="WHAT", help="Samples to score: the same, or a finished trial.")
+@click.option("--extractor", help="What turns images into features.  [default: the dataset's, else inception-v3]")
+@weights_option()
+@click.option("--fast", is_flag=True, help="The extractor in faster arithmetic; named in the label.")
+@names_option("--metrics", "-m", help="Metrics to compute.  [default: fid,kid,is,precision,recall,density,coverage]")
+@click.option("--n", type=click.IntRange(2), help="Samples of each side.  [default: all; of a trial, as it was scored]")
+@click.option("--seed", type=click.IntRange(0), help="Which ones, and a trial's latents.  [default: the trial's own]")
+@click.option("--size", type=click.IntRange(1), help="Resize images in folders and archives to N x N pixels.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="They change the last bits.")
+@click.option("--cache", is_flag=True, help="Keep features on this machine, by the hash of the pixels.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the same JSON into a file.")
+@plugin_options
+@results_option("Folder in which a trial's id is looked up.")
+def command(
     *,
     real: str,
     fake: str,
@@ -28,8 +49,21 @@ def run_score(
     as_json: bool,
     out: Path | None,
     **rest: Any,
-) -> int:
-    """Score, print, and write a file where one was asked for; return the exit code."""
+) -> None:
+    """Score samples that exist already against real ones.
+
+    WHAT is a folder of images, a .zip of them, a .npz, .npy or .safetensors of samples, the folder or the id of
+    a finished trial, or a dataset: its held-out images, or with :train behind the name its training images.
+
+    \b
+    Examples:
+      ganbench score --real photos --fake generated
+      ganbench score --real digits --fake results/digits/dcgan/seed-0-1a2b3c4d
+      ganbench score --real ring8 --fake points.npy --metrics modes,high_quality
+    """
+    from ganbench.scoring.samples import Request
+    from ganbench.scoring.score import Options, score
+
     options = Options(Request(n, seed, size, results), weights=Path(weights) if weights else None, **rest)
     found = score(real, fake, options)
     text = json.dumps({"ganbench": __version__, **found.as_json()}, indent=2, allow_nan=False) + "\n"
@@ -38,7 +72,6 @@ def run_score(
     for note in found.notes:
         say(f"note: {note}", sys.stderr)
     sys.stdout.write(text if as_json else table(found))
-    return 0
 
 
 def table(found: Scores) -> str:

@@ -5,33 +5,53 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import click
 
-from ganbench.analysis.ranking import trials_table
-from ganbench.analysis.stability import MEANINGS
-from ganbench.reporters.axes import Floats, finite
-from ganbench.reporters.curves import watched
-from ganbench.reporters.layout import ARROWS, number, ordered, titled
-from ganbench.reporters.pictures import costs
-from ganbench.reporters.rows import Trial
-from ganbench.reporters.terminal import plain, say
-from ganbench.reporters.trial_page import command, facts, flat, tail
+from ganbench.cli.options import results_option
 from ganbench.results.records import MOST_BYTES, DamagedRecord, read
 from ganbench.results.schema import PROGRESS
 from ganbench.results.store import UNFINISHED, locate
 from ganbench.utils import canonical_json
+from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, UsageError
 from ganbench.utils.files import read_plain
+
+if TYPE_CHECKING:
+    from ganbench.reporters.axes import Floats
+    from ganbench.reporters.rows import Trial
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH = 40  # of a line of blocks
 LOG_LINES = 10
 
 
+@click.command("show")
+@click.argument("trial", metavar="TRIAL")
+@results_option("Folder in which a trial's id is looked up.")
+def command(trial: str, results: Path) -> None:
+    """Show one trial: status and verdict, scores, curves, hyperparameters, environment, and how to make it again.
+
+    TRIAL is a trial's folder, or its id of eight digits as trials.csv has it. Exit code 1 if it failed or was
+    interrupted, 3 if its record is damaged.
+
+    \b
+    Examples:
+      ganbench show results/digits/dcgan/seed-0-1a2b3c4d
+      ganbench show 1a2b3c4d
+    """
+    sys.exit(show_trial(trial, results))
+
+
 def show_trial(text: str, results: Path) -> int:
     """Print a trial and return the exit code: 0 completed, 1 failed or interrupted, 3 damaged."""
+    from ganbench.analysis.ranking import trials_table
+    from ganbench.reporters.pictures import costs
+    from ganbench.reporters.rows import Trial
+    from ganbench.reporters.trial_page import command as command_line
+    from ganbench.reporters.trial_page import facts, flat, tail
+
     folder = locate(text, results)
     if not (folder / "record.json").exists():
         return _interrupted(folder)
@@ -47,7 +67,7 @@ def show_trial(text: str, results: Path) -> int:
     _section("Hyperparameters", flat(record["identity"]["trial"]["hyperparameters"]))
     _section("Record", facts(trial))
     _section("Environment", flat(record["environment"]))
-    say(f"Make it again: {command(record)}")
+    say(f"Make it again: {command_line(record)}")
     if not trial.completed and (log := tail(folder, folder, LOG_LINES)):
         say("End of its log:")
         for line in log.splitlines():
@@ -56,6 +76,8 @@ def show_trial(text: str, results: Path) -> int:
 
 
 def _headline(trial: Trial) -> None:
+    from ganbench.analysis.stability import MEANINGS
+
     about = trial.about
     parts = [f"{about['variant']} on {about['dataset']}, seed {trial.seed}: {about['status']}"]
     parts += [str(about["reason"])] if about["reason"] else []
@@ -110,6 +132,12 @@ def _interrupted(folder: Path) -> int:
 
 def _lines(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> list[list[str]]:
     """A line for each metric and each thing that was watched: course, lowest, highest, the last value, the floor."""
+    import numpy as np
+
+    from ganbench.reporters.axes import finite
+    from ganbench.reporters.curves import watched
+    from ganbench.reporters.layout import ARROWS, number, ordered, titled
+
     lines = [["", "course", "lowest", "highest", "last", "floor"]]
     metrics = record["metrics"]
     extractor = record.get("identity", {}).get("evaluation", {}).get("extractor", "")
@@ -126,6 +154,10 @@ def _lines(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> list
 
 
 def _figures(course: Floats, end: float | None) -> list[str]:
+    import numpy as np
+
+    from ganbench.reporters.layout import number
+
     known = course[np.isfinite(course)]
     if not len(known):
         return ["", "", "", number(end)]
@@ -135,6 +167,8 @@ def _figures(course: Floats, end: float | None) -> list[str]:
 
 def sparkline(course: Floats) -> str:
     """Values as blocks from the lowest to the highest, a space for a gap; a long course is thinned."""
+    import numpy as np
+
     if len(course) > WIDTH:
         course = course[np.linspace(0, len(course) - 1, WIDTH).round().astype(int)]
     known = course[np.isfinite(course)]

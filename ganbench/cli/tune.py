@@ -14,55 +14,59 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import click
+
+from ganbench.cli.options import engine_options, request_options, results_option
 from ganbench.plugin.hyperparameters import label
 from ganbench.reporters import DEFAULT
-from ganbench.reporters.report import write_reports
-from ganbench.reporters.terminal import plain, say, show, summarise
 from ganbench.results.spec import Planned
 from ganbench.results.store import Store, read_records
 from ganbench.runner.planning import Plan, Request, parse_seeds, parse_settings
-from ganbench.runner.preview import preview
-from ganbench.runner.session import Engine, Session, conduct
-from ganbench.tuning.proposals import Proposer, Values, optuna, rounds
-from ganbench.tuning.tables import Search, expectations, score, summary, write_tables
+from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, UsageError
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A search with what it needs to go on.
-
-    Attributes:
-        slots: the trials of the search seeds, one a configuration, still with the defaults.
-        finals: the trials of the final seeds, with the defaults.
-    """
-
-    search: Search
-    proposer: Proposer
-    defaults: Values
-    slots: list[Planned]
-    finals: list[Planned]
-
-    def proposed(self, numbers: Sequence[int]) -> list[Planned]:
-        """The trials of these configurations; a variant without ranges has configuration 0 alone."""
-        numbers = [n for n in numbers if n == 0 or self.proposer.space]
-        earlier = [(one.trial.spec.hyperparameters, one.score) for one in self.search.tried]
-        return [self.configured(self.slots[n], self.proposer.configuration(n, earlier)) for n in numbers]
-
-    def configured(self, trial: Planned, values: Values) -> Planned:
-        """The trial with other hyperparameters."""
-        spec = replace(trial.spec, hyperparameters=values)
-        return replace(trial, spec=spec, label=label(spec.variant, values, self.defaults))
-
-    def chosen(self) -> list[Planned]:
-        """The trials of the best configuration over the final seeds."""
-        values = self.search.tried[self.search.chosen].trial.spec.hyperparameters
-        return [self.configured(trial, values) for trial in self.finals]
+if TYPE_CHECKING:
+    from ganbench.runner.session import Session
+    from ganbench.tuning.proposals import Proposer, Values
+    from ganbench.tuning.tables import Search
 
 
-def run_tune(
+@click.command("tune")
+@request_options
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Configurations of each variant, its defaults among them.",
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["random", "tpe"]),
+    default="random",
+    show_default=True,
+    help="random: uniform over the declared ranges; tpe: learns from the scores, in rounds of 10.",
+)
+@click.option(
+    "--seeds",
+    multiple=True,
+    metavar="N|LIST",
+    help="Final seeds, for the best configuration and the defaults.  [default: 5]",
+)
+@click.option(
+    "--search-seed",
+    type=click.IntRange(0, 2**62),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Decides the configurations; number i is trained with seed N + i.",
+)
+@engine_options
+@results_option("Folder for the search, the final trials and the tables.", "tuning")
+@click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
+def command(
     *,
     plugins: tuple[str, ...],
     trials: int,
@@ -74,8 +78,30 @@ def run_tune(
     results: Path,
     dry_run: bool,
     **rest: Any,
-) -> int:
-    """Search, train the best over fresh seeds, report; return the exit code: 1 if a final trial failed."""
+) -> None:
+    """Search hyperparameters: the same budget for every variant, the best one on fresh seeds.
+
+    Each variant gets the same number of configurations from the ranges that its author declares (every bool and choice
+    too), its defaults always among them; each is trained once. What --set names is fixed, not searched. The best one
+    and the defaults are then trained over seeds that the search has not seen. A failed trial counts as a constant at
+    the real mean; the exit code is 1 only if a final trial failed.
+
+    The folder gets search/ and final/, two ordinary results folders, and tuning.csv (every configuration),
+    tuning_curve.csv (expected best score of every budget) and tuning.md. The same command again continues, with more
+    --trials too. Needs Optuna: pip install 'ganbench[tune]'.
+
+    \b
+    Examples:
+      ganbench tune --plugins dcgan,vanilla --trials 100
+      ganbench tune -p vanilla -d ring8 --trials 20 --images 64000 --seeds 10
+      ganbench tune -p dcgan --set dcgan.width=32 --sampler tpe --results tuned-dcgan
+    """
+    from ganbench.reporters.report import write_reports
+    from ganbench.reporters.terminal import show, summarise
+    from ganbench.runner.session import Engine, conduct
+    from ganbench.tuning.proposals import optuna, rounds
+    from ganbench.tuning.tables import write_tables
+
     optuna()
     engine = Engine(**{field.name: rest.pop(field.name) for field in fields(Engine)})
     final, searched = parse_seeds(seeds), tuple(range(search_seed, search_seed + trials))
@@ -125,11 +151,46 @@ def run_tune(
 
         return conclude
 
-    return conduct(engine, request.threads, work)
+    sys.exit(conduct(engine, request.threads, work))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A search with what it needs to go on.
+
+    Attributes:
+        slots: the trials of the search seeds, one a configuration, still with the defaults.
+        finals: the trials of the final seeds, with the defaults.
+    """
+
+    search: Search
+    proposer: Proposer
+    defaults: Values
+    slots: list[Planned]
+    finals: list[Planned]
+
+    def proposed(self, numbers: Sequence[int]) -> list[Planned]:
+        """The trials of these configurations; a variant without ranges has configuration 0 alone."""
+        numbers = [n for n in numbers if n == 0 or self.proposer.space]
+        earlier = [(one.trial.spec.hyperparameters, one.score) for one in self.search.tried]
+        return [self.configured(self.slots[n], self.proposer.configuration(n, earlier)) for n in numbers]
+
+    def configured(self, trial: Planned, values: Values) -> Planned:
+        """The trial with other hyperparameters."""
+        spec = replace(trial.spec, hyperparameters=values)
+        return replace(trial, spec=spec, label=label(spec.variant, values, self.defaults))
+
+    def chosen(self) -> list[Planned]:
+        """The trials of the best configuration over the final seeds."""
+        values = self.search.tried[self.search.chosen].trial.spec.hyperparameters
+        return [self.configured(trial, values) for trial in self.finals]
 
 
 def _candidates(session: Session, request: Request, trials: int, sampler: str, seed: int) -> list[Candidate]:
     """A search for each variant on each dataset that it suits."""
+    from ganbench.tuning.proposals import Proposer
+    from ganbench.tuning.tables import Search
+
     planned = session.plan(request)
     payloads = [{"kind": "space", "variant": name, "threads": request.threads} for name in request.plugins]
     about = dict(zip(request.plugins, session.ask(payloads), strict=True))
@@ -164,6 +225,8 @@ def _refuse_another_request(store: Store, candidates: Sequence[Candidate]) -> No
 
 def _learn(candidates: Sequence[Candidate], store: Store, batch: Sequence[Sequence[Planned]]) -> None:
     """Score everything that was tried so far: what a failure counts as may depend on all trials of a dataset."""
+    from ganbench.tuning.tables import score
+
     for dataset in dict.fromkeys(candidate.search.dataset for candidate in candidates):
         mine = [(c.search, new) for c, new in zip(candidates, batch, strict=True) if c.search.dataset == dataset]
         tried = [[*(one.trial for one in search.tried), *new] for search, new in mine]
@@ -174,6 +237,8 @@ def _learn(candidates: Sequence[Candidate], store: Store, batch: Sequence[Sequen
 
 def _finish(session: Session, request: Request, store: Store, candidates: Sequence[Candidate]) -> Counter[str]:
     """Train defaults and best configuration of each search over the final seeds."""
+    from ganbench.tuning.tables import score
+
     wanted = [
         (candidate, candidate.finals, candidate.chosen() if candidate.search.chosen else candidate.finals)
         for candidate in candidates
@@ -206,6 +271,8 @@ def _set_aside(store: Store, trials: Sequence[Planned]) -> None:
 def _dry_run(
     candidates: Sequence[Candidate], store: Store, groups: Sequence[range], seeds: Sequence[int], slots: int | None
 ) -> int:
+    from ganbench.runner.preview import preview
+
     code = preview([trial for candidate in candidates for trial in candidate.proposed(groups[0])], store, slots)
     later = sum(map(len, groups[1:])) * sum(bool(candidate.proposer.space) for candidate in candidates)
     if later:
@@ -215,6 +282,8 @@ def _dry_run(
 
 
 def _show(searches: Sequence[Search]) -> None:
+    from ganbench.tuning.tables import expectations, summary
+
     for dataset in dict.fromkeys(search.dataset for search in searches):
         mine = [search for search in searches if search.dataset == dataset]
         say(f"{dataset}. The search: each configuration trained once.")

@@ -15,17 +15,48 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import click
+
+from ganbench.cli.options import plugin_options
 from ganbench.executors import LOST, Executor, Job, on_this_machine
 from ganbench.reporters import DEFAULT, load_reporters
-from ganbench.reporters.html import to_html
-from ganbench.reporters.report import tables
-from ganbench.reporters.terminal import plain, say
 from ganbench.results import rescored
 from ganbench.results.records import MOST_BYTES, DamagedRecord, read
 from ganbench.results.store import Store, read_records
 from ganbench.utils import canonical_json
+from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_INTERRUPTED, UsageError
 from ganbench.utils.files import leads_outside, make_folder, read_plain
+
+
+@click.command("verify")
+@click.argument("results", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--records-only", is_flag=True, help="Hashes and tables alone: no torch, no plugin is imported.")
+@click.option("--rerun", type=click.IntRange(0), default=0, metavar="N", help="Train so many trials again.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws the trials of --rerun.")
+@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps.  [default: the kind that a trial was trained on]")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Trials at a time.  [default: cores]")
+@click.option("--executor", default="local", show_default=True, help="Engine: local or inline.")
+@plugin_options
+def command(
+    results: Path, records_only: bool, rerun: int, seed: int, device: str | None, jobs: int | None, executor: str
+) -> None:
+    """Check that a results folder is what its trials gave.
+
+    Every record is hashed, and the tables are made again in memory and compared byte for byte with the files. Samples
+    are drawn again from each completed trial's stored state, and its last evaluation is computed again. --rerun trains
+    trials drawn at random once more, in a temporary folder.
+
+    In the environment that made a record (versions, threads, CPU, device) every number must be bit-identical. In
+    another one, numbers from a stored state may differ by 1 %, and a training by what seeds differ. Exit code 0 if
+    nothing is wrong, 3 if something is. Nothing in RESULTS is changed.
+
+    \b
+    Examples:
+      ganbench verify results --records-only
+      ganbench verify results --rerun 2
+    """
+    sys.exit(verify(results, Options(records_only, rerun, seed, device, executor, jobs)))
 
 
 @dataclass(frozen=True)
@@ -97,6 +128,9 @@ def verify(results: Path, options: Options) -> int:
 
 def stale_tables(results: Path, records: list[Record]) -> list[Path]:
     """The tables on disk that differ by a byte from what the records give."""
+    from ganbench.reporters.html import to_html
+    from ganbench.reporters.report import tables
+
     board, trials = tables(records)
     with tempfile.TemporaryDirectory(prefix="ganbench-verify-") as scratch:
         _copy_shown(results, Path(scratch))

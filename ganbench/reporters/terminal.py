@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TextIO
 
 import pandas as pd
 from rich import box
@@ -16,6 +15,7 @@ from ganbench.reporters.layout import LEGEND, PAIRS, Section, cells, conditions,
 from ganbench.reporters.remarks import judged, overview, remarks
 from ganbench.results.rescored import FILE
 from ganbench.results.store import Contents
+from ganbench.utils.console import plain, say
 from ganbench.utils.errors import printable
 
 NAMED = 5  # trials with the same verdict that the terminal names
@@ -54,13 +54,6 @@ def _tell(sentences: list[str]) -> None:
     for sentence in sentences:
         say(f"  {sentence}")
     print()
-
-
-def plain(lines: list[list[str]]) -> str:
-    """Columns padded with spaces, nothing wrapped or shortened."""
-    lines = [[printable(cell) for cell in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)
 
 
 def draw(section: Section, console: Console) -> None:
@@ -115,13 +108,3 @@ def summarise(contents: Contents, folder: Path) -> None:
         say(f"left out: {problem.path}: {problem.reason}; {remedy}", sys.stderr)
     if contents.records:
         say(f"Tables: {folder / 'leaderboard.html'}, .md, .csv and trials.csv; a folder a trial beside them.")
-
-
-def say(text: str, file: TextIO | None = None) -> None:
-    """One line, on a terminal wrapped between words."""
-    file = file or sys.stdout
-    text = printable(text)
-    if file.isatty():
-        Console(file=file).print(escape(text), highlight=False)
-    else:
-        print(text, file=file)

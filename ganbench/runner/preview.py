@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from itertools import chain
 
-from ganbench.reporters.terminal import plain, say
 from ganbench.results.spec import Planned
 from ganbench.results.store import Store, read_records
 from ganbench.runner.estimates import Estimates, makespan
+from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED
 
 TO_RUN = ("new", "interrupted", "damaged")  # states of trials that ``ganbench run`` trains

@@ -20,7 +20,7 @@ import ganbench.cli.merge
 import ganbench.runner.session
 import ganbench.scoring.archives
 import ganbench.scoring.samples
-from ganbench.cli.joining import merge
+from ganbench.cli.merge import command as merge
 from ganbench.harness.checkpoint import Misfit
 from ganbench.harness.serialization import Unreadable
 from ganbench.reporters import DEFAULT, load_reporters

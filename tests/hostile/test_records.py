@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ganbench.cli.auditing import verify
-from ganbench.cli.joining import compare, merge
+from ganbench.cli.compare import command as compare
+from ganbench.cli.merge import command as merge
+from ganbench.cli.verify import command as verify
 from ganbench.harness.artifacts import history, picture
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.report import write_reports

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from ganbench.cli.joining import compare
-from ganbench.cli.looking import sample, show
+from ganbench.cli.compare import command as compare
+from ganbench.cli.sample import command as sample
+from ganbench.cli.show import command as show
 from ganbench.results.records import seal
 from ganbench.utils.errors import UsageError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ganbench.cli.joining import compare
+from ganbench.cli.compare import command as compare
 
 REFERENCE = Path(__file__).parents[2] / "results/reference/trials.csv"
 with REFERENCE.open(newline="") as file:

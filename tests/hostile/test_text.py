@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ganbench.cli.joining import compare, merge
+from ganbench.cli.compare import command as compare
+from ganbench.cli.merge import command as merge
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.csv import to_csv
 from ganbench.reporters.report import write_reports

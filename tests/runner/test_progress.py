@@ -13,9 +13,11 @@ from rich.text import Text
 
 from ganbench.reporters import terminal
 from ganbench.reporters.layout import sections
-from ganbench.reporters.terminal import draw, plain, printable, show, summarise
+from ganbench.reporters.terminal import draw, show, summarise
 from ganbench.results.store import Contents, Problem
 from ganbench.runner.progress import LiveDisplay, PlainDisplay, describe
+from ganbench.utils.console import plain
+from ganbench.utils.errors import printable
 
 METRICS = {"fid": ("FID", "min"), "is": ("IS", "max"), "recall": ("Recall", "max"), "coverage": ("Coverage", "max")}
 

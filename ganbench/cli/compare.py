@@ -1,4 +1,4 @@
-"""The commands that take several results together: ``ganbench compare`` and ``ganbench merge``."""
+"""``ganbench compare``: whether the variants of one set of results are better or worse in another."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 
 import click
 
+from ganbench.results.store import read_records, typed_path
+from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, UsageError
+from ganbench.utils.files import write_atomic
 
 MOST_NAMED = 5  # of what only one side has; the rest is counted
 
 
-@click.command()
+@click.command("compare")
 @click.argument("before", metavar="BEFORE")
 @click.argument("after", metavar="AFTER")
 @click.option(
@@ -23,7 +26,7 @@ MOST_NAMED = 5  # of what only one side has; the rest is counted
 @click.option(
     "--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write both side by side into this page."
 )
-def compare(before: str, after: str, fail_on_regression: bool, page: Path | None) -> None:
+def command(before: str, after: str, fail_on_regression: bool, page: Path | None) -> None:
     """Compare two sets of results: for each variant better, worse, or no evidence.
 
     BEFORE and AFTER are results folders, trials.csv files, leaderboard.html pages, or the word reference: the
@@ -43,8 +46,6 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
     from ganbench.analysis.frames import to_frame
     from ganbench.analysis.trials_csv import read_trials, reference_table
     from ganbench.reporters.layout import number
-    from ganbench.reporters.terminal import plain, say
-    from ganbench.results.store import read_records, typed_path
 
     frames, problems = [], []
     for name in (before, after):
@@ -77,7 +78,6 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
         )
     if page is not None:
         from ganbench.reporters.versus import to_page
-        from ganbench.utils.files import write_atomic
 
         write_atomic(page, to_page(table, frames[0], frames[1], (before, after), left_out).encode())
     shown = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))
@@ -94,32 +94,3 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
     for text in texts:
         say(f"ganbench: {text}", sys.stderr)
     sys.exit(EXIT_USAGE if texts else EXIT_COMPLETED)
-
-
-@click.command()
-@click.argument(
-    "sources",
-    nargs=-1,
-    required=True,
-    metavar="FOLDER...",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-)
-@click.option(
-    "--into", "target", required=True, type=click.Path(path_type=Path), help="Results folder that gets the trials."
-)
-def merge(sources: tuple[Path, ...], target: Path) -> None:
-    """Bring the trials of several results folders together in one, and write its tables.
-
-    Every record is verified by its hash, every trained state by the record. The same record twice is kept once; two
-    different records of one trial are an error that names both and says what differs, and neither is copied. What
-    is damaged is named and left out. Both end with exit code 3, everything else merged. The same command again
-    completes a merge that was interrupted.
-
-    \b
-    Examples:
-      ganbench merge laptop server --into results
-      ganbench merge seeds-0-4 seeds-5-9 --into results
-    """
-    from ganbench.cli.merge import merge as merge_folders
-
-    sys.exit(merge_folders(sources, target))

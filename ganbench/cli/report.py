@@ -1,0 +1,40 @@
+"""``ganbench report``: the leaderboard of a results folder, written again from its records."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ganbench.cli.options import names_option, results_option
+from ganbench.reporters import DEFAULT
+from ganbench.utils.errors import EXIT_DAMAGED, UsageError
+
+
+@click.command("report")
+@results_option("Folder that ganbench run wrote.")
+@click.option(
+    "--storage",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The --storage of that run: its unfinished trials are counted.",
+)
+@names_option("--format", "formats", help="Formats to write.  [default: csv,html,md]")
+def command(results: Path, storage: Path | None, formats: tuple[str, ...]) -> None:
+    """Write the leaderboard of a results folder again, from its records alone.
+
+    A damaged record is left out and named (exit code 3); nothing is trained and no plugin is imported.
+    """
+    from ganbench.reporters.report import write_reports
+    from ganbench.reporters.terminal import show, summarise
+
+    if not results.is_dir():
+        raise UsageError(
+            f"there is no results folder {results}; ganbench run makes one, or name another with --results"
+        )
+    contents, board, trials = write_reports(results, formats or DEFAULT, storage)
+    if not contents.records and not contents.problems:
+        raise UsageError(f"there are no records in {results}; ganbench run makes them")
+    show(board, trials)
+    summarise(contents, results)
+    sys.exit(EXIT_DAMAGED if contents.problems else 0)
