@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ganbench.metrics.modes import class_coverage, mode_coverage
     from ganbench.metrics.numerics.feature_set import FeatureSet, features_of
     from ganbench.metrics.probing import linear_probe
-    from ganbench.metrics.score_all import score_all
+    from ganbench.metrics.all_scores import score_all
     from ganbench.metrics.similarity import ms_ssim, similarities
     from ganbench.metrics.slicing import sliced_wasserstein
     from ganbench.metrics.smoothness import path_steps
@@ -94,7 +94,7 @@ _HOMES = {
     "prd_scores": "clusters",
     "precision_recall": "manifold",
     "roc_auc": "discrimination",
-    "score_all": "score_all",
+    "score_all": "all_scores",
     "similarities": "similarity",
     "sliced_wasserstein": "slicing",
     "trace_of_covariance": "frechet",

@@ -15,7 +15,7 @@ from ganbench.metrics import (
     manifold_scores,
     score_all,
 )
-from ganbench.metrics.numerics import float32_screen, kernel_estimates
+from ganbench.metrics.numerics import float32_screen, kernel_estimates, passes
 from ganbench.plugin.interfaces import Side
 
 
@@ -48,11 +48,11 @@ def test_the_same_bits_as_one_by_one(monkeypatch, n, m, d, size, shared):
 
 def test_one_pass_serves_balls_and_kernel_and_the_real_side_is_seen_once(monkeypatch):
     monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
-    passes = []
+    seen = []
     original = float32_screen.tiles
 
     def counted(points, others=None):
-        passes.append((len(points.half), others and len(others.half)))
+        seen.append((len(points.half), others and len(others.half)))
         return original(points, others)
 
     for module in (passes, kernel_estimates):
@@ -60,10 +60,10 @@ def test_one_pass_serves_balls_and_kernel_and_the_real_side_is_seen_once(monkeyp
     real, fake, _ = sets(700, 640, 200)
     known = FeatureSet(real)
     score_all(known, fake, subset_size=300)
-    assert sorted(passes, key=str) == [(640, None), (700, 640), (700, None)]
-    passes.clear()
+    assert sorted(seen, key=str) == [(640, None), (700, 640), (700, None)]
+    seen.clear()
     score_all(known, fake[::-1], subset_size=300)
-    assert passes == [(640, None), (700, 640)]
+    assert seen == [(640, None), (700, 640)]
 
 
 def test_a_side_is_wrapped_once():
