@@ -42,7 +42,7 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
     from ganbench.analysis.comparison import compare as compare_frames
     from ganbench.analysis.frames import to_frame
     from ganbench.analysis.trials_csv import read_trials, reference_table
-    from ganbench.reporters.layout import number
+    from ganbench.reporters.sections import number
     from ganbench.reporters.terminal import plain, say
     from ganbench.results.store import read_records, typed_path
 
@@ -76,7 +76,7 @@ def compare(before: str, after: str, fail_on_regression: bool, page: Path | None
             "(baselines and planted failures are left out)"
         )
     if page is not None:
-        from ganbench.reporters.versus import to_page
+        from ganbench.reporters.comparison_page import to_page
         from ganbench.utils.files import write_atomic
 
         write_atomic(page, to_page(table, frames[0], frames[1], (before, after), left_out).encode())

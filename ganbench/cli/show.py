@@ -12,11 +12,11 @@ import numpy as np
 from ganbench.analysis.ranking import trials_table
 from ganbench.analysis.stability import MEANINGS
 from ganbench.reporters.axes import Floats, finite
-from ganbench.reporters.curves import watched
-from ganbench.reporters.layout import ARROWS, number, ordered, titled
+from ganbench.reporters.leaderboard_rows import Trial
 from ganbench.reporters.pictures import costs
-from ganbench.reporters.rows import Trial
+from ganbench.reporters.sections import ARROWS, number, ordered, titled
 from ganbench.reporters.terminal import plain, say
+from ganbench.reporters.training_curves import watched
 from ganbench.reporters.trial_page import command, facts, flat, tail
 from ganbench.results.records import MOST_BYTES, DamagedRecord, read
 from ganbench.results.schema import PROGRESS
