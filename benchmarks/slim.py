@@ -17,10 +17,10 @@ from pathlib import Path
 
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.html import to_html
-from ganbench.reporters.layout import sections
+from ganbench.reporters.leaderboard_rows import Shelf, by_median
 from ganbench.reporters.pictures import sample_pictures
 from ganbench.reporters.report import Reports, write_reports
-from ganbench.reporters.rows import Shelf, by_median
+from ganbench.reporters.sections import sections
 from ganbench.utils.files import write_atomic
 
 POINTS = 400

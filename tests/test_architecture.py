@@ -168,7 +168,7 @@ def test_help_answers_in_a_quarter_of_the_time_that_torch_takes_to_import() -> N
         "from ganbench.plugin import hookimpl, Metric, Dataset, Extractor, Reporter, NotApplicable, Range",
         "import ganbench; ganbench.leaderboard, ganbench.compare, ganbench.load_results",
         "import ganbench.results.store, ganbench.analysis.comparison, ganbench.runner.session",
-        "import ganbench.reporters.terminal, ganbench.reporters.report, ganbench.reporters.versus",
+        "import ganbench.reporters.terminal, ganbench.reporters.report, ganbench.reporters.comparison_page",
         "from ganbench.cli import compare, merge, report, rescore, sample, selftest, show, tune, verify",
         "from ganbench.reporters import load_reporters, DEFAULT; load_reporters(DEFAULT)",
         "import ganbench.executors.local",

@@ -45,7 +45,7 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
     from ganbench.analysis.comparison import compare as compare_frames
     from ganbench.analysis.frames import to_frame
     from ganbench.analysis.trials_csv import read_trials, reference_table
-    from ganbench.reporters.layout import number
+    from ganbench.reporters.sections import number
 
     frames, problems = [], []
     for name in (before, after):
@@ -77,7 +77,7 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
             "(baselines and planted failures are left out)"
         )
     if page is not None:
-        from ganbench.reporters.versus import to_page
+        from ganbench.reporters.comparison_page import to_page
 
         write_atomic(page, to_page(table, frames[0], frames[1], (before, after), left_out).encode())
     shown = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))

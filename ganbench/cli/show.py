@@ -20,7 +20,7 @@ from ganbench.utils.files import read_plain
 
 if TYPE_CHECKING:
     from ganbench.reporters.axes import Floats
-    from ganbench.reporters.rows import Trial
+    from ganbench.reporters.leaderboard_rows import Trial
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH = 40  # of a line of blocks
@@ -47,8 +47,8 @@ def command(trial: str, results: Path) -> None:
 def show_trial(text: str, results: Path) -> int:
     """Print a trial and return the exit code: 0 completed, 1 failed or interrupted, 3 damaged."""
     from ganbench.analysis.ranking import trials_table
+    from ganbench.reporters.leaderboard_rows import Trial
     from ganbench.reporters.pictures import costs
-    from ganbench.reporters.rows import Trial
     from ganbench.reporters.trial_page import command as command_line
     from ganbench.reporters.trial_page import facts, flat, tail
 
@@ -135,8 +135,8 @@ def _lines(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> list
     import numpy as np
 
     from ganbench.reporters.axes import finite
-    from ganbench.reporters.curves import watched
-    from ganbench.reporters.layout import ARROWS, number, ordered, titled
+    from ganbench.reporters.sections import ARROWS, number, ordered, titled
+    from ganbench.reporters.training_curves import watched
 
     lines = [["", "course", "lowest", "highest", "last", "floor"]]
     metrics = record["metrics"]
@@ -156,7 +156,7 @@ def _lines(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> list
 def _figures(course: Floats, end: float | None) -> list[str]:
     import numpy as np
 
-    from ganbench.reporters.layout import number
+    from ganbench.reporters.sections import number
 
     known = course[np.isfinite(course)]
     if not len(known):

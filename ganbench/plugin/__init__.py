@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Scores,
         Side,
     )
+    from ganbench.plugin.report import Report
     from ganbench.plugin.variant import Batch, Clock, Unsuitable, Variant
 
 _HOMES = {
@@ -33,6 +34,7 @@ _HOMES = {
         "ganbench.plugin.interfaces",
     ),
     **dict.fromkeys(("Batch", "Clock", "Unsuitable", "Variant"), "ganbench.plugin.variant"),
+    "Report": "ganbench.plugin.report",
     "GAN": "ganbench.plugin.gan",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "MetricError",
     "NotApplicable",
     "Range",
+    "Report",
     "Reporter",
     "Scores",
     "Side",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from ganbench.plugin.report import Report
+
 Direction = Literal["min", "max", "none"]
 
 
@@ -161,7 +163,11 @@ class Metric(Kind):
 
 
 class Reporter(Kind):
-    """A writer of tables: ``write(leaderboard, trials, folder)`` with two DataFrames and a Path.
+    """A writer of tables in a format of its own. It defines one of two methods; what it is given, it does not change.
+
+    ``write(leaderboard, trials, folder)`` gets two DataFrames, one row a variant and one row a trial, and the Path of
+    the folder to write into. ``write_report(report, folder)`` gets a ``ganbench.plugin.Report``: the same two frames
+    with labels and directions of the metrics, the conditions of each protocol, the records, and the statistics.
 
     Attributes:
         name: what ``--format`` calls it.
@@ -172,7 +178,10 @@ class Reporter(Kind):
     suffix: str
 
     def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
-        raise NotImplementedError(f"{self!r} does not define write(leaderboard, trials, folder)")
+        raise NotImplementedError(f"{self!r} defines neither write(leaderboard, trials, folder) nor write_report")
+
+    def write_report(self, report: Report, folder: Path) -> None:
+        self.write(report.leaderboard, report.trials, folder)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ganbench.reporters.axes import Axis, Floats, axis, steps
-from ganbench.reporters.layout import number
+from ganbench.reporters.sections import number
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 36

@@ -17,11 +17,11 @@ from jinja2 import Environment, PackageLoader
 
 from ganbench.analysis.findings import Findings
 from ganbench.plugin.interfaces import Reporter
-from ganbench.reporters import board, charts, rows, tradeoffs, trial_page
-from ganbench.reporters.layout import PAIRS, sections
+from ganbench.reporters import charts, leaderboard_charts, leaderboard_page, leaderboard_rows, trial_page
+from ganbench.reporters.leaderboard_rows import COSTS, Shelf, Trial
 from ganbench.reporters.pictures import MOST_BYTES, PLOT
-from ganbench.reporters.remarks import overview
-from ganbench.reporters.rows import COSTS, Shelf, Trial
+from ganbench.reporters.sections import PAIRS, sections
+from ganbench.reporters.sentences import overview
 from ganbench.utils.canonical_json import dumps
 from ganbench.utils.files import StoreError, leads_outside, make_folder, read_plain, remove, write_atomic
 
@@ -55,8 +55,8 @@ def to_html(
     found: Findings | None = leaderboard.attrs.get("findings")
     across = found.across["variant"] if found is not None else ()
     keys = {str(name): key for key, name in enumerate(dict.fromkeys([*leaderboard["variant"], *across]))}
-    described = [board.describe(section, trials, shelf, keys) for section in sections(leaderboard)]
-    board.illustrate(described, folder)
+    described = [leaderboard_page.describe(section, trials, shelf, keys) for section in sections(leaderboard)]
+    leaderboard_page.illustrate(described, folder)
     repeated = Counter(section["dataset"] for section in described)
     return page(
         "leaderboard.html",
@@ -67,8 +67,8 @@ def to_html(
         pages=pages,
         keys=keys,
         across=overview(leaderboard),
-        profiles=tradeoffs.profiles(found, keys) if found is not None and len(found.across) else None,
-        ranks=tradeoffs.ranks(found.across) if found is not None else None,
+        profiles=leaderboard_charts.profiles(found, keys) if found is not None and len(found.across) else None,
+        ranks=leaderboard_charts.ranks(found.across) if found is not None else None,
         trials=columns(trials),
     )
 
@@ -82,7 +82,7 @@ def page(template: str, **values: Any) -> str:
         script=script,
         script_hash=_digest(script),
         charts=charts,
-        strip=rows,
+        strip=leaderboard_rows,
         plot=PLOT,
         costs=COSTS,
         **values,

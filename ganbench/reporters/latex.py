@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ganbench.plugin.interfaces import Reporter
-from ganbench.reporters.layout import LEGEND, cells, conditions, sections
+from ganbench.reporters.sections import LEGEND, cells, conditions, sections
 from ganbench.utils.files import write_atomic
 
 # What the usual fonts of LaTeX have no letter for.

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from ganbench.plugin.interfaces import Reporter
-from ganbench.reporters.layout import LEGEND, PAIRS, cells, conditions, sections, warnings
-from ganbench.reporters.remarks import judged, overview, remarks
+from ganbench.reporters.sections import LEGEND, PAIRS, cells, conditions, sections, warnings
+from ganbench.reporters.sentences import judged, overview, remarks
 from ganbench.utils.files import write_atomic
 
 # What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither,

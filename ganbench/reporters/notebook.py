@@ -9,7 +9,7 @@ import pandas as pd
 from ganbench.analysis import frames, ranking
 from ganbench.analysis.frames import PROTOCOL_FIELDS, Source, Trials
 from ganbench.reporters.html import fragment
-from ganbench.reporters.layout import LEGEND, cells, conditions, sections
+from ganbench.reporters.sections import LEGEND, cells, conditions, sections
 
 SHOWN_ROWS = 10
 SHOWN = ["dataset", "variant", "seed", "status", "verdict", "images_seen", "metric", "value", "final"]

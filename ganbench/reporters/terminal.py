@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ganbench.reporters.layout import LEGEND, PAIRS, Section, cells, conditions, label, sections, warnings
-from ganbench.reporters.remarks import judged, overview, remarks
+from ganbench.reporters.sections import LEGEND, PAIRS, Section, cells, conditions, label, sections, warnings
+from ganbench.reporters.sentences import judged, overview, remarks
 from ganbench.results.rescored import FILE
 from ganbench.results.store import Contents
 from ganbench.utils.console import plain, say

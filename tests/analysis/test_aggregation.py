@@ -17,8 +17,8 @@ from ganbench.analysis.findings import findings, interquartile_means, neighbours
 from ganbench.analysis.ranking import leaderboard
 from ganbench.analysis.statistics import friedman
 from ganbench.reporters import load_reporters
-from ganbench.reporters.layout import sections
-from ganbench.reporters.remarks import overview, remarks
+from ganbench.reporters.sections import sections
+from ganbench.reporters.sentences import overview, remarks
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 simulation = importlib.import_module("simulation")

@@ -15,7 +15,6 @@ from PIL import Image
 
 from ganbench.analysis.findings import Findings
 from ganbench.reporters.axes import axis, finite, short
-from ganbench.reporters.board import fair_share
 from ganbench.reporters.charts import (
     BOTTOM,
     COLOURS,
@@ -29,9 +28,10 @@ from ganbench.reporters.charts import (
     path,
     thinned,
 )
+from ganbench.reporters.leaderboard_charts import plane, profiles, ranks
+from ganbench.reporters.leaderboard_page import fair_share
+from ganbench.reporters.leaderboard_rows import Trial, by_median
 from ganbench.reporters.pictures import of_training, picture
-from ganbench.reporters.rows import Trial, by_median
-from ganbench.reporters.tradeoffs import plane, profiles, ranks
 
 NAN = float("nan")
 

@@ -16,8 +16,8 @@ import pytest
 from ganbench.reporters import load_reporters
 from ganbench.reporters.csv import to_csv
 from ganbench.reporters.html import to_html
-from ganbench.reporters.layout import cells, number, sections, seeds, warnings
 from ganbench.reporters.markdown import to_markdown
+from ganbench.reporters.sections import cells, number, sections, seeds, warnings
 from ganbench.reporters.terminal import show
 from ganbench.utils.errors import UsageError
 

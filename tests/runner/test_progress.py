@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ganbench.reporters import terminal
-from ganbench.reporters.layout import sections
+from ganbench.reporters.sections import sections
 from ganbench.reporters.terminal import draw, show, summarise
 from ganbench.results.store import Contents, Problem
 from ganbench.runner.progress import LiveDisplay, PlainDisplay, describe

@@ -14,7 +14,7 @@ from ganbench.analysis.statistics import ALPHA
 from ganbench.reporters.axes import Floats, axis, finite
 from ganbench.reporters.charts import dots
 from ganbench.reporters.html import page
-from ganbench.reporters.layout import ARROWS, number
+from ganbench.reporters.sections import ARROWS, number
 
 WIDE, HIGH = 180, 26  # of the strip that has the seeds of both sides
 ORDER = {"worse": 0, "better": 1, "no evidence": 2}
@@ -37,7 +37,7 @@ def to_page(
     ]
     counts = table["conclusion"].value_counts()
     return page(
-        "versus.html",
+        "comparison.html",
         names=names,
         rows=rows,
         counts=[(word, int(counts.get(word, 0))) for word in ORDER],

@@ -9,7 +9,7 @@ import pandas as pd
 from ganbench.analysis.findings import Findings
 from ganbench.analysis.stability import FAILURES, MEANINGS
 from ganbench.analysis.statistics import true_coverage
-from ganbench.reporters.layout import Section, number
+from ganbench.reporters.sections import Section, number
 
 ACROSS = (
     "Normalised score: 0 is a constant, 1 the floor; the interquartile mean over all trials, each dataset with the "

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from ganbench.reporters import rows, tradeoffs
-from ganbench.reporters.curves import of_section
-from ganbench.reporters.layout import Section, arrow, conditions, label, seeds, warnings
+from ganbench.reporters import leaderboard_charts, leaderboard_rows
+from ganbench.reporters.leaderboard_rows import Shelf, Trial
 from ganbench.reporters.pictures import last_samples, size_of_samples
-from ganbench.reporters.remarks import general, judged, neighbours
-from ganbench.reporters.rows import Shelf, Trial
+from ganbench.reporters.sections import Section, arrow, conditions, label, seeds, warnings
+from ganbench.reporters.sentences import general, judged, neighbours
+from ganbench.reporters.training_curves import of_section
 
 PICTURES = 800_000  # bytes of a leaderboard's pictures, all together
 FEWEST = 3_000  # bytes that each may have at least
@@ -26,7 +26,7 @@ def describe(section: Section, trials: pd.DataFrame, shelf: Shelf, keys: Mapping
     for about in mine.to_dict("records"):
         own.setdefault(str(about["variant"]), []).append(shelf.take({str(k): v for k, v in about.items()}))
     variants = [(keys[str(variant)], str(variant), own.get(variant, [])) for variant in section.rows["variant"]]
-    lines = rows.table(section, own, _set_aside(shelf.folder, section), keys)
+    lines = leaderboard_rows.table(section, own, _set_aside(shelf.folder, section), keys)
     courses = of_section(section, variants)
     return {
         "id": re.sub(r"[^A-Za-z0-9._-]", "-", f"{section.dataset}-{section.protocol}"),
@@ -43,7 +43,7 @@ def describe(section: Section, trials: pd.DataFrame, shelf: Shelf, keys: Mapping
             group for group in ([r for r in lines if r["rank"] != ""], [r for r in lines if r["rank"] == ""]) if group
         ],
         "words": sorted({word for line in lines for word in line["words"].split()}),
-        "floors": rows.floors(section, own),
+        "floors": leaderboard_rows.floors(section, own),
         "remarks": general(section),
         "neighbours": neighbours(section),
         "badges": [(line["variant"], word, reason) for line in lines for word, reason in line["badges"]],
@@ -56,7 +56,7 @@ def describe(section: Section, trials: pd.DataFrame, shelf: Shelf, keys: Mapping
             for m in section.metrics
             if courses and m not in {course["metric"] for course in courses}
         ),
-        "tradeoffs": tradeoffs.of_section(section, variants),
+        "tradeoffs": leaderboard_charts.of_section(section, variants),
         "judged": judged(section, trials),
         "failures": [
             {"variant": variant, "seed": trial.seed, "page": trial.page, **trial.about}
@@ -101,7 +101,7 @@ def illustrate(described: Sequence[dict[str, Any]], folder: Path) -> None:
         section["figures"] = []
         primary = section["metrics"][0][0] if section["metrics"] else ""
         for key, variant, own in section["variants"]:
-            for trial in rows.by_median(own, primary):
+            for trial in leaderboard_rows.by_median(own, primary):
                 if trial.place and (size := size_of_samples(trial.place, folder)) is not None:
                     chosen.append((section, key, variant, trial, size))
                     break

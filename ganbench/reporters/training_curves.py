@@ -11,8 +11,8 @@ import numpy as np
 from ganbench.analysis.stability import FAILURES
 from ganbench.reporters.axes import Floats, finite
 from ganbench.reporters.charts import Series, lines
-from ganbench.reporters.layout import ARROWS, Section, label, ordered, titled
-from ganbench.reporters.rows import Own, Trial
+from ganbench.reporters.leaderboard_rows import Own, Trial
+from ganbench.reporters.sections import ARROWS, Section, label, ordered, titled
 
 Record = Mapping[str, Any]
 AXES = (("images", "real images seen"), ("updates", "updates of the generator"), ("seconds", "seconds of training"))

@@ -13,8 +13,8 @@ import pandas as pd
 
 from ganbench.analysis.stability import FAILURES
 from ganbench.reporters.axes import Axis, Floats, axis, finite
-from ganbench.reporters.layout import Section, floor, interval, number, seeds, thousands
 from ganbench.reporters.pictures import costs
+from ganbench.reporters.sections import Section, floor, interval, number, seeds, thousands
 
 STRIP, STRIP_HEIGHT = 84, 12  # of the strip below a score, on which each seed has its place
 COSTS = (

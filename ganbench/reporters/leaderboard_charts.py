@@ -25,8 +25,8 @@ from ganbench.reporters.charts import (
     lines,
     marker,
 )
-from ganbench.reporters.layout import Section, arrow, label, number
-from ganbench.reporters.rows import Own, Trial
+from ganbench.reporters.leaderboard_rows import Own, Trial
+from ganbench.reporters.sections import Section, arrow, label, number
 
 COST = (("training_seconds", "seconds of training"), ("parameters", "parameters"))
 RANKS_WIDTH, RANKS_TOP, RANKS_STEP = 640, 46, 18  # of the diagram of average ranks

@@ -1,0 +1,42 @@
+"""What a reporter is given: the tables of a results folder, and what their columns and rows mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ganbench.analysis.findings import Findings
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The leaderboard and the trials of a results folder, with all that a page says about them.
+
+    Every reporter gets the same one: change nothing in it, work on copies. A dataset's name is that in the records,
+    without the ``@1a2b3c4d`` that tables add where one name stands for several contents.
+
+    Attributes:
+        leaderboard: one row a variant, on each dataset under each protocol (``ganbench.leaderboard``).
+        trials: one row a trial, those that failed too: status, verdict, scores, measures of stability.
+        records: the record of each trial, as it stands in its ``record.json``.
+        metrics: of each metric its ``label``, ``direction`` (min, max, none) and ``rows_per_feature``, if it has one.
+        protocols: by the eight digits of the column ``protocol``, the conditions: ``budget_images``, ``samples``, ...
+        primary: by dataset, the metric that ranks variants there.
+        centres: by dataset, the true modes (k, 2), where they are known.
+        sizes: by dataset and protocol, ``n`` real and as many generated samples and their ``d`` features, where known.
+        findings: what the statistics say: neighbours, ranks without failures, all datasets together.
+    """
+
+    leaderboard: pd.DataFrame
+    trials: pd.DataFrame
+    records: Sequence[Mapping[str, Any]] = ()
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    primary: Mapping[str, str] = field(default_factory=dict)
+    centres: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    sizes: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    findings: Findings | None = None
