@@ -6,15 +6,38 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def missing() -> list[str]:
+    """Which of ganbench and the packages that its tests need are not installed."""
+    needed = ["ganbench"]
+    for requirement in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["test"]:
+        needed += re.findall(r"^[\w.-]+", requirement)
+    lacking = []
+    for name in needed:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            lacking.append(name)
+    return lacking
+
+
+if missing():
+    sys.exit(f"The tests need {', '.join(missing())}: pip install -e '.[test]', or python tests/run.py")
 
 # What a user's shell has: the suite's own settings must not leak into the processes it starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -55,7 +78,7 @@ def install(tmp_path: Path) -> Callable[..., Path]:
     return run
 
 
-REFERENCE = Path(__file__).parent.parent / "results" / "reference"
+REFERENCE = ROOT / "results" / "reference"
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Install ganbench and what its tests need into an environment of their own, run tests there, and say whether they pass.
+"""Install ganbench and what its tests need into an environment of their own, run them there, and give a verdict.
 
     python tests/run.py            a selection that meets every part of ganbench, real training included
     python tests/run.py --whole    all tests, but those marked slow
@@ -60,11 +60,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--whole", action="store_true", help="all tests")
     parser.add_argument("--rest", action="store_true", help="all tests but the selection")
+    parser.add_argument("--environment", type=Path, help="its folder, instead of one in .tests/")
     options, more = parser.parse_known_args()
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036, for those who have an older one
         sys.exit(f"ganbench needs Python 3.11, 3.12 or 3.13; this is {sys.version.split()[0]} in {sys.executable}")
     try:
-        python = prepare(ROOT / ".tests" / "{}.{}".format(*sys.version_info[:2]))
+        python = prepare((options.environment or ROOT / ".tests" / "{}.{}".format(*sys.version_info[:2])).absolute())
     except subprocess.CalledProcessError:
         print("FAILED: the installation; what went wrong stands above", flush=True)
         return 1
@@ -90,4 +91,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("INTERRUPTED: run it again to go on with the installation, or to begin the tests anew")
