@@ -16,7 +16,7 @@ from ganbench.analysis.findings import neighbours, ranks
 from ganbench.analysis.frames import COMPARABLE, PROTOCOL_FIELDS, STABILITY, TRIAL, final_trials, to_frame
 from ganbench.analysis.measures import SHOWN
 from ganbench.analysis.ranking import leaderboard, trials_table
-from ganbench.analysis.statistics import interval
+from ganbench.analysis.statistics import interval, welch
 from ganbench.utils import canonical_json
 
 TRACE = 100.0
@@ -139,6 +139,18 @@ def test_a_trial_that_failed_before_it_knew_its_metrics_is_not_lost():
     assert trials_table([bare]).columns[8:10].tolist() == ["note", "trial"]
 
 
+def test_trials_are_sorted_by_dataset_then_protocol_variant_and_seed():
+    records = [
+        record(variant, seed, dataset=dataset, _samples=samples, fid=1.0)
+        for variant in ("wgan", "dcgan")
+        for seed in (2, 0, 1)
+        for samples in (100, 200)
+        for dataset in ("ring8", "digits")
+    ]
+    places = trials_table(records)[["dataset", "protocol", "variant", "seed"]].values.tolist()
+    assert places == sorted(places) and len({tuple(place) for place in places}) == 24
+
+
 def test_leaderboard_by_hand():
     records = [
         *group("vanilla", POOR),
@@ -169,6 +181,7 @@ def test_a_failed_trial_counts_for_the_rank_and_not_for_the_median():
     assert row(board, "lucky")["verdict"] == "3 crashed, 2 stable"
     assert row(board, "dead")[["seeds", "failed"]].tolist() == [5, 5]
     assert row(board, "dead")[["fid", "fid_low", "fid_high"]].isna().all()
+    assert row(board, "dead")["fid_floor"] == 0.5
     places = ranks(records).set_index("variant")
     assert places.loc["lucky"].tolist()[2:] == [2, 1]
     assert places.loc["steady"].tolist()[2:] == [1, 2]
@@ -205,6 +218,23 @@ def test_medians_intervals_and_floors_of_every_metric_over_completed_trials():
     assert found["recall_floor"] == 0.9
 
 
+def test_medians_of_stability_are_over_completed_trials_too():
+    records = [record("dcgan", seed, fid=1.0) for seed in range(3)]
+    for seed in (3, 4, 5, 6):
+        failed = {**record("dcgan", seed, fid=1.0), "status": "diverged", "values": {}}
+        for evaluation in failed["evaluations"]:
+            evaluation["watch"] = {"fid": 81.0, "trace": TRACE}
+        records.append(failed)
+    found = row(leaderboard(records), "dcgan")
+    assert found[["u_end", "failed"]].tolist() == [pytest.approx(0.1), 4]
+
+
+def test_verdicts_of_equal_number_stand_in_the_order_of_the_words():
+    statuses = ["oom", "timeout", "crashed", "error", "completed"]
+    board = leaderboard([record("dcgan", seed, status, fid=1.0) for seed, status in enumerate(statuses)])
+    assert row(board, "dcgan")["verdict"] == "1 stable, 1 error, 1 crashed, 1 timeout, 1 oom"
+
+
 def test_tiers_are_letters_from_five_seeds_on():
     spread = np.exp(0.3 * np.array([-1.2, -0.6, 0.0, 0.6, 1.2]))
     ladder = [record(f"v{i}", s, fid=1.5**i * x) for i in range(4) for s, x in enumerate(spread)]
@@ -225,6 +255,21 @@ def test_tests_are_on_logarithms_so_a_factor_counts_alike_everywhere():
     pd.testing.assert_frame_equal(leaderboard(records)[columns], leaderboard(scaled)[columns])
     zero = leaderboard([*group("perfect", [0.0] * 5), *group("other", POOR)])
     assert zero["tier"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("primary", "scores", "scale"),
+    [
+        ("fid", [0.0, 0.5, 1.0, 2.0, 4.0], lambda x: np.log(x + 1e-6 * TRACE)),
+        ("kid", [0.0, 0.5, 1.0, 2.0, 4.0], lambda x: np.log(x + 1e-6 * 4.0)),  # no constant's score: the largest
+        ("kid", [-0.1, 0.5, 1.0, 2.0, 4.0], lambda x: x),  # a negative one has no logarithm
+        ("coverage", [0.0, 0.1, 0.2, 0.4, 0.8], lambda x: x),
+    ],
+)
+def test_the_scale_of_the_tests_by_hand(primary, scores, scale):
+    other = [0.3, 0.31, 0.35, 0.36, 0.9]
+    found = neighbours([*group("a", scores, primary), *group("b", other, primary)])
+    assert found["p"].tolist() == pytest.approx([welch(scale(np.array(scores)), scale(np.array(other)))])
 
 
 def test_each_dataset_and_protocol_is_ranked_apart():
@@ -249,6 +294,12 @@ def test_a_primary_metric_that_was_not_chosen_ranks_nobody():
     assert board["rank"].isna().all()
     assert board["tier"].tolist() == ["", ""]
     assert row(board, "a")["recall"] == 0.5
+
+
+@pytest.mark.parametrize("primary", ["fid", "recall"])
+def test_where_every_trial_failed_they_share_the_first_rank(primary):
+    board = leaderboard([*group("a", [], primary, failed=5), *group("b", [], primary, failed=2)])
+    assert board["rank"].tolist() == [1, 1] and board["tier"].tolist() == ["a", "?"]
 
 
 def test_rows_of_one_label_are_kept_apart_and_named():

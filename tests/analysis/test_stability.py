@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +152,8 @@ def test_small_swings_count_only_where_the_score_is_poor_or_does_not_improve():
     assert verdict(history(0.3 + swing)).word == "oscillating"
     assert verdict(history(0.3 + swing / 2)).word == "stable"
     assert verdict(history(0.6 - fall + 1.5 * swing)).word == "oscillating"
+    earlier = [0.05] * 8  # it improves and is good, but was better
+    assert verdict(history([*earlier, *(0.5 - fall + swing)[8:]])).word == "oscillating"
 
 
 def test_degraded_by_over_training_names_its_best_evaluation():
@@ -160,6 +162,19 @@ def test_degraded_by_over_training_names_its_best_evaluation():
     assert found.word == "degraded"
     assert found.images_seen == pytest.approx(3200 * 11, abs=3200 * 2)
     assert found.evidence["d_auc_gap"] == pytest.approx(0.45)
+
+
+def test_a_verdict_names_the_evaluation_where_it_happened():
+    u = [1.0, 0.8, 0.6, 0.4, 0.2, 0.1, 0.1, 0.1, *np.linspace(0.2, 0.4, 12)]
+    assert verdict(history(u)).step == 300
+    beaten = verdict(history([0.8] * 20, d_auc=[0.99] * 2 + [0.7] * 8 + [0.96] * 10))
+    assert (beaten.note, beaten.step) == ("generator beaten", 550)  # from there on it stays won
+    spiking = history(converging(end=0.47), d_auc=[0.92] * 16 + [0.97] * 4)
+    spiking["telemetry"]["gradient_spikes"]["discriminator"] = 0.01
+    assert (verdict(spiking).note, verdict(spiking).step) == ("gradient spikes", 850)
+    lost_again = history([*converging()[:13], *[1.3] * 7], modes=[10] * 5 + [1] * 4 + [10] * 4 + [5] * 7)
+    assert (verdict(lost_again).note, verdict(lost_again).step) == ("lost modes", 700)
+    assert measures(history([0.8] * 20, d_auc=[0.95] * 20)).won is None
 
 
 def test_learned_nothing():
@@ -212,8 +227,16 @@ def test_weights_that_blow_up():
     found = verdict(history(converging(), parameter_norms=growing))
     first = next(i for i in range(1, 21) if 1.18**i > 20)
     assert (found.word, found.images_seen) == ("diverged", 3200 * first)
-    slow = [{"generator": 99.0, "discriminator": 79.0}] * 20
+    slow = [{"generator": 100.0, "discriminator": 79.0}] * 20  # exactly 20-fold
     assert verdict(history(converging(), parameter_norms=slow)).word == "stable"
+
+
+def test_the_largest_growth_of_a_role_counts_and_one_that_began_at_zero_does_not():
+    norms = [{"generator": 5.0, "discriminator": 12.0 if i == 7 else 4.0} for i in range(20)]
+    record = history(converging(), parameter_norms=norms)
+    assert measures(record).parameter_growth == 3.0
+    record["evaluations"][0]["watch"]["parameter_norms"]["discriminator"] = 0.0
+    assert measures(record).parameter_growth == 1.0
 
 
 def test_gradients_that_blow_up():
@@ -305,6 +328,27 @@ def test_measures_by_hand():
     assert found.oscillation == pytest.approx(residuals.std())
 
 
+def test_the_tail_is_of_three_evaluations_from_fifteen_on():
+    u = [1.0] * 12 + [0.7, 0.5, 0.2]
+    assert measures(history(u)).u_end == pytest.approx(0.5)
+    assert measures(history(u[1:])).u_end == pytest.approx(0.35)
+
+
+def test_a_single_evaluation_is_neither_the_best_nor_a_loss():
+    series = {"modes": (5, 10), "coverage": (0.4, 0.9), "mode_kl": (0.5, 0.0)}
+    lone = {key: [usual] * 9 + [once] + [usual] * 10 for key, (usual, once) in series.items()}
+    found = measures(history(converging(), **lone))
+    assert (found.mode_drop, found.coverage_drop, found.kl_rise, found.coverage_best) == (0, 0, 0, 0.4)
+    rising = measures(history([0.5] * 10, modes=range(1, 11)))  # the tail of two is above the smoothed best
+    assert rising.mode_drop == 0 and rising.modes_end == 9.5
+
+
+def test_an_evaluation_whose_real_features_do_not_vary_is_left_out():
+    record = history([0.5] * 20)
+    record["evaluations"][3]["watch"]["trace"] = 0.0
+    assert measures(record).u == pytest.approx([0.5] * 19)
+
+
 def test_theil_sen_is_scipys():
     rng = np.random.default_rng(0)
     for n in (3, 4, 10, 15):
@@ -354,6 +398,19 @@ BEST = sorted(converging(noise=0.0)[:13])[1]  # smoothed
 def test_each_threshold_from_both_sides(beyond, within, word):
     assert verdict(beyond).word == word
     assert verdict(within).word != word
+
+
+def test_a_score_that_falls_just_as_fast_as_the_limit_says_improves():
+    record = history(1.2 - 0.005 * np.arange(20))
+    limit = measures(record).trend
+    assert verdict(record, replace(THRESHOLDS, improving=limit)).word == "stable"
+    assert verdict(record, replace(THRESHOLDS, improving=limit - 1e-9)).word == "collapsed"
+
+
+def test_a_third_of_the_modes_is_not_covered():
+    record = history([0.8] * 20, modes=[3] * 20)
+    assert verdict({**record, "reference": {"modes": 9}}).note == "never covered"
+    assert verdict({**record, "reference": {"modes": 8}}).word == "stable"
 
 
 def test_the_page_on_stability_has_every_threshold_and_measure():

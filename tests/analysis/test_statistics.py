@@ -79,6 +79,15 @@ def test_interquartile_mean_covers():
     assert 0.89 < np.mean([f.low <= 0 <= f.high for f in found]) < 0.98
 
 
+def test_interquartile_mean_leaves_an_outlier_out_of_its_interval_too():
+    # The middle half of a resample holds the outlier only where more than a quarter of it does.
+    found = interquartile_mean([*np.linspace(0, 1, 39), 1e6])
+    assert 0 < found.low < found.value < found.high < 1
+    # Of a normal sample it has 0.84 of the mean's efficiency, so the standard error is sqrt(1 / 0.84 n).
+    normal = interquartile_mean(stats.norm.ppf((np.arange(400) + 0.5) / 400))
+    assert normal.high - normal.low == pytest.approx(2 * 1.96 / np.sqrt(0.84 * 400), rel=0.06)
+
+
 def test_welch_agrees_with_scipy_and_has_rules_for_samples_without_variance():
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=5), rng.normal(1, 4, size=8)
@@ -122,6 +131,8 @@ def test_superiority_counts_ties_half():
         ([(0, 1), (2, 3)], ["ab", "cd", "ac", "bd"]),  # two letters each
         ([(0, 1), (1, 2)], ["a", "b", "a"]),  # a letter may skip a variant with a small spread
         ([(0, 1), (0, 2), (1, 2)], ["a", "b", "c"]),
+        ([(0, 4), (1, 3)], ["ab", "ac", "abc", "bd", "cd"]),  # 2 shares b with 3 and c with 4: it needs no d
+        ([(1, 3), (2, 4)], ["abc", "ab", "ac", "cd", "bd"]),  # of two groups with 0, the one with 1 comes first
     ],
 )
 def test_letters_by_hand(separated, expected):
@@ -167,6 +178,22 @@ def test_tiers_need_five_seeds_and_say_so():
     assert separate([]).letters == []
 
 
+def test_five_in_a_hundred_is_separated():
+    base = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # of five values on each side, t is the shift itself
+    for p, expected in ((0.055, ["a", "a"]), (0.045, ["a", "b"])):
+        assert separate([base, base + stats.t.isf(p / 2, 8)]).letters == expected
+    found = separate([base, base + 2]).p[0, 1]
+    assert separate([base, base + 2], alpha=found).letters == ["a", "b"]
+    assert separate([base, base + 2], alpha=found * (1 - 1e-9)).letters == ["a", "a"]
+
+
+def test_a_constant_is_as_uncertain_as_a_permutation_of_it():
+    spread = np.array([2.0, 2.01, 2.02, 2.03, 2.04])
+    assert welch([1.0] * 5, spread) < 1e-6
+    for samples in ([[1.0] * 5, spread], [spread, [1.0] * 5]):
+        assert separate(samples).p[0, 1] == pytest.approx(2 / 252)
+
+
 def test_constants_that_differ_count_with_their_permutation_p_value():
     found = separate([[1.0] * 5, [0.0] * 5])
     assert found.p[0, 1] == pytest.approx(2 / 252)
@@ -196,4 +223,5 @@ def test_seeds_needed_grow_with_the_number_of_tests_and_can_be_undefined():
     assert seeds_to_separate(base, base + 500) == 2
     assert seeds_to_separate(base, base) is None
     assert seeds_to_separate(base, base + 1e-6) is None
+    assert 9_000 < seeds_to_separate(base, base + 0.041) < 10_000 and seeds_to_separate(base, base + 0.039) is None
     assert seeds_to_separate([1.0], [2.0]) is None
