@@ -11,13 +11,13 @@ import numpy as np
 
 from ganbench.analysis.ranking import trials_table
 from ganbench.analysis.stability import MEANINGS
-from ganbench.reporters.axes import Floats, finite
-from ganbench.reporters.leaderboard_rows import Trial
-from ganbench.reporters.pictures import costs
-from ganbench.reporters.sections import ARROWS, number, ordered, titled
+from ganbench.analysis.statistics import Floats
+from ganbench.reporters.charts import finite
+from ganbench.reporters.formatting import ARROWS, number, ordered, titled
 from ganbench.reporters.terminal import plain, say
 from ganbench.reporters.training_curves import watched
 from ganbench.reporters.trial_page import command, facts, flat, tail
+from ganbench.reporters.trials import Trial, costs
 from ganbench.results.records import MOST_BYTES, DamagedRecord, read
 from ganbench.results.schema import PROGRESS
 from ganbench.results.store import UNFINISHED, locate
