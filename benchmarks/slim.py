@@ -15,26 +15,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ganbench.plugin.report import Report
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.html import to_html
-from ganbench.reporters.leaderboard_rows import Shelf, by_median
 from ganbench.reporters.pictures import sample_pictures
-from ganbench.reporters.report import Reports, write_reports
+from ganbench.reporters.report import write_reports
 from ganbench.reporters.sections import sections
+from ganbench.reporters.trials import TrialIndex, median_first
 from ganbench.utils.files import write_atomic
 
 POINTS = 400
 
 
-def shown(report: Reports, folder: Path) -> Iterator[Path]:
+def shown(report: Report, folder: Path) -> Iterator[Path]:
     """The folder of each variant's median seed, section by section: those whose samples are on the page."""
-    shelf = Shelf(folder, report.leaderboard.attrs["records"])
-    for section in sections(report.leaderboard):
-        mine = report.trials[
-            (report.trials["dataset"] == section.dataset) & (report.trials["protocol"] == section.protocol)
-        ]
-        for _, own in mine.groupby("variant"):
-            for trial in by_median([shelf.take(about) for about in own.to_dict("records")], section.metrics[0])[:1]:
+    index = TrialIndex(folder, report.records)
+    for section in sections(report):
+        for _, own in section.trials.groupby("variant"):
+            for trial in median_first([index.find(about) for about in own.to_dict("records")], section.metrics[0])[:1]:
                 if trial.place is not None:
                     yield trial.place
 
@@ -58,12 +56,12 @@ def slim(place: Path, kept: bool) -> None:
 
 
 def main(folder: Path) -> None:
-    report = write_reports(folder, ["csv"])
+    report = write_reports(folder, ["csv"]).report
     kept = set(shown(report, folder))
     for record in folder.glob("*/*/seed-*/record.json"):
         slim(record.parent, record.parent in kept)
-    report = write_reports(folder, list(DEFAULT))
-    write_atomic(folder / "leaderboard.html", to_html(report.leaderboard, report.trials, folder, pages=False).encode())
+    report = write_reports(folder, list(DEFAULT)).report
+    write_atomic(folder / "leaderboard.html", to_html(report, folder, pages=False).encode())
     shutil.rmtree(folder / "trials")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{len(report.trials)} trials, samples of {len(kept)}: {size / 1e6:.1f} MB in {folder}")

@@ -99,7 +99,7 @@ class Memorizer(Variant):
         if not len(self.kept):
             return torch.zeros(n, *self.shape, device=self.kept.device)
         place = PLACES.get(rng) if rng else None
-        if place is None or len(place.order) != len(self.kept) or not torch.equal(place.state, rng.get_state()):
+        if not (rng and place and len(place.order) == len(self.kept) and torch.equal(place.state, rng.get_state())):
             key = int(torch.randint(2**31, (), generator=rng, device=rng.device if rng else self.kept.device))
             order = torch.randperm(len(self.kept), generator=Generator().manual_seed(key))
             place = Place(torch.empty(0), order, 0)

@@ -19,7 +19,7 @@ from scipy import stats
 
 from ganbench.analysis.frames import Source, Trials, final_trials
 from ganbench.analysis.ranking import Table, tables
-from ganbench.analysis.statistics import ALPHA, LEVEL, Floats, friedman
+from ganbench.analysis.statistics import ALPHA, LEVEL, Floats, Friedman, friedman
 from ganbench.analysis.tiers import UNTESTED, letters
 
 FEWEST_DATASETS = 8
@@ -27,6 +27,22 @@ FEWEST_VARIANTS = 3
 COLUMNS = ["variant", "datasets", "trials", "average_rank", "tier", "score", "score_low", "score_high"]
 TAUS = np.linspace(0, 1, 101)
 _RESAMPLES = 2_000
+
+
+class Across(NamedTuple):
+    """What several datasets say together.
+
+    Attributes:
+        table: one row a variant, as ``across`` returns it.
+        datasets: by name, those that count.
+        friedman: the test over them, or None where there are too few.
+        notes: sentences on what was tested, what was not, and why.
+    """
+
+    table: pd.DataFrame
+    datasets: list[str]
+    friedman: Friedman | None
+    notes: list[str]
 
 
 class Shared(NamedTuple):
@@ -60,7 +76,11 @@ def across(source: Source) -> pd.DataFrame:
     ``difference``, or None; ``notes``, sentences on what was tested, what was not, and why.
     """
     trials = final_trials(source)
-    return aggregate(shared(trials, list(tables(trials))))
+    found = aggregate(shared(trials, list(tables(trials))))
+    tested = found.friedman
+    summary = tested and {"statistic": tested.statistic, "p": tested.p, "difference": tested.difference}
+    found.table.attrs.update({"datasets": found.datasets, "friedman": summary, "notes": found.notes})
+    return found.table
 
 
 def profiles(source: Source) -> pd.DataFrame:
@@ -105,8 +125,8 @@ def shared(trials: Trials, found: list[Table]) -> Shared:
     return Shared(chosen, variants, scores, notes)
 
 
-def aggregate(together: Shared) -> pd.DataFrame:
-    """``across`` of what is shared."""
+def aggregate(together: Shared) -> Across:
+    """Ranks, tests and normalised scores of what is shared."""
     datasets, variants = together.tables, together.variants
     places = np.array([_ranks(table, variants) for table in datasets]).reshape(len(datasets), len(variants))
     display, tested, notes = [UNTESTED] * len(variants), None, list(together.notes)
@@ -126,9 +146,7 @@ def aggregate(together: Shared) -> pd.DataFrame:
     board = pd.DataFrame(lines, columns=pd.Index(COLUMNS, dtype=object))
     numbers = dict.fromkeys(("average_rank", "score", "score_low", "score_high"), "float64")
     board = board.astype({"datasets": "int64", "trials": "int64", **numbers})
-    summary = tested and {"statistic": tested.statistic, "p": tested.p, "difference": tested.difference}
-    board.attrs.update({"datasets": [table.dataset for table in datasets], "friedman": summary, "notes": notes})
-    return board
+    return Across(board, [table.dataset for table in datasets], tested, notes)
 
 
 def profile(together: Shared) -> pd.DataFrame:

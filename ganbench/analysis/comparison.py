@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -192,7 +193,7 @@ def _note(context: pd.DataFrame, pair: _Pair) -> str:
             notes.append(f"{field} {verb}")
     before, after = both("seed")
     if sorted(before) != sorted(after):
-        notes.append(f"seeds {_runs(before)} before, {_runs(after)} after")
+        notes.append(f"seeds {seed_ranges(before)} before, {seed_ranges(after)} after")
     before, after = ([status for status in side if status != "completed"] for side in both("status"))
     if before or after:
         sizes = len(pair.before), len(pair.after)
@@ -203,12 +204,12 @@ def _note(context: pd.DataFrame, pair: _Pair) -> str:
     return "; ".join(notes)
 
 
-def _runs(seeds: list[int]) -> str:
+def seed_ranges(seeds: Iterable[int], dash: str = "-", comma: str = ",") -> str:
     """``0-4``, ``0-2,7``."""
     runs: list[list[int]] = []
-    for seed in sorted(set(seeds)):
-        if runs and seed == runs[-1][-1] + 1:
-            runs[-1].append(seed)
+    for seed in sorted(set(map(int, seeds))):
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
         else:
-            runs.append([seed])
-    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+            runs.append([seed, seed])
+    return comma.join(f"{low}" if low == high else f"{low}{dash}{high}" for low, high in runs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ganbench.analysis.aggregation import aggregate, profile, shared
+from ganbench.analysis.aggregation import Across, aggregate, profile, shared
 from ganbench.analysis.frames import Source, final_trials
 from ganbench.analysis.ranking import Table, tables
 from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, interquartile_mean, seeds_to_separate, superiority
@@ -19,17 +19,13 @@ from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, interquartile_mea
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Tables of ``neighbours``, ``ranks``, ``interquartile_means``, ``across`` and ``profiles`` on the same trials."""
+    """What ``neighbours``, ``ranks``, ``interquartile_means``, ``across`` and ``profiles`` say of the same trials."""
 
     neighbours: pd.DataFrame
     ranks: pd.DataFrame
     interquartile_means: pd.DataFrame
-    across: pd.DataFrame
+    across: Across
     profiles: pd.DataFrame
-
-    def __deepcopy__(self, memo: object) -> Findings:
-        """Itself: they ride in a DataFrame's ``attrs``, which pandas copies with every column that it takes."""
-        return self
 
 
 def findings(source: Source) -> Findings:

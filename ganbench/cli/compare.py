@@ -45,7 +45,7 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
     from ganbench.analysis.comparison import compare as compare_frames
     from ganbench.analysis.frames import to_frame
     from ganbench.analysis.trials_csv import read_trials, reference_table
-    from ganbench.reporters.sections import number
+    from ganbench.reporters.formatting import number
 
     frames, problems = [], []
     for name in (before, after):

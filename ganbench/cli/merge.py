@@ -94,8 +94,8 @@ def merge(sources: Sequence[Path], target: Path) -> int:
     with store.locked():
         for place, folders in trials.items():
             _bring(store, place, folders, done)
-        contents, board, table = write_reports(target, DEFAULT)
-    show(board, table)
+        contents, report = write_reports(target, DEFAULT)
+    show(report)
     summarise(contents, target)
     say(f"{done.copied} trials copied into {target}, {done.kept} were there already")
     for problem in done.problems:

@@ -32,9 +32,9 @@ def command(results: Path, storage: Path | None, formats: tuple[str, ...]) -> No
         raise UsageError(
             f"there is no results folder {results}; ganbench run makes one, or name another with --results"
         )
-    contents, board, trials = write_reports(results, formats or DEFAULT, storage)
+    contents, tables = write_reports(results, formats or DEFAULT, storage)
     if not contents.records and not contents.problems:
         raise UsageError(f"there are no records in {results}; ganbench run makes them")
-    show(board, trials)
+    show(tables)
     summarise(contents, results)
     sys.exit(EXIT_DAMAGED if contents.problems else 0)

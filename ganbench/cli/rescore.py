@@ -111,11 +111,11 @@ def rescore(results: Path, options: Options, jobs: int | None, executor: str) ->
             todo = [task for task in tasks if task.metrics]
             screen.note(f"{len(todo)} trials to rescore, {len(tasks) - len(todo)} rescored earlier")
             failed = _Rescoring(engine, todo, options, screen).run() if todo else 0
-            contents, board, trials = write_reports(results, DEFAULT)
+            contents, report = write_reports(results, DEFAULT)
     except KeyboardInterrupt:
         screen.note("interrupted: what was rescored is kept; run the same command again to continue")
         return EXIT_INTERRUPTED
-    show(board, trials)
+    show(report)
     summarise(contents, results)
     if contents.problems:
         return EXIT_DAMAGED

@@ -81,10 +81,10 @@ def command(
             return lambda: preview(planned.trials, store, session.engine.slots)
         with store.locked():
             statuses = session.sweep(store, request, planned)
-            contents, board, trials = write_reports(results, DEFAULT, engine.storage)
+            contents, report = write_reports(results, DEFAULT, engine.storage)
 
         def conclude() -> int:
-            show(board, trials)
+            show(report)
             summarise(contents, results)
             return exit_code(statuses, contents)
 

@@ -19,8 +19,8 @@ from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, Usa
 from ganbench.utils.files import read_plain
 
 if TYPE_CHECKING:
-    from ganbench.reporters.axes import Floats
-    from ganbench.reporters.leaderboard_rows import Trial
+    from ganbench.analysis.statistics import Floats
+    from ganbench.reporters.trials import Trial
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH = 40  # of a line of blocks
@@ -47,10 +47,9 @@ def command(trial: str, results: Path) -> None:
 def show_trial(text: str, results: Path) -> int:
     """Print a trial and return the exit code: 0 completed, 1 failed or interrupted, 3 damaged."""
     from ganbench.analysis.ranking import trials_table
-    from ganbench.reporters.leaderboard_rows import Trial
-    from ganbench.reporters.pictures import costs
     from ganbench.reporters.trial_page import command as command_line
     from ganbench.reporters.trial_page import facts, flat, tail
+    from ganbench.reporters.trials import Trial, costs
 
     folder = locate(text, results)
     if not (folder / "record.json").exists():
@@ -134,8 +133,8 @@ def _lines(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> list
     """A line for each metric and each thing that was watched: course, lowest, highest, the last value, the floor."""
     import numpy as np
 
-    from ganbench.reporters.axes import finite
-    from ganbench.reporters.sections import ARROWS, number, ordered, titled
+    from ganbench.reporters.charts import finite
+    from ganbench.reporters.formatting import ARROWS, number, ordered, titled
     from ganbench.reporters.training_curves import watched
 
     lines = [["", "course", "lowest", "highest", "last", "floor"]]
@@ -156,7 +155,7 @@ def _lines(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> list
 def _figures(course: Floats, end: float | None) -> list[str]:
     import numpy as np
 
-    from ganbench.reporters.sections import number
+    from ganbench.reporters.formatting import number
 
     known = course[np.isfinite(course)]
     if not len(known):

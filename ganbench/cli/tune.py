@@ -134,18 +134,18 @@ def command(
                 _learn(candidates, search, batch)
             statuses = _finish(session, request, finals, candidates)
             problems = write_reports(search.root, DEFAULT)[0].problems
-            reports = write_reports(finals.root, DEFAULT)
+            contents, report = write_reports(finals.root, DEFAULT)
             searches = [candidate.search for candidate in candidates]
             write_tables(searches, results)
 
         def conclude() -> int:
-            show(reports.leaderboard, reports.trials)
-            summarise(reports.contents, finals.root)
+            show(report)
+            summarise(contents, finals.root)
             _show(searches)
             say(f"Search: {results / 'tuning.md'}, tuning.csv, tuning_curve.csv; its trials: {search.root}.")
             for problem in problems:
                 say(f"left out: {problem.path}: {problem.reason}", sys.stderr)
-            if problems or reports.contents.problems:
+            if problems or contents.problems:
                 return EXIT_DAMAGED
             return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED
 

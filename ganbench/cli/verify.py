@@ -129,17 +129,17 @@ def verify(results: Path, options: Options) -> int:
 def stale_tables(results: Path, records: list[Record]) -> list[Path]:
     """The tables on disk that differ by a byte from what the records give."""
     from ganbench.reporters.html import to_html
-    from ganbench.reporters.report import tables
+    from ganbench.reporters.report import build_report
 
-    board, trials = tables(records)
+    report = build_report(records)
     with tempfile.TemporaryDirectory(prefix="ganbench-verify-") as scratch:
         _copy_shown(results, Path(scratch))
         for reporter in load_reporters(DEFAULT):
-            reporter.write(board, trials, Path(scratch))
+            reporter.write_report(report, Path(scratch))
         made = {path.name: path.read_bytes() for path in Path(scratch).iterdir() if path.is_file()}
         page = results / "leaderboard.html"
         if not (results / "trials").exists() and not _holds(page, made[page.name]):  # it may lead to no trial's page
-            made[page.name] = to_html(board, trials, Path(scratch), pages=False).encode()
+            made[page.name] = to_html(report, Path(scratch), pages=False).encode()
     return [
         results / name
         for name, content in sorted(made.items())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
-from ganbench.reporters.report import tables
+from ganbench.plugin.report import Report
+from ganbench.reporters.report import build_report
 from ganbench.results.records import compose
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 
@@ -18,11 +17,11 @@ METRICS = {
 }
 
 
-def example_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+def example_report() -> Report:
     """Two variants and a baseline over two seeds on one dataset; one trial failed."""
     scores = {"first": 2.0, "second": 3.0, "noise": 11.0}
     failed = ("second", 1)
-    return tables(
+    return build_report(
         [
             _record(name, score + seed / 10, seed, failed=(name, seed) == failed)
             for name, score in scores.items()

@@ -1,4 +1,4 @@
-"""Two sets of results side by side: what changed, by how much, and with what evidence."""
+"""The page of ``ganbench compare --html``: what changed between two results, by how much, with what evidence."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import pandas as pd
 
 from ganbench.analysis.frames import Trials, final_trials
 from ganbench.analysis.ranking import leaderboard
-from ganbench.analysis.statistics import ALPHA
-from ganbench.reporters.axes import Floats, axis, finite
-from ganbench.reporters.charts import dots
+from ganbench.analysis.statistics import ALPHA, Floats
+from ganbench.reporters.charts import axis, dots, finite
+from ganbench.reporters.formatting import ARROWS, number, p_value
 from ganbench.reporters.html import page
-from ganbench.reporters.sections import ARROWS, number
 
 WIDE, HIGH = 180, 26  # of the strip that has the seeds of both sides
 ORDER = {"worse": 0, "better": 1, "no evidence": 2}
@@ -67,7 +66,7 @@ def _row(row: Mapping[Any, Any], sides: list[Trials], boards: list[pd.DataFrame]
         "exact": "" if pd.isna(change) else repr(float(change)),
         "change": "" if pd.isna(change) else f"{100 * change:+.3g} %",
         "difference": number(row["difference"]),
-        "p": "" if pd.isna(row["p"]) else f"{row['p']:.2g}",
+        "p": p_value(row["p"]),
         "effect": effect,
         "seeds": f"{row['seeds_before']}, {row['seeds_after']}",
         "needed": "" if pd.isna(row["seeds_needed"]) else f"{row['seeds_needed']:,}",

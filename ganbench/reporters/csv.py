@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ganbench.analysis.findings import Findings
 from ganbench.plugin.interfaces import Reporter
+from ganbench.plugin.report import Report
 from ganbench.utils.files import remove, write_atomic
 
 # A spreadsheet takes a cell that begins with one of these for a formula; and where it splits at semicolons or tabs,
@@ -23,12 +23,11 @@ class CsvReporter(Reporter):
     name = "csv"
     suffix = ".csv"
 
-    def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
-        for name, table in (("leaderboard", leaderboard), ("trials", trials)):
+    def write_report(self, report: Report, folder: Path) -> None:
+        for name, table in (("leaderboard", report.leaderboard), ("trials", report.trials)):
             write_atomic(folder / f"{name}.csv", to_csv(table).encode())
-        findings: Findings | None = leaderboard.attrs.get("findings")
-        if findings is not None and len(findings.across.attrs["datasets"]) > 1:
-            write_atomic(folder / "across.csv", to_csv(findings.across).encode())
+        if report.findings is not None and len(report.findings.across.datasets) > 1:
+            write_atomic(folder / "across.csv", to_csv(report.findings.across.table).encode())
         else:  # what stands there is of records that are gone
             remove(folder / "across.csv")
 

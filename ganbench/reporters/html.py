@@ -15,13 +15,14 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
-from ganbench.analysis.findings import Findings
 from ganbench.plugin.interfaces import Reporter
+from ganbench.plugin.report import Report
 from ganbench.reporters import charts, leaderboard_charts, leaderboard_page, leaderboard_rows, trial_page
-from ganbench.reporters.leaderboard_rows import COSTS, Shelf, Trial
+from ganbench.reporters.leaderboard_rows import COSTS
 from ganbench.reporters.pictures import MOST_BYTES, PLOT
 from ganbench.reporters.sections import PAIRS, sections
-from ganbench.reporters.sentences import overview
+from ganbench.reporters.sentences import across_datasets
+from ganbench.reporters.trials import Trial, TrialIndex
 from ganbench.utils.canonical_json import dumps
 from ganbench.utils.files import StoreError, leads_outside, make_folder, read_plain, remove, write_atomic
 
@@ -37,25 +38,21 @@ class HtmlReporter(Reporter):
     name = "html"
     suffix = ".html"
 
-    def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
-        shelf = Shelf(folder, leaderboard.attrs.get("records", ()))
-        write_atomic(folder / "leaderboard.html", to_html(leaderboard, trials, folder, shelf).encode())
-        write_trials(trials, folder, shelf)
+    def write_report(self, report: Report, folder: Path) -> None:
+        write_atomic(folder / "leaderboard.html", to_html(report, folder).encode())
+        write_trials(report, folder)
 
 
-def to_html(
-    leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path, shelf: Shelf | None = None, pages: bool = True
-) -> str:
-    """The page: for each section its table, courses of training, samples, and trials that failed.
+def to_html(report: Report, folder: Path, pages: bool = True) -> str:
+    """The leaderboard page: for each section its table, training curves, samples, and trials that failed.
 
     Samples are the last of the median seed, so nobody picked them. They are read from ``folder``; what is missing or
     broken there is left out. ``pages``: whether it links to a page a trial.
     """
-    shelf = shelf or Shelf(folder, leaderboard.attrs.get("records", ()))
-    found: Findings | None = leaderboard.attrs.get("findings")
-    across = found.across["variant"] if found is not None else ()
-    keys = {str(name): key for key, name in enumerate(dict.fromkeys([*leaderboard["variant"], *across]))}
-    described = [leaderboard_page.describe(section, trials, shelf, keys) for section in sections(leaderboard)]
+    index, found = TrialIndex(folder, report.records), report.findings
+    across = found.across.table["variant"] if found is not None else ()
+    keys = {str(name): key for key, name in enumerate(dict.fromkeys([*report.leaderboard["variant"], *across]))}
+    described = [leaderboard_page.describe(section, index, keys) for section in sections(report)]
     leaderboard_page.illustrate(described, folder)
     repeated = Counter(section["dataset"] for section in described)
     return page(
@@ -63,13 +60,13 @@ def to_html(
         pairs=PAIRS,
         sections=described,
         repeated={dataset for dataset, times in repeated.items() if times > 1},
-        opened=len(leaderboard) <= OPENED,
+        opened=len(report.leaderboard) <= OPENED,
         pages=pages,
         keys=keys,
-        across=overview(leaderboard),
-        profiles=leaderboard_charts.profiles(found, keys) if found is not None and len(found.across) else None,
-        ranks=leaderboard_charts.ranks(found.across) if found is not None else None,
-        trials=columns(trials),
+        across=across_datasets(report),
+        profiles=leaderboard_charts.performance_profiles(found.profiles, keys) if found is not None else None,
+        ranks=leaderboard_charts.critical_difference_diagram(found.across) if found is not None else None,
+        trials=columns(report.trials),
     )
 
 
@@ -119,17 +116,17 @@ def columns(trials: pd.DataFrame) -> dict[str, Any]:
     return found
 
 
-def write_trials(trials: pd.DataFrame, folder: Path, shelf: Shelf) -> None:
+def write_trials(report: Report, folder: Path) -> None:
     """A page for each trial with a record; one that is up to date stays, one of a trial that is gone goes."""
-    if not shelf.records:
+    if not report.records:
         return
     place = folder / "trials"
     if leads_outside(place, folder):
         raise StoreError(f"{place} leads out of {folder} through a link; nothing is written there: remove the link")
     make_folder(place)
-    written = set()
-    for about in trials.to_dict("records"):
-        trial = shelf.take({str(name): value for name, value in about.items()})
+    written, index = set(), TrialIndex(folder, report.records)
+    for about in report.trials.to_dict("records"):
+        trial = index.find(about)
         if trial.record is None:
             continue
         path = place / f"{trial.about['trial']}.html"

@@ -10,24 +10,23 @@ from typing import Any
 import pandas as pd
 
 from ganbench.plugin.interfaces import Reporter
+from ganbench.plugin.report import Report
 from ganbench.utils.files import write_atomic
-
-ABOUT = ("metrics", "protocols", "primary", "centres", "sizes")
 
 
 class JsonReporter(Reporter):
     name = "json"
     suffix = ".json"
 
-    def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
-        write_atomic(folder / "leaderboard.json", to_json(leaderboard, trials).encode())
+    def write_report(self, report: Report, folder: Path) -> None:
+        write_atomic(folder / "leaderboard.json", to_json(report).encode())
 
 
-def to_json(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> str:
+def to_json(report: Report) -> str:
     """Lists of rows; floats exact, null for what is missing, the same text for the same tables."""
-    content = {"leaderboard": rows(leaderboard), "trials": rows(trials)}
-    about = {name: leaderboard.attrs[name] for name in ABOUT if name in leaderboard.attrs}
-    return json.dumps({**about, **content}, indent=1, allow_nan=False) + "\n"
+    content = {name: getattr(report, name) for name in ("metrics", "protocols", "primary", "centres", "sizes")}
+    content |= {"leaderboard": rows(report.leaderboard), "trials": rows(report.trials)}
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def rows(table: pd.DataFrame) -> list[dict[str, Any]]:

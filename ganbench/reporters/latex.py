@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from ganbench.plugin.interfaces import Reporter
-from ganbench.reporters.sections import LEGEND, cells, conditions, sections
+from ganbench.plugin.report import Report
+from ganbench.reporters.sections import LEGEND, cells, sections
 from ganbench.utils.files import write_atomic
 
 # What the usual fonts of LaTeX have no letter for.
@@ -20,19 +21,19 @@ class LatexReporter(Reporter):
     name = "latex"
     suffix = ".tex"
 
-    def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
-        write_atomic(folder / "leaderboard.tex", to_latex(leaderboard).encode())
+    def write_report(self, report: Report, folder: Path) -> None:
+        write_atomic(folder / "leaderboard.tex", to_latex(report).encode())
 
 
-def to_latex(leaderboard: pd.DataFrame) -> str:
+def to_latex(report: Report) -> str:
     """Tables with medians and intervals over seeds, the last row of each the floor, to be read by ``\\input``."""
     parts = ["% made by ganbench report --format latex; needs \\usepackage{booktabs}"]
-    for section in sections(leaderboard):
+    for section in sections(report):
         headings, rows = cells(section)
         table = pd.DataFrame([[escape(cell) for cell in row] for row in rows])
         table.columns = pd.Index([escape(heading) for heading in headings])
         form = "".join("l" if name in ("Tier", "Variant", "Verdict") else "r" for name in headings)
-        caption = escape(f"{section.dataset}. {conditions(section)} {LEGEND}")
+        caption = escape(f"{section.dataset}. {section.conditions} {LEGEND}")
         style = table.style.hide(axis="index")
         parts.append(style.to_latex(hrules=True, column_format=form, caption=caption, position_float="centering"))
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""Two things at once: quality against cost, precision against recall, shares above a score, and average ranks."""
+"""Charts below a table: quality against cost, precision against recall, performance profiles, average ranks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ganbench.analysis.findings import Findings
-from ganbench.analysis.statistics import ALPHA
-from ganbench.reporters.axes import Axis, Floats, axis, finite
+from ganbench.analysis.aggregation import Across
+from ganbench.analysis.statistics import ALPHA, Floats
 from ganbench.reporters.charts import (
     BOTTOM,
     HEIGHT,
@@ -20,35 +19,32 @@ from ganbench.reporters.charts import (
     STYLES,
     TOP,
     WIDTH,
+    Axis,
     Series,
+    axis,
     dots,
+    finite,
     lines,
     marker,
 )
-from ganbench.reporters.leaderboard_rows import Own, Trial
-from ganbench.reporters.sections import Section, arrow, label, number
+from ganbench.reporters.formatting import number
+from ganbench.reporters.sections import Section
+from ganbench.reporters.trials import Trial, Variants
 
 COST = (("training_seconds", "seconds of training"), ("parameters", "parameters"))
 RANKS_WIDTH, RANKS_TOP, RANKS_STEP = 640, 46, 18  # of the diagram of average ranks
 
 
-def of_section(section: Section, variants: Own) -> list[dict[str, Any]]:
+def of_section(section: Section, variants: Variants) -> list[dict[str, Any]]:
     """Scatter plots of a section's variants, a large point for the median over seeds and a small one for each seed."""
     if not section.metrics:
         return []
     primary = section.metrics[0]
-    found = [plane(_score(primary), _cost(name), variants, _named(section, primary), text) for name, text in COST]
+    title = section.heading
+    found = [scatter_plot(_score(primary), _cost(name), variants, title(primary), text) for name, text in COST]
     if {"precision", "recall"} <= set(section.metrics):
-        found.append(
-            plane(
-                _score("recall"), _score("precision"), variants, *(_named(section, m) for m in ("recall", "precision"))
-            )
-        )
+        found.append(scatter_plot(_score("recall"), _score("precision"), variants, title("recall"), title("precision")))
     return [chart for chart in found if chart]
-
-
-def _named(section: Section, metric: str) -> str:
-    return f"{label(section, metric)} ({section.extractor}){arrow(section, metric)}"
 
 
 def _score(metric: str) -> Callable[[Trial], Any]:
@@ -62,8 +58,8 @@ def _cost(name: str) -> Callable[[Trial], Any]:
     return parameters if name == "parameters" else lambda trial: trial.cost.get(name)
 
 
-def plane(
-    vertical: Callable[[Trial], Any], horizontal: Callable[[Trial], Any], variants: Own, y_title: str, x_title: str
+def scatter_plot(
+    vertical: Callable[[Trial], Any], horizontal: Callable[[Trial], Any], variants: Variants, y_title: str, x_title: str
 ) -> dict[str, Any] | None:
     """One scatter plot over the trials that completed; None with fewer than two variants that have both figures."""
     groups: list[tuple[int, str, Floats, Floats]] = []
@@ -148,10 +144,10 @@ def _free(
     )
 
 
-def profiles(findings: Findings, keys: Mapping[str, int]) -> dict[str, Any] | None:
-    """Performance profiles: of each variant the share of its trials whose normalised score is above each value."""
+def performance_profiles(profiles: pd.DataFrame, keys: Mapping[str, int]) -> dict[str, Any] | None:
+    """Of each variant the share of its trials whose normalised score is above each value; None without any."""
     series = []
-    for variant, own in findings.profiles.groupby("variant", sort=False):
+    for variant, own in profiles.groupby("variant", sort=False):
         key = keys[str(variant)]
         tau, share, low, high = (own[name].to_numpy(float)[::4] for name in ("tau", "share", "low", "high"))
         series.append(Series(str(variant), tau, share, low, high, style=key, key=key))
@@ -160,15 +156,15 @@ def profiles(findings: Findings, keys: Mapping[str, int]) -> dict[str, Any] | No
     return chart and {**chart, "names": [line.name for line in series]}
 
 
-def ranks(across: pd.DataFrame) -> dict[str, Any] | None:
+def critical_difference_diagram(across: Across) -> dict[str, Any] | None:
     """Average ranks on a line, bars over variants that cannot be told apart (Demsar, "Statistical Comparisons of
     Classifiers over Multiple Data Sets", JMLR 7, 2006); None where Friedman's test was not made or did not reject.
     """
-    tested: Mapping[str, float] | None = across.attrs.get("friedman")
-    if not tested or tested["p"] > ALPHA:
+    tested, table = across.friedman, across.table
+    if tested is None or tested.p > ALPHA:
         return None
-    variants = across["variant"].tolist()
-    average = across["average_rank"].to_numpy(float)
+    variants = table["variant"].tolist()
+    average = table["average_rank"].to_numpy(float)
     count = len(variants)
     margin = 150
     low, high = 1.0, float(max(count, 2))
@@ -176,10 +172,10 @@ def ranks(across: pd.DataFrame) -> dict[str, Any] | None:
     def x(rank: float) -> float:
         return margin + (RANKS_WIDTH - 2 * margin) * (rank - low) / (high - low)
 
-    letters = sorted({letter for tier in across["tier"] for letter in tier if letter.isalpha()})
+    letters = sorted({letter for tier in table["tier"] for letter in tier if letter.isalpha()})
     bars: list[tuple[str, str, int]] = []
     for letter in letters:
-        inside = [rank for rank, tier in zip(average, across["tier"], strict=True) if letter in tier]
+        inside = [rank for rank, tier in zip(average, table["tier"], strict=True) if letter in tier]
         if len(inside) > 1:
             bars.append((f"{x(min(inside)) - 3:.1f}", f"{x(max(inside)) + 3:.1f}", RANKS_TOP + 10 + 7 * len(bars)))
     first = RANKS_TOP + 26 + 7 * len(bars)
@@ -191,10 +187,10 @@ def ranks(across: pd.DataFrame) -> dict[str, Any] | None:
         end = margin - 10 if left else RANKS_WIDTH - margin + 10
         text = f"{variant} {rank:.2f}"
         names.append({"path": f"M{x(rank):.1f} {RANKS_TOP}V{y}H{end}", "text": text, "y": y + 4, "left": left})
-    distance = f"{tested['difference']:.2f}"
+    distance = f"{tested.difference:.2f}"
     return {
         **{"width": RANKS_WIDTH, "height": first + RANKS_STEP * half, "top": RANKS_TOP, "bars": bars, "names": names},
         **{"ticks": [(f"{x(rank):.1f}", str(rank)) for rank in range(1, count + 1)], "margin": margin},
-        **{"distance": distance, "end": f"{x(1) + (x(2) - x(1)) * tested['difference']:.1f}"},
+        **{"distance": distance, "end": f"{x(1) + (x(2) - x(1)) * tested.difference:.1f}"},
         "told": ", ".join(f"{name} {rank:.2f}" for name, rank in zip(variants, average.tolist(), strict=True)),
     }  # fmt: skip

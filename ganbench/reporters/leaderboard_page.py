@@ -1,4 +1,4 @@
-"""What the page of a leaderboard shows of each section: rows, charts, pictures, and what is to be said."""
+"""The leaderboard page: what it shows of each dataset and protocol, as values for its template."""
 
 from __future__ import annotations
 
@@ -7,57 +7,54 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ganbench.reporters import leaderboard_charts, leaderboard_rows
-from ganbench.reporters.leaderboard_rows import Shelf, Trial
+from ganbench.reporters.formatting import seeds
 from ganbench.reporters.pictures import last_samples, size_of_samples
-from ganbench.reporters.sections import Section, arrow, conditions, label, seeds, warnings
-from ganbench.reporters.sentences import general, judged, neighbours
+from ganbench.reporters.sections import Section
+from ganbench.reporters.sentences import about_neighbours, about_table, failed_trainings
 from ganbench.reporters.training_curves import of_section
+from ganbench.reporters.trials import Trial, TrialIndex, median_first
 
 PICTURES = 800_000  # bytes of a leaderboard's pictures, all together
 FEWEST = 3_000  # bytes that each may have at least
 
 
-def describe(section: Section, trials: pd.DataFrame, shelf: Shelf, keys: Mapping[str, int]) -> dict[str, Any]:
-    mine = trials[(trials["dataset"] == section.dataset) & (trials["protocol"] == section.protocol)]
+def describe(section: Section, index: TrialIndex, keys: Mapping[str, int]) -> dict[str, Any]:
+    """Everything that the page shows of a section; ``keys`` numbers the variants, which gives them their colours."""
     own: dict[str, list[Trial]] = {}
-    for about in mine.to_dict("records"):
-        own.setdefault(str(about["variant"]), []).append(shelf.take({str(k): v for k, v in about.items()}))
+    for about in section.trials.to_dict("records"):
+        own.setdefault(str(about["variant"]), []).append(index.find(about))
     variants = [(keys[str(variant)], str(variant), own.get(variant, [])) for variant in section.rows["variant"]]
-    lines = leaderboard_rows.table(section, own, _set_aside(shelf.folder, section), keys)
-    courses = of_section(section, variants)
+    lines = leaderboard_rows.table(section, own, _superseded(index.folder, section), keys)
+    curves = of_section(section, variants)
     return {
         "id": re.sub(r"[^A-Za-z0-9._-]", "-", f"{section.dataset}-{section.protocol}"),
         "dataset": section.dataset,
         "extractor": section.extractor,
         "protocol": section.protocol,
-        "conditions": conditions(section),
+        "conditions": section.conditions,
         "versions": _versions(own),
-        "warnings": warnings(section),
-        "seeds": seeds(mine["seed"]),
-        "metrics": [(metric, label(section, metric), arrow(section, metric)) for metric in section.metrics],
+        "warnings": section.warnings,
+        "seeds": seeds(section.trials["seed"]),
+        "metrics": [(metric, section.label(metric), section.arrow(metric)) for metric in section.metrics],
         "rows": lines,
         "groups": [
             group for group in ([r for r in lines if r["rank"] != ""], [r for r in lines if r["rank"] == ""]) if group
         ],
         "words": sorted({word for line in lines for word in line["words"].split()}),
         "floors": leaderboard_rows.floors(section, own),
-        "remarks": general(section),
-        "neighbours": neighbours(section),
+        "remarks": about_table(section),
+        "neighbours": about_neighbours(section),
         "badges": [(line["variant"], word, reason) for line in lines for word, reason in line["badges"]],
         "variants": variants,
         "names": [name for _, name, _ in variants],
         "centres": section.centres,
-        "courses": courses,
+        "courses": curves,
         "only_at_end": ", ".join(
-            f"{label(section, m)} ({section.extractor})"
-            for m in section.metrics
-            if courses and m not in {course["metric"] for course in courses}
+            section.title(m) for m in section.metrics if curves and m not in {curve["metric"] for curve in curves}
         ),
         "tradeoffs": leaderboard_charts.of_section(section, variants),
-        "judged": judged(section, trials),
+        "judged": failed_trainings(section),
         "failures": [
             {"variant": variant, "seed": trial.seed, "page": trial.page, **trial.about}
             for _, variant, several in variants
@@ -81,7 +78,7 @@ def _versions(own: Mapping[str, Sequence[Trial]]) -> str:
     return ", ".join(f"{name} {versions}" for name, versions in told.items() if versions)
 
 
-def _set_aside(folder: Path, section: Section) -> dict[str, int]:
+def _superseded(folder: Path, section: Section) -> dict[str, int]:
     """How many trials of earlier code each variant has in ``superseded/``."""
     found: dict[str, int] = {}
     dataset = section.dataset.partition("@")[0]
@@ -101,7 +98,7 @@ def illustrate(described: Sequence[dict[str, Any]], folder: Path) -> None:
         section["figures"] = []
         primary = section["metrics"][0][0] if section["metrics"] else ""
         for key, variant, own in section["variants"]:
-            for trial in leaderboard_rows.by_median(own, primary):
+            for trial in median_first(own, primary):
                 if trial.place and (size := size_of_samples(trial.place, folder)) is not None:
                     chosen.append((section, key, variant, trial, size))
                     break

@@ -1,20 +1,20 @@
-"""What a page shows of a section row by row: its trials, scores with a dot a seed, costs, and what does not compare."""
+"""The rows of the leaderboard page: scores with a tick for each seed, costs, trials, and badges of what is unequal."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ganbench.analysis.stability import FAILURES
-from ganbench.reporters.axes import Axis, Floats, axis, finite
-from ganbench.reporters.pictures import costs
-from ganbench.reporters.sections import Section, floor, interval, number, seeds, thousands
+from ganbench.analysis.statistics import Floats
+from ganbench.reporters.charts import Axis, axis, finite
+from ganbench.reporters.formatting import number, seeds, thousands
+from ganbench.reporters.sections import Section, score_interval
+from ganbench.reporters.trials import Trial
 
 STRIP, STRIP_HEIGHT = 84, 12  # of the strip below a score, on which each seed has its place
 COSTS = (
@@ -23,88 +23,6 @@ COSTS = (
     ("parameters", "Parameters", ""),
     ("rate", "Images/s", ""),
 )
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial of a row.
-
-    Attributes:
-        about: its line of the table of trials.
-        record: what its record holds; None for tables that were made without records.
-        place: its folder; None where there is none.
-        cost: numbers of its ``cost.json``.
-    """
-
-    about: Mapping[str, Any]
-    record: Mapping[str, Any] | None
-    place: Path | None
-    cost: Mapping[str, float]
-
-    @property
-    def seed(self) -> int:
-        return int(self.about["seed"])
-
-    @property
-    def completed(self) -> bool:
-        return bool(self.about["status"] == "completed")
-
-    @property
-    def page(self) -> str:
-        """Its own page beside the leaderboard; nothing without a record to show on it."""
-        return f"trials/{self.about['trial']}.html" if self.record is not None else ""
-
-    @property
-    def word(self) -> str:
-        """Its verdict; of a trial without one its status."""
-        return str(self.about["verdict"] or ("" if self.completed else self.about["status"]))
-
-    @property
-    def environment(self) -> str:
-        """The hash of where it ran."""
-        return str(self.about.get("environment", ""))
-
-    @property
-    def images(self) -> int | None:
-        """At how many images its verdict fell, if that is known."""
-        value = self.about.get("verdict_images")
-        return None if value is None or pd.isna(value) else int(value)
-
-
-# Variants with their numbers on the page, by which they have their colours, and their trials.
-Own = Sequence[tuple[int, str, Sequence[Trial]]]
-
-
-class Shelf:
-    """Folders and records of trials by what the table of trials says of them."""
-
-    def __init__(self, folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
-        self.folder = folder
-        self.places = {path.name: path for path in sorted(folder.glob("*/*/seed-*"))}
-        self.records = {
-            (
-                record["identity"]["trial"]["dataset"],
-                record["identity"]["trial"]["seed"],
-                record["identity"]["id"],
-            ): record
-            for record in records
-        }
-
-    def take(self, about: Mapping[str, Any]) -> Trial:
-        place = self.places.get(f"seed-{about['seed']}-{about['trial']}")
-        key = (str(about["dataset"]).partition("@")[0], about["seed"], about["trial"])
-        return Trial(about, self.records.get(key), place, costs(place) if place else {})
-
-
-def by_median(trials: Sequence[Trial], metric: str) -> list[Trial]:
-    """The completed trials, that with the median score first, then the nearest to it: nobody picked them."""
-    completed = [trial for trial in trials if trial.completed]
-    values = finite([trial.about.get(metric) for trial in completed])
-    if not np.isfinite(values).any():
-        return completed
-    middle = np.nanpercentile(values, 50, method="lower")
-    away = np.where(np.isnan(values), np.inf, np.abs(values - middle))
-    return [completed[i] for i in np.argsort(away, kind="stable")]
 
 
 def table(
@@ -164,7 +82,13 @@ def _score(section: Section, row: Any, metric: str, own: Sequence[Trial], scale:
         with np.errstate(invalid="ignore", divide="ignore"):
             strip = _ticks(scale.share(values))
     exact = "" if pd.isna(value) else repr(float(value))
-    return {"metric": metric, "text": number(value), "exact": exact, "interval": interval(row, metric), "seeds": strip}
+    return {
+        "metric": metric,
+        "text": number(value),
+        "exact": exact,
+        "interval": score_interval(row, metric),
+        "seeds": strip,
+    }
 
 
 def _ticks(shares: Floats) -> str:
@@ -178,7 +102,7 @@ def floors(section: Section, trials: Mapping[str, Sequence[Trial]]) -> list[dict
     found = []
     for metric in section.metrics:
         value = finite([*section.rows[f"{metric}_floor"].dropna()[:1]])
-        scale, text = _scale(section, metric, trials), floor(section, metric)
+        scale, text = _scale(section, metric, trials), section.floor(metric)
         at = _ticks(scale.share(value)) if len(value) and scale else ""
         found.append({"metric": metric, "text": text, "seeds": at})
     return found

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from ganbench.plugin.interfaces import Reporter
-from ganbench.reporters.sections import LEGEND, PAIRS, cells, conditions, sections, warnings
-from ganbench.reporters.sentences import judged, overview, remarks
+from ganbench.plugin.report import Report
+from ganbench.reporters.sections import LEGEND, PAIRS, cells, sections
+from ganbench.reporters.sentences import across_datasets, failed_trainings, sentences
 from ganbench.utils.files import write_atomic
 
 # What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither,
@@ -21,32 +20,32 @@ class MarkdownReporter(Reporter):
     name = "md"
     suffix = ".md"
 
-    def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
-        write_atomic(folder / "leaderboard.md", to_markdown(leaderboard, trials).encode())
+    def write_report(self, report: Report, folder: Path) -> None:
+        write_atomic(folder / "leaderboard.md", to_markdown(report).encode())
 
 
-def to_markdown(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> str:
+def to_markdown(report: Report) -> str:
     """Tables with medians and intervals over seeds, the last row of each the floor.
 
     Below each, trainings that failed, and what the statistics say.
     """
     parts = [f"# Leaderboard\n\n{LEGEND} {PAIRS}\n"]
-    for section in sections(leaderboard):
-        parts.append(f"## {_escape(section.dataset)}\n\n{_escape(conditions(section))}\n")
-        parts += [f"**Warning:** {_escape(text)}.\n" for text in warnings(section)]
+    for section in sections(report):
+        parts.append(f"## {_escape(section.dataset)}\n\n{_escape(section.conditions)}\n")
+        parts += [f"**Warning:** {_escape(text)}.\n" for text in section.warnings]
         parts.append(to_table(*cells(section)))
-        for word, meaning, entries in judged(section, trials):
+        for word, meaning, entries in failed_trainings(section):
             parts += [f"**{word}**: {_escape(meaning)}.\n", _list(entries)]
-        parts.append(_list(remarks(section)))
-    if together := overview(leaderboard):
+        parts.append(_list(sentences(section)))
+    if together := across_datasets(report):
         parts.append("## Across datasets\n")
         parts += [to_table(together.headings, together.rows)] if together.rows else []
         parts.append(_list(together.notes))
     return "\n".join(part for part in parts if part)
 
 
-def _list(sentences: list[str]) -> str:
-    return "".join(f"- {_escape(sentence)}\n" for sentence in sentences)
+def _list(items: list[str]) -> str:
+    return "".join(f"- {_escape(item)}\n" for item in items)
 
 
 def to_table(headings: list[str], rows: list[list[str]]) -> str:

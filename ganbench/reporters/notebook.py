@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ganbench.analysis import frames, ranking
 from ganbench.analysis.frames import PROTOCOL_FIELDS, Source, Trials
+from ganbench.plugin.report import Report
 from ganbench.reporters.html import fragment
-from ganbench.reporters.sections import LEGEND, cells, conditions, sections
+from ganbench.reporters.sections import LEGEND, cells, sections
 
 SHOWN_ROWS = 10
 SHOWN = ["dataset", "variant", "seed", "status", "verdict", "images_seen", "metric", "value", "final"]
@@ -46,15 +48,22 @@ def _failed(statuses: pd.Series[str]) -> int:
 
 
 class Leaderboard(pd.DataFrame):
-    """A leaderboard that a notebook shows as the page does; whatever is taken out of it is a plain DataFrame."""
+    """A leaderboard that a notebook shows as the page does; whatever is taken out of it is a plain DataFrame.
+
+    Attributes:
+        about: ``metrics``, ``protocols`` and ``primary`` of a ``ganbench.plugin.Report``, as far as they are known.
+    """
+
+    _metadata = ["about"]  # tells pandas that it is no column
+    about: dict[str, Any]
 
     def _repr_html_(self) -> str | None:
         if not {"rank", "tier", "variant", "verdict", "seeds", "failed"} <= set(self.columns):
             return pd.DataFrame(self)._repr_html_()  # type: ignore[operator]
         tables = []
-        for section in sections(self):
+        for section in sections(Report(self, pd.DataFrame(columns=["dataset", "protocol"]), **self.about)):
             head, rows = cells(section)
-            tables.append({"title": f"{section.dataset}. {conditions(section)}", "head": head, "rows": rows})
+            tables.append({"title": f"{section.dataset}. {section.conditions}", "head": head, "rows": rows})
         return fragment(tables, LEGEND)
 
 
@@ -73,7 +82,7 @@ def leaderboard(source: Source) -> pd.DataFrame:
     """
     trials = frames.final_trials(source)
     board = Leaderboard(ranking.leaderboard(trials))
-    board.attrs.update(_about(source, trials))
+    board.about = _about(source, trials)
     return board
 
 

@@ -6,9 +6,8 @@ import importlib.util
 import io
 from pathlib import Path
 
-import pandas as pd
-
 from ganbench.plugin.interfaces import Reporter
+from ganbench.plugin.report import Report
 from ganbench.utils.errors import UsageError
 from ganbench.utils.files import write_atomic
 
@@ -17,14 +16,12 @@ class ParquetReporter(Reporter):
     name = "parquet"
     suffix = ".parquet"
 
-    def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
+    def write_report(self, report: Report, folder: Path) -> None:
         if importlib.util.find_spec("pyarrow") is None:
             raise UsageError("--format parquet needs pyarrow, which is not installed: pip install 'ganbench[parquet]'")
-        for name, table in (("leaderboard", leaderboard), ("trials", trials)):
+        for name, table in (("leaderboard", report.leaderboard), ("trials", report.trials)):
             out = io.BytesIO()
-            plain = table.copy()
-            plain.attrs = {}  # what a page says beside the cells, which no file of this kind can hold
-            plain.to_parquet(out, engine="pyarrow", index=False)
+            table.to_parquet(out, engine="pyarrow", index=False)
             write_atomic(folder / f"{name}.parquet", out.getvalue())
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ganbench.results.schema import MOST_MEASURE, Misshapen, fields, listed, measure, whole
+from ganbench.results.schema import MOST_MEASURE, fields, listed, whole
 from ganbench.utils import canonical_json
 from ganbench.utils.files import leads_outside, read_plain
 
@@ -178,21 +178,3 @@ def _about(path: Path) -> list[list[int]]:
         return []
     columns: list[list[int]] = about["arithmetic"]
     return [column for column in columns if len(column) == 3]
-
-
-def costs(place: Path) -> dict[str, float]:
-    """The numbers of a trial's ``cost.json``; the page can do without them."""
-    names = ("wall_seconds", "training_seconds", "evaluation_seconds", "peak_memory_bytes", "images_per_second")
-    try:
-        cost = canonical_json.loads(read_plain(place / "cost.json", MOST_BYTES))
-        fields({"wall_seconds": measure})(cost)
-    except (OSError, ValueError):
-        return {}
-    found = {}
-    for name in names:
-        try:
-            measure(cost.get(name))
-        except Misshapen:
-            continue
-        found[name] = float(cost[name])
-    return found

@@ -3,53 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from ganbench.analysis.findings import findings
 from ganbench.analysis.frames import PROTOCOL_FIELDS, final_trials
 from ganbench.analysis.ranking import leaderboard, trials_table
+from ganbench.plugin.report import Report
 from ganbench.reporters import load_reporters
 from ganbench.results.store import UNFINISHED, Contents, read_records
-
-
-class Kept(tuple[dict[str, Any], ...]):
-    """Records that ride in a DataFrame's ``attrs``, which pandas copies with every column that it takes."""
-
-    def __deepcopy__(self, memo: object) -> Kept:
-        return self
-
 
 ABOUT = ("label", "direction", "rows_per_feature")
 
 
-class Reports(NamedTuple):
-    """What was read of a results folder, and its tables."""
+class Written(NamedTuple):
+    """What was read of a results folder, and the report that was written of it."""
 
     contents: Contents
-    leaderboard: pd.DataFrame
-    trials: pd.DataFrame
+    report: Report
 
 
-def write_reports(folder: Path, formats: Iterable[str], work: Path | None = None) -> Reports:
-    """Write every format's files from the sound records in ``folder``; return what was read and the tables.
+def write_reports(folder: Path, formats: Iterable[str], work: Path | None = None) -> Written:
+    """Write every format's files from the sound records in ``folder``; return what was read and the report.
 
-    The tables are a pure function of the records: writing them again gives the same bytes. ``work`` is where running
+    The files are a pure function of the records: writing them again gives the same bytes. ``work`` is where running
     trials write, if not there.
     """
     reporters = load_reporters(formats)
     contents = read_records(folder)
     if work is not None and work.resolve() != folder.resolve():
         contents = replace(contents, interrupted=contents.interrupted + _unfinished(work, folder))
-    board, trials = tables(contents.records)
+    report = build_report(contents.records)
     if contents.records:
         for reporter in reporters:
-            reporter.write(board, trials, folder)
-    return Reports(contents, board, trials)
+            reporter.write_report(report, folder)
+    return Written(contents, report)
 
 
 def _unfinished(work: Path, folder: Path) -> int:
@@ -58,17 +48,9 @@ def _unfinished(work: Path, folder: Path) -> int:
     return sum(not os.path.lexists(folder / path.relative_to(work) / "record.json") for path in begun)
 
 
-def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Leaderboard and trials. What a page says beside the cells stands in the leaderboard's ``attrs``:
-
-    ``metrics`` (of each what ``Metric.about`` says), ``protocols`` (fields of each protocol), ``primary`` and
-    ``centres`` (ranking metric and true modes of each dataset), ``sizes`` (rows a side and features of each dataset by
-    protocol; records of earlier versions do not say), ``findings`` (``ganbench.analysis.findings.Findings``),
-    ``records``.
-    """
+def build_report(records: Sequence[dict[str, Any]]) -> Report:
+    """Rank the records, test what they differ in, and collect what pages say beside the tables."""
     read = final_trials(records)
-    board, trials = leaderboard(read), trials_table(read)
-    board.attrs["findings"] = findings(read)
     about: dict[str, dict[str, Any]] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}, "sizes": {}}
     for record in records:
         trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
@@ -85,6 +67,4 @@ def tables(records: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "n": min(reference["real"], reference["fake"]),
                 "d": reference["features"],
             }
-    board.attrs.update(about)
-    board.attrs["records"] = Kept(records)
-    return board, trials
+    return Report(leaderboard(read), trials_table(read), records, findings=findings(read), **about)

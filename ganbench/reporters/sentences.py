@@ -1,4 +1,4 @@
-"""What the statistics say, in sentences and one small table: the same on a page, in Markdown and on a terminal."""
+"""The sentences and the small table below a leaderboard: the same on a page, in Markdown and on a terminal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ganbench.analysis.findings import Findings
 from ganbench.analysis.stability import FAILURES, MEANINGS
 from ganbench.analysis.statistics import true_coverage
-from ganbench.reporters.sections import Section, number
+from ganbench.plugin.report import Report
+from ganbench.reporters.formatting import interval, number, p_value, percent
+from ganbench.reporters.sections import Section
 
 ACROSS = (
     "Normalised score: 0 is a constant, 1 the floor; the interquartile mean over all trials, each dataset with the "
@@ -25,15 +26,15 @@ BEATS, MEANS, ALIKE, UNTESTED = "beats", "beats on the mean alone", "cannot be t
 _SHOWN_TAUS = (0.25, 0.5, 0.75)
 
 
-class Overview(NamedTuple):
-    """The table across datasets as text, and what is to be said about it."""
+class AcrossTable(NamedTuple):
+    """The table across datasets as text, and the sentences below it."""
 
     headings: list[str]
     rows: list[list[str]]
     notes: list[str]
 
 
-class Neighbours(NamedTuple):
+class NeighbourTest(NamedTuple):
     """Two variants that follow each other in a table, and what the test says of them, as text.
 
     Attributes:
@@ -49,72 +50,61 @@ class Neighbours(NamedTuple):
     seeds: str
 
 
-def remarks(section: Section) -> list[str]:
-    """Sentences about a section: what its intervals cover, ranks without failures, interquartile means, neighbours."""
-    return [*general(section), *(_sentence(pair) for pair in neighbours(section))]
+def sentences(section: Section) -> list[str]:
+    """What intervals cover, ranks without failures, interquartile means, and whether neighbours differ."""
+    return [*about_table(section), *map(_sentence, about_neighbours(section))]
 
 
-def general(section: Section) -> list[str]:
-    """What ``remarks`` say of the whole table."""
-    found = [_coverage(section.rows)]
-    if section.findings is None:
-        return [text for text in found if text]
-    ranks, means, pairs = (
-        _own(table, section)
-        for table in (section.findings.ranks, section.findings.interquartile_means, section.findings.neighbours)
-    )
-    failed = bool(section.rows.loc[section.rows["rank"].notna(), "failed"].any())
-    found += [_without_failures(ranks) if failed else "", _means(means)]
-    if len(pairs) and pairs["p"].isna().all():
-        found.append("Too few seeds to test anything: it takes 5 of each variant.")
+def about_table(section: Section) -> list[str]:
+    """The sentences on the whole table of a section."""
+    found, findings = [_coverage(section.rows)], section.report.findings
+    if findings is not None:
+        pairs = section.own(findings.neighbours)
+        if section.rows.loc[section.rows["rank"].notna(), "failed"].any():
+            found.append(_without_failures(section.own(findings.ranks)))
+        found.append(_means(section.own(findings.interquartile_means)))
+        if len(pairs) and pairs["p"].isna().all():
+            found.append("Too few seeds to test anything: it takes 5 of each variant.")
     return [text for text in found if text]
 
 
-def neighbours(section: Section) -> list[Neighbours]:
-    """What separates each variant of a table from the next, or would."""
-    if section.findings is None:
-        return []
-    return [_pair(pair) for pair in _own(section.findings.neighbours, section).to_dict("records")]
+def about_neighbours(section: Section) -> list[NeighbourTest]:
+    """Whether each variant of a table can be told from the next, or how many seeds it would take."""
+    findings = section.report.findings
+    return [] if findings is None else [_pair(pair) for pair in section.own(findings.neighbours).to_dict("records")]
 
 
-def overview(leaderboard: pd.DataFrame) -> Overview | None:
+def across_datasets(report: Report) -> AcrossTable | None:
     """The table across datasets; None for a single dataset, without rows where no two variants can be compared."""
-    findings: Findings | None = leaderboard.attrs.get("findings")
-    if findings is None or len(findings.across.attrs["datasets"]) < 2:
+    findings = report.findings
+    if findings is None or len(findings.across.datasets) < 2:
         return None
-    table, profiles = findings.across, findings.profiles
+    across, profiles = findings.across, findings.profiles
     # The grid is made of whole hundredths, give or take an ulp.
     above = {
         (name, round(tau, 2)): share
         for name, tau, share in zip(profiles["variant"], profiles["tau"], profiles["share"], strict=True)
     }
-    tested = any(tier != "?" for tier in table["tier"])
-    rows = [
-        [
-            *(row["variant"], f"{row['average_rank']:.2f}", *([row["tier"]] if tested else [])),
-            *(f"{number(row['score'])} {_span(row, 'score_low', 'score_high')}".strip(),),
-            *(_percent(above.get((row["variant"], tau))) for tau in _SHOWN_TAUS),
-        ]
-        for row in table.to_dict("records")
-    ]
+    tested = across.friedman is not None
+    rows = []
+    for row in across.table.to_dict("records"):
+        name, score = row["variant"], f"{number(row['score'])} {interval(row['score_low'], row['score_high'])}".strip()
+        tier = [row["tier"]] if tested else []
+        shares = [percent(above.get((name, tau))) for tau in _SHOWN_TAUS]
+        rows.append([name, f"{row['average_rank']:.2f}", *tier, score, *shares])
     tier = ["Tier"] if tested else []
     headings = ["Variant", "Average rank ↓", *tier, "Normalised score ↑", *(f"Above {tau}" for tau in _SHOWN_TAUS)]
-    names = ", ".join(table.attrs["datasets"])
-    told = [f"{len(table.attrs['datasets'])} datasets: {names}.", *table.attrs["notes"]]
+    told = [f"{len(across.datasets)} datasets: {', '.join(across.datasets)}.", *across.notes]
     if rows:
-        told += [ACROSS, NARROW] if table["trials"].min() < _TRIALS_OF_INTERVAL else [ACROSS]
-    return Overview(headings, rows, told)
-
-
-def _own(table: pd.DataFrame, section: Section) -> pd.DataFrame:
-    return table[(table["dataset"] == section.dataset) & (table["protocol"] == section.protocol)]
+        told += [ACROSS, NARROW] if across.table["trials"].min() < _TRIALS_OF_INTERVAL else [ACROSS]
+    return AcrossTable(headings, rows, told)
 
 
 def _coverage(rows: pd.DataFrame) -> str:
     """Which share of such intervals hold the true median."""
     by_share: dict[str, list[str]] = {}
     for n in sorted({int(n) for n in rows["seeds"] - rows["failed"] if n > 1}):
-        by_share.setdefault(_percent(true_coverage(n)), []).append(str(n))
+        by_share.setdefault(percent(true_coverage(n)), []).append(str(n))
     told = [f"{share} ({', '.join(numbers)} completed seeds)" for share, numbers in by_share.items()]
     return f"An interval holds the true median in this share of repetitions: {'; '.join(told)}." if told else ""
 
@@ -130,24 +120,24 @@ def _without_failures(ranks: pd.DataFrame) -> str:
 
 
 def _means(means: pd.DataFrame) -> str:
-    told = [f"{m['variant']} {number(m['value'])} {_span(m, 'low', 'high')}" for m in means.to_dict("records")]
+    told = [f"{m['variant']} {number(m['value'])} {interval(m['low'], m['high'])}" for m in means.to_dict("records")]
     return f"Interquartile means [95 %], from 8 completed seeds on: {', '.join(told)}." if told else ""
 
 
-def _pair(pair: dict[Any, Any]) -> Neighbours:
+def _pair(pair: dict[Any, Any]) -> NeighbourTest:
     first, second, p, effect = pair["variant"], pair["next"], pair["p"], pair["effect"]
-    shown = "" if pd.isna(p) else f"{p:.2g}"
+    shown = p_value(p)
     if pair["separated"]:
         if pair["better"] == second:
             # Failures or a long tail: the test compares means, the ranks medians.
-            return Neighbours(second, MEANS, first, f"{1 - effect:.2f}", shown, "")
-        return Neighbours(first, BEATS, second, f"{effect:.2f}", shown, "")
+            return NeighbourTest(second, MEANS, first, f"{1 - effect:.2f}", shown, "")
+        return NeighbourTest(first, BEATS, second, f"{effect:.2f}", shown, "")
     needed = pair["seeds_needed"]
     verdict = UNTESTED if pd.isna(p) else ALIKE
-    return Neighbours(first, verdict, second, f"{effect:.2f}", shown, "" if pd.isna(needed) else f"{needed:,}")
+    return NeighbourTest(first, verdict, second, f"{effect:.2f}", shown, "" if pd.isna(needed) else f"{needed:,}")
 
 
-def _sentence(pair: Neighbours) -> str:
+def _sentence(pair: NeighbourTest) -> str:
     numbers = f"P {pair.effect}{f', p {pair.p}' if pair.p else ''}"
     if pair.verdict == BEATS:
         return f"{pair.better} beats {pair.other}: {numbers}."
@@ -159,15 +149,7 @@ def _sentence(pair: Neighbours) -> str:
     return f"{pair.better} and {pair.other} {pair.verdict}: {numbers}; {seeds}."
 
 
-def _span(row: dict[Any, Any], low: str, high: str) -> str:
-    return "" if pd.isna(row[low]) else f"[{number(row[low])}, {number(row[high])}]"
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.4g} %"
-
-
-class Judged(NamedTuple):
+class FailedTrainings(NamedTuple):
     """Trials of one section with the same verdict, other than stable: the word, what it means, a line a trial."""
 
     word: str
@@ -175,9 +157,9 @@ class Judged(NamedTuple):
     trials: list[str]
 
 
-def judged(section: Section, trials: pd.DataFrame) -> list[Judged]:
+def failed_trainings(section: Section) -> list[FailedTrainings]:
     """What went wrong in training: every trial whose verdict is a failure, with figures and place, by verdict."""
-    own = trials[(trials["dataset"] == section.dataset) & (trials["protocol"] == section.protocol)]
+    own = section.trials
     found = []
     for word in FAILURES:
         lines = []
@@ -189,5 +171,5 @@ def judged(section: Section, trials: pd.DataFrame) -> list[Judged]:
             figures = f": {trial['evidence']}" if trial["evidence"] else ""
             lines.append(f"{trial['variant']}, seed {trial['seed']}{place}{note}{figures}")
         if lines:
-            found.append(Judged(word, MEANINGS[word], lines))
+            found.append(FailedTrainings(word, MEANINGS[word], lines))
     return found

@@ -1,18 +1,18 @@
-"""What a person sees: progress on standard error while a sweep runs, tables on standard output afterwards."""
+"""The tables on the terminal, and what is said about them: the end of ``ganbench run``, and ``ganbench report``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ganbench.reporters.sections import LEGEND, PAIRS, Section, cells, conditions, label, sections, warnings
-from ganbench.reporters.sentences import judged, overview, remarks
+from ganbench.plugin.report import Report
+from ganbench.reporters.sections import LEGEND, PAIRS, Section, cells, sections
+from ganbench.reporters.sentences import across_datasets, failed_trainings, sentences
 from ganbench.results.rescored import FILE
 from ganbench.results.store import Contents
 from ganbench.utils.console import plain, say
@@ -22,36 +22,36 @@ NAMED = 5  # trials with the same verdict that the terminal names
 FIXED = 6  # the last of the columns that every terminal gets: rank, tier, variant, a score, verdict, seeds, failed
 
 
-def show(leaderboard: pd.DataFrame, trials: pd.DataFrame) -> None:
+def show(report: Report) -> None:
     """Print every section: a drawn table on a terminal, plain aligned text elsewhere, one line a row.
 
     Below it, the trials whose training failed, a few of each kind.
     """
-    for section in sections(leaderboard):
+    for section in sections(report):
         if sys.stdout.isatty():
             draw(section, Console())
         else:
             headings, rows = cells(section)
-            print(printable(f"{section.dataset}. {conditions(section)}"))
-            for text in warnings(section):
+            print(printable(f"{section.dataset}. {section.conditions}"))
+            for text in section.warnings:
                 print(printable(f"warning: {text}"))
             print(plain([headings, *rows]))
-        for word, meaning, lines in judged(section, trials):
+        for word, meaning, lines in failed_trainings(section):
             say(f"{word}: {meaning}.")
             for line in lines[:NAMED]:
                 say(f"  {line}")
             if len(lines) > NAMED:
                 say(f"  and {len(lines) - NAMED} more; trials.csv and leaderboard.md have them all")
-        _tell(remarks(section))
-    if together := overview(leaderboard):
+        _tell(sentences(section))
+    if together := across_datasets(report):
         say("Across datasets")
         if together.rows:
             print(plain([together.headings, *together.rows]))
         _tell(together.notes)
 
 
-def _tell(sentences: list[str]) -> None:
-    for sentence in sentences:
+def _tell(texts: list[str]) -> None:
+    for sentence in texts:
         say(f"  {sentence}")
     print()
 
@@ -71,7 +71,7 @@ def draw(section: Section, console: Console) -> None:
         # Long words are wrapped; what comes after the fixed columns is left out where it would not fit.
         room -= min(width, 22) if words else width
         if i > FIXED and (hidden or room < 0):
-            hidden.append(label(section, section.metrics[i - FIXED]))
+            hidden.append(section.label(section.metrics[i - FIXED]))
             continue
         table.add_column(
             escape(column[0]), justify="left" if words else "right", no_wrap=not words, overflow="fold", vertical="top"
@@ -81,8 +81,8 @@ def draw(section: Section, console: Console) -> None:
         unranked = "dim" if not row[0] else None
         table.add_row(*map(escape, row[:shown]), style="italic" if row is rows[-1] else unranked)
     console.print(escape(printable(section.dataset)), style="bold", highlight=False)
-    console.print(escape(printable(conditions(section))), style="dim", highlight=False)
-    for text in warnings(section):
+    console.print(escape(printable(section.conditions)), style="dim", highlight=False)
+    for text in section.warnings:
         console.print(escape(printable(f"warning: {text}")), style="yellow", highlight=False)
     console.print(table)
     if hidden:

@@ -1,4 +1,4 @@
-"""Courses of training as charts: of a section's variants over their seeds, and of a single trial."""
+"""Training curves: of all variants on the leaderboard page, median over seeds, and of one trial on its own page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ganbench.analysis.stability import FAILURES
-from ganbench.reporters.axes import Floats, finite
-from ganbench.reporters.charts import Series, lines
-from ganbench.reporters.leaderboard_rows import Own, Trial
-from ganbench.reporters.sections import ARROWS, Section, label, ordered, titled
+from ganbench.analysis.statistics import Floats
+from ganbench.reporters.charts import Series, finite, lines
+from ganbench.reporters.formatting import ARROWS, ordered, titled
+from ganbench.reporters.sections import Section
+from ganbench.reporters.trials import Trial, Variants
 
 Record = Mapping[str, Any]
 AXES = (("images", "real images seen"), ("updates", "updates of the generator"), ("seconds", "seconds of training"))
@@ -20,7 +21,7 @@ AXES = (("images", "real images seen"), ("updates", "updates of the generator"),
 _D = (("test", "held-out real"), ("train", "training real"), ("fake", "fake"))
 
 
-def of_section(section: Section, rows: Own) -> list[dict[str, Any]]:
+def of_section(section: Section, rows: Variants) -> list[dict[str, Any]]:
     """A chart of every metric that was computed during training: the median over seeds, from lowest to highest."""
     found = []
     prepared = []
@@ -44,10 +45,9 @@ def of_section(section: Section, rows: Own) -> list[dict[str, Any]]:
                 if trial.word in FAILURES and (place := _place(trial, record, grid)) is not None
             ]
             series.append(Series(name, grid, middle, low, high, key, paces, marks, key))
-        direction = section.about.get(metric, {}).get("direction", "")
-        log = None if direction == "min" else False
-        if chart := lines(f"{label(section, metric)} ({section.extractor})", series, AXES, log):
-            found.append({**chart, "metric": metric, "arrow": ARROWS.get(direction, "")})
+        log = None if section.direction(metric) == "min" else False
+        if chart := lines(section.title(metric), series, AXES, log):
+            found.append({**chart, "metric": metric, "arrow": section.arrow(metric)})
     return found
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ganbench.analysis.stability import FAILURES, MEANINGS
-from ganbench.reporters.leaderboard_rows import Trial
+from ganbench.reporters.formatting import number, ordered, thousands, titled
 from ganbench.reporters.pictures import MOST_BYTES, of_training, picture, sample_pictures, scatters
-from ganbench.reporters.sections import number, ordered, thousands, titled
 from ganbench.reporters.training_curves import of_trial
+from ganbench.reporters.trials import Trial
 from ganbench.results.spec import LANES, SEEDS
 from ganbench.utils.errors import MOST_CHARACTERS, printable
 from ganbench.utils.files import leads_outside, read_plain

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
-from ganbench.reporters.sections import number
+from ganbench.reporters.formatting import number
 from ganbench.results.spec import Planned
 from ganbench.utils.errors import printable
 

@@ -15,8 +15,8 @@ from ganbench.analysis.frames import final_trials
 from ganbench.analysis.ranking import primary_scores
 from ganbench.analysis.statistics import LEVEL, Floats, interval, sample_of
 from ganbench.reporters.csv import to_csv
+from ganbench.reporters.formatting import ARROWS, number
 from ganbench.reporters.markdown import to_table
-from ganbench.reporters.sections import ARROWS, number
 from ganbench.results.spec import Planned
 from ganbench.results.store import Store
 from ganbench.utils import canonical_json

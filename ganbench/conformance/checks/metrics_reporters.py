@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from ganbench.conformance.bench import during
 from ganbench.conformance.checking import Suite
 from ganbench.conformance.errors import CheckFailed, NotChecked
-from ganbench.conformance.example_tables import example_tables
+from ganbench.conformance.example_tables import example_report
 from ganbench.conformance.subject import Subject
 from ganbench.conformance.surroundings import changed_surroundings
 from ganbench.discovery.loader import discover
 from ganbench.harness.metric_values import apply
 from ganbench.harness.real_data import Real
 from ganbench.plugin.interfaces import Evidence, Metric, Scores
+from ganbench.plugin.report import Report
 from ganbench.plugin.variant import Variant
 from ganbench.utils import canonical_json
 from ganbench.utils.seeding import generator, preserved_rng, seed_everything
@@ -190,10 +190,10 @@ def no_global_state_changed(subject: Subject) -> None:
     changed_surroundings(lambda: values(subject.thing))
 
 
-def _written(subject: Subject, board: pd.DataFrame, trials: pd.DataFrame) -> dict[str, bytes]:
+def _written(subject: Subject, report: Report) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         with during("write"):
-            subject.thing.write(board, trials, Path(folder))
+            subject.thing.write_report(report, Path(folder))
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
 
 
@@ -206,11 +206,11 @@ def declares_its_suffix(subject: Subject) -> str:
 
 
 @REPORTERS.check(
-    """write(leaderboard, trials, folder) leaves at least one file with its suffix in the folder. Tables have baselines
+    """write or write_report leaves at least one file with its suffix in the folder. Tables have baselines
     without a rank, failed trials without scores, and metrics that nobody knew when the reporter was written."""
 )
 def writes_its_file(subject: Subject) -> str:
-    found = _written(subject, *example_tables())
+    found = _written(subject, example_report())
     if not any(name.endswith(subject.thing.suffix) for name in found):
         raise CheckFailed(
             f"it wrote {', '.join(found) or 'nothing'}: expected a file that ends in {subject.thing.suffix}"
@@ -225,7 +225,7 @@ def writes_its_file(subject: Subject) -> str:
     host, no order of a set."""
 )
 def deterministic_bytes(subject: Subject) -> None:
-    first, again = (_written(subject, *example_tables()) for _ in range(2))
+    first, again = (_written(subject, example_report()) for _ in range(2))
     if differ := [name for name in {**first, **again} if first.get(name) != again.get(name)]:
         raise CheckFailed(f"written twice from the same tables, {', '.join(differ)} differs")
 
@@ -234,18 +234,17 @@ def deterministic_bytes(subject: Subject) -> None:
     """Reporters are given the same two tables one after another: what one changes in them, the next one prints."""
 )
 def tables_left_alone(subject: Subject) -> None:
-    board, trials = example_tables()
-    before = [board.copy(deep=True), trials.copy(deep=True)]
-    attrs = canonical_json.dumps({k: v for k, v in board.attrs.items() if k != "findings"})
-    _written(subject, board, trials)
-    for name, table, copy in (("leaderboard", board, before[0]), ("trials", trials, before[1])):
-        if not table.equals(copy):
+    report, untouched = example_report(), example_report()
+    _written(subject, report)
+    for name in ("leaderboard", "trials"):
+        if not getattr(report, name).equals(getattr(untouched, name)):
             raise CheckFailed(f"it changes the table {name}: work on a copy, {name} = {name}.copy()")
-    if canonical_json.dumps({k: v for k, v in board.attrs.items() if k != "findings"}) != attrs:
-        raise CheckFailed("it changes leaderboard.attrs: work on a copy")
+    for name in ("records", "metrics", "protocols", "primary", "centres", "sizes"):
+        if getattr(report, name) != getattr(untouched, name):
+            raise CheckFailed(f"it changes report.{name}: work on a copy")
 
 
 @REPORTERS.check("""Reports are written while nothing else may change: settings and random states stay as they were.""")
 def leaves_the_process_alone(subject: Subject) -> None:
-    write: Callable[[], Any] = lambda: _written(subject, *example_tables())  # noqa: E731
+    write: Callable[[], Any] = lambda: _written(subject, example_report())  # noqa: E731
     changed_surroundings(write)

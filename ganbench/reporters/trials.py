@@ -1,0 +1,118 @@
+"""Trials as the page shows them: a row of the table of trials with its record, its folder and its costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ganbench.reporters.charts import finite
+from ganbench.reporters.pictures import MOST_BYTES
+from ganbench.results.schema import Misshapen, fields, measure
+from ganbench.utils import canonical_json
+from ganbench.utils.files import read_plain
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a row.
+
+    Attributes:
+        about: its line of the table of trials.
+        record: what its record holds; None for tables that were made without records.
+        place: its folder; None where there is none.
+        cost: numbers of its ``cost.json``.
+    """
+
+    about: Mapping[str, Any]
+    record: Mapping[str, Any] | None
+    place: Path | None
+    cost: Mapping[str, float]
+
+    @property
+    def seed(self) -> int:
+        return int(self.about["seed"])
+
+    @property
+    def completed(self) -> bool:
+        return bool(self.about["status"] == "completed")
+
+    @property
+    def page(self) -> str:
+        """Its own page beside the leaderboard; nothing without a record to show on it."""
+        return f"trials/{self.about['trial']}.html" if self.record is not None else ""
+
+    @property
+    def word(self) -> str:
+        """Its verdict; of a trial without one its status."""
+        return str(self.about["verdict"] or ("" if self.completed else self.about["status"]))
+
+    @property
+    def environment(self) -> str:
+        """The hash of where it ran."""
+        return str(self.about.get("environment", ""))
+
+    @property
+    def images(self) -> int | None:
+        """At how many images its verdict fell, if that is known."""
+        value = self.about.get("verdict_images")
+        return None if value is None or pd.isna(value) else int(value)
+
+
+# Variants in the order of the leaderboard: the number by which each has its colour on the page, its name, its trials.
+Variants = Sequence[tuple[int, str, Sequence[Trial]]]
+
+
+class TrialIndex:
+    """Finds the record and the folder of each row of the table of trials."""
+
+    def __init__(self, folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+        self.folder = folder
+        self.places = {path.name: path for path in sorted(folder.glob("*/*/seed-*"))}
+        self.records = {
+            (
+                record["identity"]["trial"]["dataset"],
+                record["identity"]["trial"]["seed"],
+                record["identity"]["id"],
+            ): record
+            for record in records
+        }
+
+    def find(self, about: Mapping[Any, Any]) -> Trial:
+        """The trial of a row of the table of trials."""
+        place = self.places.get(f"seed-{about['seed']}-{about['trial']}")
+        key = (str(about["dataset"]).partition("@")[0], about["seed"], about["trial"])
+        return Trial(about, self.records.get(key), place, costs(place) if place else {})
+
+
+def median_first(trials: Sequence[Trial], metric: str) -> list[Trial]:
+    """The completed trials, that with the median score first, then the nearest to it: nobody picked them."""
+    completed = [trial for trial in trials if trial.completed]
+    values = finite([trial.about.get(metric) for trial in completed])
+    if not np.isfinite(values).any():
+        return completed
+    middle = np.nanpercentile(values, 50, method="lower")
+    away = np.where(np.isnan(values), np.inf, np.abs(values - middle))
+    return [completed[i] for i in np.argsort(away, kind="stable")]
+
+
+def costs(place: Path) -> dict[str, float]:
+    """The numbers of a trial's ``cost.json``; the page can do without them."""
+    names = ("wall_seconds", "training_seconds", "evaluation_seconds", "peak_memory_bytes", "images_per_second")
+    try:
+        cost = canonical_json.loads(read_plain(place / "cost.json", MOST_BYTES))
+        fields({"wall_seconds": measure})(cost)
+    except (OSError, ValueError):
+        return {}
+    found = {}
+    for name in names:
+        try:
+            measure(cost.get(name))
+        except Misshapen:
+            continue
+        found[name] = float(cost[name])
+    return found
