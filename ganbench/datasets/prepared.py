@@ -17,7 +17,7 @@ import numpy as np
 
 from ganbench.datasets import DatasetError
 from ganbench.datasets.digits import split_order, stratified_sizes
-from ganbench.plugin.interfaces import Dataset
+from ganbench.plugin.interfaces import REQUIRED, Dataset, plugin_dataclass
 from ganbench.results.records import parse, seal, verify
 from ganbench.results.schema import fields, listed, named, optional, text, whole
 from ganbench.utils import canonical_json
@@ -35,18 +35,17 @@ _ABOUT = fields(
 )
 
 
+@plugin_dataclass
 class Prepared(Dataset):
     """Prepared images.
 
     Attributes:
         path: the file in the cache folder.
-        notes: what the user should be told.
+        sums: of each split, the SHA-256 that ``digest`` gives.
     """
 
-    _fields = (*Dataset._fields, "path", "sums")  # type: ignore[assignment]
-    path: Path
-    sums: Mapping[str, str]
-    notes: Sequence[str] = ()
+    path: Path = REQUIRED
+    sums: Mapping[str, str] = REQUIRED
 
     def load(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
         """Images ``(n, *shape)`` uint8, and class numbers ``(n,)`` int64 where the user's images have classes.
