@@ -12,7 +12,7 @@ import click
 from ganbench.cli.options import plugin_options
 from ganbench.discovery.catalog import KINDS, Blocked, Broken, Catalog, Offer
 from ganbench.discovery.entry_points import REPORTERS, find_installed
-from ganbench.discovery.import_probe import lethal
+from ganbench.discovery.import_probe import find_lethal
 from ganbench.discovery.loader import discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.plugin.hyperparameters import hyperparameters
@@ -55,7 +55,7 @@ def _add_reporters(catalog: Catalog) -> None:
     installed = find_installed(REPORTERS)
     catalog.blocked += [Blocked(point.name, point.distribution, point.version) for point in installed.blocked]
     single = [points[0] for points in installed.points.values() if len(points) == 1]
-    deadly = {single[i].name: how for i, how in lethal(single, lambda point: point.load()).items()}
+    deadly = {single[i].name: how for i, how in find_lethal(single).items()}
     for name, points in installed.points.items():
         first = points[0]
         if len(points) > 1:  # neither is imported: nobody can say which one is meant
