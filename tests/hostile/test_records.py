@@ -123,8 +123,8 @@ def changed(genuine: Record, place: str, value: Any) -> Record:
 
 def report(folder: Path) -> Contents:
     """``ganbench report``, and a finished run, as far as they go after the records were read."""
-    found, board, trials = write_reports(folder, DEFAULT)
-    show(board, trials)
+    found, report = write_reports(folder, DEFAULT)
+    show(report)
     summarise(found, folder)
     return found
 

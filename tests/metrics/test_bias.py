@@ -55,8 +55,8 @@ def test_a_run_and_its_tables_warn_and_older_records_stay_readable(ganbench: Any
 
     del record["reference"]["features"], record["metrics"]["fid"]["rows_per_feature"]  # as it was written before
     path.write_text(seal(record))
-    contents, board, trials = write_reports(results, ["md"])
-    show(board, trials)
+    contents, report = write_reports(results, ["md"])
+    show(report)
     assert not contents.problems and "FID (digits-cnn)" in capsys.readouterr().out
     assert "mostly bias" not in (results / "leaderboard.md").read_text()
     old = path.read_bytes()

@@ -34,7 +34,7 @@ def test_an_old_record_is_read_and_reported(path: Path, tmp_path: Path) -> None:
     folder = tmp_path / trial["dataset"] / trial["variant"] / name
     folder.mkdir(parents=True)
     (folder / "record.json").write_bytes(path.read_bytes())
-    contents, _, _ = write_reports(tmp_path, DEFAULT)
+    contents, _ = write_reports(tmp_path, DEFAULT)
     assert not contents.problems and len(contents.records) == 1
     (row,) = pd.read_csv(tmp_path / "trials.csv").to_dict("records")
     assert row["variant"] == record["label"] and row["status"] == "completed"

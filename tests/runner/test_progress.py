@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from ganbench.plugin.report import Report
 from ganbench.reporters import terminal
 from ganbench.reporters.sections import sections
 from ganbench.reporters.terminal import draw, show, summarise
@@ -22,7 +23,7 @@ from ganbench.utils.errors import printable
 METRICS = {"fid": ("FID", "min"), "is": ("IS", "max"), "recall": ("Recall", "max"), "coverage": ("Coverage", "max")}
 
 
-def board(**names):
+def report(verdicts=(), **names):
     head = {
         "dataset": "digits",
         "extractor": "digits-cnn",
@@ -39,8 +40,8 @@ def board(**names):
         scores |= {metric: 2.5, f"{metric}_low": 1.25, f"{metric}_high": 3.75, f"{metric}_floor": 0.0764}
     baseline = head | {"rank": None, "tier": "", "variant": "noise", "failed": 0, "verdict": ""}
     table = pd.DataFrame([{**line, **scores, **names} for line in (head, baseline)]).astype({"rank": "Int64"})
-    table.attrs["metrics"] = {name: {"label": word, "direction": way} for name, (word, way) in METRICS.items()}
-    return table
+    metrics = {name: {"label": word, "direction": way} for name, (word, way) in METRICS.items()}
+    return Report(table, trials(verdicts), metrics=metrics)
 
 
 def trials(verdicts):
@@ -78,7 +79,7 @@ def record(status="completed", reason=None, **values):
 
 
 def test_a_pipe_gets_one_whole_line_a_row(capsys):
-    show(board(), trials([]))
+    show(report())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "digits. Protocol 0a1b2c3d: scores by digits-cnn."
     assert [line.split()[:2] for line in lines[2:6]] == [
@@ -97,7 +98,7 @@ def test_a_pipe_gets_one_whole_line_a_row(capsys):
 
 
 def test_trainings_that_failed_are_named_with_what_it_means(capsys):
-    show(board(), trials(["stable", "collapsed", "unknown", "", *["collapsed"] * 6]))
+    show(report(["stable", "collapsed", "unknown", "", *["collapsed"] * 6]))
     lines = capsys.readouterr().out.splitlines()[6:]
     assert lines[0].startswith("collapsed: the generator shows one thing")
     assert lines[1] == "  vanilla, seed 1 at 3,200 images (lost modes): u_rise 0.9"
@@ -113,7 +114,7 @@ def test_plain_pads_and_never_shortens():
 def drawn(width, **names):
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system="standard")
-    for section in sections(board(**names)):
+    for section in sections(report(**names)):
         draw(section, console)
     return out.getvalue()
 
