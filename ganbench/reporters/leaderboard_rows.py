@@ -15,6 +15,7 @@ from ganbench.analysis.stability import FAILURES
 from ganbench.reporters.axes import Axis, Floats, axis, finite
 from ganbench.reporters.pictures import costs
 from ganbench.reporters.sections import Section, floor, interval, number, seeds, thousands
+from ganbench.results.schema import Record
 
 STRIP, STRIP_HEIGHT = 84, 12  # of the strip below a score, on which each seed has its place
 COSTS = (
@@ -37,7 +38,7 @@ class Trial:
     """
 
     about: Mapping[str, Any]
-    record: Mapping[str, Any] | None
+    record: Record | None
     place: Path | None
     cost: Mapping[str, float]
 
@@ -78,15 +79,11 @@ Own = Sequence[tuple[int, str, Sequence[Trial]]]
 class Shelf:
     """Folders and records of trials by what the table of trials says of them."""
 
-    def __init__(self, folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, folder: Path, records: Iterable[Record]) -> None:
         self.folder = folder
         self.places = {path.name: path for path in sorted(folder.glob("*/*/seed-*"))}
         self.records = {
-            (
-                record["identity"]["trial"]["dataset"],
-                record["identity"]["trial"]["seed"],
-                record["identity"]["id"],
-            ): record
+            (record.identity.trial.dataset, record.identity.trial.seed, record.identity.id): record
             for record in records
         }
 
@@ -195,7 +192,7 @@ def _costs(own: Sequence[Trial]) -> list[dict[str, Any]]:
     figures = (
         middle(trial.cost.get("wall_seconds") for trial in done),
         middle((trial.cost.get("peak_memory_bytes") for trial in done), 1e-6),
-        middle(sum(((trial.record or {}).get("parameters") or {}).values()) for trial in done),
+        middle(sum(trial.record.parameters.values() if trial.record else ()) for trial in done),
         middle(trial.cost.get("images_per_second") for trial in done),
     )
     return [
@@ -241,7 +238,7 @@ def _badges(
 
 def _differs(trial: Trial, usual: Trial) -> str:
     """In which fields two environments differ, as far as records are there to say."""
-    here, there = (_flat((side.record or {}).get("environment") or {}) for side in (trial, usual))
+    here, there = (_flat(side.record.environment if side.record else {}) for side in (trial, usual))
     told = [f"{name} {here.get(name)} instead of {there.get(name)}" for name in sorted(here | there)
             if here.get(name) != there.get(name)]  # fmt: skip
     return "; ".join(told[:4]) + (f"; and {len(told) - 4} more" if len(told) > 4 else "") or "its hash differs"

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ganbench.analysis.findings import Findings
 from ganbench.metrics.bias import bias_warnings
+from ganbench.results.schema import MetricColumn
 
 ARROWS = {"min": " ↓", "max": " ↑"}
 LEGEND = (
@@ -84,14 +85,14 @@ def arrow(section: Section, metric: str) -> str:
     return ARROWS.get(section.about.get(metric, {}).get("direction", ""), "")
 
 
-def ordered(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def ordered(metrics: Mapping[str, MetricColumn]) -> list[str]:
     """The metrics of a record in the order in which tables show them."""
-    return sorted(metrics, key=lambda name: (metrics[name].get("position", 0), name))
+    return sorted(metrics, key=lambda name: (metrics[name].position, name))
 
 
-def titled(about: Mapping[str, Any], extractor: str) -> str:
+def titled(about: MetricColumn, extractor: str) -> str:
     """``FID (digits-cnn)``: no score is shown without what made its features."""
-    return f"{about['label']} ({extractor})" if extractor else str(about["label"])
+    return f"{about.label} ({extractor})" if extractor else about.label
 
 
 def thousands(value: float | None) -> str:
