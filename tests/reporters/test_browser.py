@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from ganbench.harness.artifacts import picture
 from ganbench.plugin.report import Report
 from ganbench.reporters.html import to_html
 from ganbench.reporters.pictures import OF_TRAINING
 from ganbench.reporters.report import write_reports
+from ganbench.results.records import read
+from ganbench.results.schema import Evaluation, Watch
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -101,6 +104,9 @@ def table(rows: int, datasets: int, seeds: int) -> Report:
     return Report(frame, pd.DataFrame(trials), metrics=about, primary={f"data{d}": "fid" for d in range(datasets)})
 
 
+REAL = read(min(Path(__file__).parents[2].glob("results/reference/digits/dcgan/seed-0-*/record.json")))
+
+
 def with_records(report: Report) -> Report:
     """The same with a record a trial: 21 evaluations of every metric, as a sweep of default length leaves them."""
     rng = np.random.default_rng(1)
@@ -109,19 +115,19 @@ def with_records(report: Report) -> Report:
     for about in report.trials.to_dict("records"):
         courses = rng.lognormal(0, 0.3, (21, len(metrics))).round(9).tolist()
         evaluations = [
-            {
-                "images_seen": 3200 * i,
-                "values": dict(zip(metrics, values, strict=True)),
-                "watch": {"updates": {"generator": 50 * i}},
-            }
+            Evaluation(
+                step=50 * i,
+                images_seen=3200 * i,
+                values=dict(zip(metrics, values, strict=True)),
+                watch=Watch(updates={"generator": 50 * i}),
+            )
             for i, values in enumerate(courses)
         ]
-        trial = {"dataset": about["dataset"], "seed": about["seed"]}
-        record = {"identity": {"trial": trial, "id": about["trial"]}, "evaluations": evaluations}
-        records.append(
-            {**record, "values": evaluations[-1]["values"], "parameters": {"generator": 1000 + len(records)}}
-        )
-    return replace(report, records=records)
+        trial = replace(REAL.identity.trial, dataset=about["dataset"], seed=about["seed"])
+        identity = replace(REAL.identity, trial=trial, id=about["trial"])
+        values, parameters = evaluations[-1].values, {"generator": 1000 + len(records)}
+        records.append(replace(REAL, identity=identity, evaluations=evaluations, values=values, parameters=parameters))
+    return dataclasses.replace(report, records=records)
 
 
 @pytest.fixture(scope="module")

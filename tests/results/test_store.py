@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from ganbench.reporters.report import write_reports
-from ganbench.results.records import DamagedRecord, compose, seal, unseal
+from ganbench.results.records import DamagedRecord, as_json, compose, seal, unseal
+from ganbench.results.schema import Outcome, Record, Reference, Status
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store, read_records
-from ganbench.utils import canonical_json
+from ganbench.utils import canonical_json, sealed_json
 from ganbench.utils.files import StoreError, write_atomic
 
 
@@ -31,13 +32,12 @@ def spec(seed: int = 0, source: str = "a" * 64, **protocol) -> TrialSpec:
     )
 
 
-def record(of: TrialSpec, status: str = "completed") -> dict:
+def record(of: TrialSpec, status: Status = "completed") -> Record:
     planned = Planned(
         of, "dcgan", "variant", "fid", {"fid": {"label": "FID", "direction": "min"}}, {"python": "3"}, "cpu"
     )
-    return compose(
-        planned, {"trace": 25.0, "modes": 10}, {"fid": 0.1}, {"status": status, "reason": None, "values": {"fid": 2.5}}
-    )
+    outcome = Outcome(status=status, reason=None, values={"fid": 2.5})
+    return compose(planned, Reference(trace=25.0, modes=10), {"fid": 0.1}, outcome)
 
 
 def test_canonical_json_is_one_text_for_one_value() -> None:
@@ -50,8 +50,8 @@ def test_the_trial_hash_covers_what_makes_weights_and_the_evaluation_hash_what_m
     base = spec().identity
     for change in ({"budget_images": 641}, {"batch_size": 32}, {"precision": "bf16"}, {"engine": "seeds"}):
         other = spec(**change).identity
-        assert other["trial_hash"] != base["trial_hash"] and other["evaluation_hash"] == base["evaluation_hash"]
-        assert other["protocol"] != base["protocol"]
+        assert other.trial_hash != base.trial_hash and other.evaluation_hash == base.evaluation_hash
+        assert other.protocol != base.protocol
     for change in (
         {"extractor": "x"},
         {"extractor_hash": "f" * 64},
@@ -60,16 +60,16 @@ def test_the_trial_hash_covers_what_makes_weights_and_the_evaluation_hash_what_m
         {"split": "train"},
     ):
         other = spec(**change).identity
-        assert other["trial_hash"] == base["trial_hash"] and other["evaluation_hash"] != base["evaluation_hash"]
-        assert other["protocol"] != base["protocol"] and other["id"] != base["id"]
-    assert spec(device="cuda").identity["trial_hash"] != base["trial_hash"]
-    assert spec(1).identity["protocol"] == base["protocol"] == spec(source="b" * 64).identity["protocol"]
+        assert other.trial_hash == base.trial_hash and other.evaluation_hash != base.evaluation_hash
+        assert other.protocol != base.protocol and other.id != base.id
+    assert spec(device="cuda").identity.trial_hash != base.trial_hash
+    assert spec(1).identity.protocol == base.protocol == spec(source="b" * 64).identity.protocol
     assert TrialSpec.from_payload(json.loads(json.dumps(spec().payload()))) == spec()
 
 
 def test_a_record_reads_back_and_every_edit_is_noticed() -> None:
     text = seal(record(spec()))
-    assert unseal(text)["values"] == {"fid": 2.5} and seal(unseal(text)) == text
+    assert unseal(text).values == {"fid": 2.5} and seal(unseal(text)) == text
     for edited in (
         text.replace("2.5", "1.5"),
         text.replace('"dcgan"', '"dcgam"'),
@@ -90,7 +90,7 @@ def test_a_record_reads_back_and_every_edit_is_noticed() -> None:
 def test_a_record_with_a_right_hash_but_a_wrong_shape_is_refused() -> None:
     for key, value in (("status", "perfect"), ("evaluations", {}), ("values", None), ("schema", 99)):
         with pytest.raises(DamagedRecord):
-            unseal(seal({**record(spec()), key: value}))
+            unseal(sealed_json.seal({**as_json(record(spec())), key: value}))
 
 
 def test_finished_trials_are_found_and_damaged_ones_set_aside(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_what_a_trial_wrote_elsewhere_is_fetched_once_it_has_ended(tmp_path: Pat
     found = sorted(str(path.relative_to(store.folder(spec()))) for path in store.folder(spec()).rglob("*"))
     assert found == ["cost.json", "history.csv", "record.json", "samples", "samples/640.png"]
     assert (store.folder(spec()) / "samples/640.png").read_text() == "samples/640.png"
-    assert not place.exists() and store.state(spec()) == "completed" == read_records(root).records[0]["status"]
+    assert not place.exists() and store.state(spec()) == "completed" == read_records(root).records[0].status
 
 
 def test_a_trial_that_is_forgotten_is_forgotten_in_both_places(tmp_path: Path) -> None:

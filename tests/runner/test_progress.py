@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ganbench.plugin.report import Report
-from ganbench.reporters import terminal
 from ganbench.reporters.sections import sections
 from ganbench.reporters.terminal import draw, show, summarise
 from ganbench.results.store import Contents, Problem
+from ganbench.runner import progress
 from ganbench.runner.progress import LiveDisplay, PlainDisplay, describe
 from ganbench.utils.console import plain
 from ganbench.utils.errors import printable
@@ -75,7 +75,7 @@ def trial(label="dcgan", seed=0, role="variant", budget=6400):
 
 
 def record(status="completed", reason=None, **values):
-    return {"status": status, "reason": reason, "values": values}
+    return SimpleNamespace(status=status, reason=reason, values=values)
 
 
 def test_a_pipe_gets_one_whole_line_a_row(capsys):
@@ -185,7 +185,7 @@ def test_a_log_gets_a_line_a_finished_trial(capsys):
 def clock(monkeypatch):
     """Seconds that pass when a test says so."""
     now = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
 
@@ -205,9 +205,9 @@ def bars(screen):
 def test_bars_show_progress_the_latest_score_and_speed(clock):
     screen, _ = live()
     screen.begin([trial(seed=0), trial(seed=1)], kept=0)
-    screen.progress(trial(seed=0), 0, {"values": {"fid": 40.0}})
+    screen.progress(trial(seed=0), 0, SimpleNamespace(values={"fid": 40.0}))
     clock.seconds = 2.0
-    screen.progress(trial(seed=0), 3200, {"values": {"fid": 12.5}})
+    screen.progress(trial(seed=0), 3200, SimpleNamespace(values={"fid": 12.5}))
     screen.progress(trial(seed=0), 3264, None)
     sweep, one = bars(screen)
     assert sweep.startswith("0/2 trials") and " 26% " in sweep
@@ -240,7 +240,7 @@ def test_a_baseline_has_no_speed(clock):
     screen.begin([trial("noise", role="baseline")], kept=0)
     screen.progress(trial("noise", role="baseline"), 0, None)
     clock.seconds = 2.0
-    screen.progress(trial("noise", role="baseline"), 6000, {"values": {"fid": 80.0}})
+    screen.progress(trial("noise", role="baseline"), 6000, SimpleNamespace(values={"fid": 80.0}))
     assert bars(screen)[1].endswith("FID (digits-cnn) 80")
     screen.close()
 
@@ -251,7 +251,7 @@ def test_bars_stay_on_one_line_each(width):
     names = ["dcgan[discriminator_updates=5,lr=0.0001]", "vanilla", "[red]x[/red]"]
     screen.begin([trial(name) for name in names], kept=0)
     for name in names:
-        screen.progress(trial(name), 3200, {"values": {"fid": 12.5}})
+        screen.progress(trial(name), 3200, SimpleNamespace(values={"fid": 12.5}))
     lines = bars(screen)
     assert len(lines) == 4 and max(map(len, lines)) <= width
     if width == 80:
@@ -285,12 +285,8 @@ def test_nothing_to_run_draws_nothing():
 
 
 def test_summary_says_what_marks_mean_and_what_is_left_out(capsys):
-    failed = {
-        "status": "diverged",
-        "reason": "loss is nan\nat step 3",
-        "label": "dcgan",
-        "identity": {"trial": {"dataset": "digits", "seed": 4}},
-    }
+    title = "dcgan on digits, seed 4"
+    failed = SimpleNamespace(status="diverged", reason="loss is nan\nat step 3", title=title)
     problem = Problem(Path("results/x/record.json"), "it was edited")
     summarise(Contents([failed], [problem], interrupted=2, superseded=1), Path("results"))
     out, err = capsys.readouterr()
