@@ -30,12 +30,15 @@ from ganbench.executors import Job
 from ganbench.executors.remote import outgoing
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.report import write_reports
+from ganbench.results.records import as_json, read
+from ganbench.results.schema import Evaluation, Outcome, Record
 from ganbench.results.spec import Planned, TrialSpec
 from ganbench.results.store import Store
 from ganbench.runner.estimates import makespan
 from ganbench.runner.planning import Plan, Request
 from ganbench.runner.scheduler import Sweep
 from ganbench.utils import signals
+from ganbench.utils.typed_json import convert
 
 ROOM = 400
 
@@ -45,8 +48,8 @@ class Silent:
         print(text, file=sys.stderr)
 
     def begin(self, trials: list[Planned], kept: int) -> None: ...
-    def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None: ...
-    def finished(self, trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> None: ...
+    def progress(self, trial: Planned, images: int, evaluation: Evaluation | None) -> None: ...
+    def finished(self, trial: Planned, record: Record, cost: dict[str, Any]) -> None: ...
 
 
 class StandIn:
@@ -55,12 +58,12 @@ class StandIn:
     isolated = remote = True
     slots, window = ROOM, 2 * ROOM
 
-    def __init__(self, record: dict[str, Any]) -> None:
+    def __init__(self, record: Record) -> None:
         self.outcome = outcome(record)
-        lines = [{"attempt": 1}, *({"evaluation": entry} for entry in record["evaluations"])]
+        lines = [{"attempt": 1}, *({"evaluation": entry} for entry in as_json(record.evaluations))]
         self.progress = "".join(json.dumps(line) + "\n" for line in lines)
-        self.floors = {name: about["floor"] for name, about in record["metrics"].items()}
-        self.reference = record["reference"]
+        self.floors = {name: about.floor for name, about in record.metrics.items()}
+        self.reference = as_json(record.reference)
         self.running: list[tuple[Job, Future[dict[str, Any]]]] = []
         self.changed = threading.Condition()
         self.cpu, self.closed = 0.0, False
@@ -101,21 +104,17 @@ class StandIn:
             future.set_result(answer)
 
 
-def outcome(record: dict[str, Any]) -> dict[str, Any]:
+def outcome(record: Record) -> dict[str, Any]:
     """What the trial of a record returned to its driver."""
-    kept = ("status", "reason", "values", "fid_train", "parameters", "adversarial", "decision_threshold")
-    found = {name: record[name] for name in (*kept, "evaluations", "state_sha256", "environment", "environment_hash")}
-    telemetry = dict(record["telemetry"])
-    first = telemetry.pop("first_nonfinite")
     cost = {"wall_seconds": 60.0, "training_seconds": 50.0, "evaluation_seconds": 8.0, "attempts": 1}
-    return {**found, "telemetry": telemetry, "first_nonfinite": first, "cost": cost}
+    return {**as_json(convert(as_json(record), Outcome)), "cost": cost}
 
 
-def planned(record: dict[str, Any], trials: int) -> Iterator[Planned]:
-    spec = TrialSpec.from_identity(record["identity"]).payload()
+def planned(record: Record, trials: int) -> Iterator[Planned]:
+    spec = TrialSpec.from_identity(record.identity).payload()
     metrics = {
-        name: {key: value for key, value in about.items() if key not in ("floor", "position")}
-        for name, about in record["metrics"].items()
+        name: {key: value for key, value in as_json(about).items() if key not in ("floor", "position")}
+        for name, about in record.metrics.items()
     }
     seeds = max(trials // (DATASETS * VARIANTS), 1)
     for number in range(trials):
@@ -123,7 +122,7 @@ def planned(record: dict[str, Any], trials: int) -> Iterator[Planned]:
         variant, dataset = divmod(place, DATASETS)
         name = f"variant-{variant:02}"
         mine = TrialSpec.from_payload({**spec, "variant": name, "dataset": f"dataset-{dataset}", "seed": seed})
-        yield Planned(mine, name, "variant", record["primary"], metrics, record["environment"], "cpu")
+        yield Planned(mine, name, "variant", record.primary, metrics, record.environment, "cpu")
 
 
 def timed(what: str, call: Callable[[], Any], engine: StandIn) -> Any:
@@ -149,7 +148,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=DATASETS * VARIANTS * SEEDS)
     parser.add_argument("--results", type=Path, help="an existing folder to make a temporary one in")
     options = parser.parse_args()
-    record = json.loads(min(REFERENCE.glob("digits/vanilla/seed-*/record.json")).read_text())
+    record = read(min(REFERENCE.glob("digits/vanilla/seed-*/record.json")))
     signals.drive()
     with tempfile.TemporaryDirectory(dir=options.results) as folder:
         engine, store, request = StandIn(record), Store(folder), Request(("variant",))

@@ -28,9 +28,9 @@ import numpy as np
 
 from ganbench.analysis.ranking import leaderboard
 from ganbench.reporters.report import write_reports
-from ganbench.results.records import seal
-from ganbench.results.spec import identify
+from ganbench.results.schema import identify
 from ganbench.results.store import read_records
+from ganbench.utils.sealed_json import seal
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 DATASETS, VARIANTS, SEEDS = 8, 25, 50

@@ -14,6 +14,7 @@ from training import place
 
 from ganbench.analysis.measures import SHOWN
 from ganbench.analysis.stability import Verdict, verdict
+from ganbench.results.schema import Record
 from ganbench.results.store import read_records
 
 WITHIN = 1.5  # a healthy run is at most this factor worse than the median of its setting
@@ -25,12 +26,12 @@ class Trial:
     """One trained trial: its setting, its record, and whether it is healthy by its score alone."""
 
     setting: Setting
-    record: dict[str, Any]
+    record: Record
     healthy: bool = False
 
     @property
     def seed(self) -> int:
-        return int(self.record["identity"]["trial"]["seed"])
+        return self.record.identity.trial.seed
 
     @property
     def group(self) -> str:
@@ -41,15 +42,14 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        value = self.record["values"].get(self.record["primary"])
-        return None if self.record["status"] != "completed" else value
+        return self.record.values.get(self.record.primary) if self.record.status == "completed" else None
 
 
 def read(folder: Path) -> list[Trial]:
     """Every trial that was trained, settings in their order."""
     found = []
     for setting in SETTINGS:
-        trials = [Trial(setting, slim(record)) for record in read_records(place(setting, folder)).records]
+        trials = [Trial(setting, record) for record in read_records(place(setting, folder)).records]
         if setting.truth == "learns":
             scores = [trial.score for trial in trials if trial.score is not None]
             for trial in trials:
@@ -61,24 +61,18 @@ def read(folder: Path) -> list[Trial]:
     return found
 
 
-def slim(record: dict[str, Any]) -> dict[str, Any]:
-    """The fields that are read here: thousands of whole records would not fit a small machine."""
-    fields = "identity primary status values metrics reference evaluations telemetry role adversarial"
-    return {name: record[name] for name in (*fields.split(), "decision_threshold")}
-
-
 def healthy(trial: Trial, median: float) -> bool:
     """By the final score alone, without the verdict: as good as its setting usually is, and near the floor.
 
     FID: the square root, which is a distance, is at least half of the way from a constant's to the floor's.
     Coverage: at least a quarter of the floor's; narrow modes leave the best of these budgets at 0.6.
     """
-    metric, score = trial.record["primary"], trial.score
+    metric, score = trial.record.primary, trial.score
     if score is None:
         return False
-    floor = trial.record["metrics"][metric]["floor"]
+    floor = trial.record.metrics[metric].floor
     if metric == "fid":
-        constant = sqrt(trial.record["reference"]["trace"])
+        constant = sqrt(trial.record.reference.trace)
         reached = (constant - sqrt(score)) / (constant - sqrt(floor))
         return score <= WITHIN * median and reached >= REACH[metric]
     return score >= median / WITHIN and score >= REACH[metric] * floor
@@ -88,8 +82,8 @@ def planted_step(trial: Trial) -> int | None:
     """The first evaluation that can see an abrupt failure; the failure's own step where the trial ended there."""
     if trial.setting.at is None:
         return None
-    steps = [evaluation["step"] for evaluation in trial.record["evaluations"]]
-    total = -(-trial.record["identity"]["trial"]["budget_images"] // 64)
+    steps = [evaluation.step for evaluation in trial.record.evaluations]
+    total = -(-trial.record.identity.trial.budget_images // 64)
     begins = int(np.ceil(trial.setting.at * total))  # the first step that is broken
     return next((step for step in steps if step > begins), begins)
 
@@ -103,8 +97,8 @@ def rows(trials: list[Trial]) -> Iterator[dict[str, Any]]:
             "truth": trial.setting.truth,
             "group": trial.group,
             "seed": trial.seed,
-            "status": trial.record["status"],
-            "metric": trial.record["primary"],
+            "status": trial.record.status,
+            "metric": trial.record.primary,
             "score": trial.score,
             "healthy": trial.healthy,
             "verdict": judged.word,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from ganbench.analysis.measures import SHOWN
 from ganbench.analysis.stability import verdict
+from ganbench.results.schema import Record
 from ganbench.results.store import read_records
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import printable
@@ -81,7 +83,7 @@ class Trials(NamedTuple):
 
 
 # What tables are made of; trials that one table has read serve the next.
-Source = pd.DataFrame | Trials | Iterable[Mapping[str, Any]]
+Source = pd.DataFrame | Trials | Iterable[Record]
 
 
 def load_results(path: Path | str) -> pd.DataFrame:
@@ -95,7 +97,7 @@ def load_results(path: Path | str) -> pd.DataFrame:
     return to_frame(contents.records)
 
 
-def to_frame(records: Iterable[Mapping[str, Any]], history: bool = True) -> pd.DataFrame:
+def to_frame(records: Iterable[Record], history: bool = True) -> pd.DataFrame:
     """Tidy frame of ``records``: a row for each trial, evaluation and metric, in an order that is always the same.
 
     The rows with ``final`` hold the scores at the end of training; every trial has them for each of its
@@ -132,52 +134,51 @@ def _columns(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> dict[str,
     return {name: pd.Series(list(column), dtype=object).to_numpy() for name, column in zip(names, columns, strict=True)}
 
 
-def _order(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    identity, trial = record["identity"], record["identity"]["trial"]
-    hyperparameters = canonical_json.dumps(trial["hyperparameters"])
+def _order(record: Record) -> tuple[Any, ...]:
+    identity, trial = record.identity, record.identity.trial
+    hyperparameters = canonical_json.dumps(trial.hyperparameters)
     return (
-        *(trial["dataset"], trial["dataset_hash"], identity["protocol"], record["label"], hyperparameters),
-        *(trial["source"], trial["seed"], identity["id"], record.get("sha256") or ""),
+        *(trial.dataset, trial.dataset_hash, identity.protocol, record.label, hyperparameters),
+        *(trial.source, trial.seed, identity.id, record.sha256),
     )
 
 
-def _trial(record: Mapping[str, Any]) -> tuple[Any, ...]:
+def _trial(record: Record) -> tuple[Any, ...]:
     """The values of ``TRIAL`` and ``_CONTEXT``."""
-    both = {**record["identity"]["trial"], **record["identity"]["evaluation"]}
+    both = {**asdict(record.identity.trial), **asdict(record.identity.evaluation)}
     judged = verdict(record)
     return (
         *_order(record)[:-1],
         *(judged.figures, judged.step, judged.images_seen, *(getattr(judged.measures, name) for name in SHOWN)),
-        *(judged.word or "", judged.note, record["status"], record.get("reason") or "", record["role"]),
-        *(record["primary"], _failure_score(record), record["environment_hash"]),
+        *(judged.word or "", judged.note, record.status, record.reason or "", record.role),
+        *(record.primary, _failure_score(record), record.environment_hash),
         *(both[field] for field in PROTOCOL_FIELDS),
     )
 
 
-def _failure_score(record: Mapping[str, Any]) -> float | None:
-    if record["primary"] == "fid":
-        return (record.get("reference") or {}).get("trace")
-    return 0.0 if record["primary"] in ("coverage", "modes") else None
+def _failure_score(record: Record) -> float | None:
+    if record.primary == "fid":
+        return record.reference.trace
+    return 0.0 if record.primary in ("coverage", "modes") else None
 
 
-def _cells(record: Mapping[str, Any], history: bool) -> Iterable[tuple[Any, ...]]:
+def _cells(record: Record, history: bool) -> Iterable[tuple[Any, ...]]:
     """The values of ``_CELL``, evaluations first. The last evaluation of a completed trial is the end of training."""
-    named = sorted(enumerate(record["metrics"].items()), key=lambda item: item[1][1].get("position", item[0]))
+    named = sorted(record.metrics.items(), key=lambda item: item[1].position)
     metrics = [
-        (name, position, about.get("label", name), about.get("direction", "none"), about.get("floor"))
-        for position, (_, (name, about)) in enumerate(named)
+        (name, position, about.label, about.direction, about.floor) for position, (name, about) in enumerate(named)
     ] or [("", 0, "", "none", None)]
-    evaluations = record["evaluations"]
-    completed = record["status"] == "completed"
+    evaluations = record.evaluations
+    completed = record.status == "completed"
     if history:
         for evaluation in evaluations[:-1] if completed else evaluations:
             for name, position, label, direction, floor in metrics:
-                if (value := evaluation["values"].get(name)) is not None:
-                    yield evaluation["images_seen"], name, value, False, position, label, direction, floor
-    budget = record["identity"]["trial"]["budget_images"]
-    end = budget if completed else evaluations[-1]["images_seen"] if evaluations else 0
+                if (value := evaluation.values.get(name)) is not None:
+                    yield evaluation.images_seen, name, value, False, position, label, direction, floor
+    budget = record.identity.trial.budget_images
+    end = budget if completed else evaluations[-1].images_seen if evaluations else 0
     for name, position, label, direction, floor in metrics:
-        yield end, name, record["values"].get(name), True, position, label, direction, floor
+        yield end, name, record.values.get(name), True, position, label, direction, floor
 
 
 def final_trials(source: Source) -> Trials:

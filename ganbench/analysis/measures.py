@@ -10,12 +10,14 @@ below 15), and a series is smoothed by its running median of 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, combinations
 from math import sqrt
 from statistics import fmean, median
 from typing import Any
+
+from ganbench.results.schema import Evaluation, Record, Telemetry, Watch
 
 
 @dataclass(frozen=True)
@@ -112,18 +114,18 @@ class Measures:
     won: int | None = None
 
 
-def measures(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Measures:
+def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
     """Measure the history of ``record``: its ``evaluations``, ``telemetry`` and ``reference``."""
-    reference, telemetry = record.get("reference") or {}, record.get("telemetry") or {}
-    growth = parameter_growth(record["evaluations"])
+    telemetry = record.telemetry or Telemetry()
+    growth = parameter_growth(record.evaluations)
     found: dict[str, Any] = {
-        "modes": reference.get("modes"),
-        "grad_spikes": (telemetry.get("gradient_spikes") or {}).get("discriminator"),
+        "modes": record.reference.modes,
+        "grad_spikes": (telemetry.gradient_spikes or {}).get("discriminator"),
         "parameter_growth": max(growth, default=None),
         "gradient_growth": _gradient_growth(telemetry),
     }
-    watched = [evaluation["watch"] for evaluation in trained(record)]
-    u = tuple(sqrt(max(watch["fid"], 0.0) / watch["trace"]) for watch in watched)
+    watched = [watch for _, watch in trained(record)]
+    u = tuple(sqrt(max(watch.fid or 0.0, 0.0) / (watch.trace or 1.0)) for watch in watched)
     if len(u) < 3:
         return Measures(u=u, **found)
     tail = 3 if len(u) >= 15 else 2
@@ -165,27 +167,29 @@ def measures(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Meas
     if gaps := [a - b for a, b in zip(train, auc, strict=True) if a is not None and b is not None]:
         found["d_auc_gap"] = median(gaps)
     accuracies = [min(a, b) for a, b in zip(real, fake, strict=True) if a is not None and b is not None]
-    if accuracies and record.get("decision_threshold") is not None:
+    if accuracies and record.decision_threshold is not None:
         found["d_saturation"] = median(accuracies)
     return Measures(u=u, **found)
 
 
-def trained(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def trained(record: Record) -> list[tuple[Evaluation, Watch]]:
     """The evaluations that have a ``u``: after training began, with an FID and a positive trace."""
     return [
-        evaluation
-        for evaluation in record["evaluations"]
-        if evaluation["images_seen"] > 0
-        and (watch := evaluation.get("watch") or {}).get("fid") is not None
-        and (watch.get("trace") or 0) > 0
+        (evaluation, watch)
+        for evaluation in record.evaluations
+        if evaluation.images_seen > 0
+        and (watch := evaluation.watch) is not None
+        and watch.fid is not None
+        and (watch.trace or 0) > 0
     ]
 
 
-def parameter_growth(evaluations: Sequence[Mapping[str, Any]]) -> list[float]:
+def parameter_growth(evaluations: Sequence[Evaluation]) -> list[float]:
     """At each evaluation the largest parameter norm of a role over that role's norm at the first evaluation."""
-    norms = [(evaluation.get("watch") or {}).get("parameter_norms") or {} for evaluation in evaluations]
+    norms = [(evaluation.watch and evaluation.watch.parameter_norms) or {} for evaluation in evaluations]
     first = {role: norm for role, norm in (norms[0] if norms else {}).items() if norm}
-    return [max((now[role] / first[role] for role in first if now.get(role) is not None), default=0.0) for now in norms]
+    growth = ([norm / then for role, then in first.items() if (norm := now.get(role)) is not None] for now in norms)
+    return [max(ratios, default=0.0) for ratios in growth]
 
 
 def theil_sen(y: Sequence[float]) -> float:
@@ -198,17 +202,17 @@ def _deviation(values: Sequence[float]) -> float:
     return sqrt(fmean([(value - centre) ** 2 for value in values]))
 
 
-def _gradient_growth(telemetry: Mapping[str, Any]) -> float | None:
+def _gradient_growth(telemetry: Telemetry) -> float | None:
     """None below 100 steps: a tenth of fewer is a handful of steps, of which the first is like no other."""
-    if (telemetry.get("updates") or {}).get("discriminator", FEWEST_STEPS) < FEWEST_STEPS:
+    if (telemetry.updates or {}).get("discriminator", FEWEST_STEPS) < FEWEST_STEPS:
         return None
-    tenths = (telemetry.get("gradient_norm_tenths") or {}).get("discriminator") or ()
+    tenths = (telemetry.gradient_norm_tenths or {}).get("discriminator") or ()
     first, last = (tenths[0], tenths[-1]) if tenths else (None, None)
     return last / first if first and last is not None else None
 
 
-def _series(watched: Sequence[Mapping[str, Any]], key: str) -> Series:
-    return [watch.get(key) for watch in watched]
+def _series(watched: Sequence[Watch], key: str) -> Series:
+    return [getattr(watch, key) for watch in watched]
 
 
 def _known(series: Series) -> list[float]:

@@ -18,7 +18,7 @@ from ganbench.analysis.measures import SHOWN
 from ganbench.analysis.stability import WORDS
 from ganbench.analysis.statistics import Floats, interval
 from ganbench.analysis.tiers import Separation, separate
-from ganbench.results.records import STATUSES
+from ganbench.results.schema import STATUSES
 
 _WORD_ORDER = {word: i for i, word in enumerate((*WORDS, *STATUSES))}
 # A score of 0 has no logarithm: this share of a constant's score is added, far below any floor.

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ganbench.analysis.measures import THRESHOLDS, Measures, Thresholds, measures, parameter_growth, trained
+from ganbench.results.schema import Record
 
 __all__ = ["FAILURES", "MEANINGS", "THRESHOLDS", "WORDS", "Measures", "Verdict", "measures", "verdict"]
 
@@ -58,7 +58,7 @@ class Verdict:
         return ", ".join(f"{name} {value:.3g}" for name, value in self.evidence.items() if value is not None)
 
 
-def verdict(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Verdict:
+def verdict(record: Record, limits: Thresholds = THRESHOLDS) -> Verdict:
     """Judge one trial; the first rule that holds gives the word.
 
     1. ``diverged``: something was not finite; a role's parameter norm grew more than 20-fold, or the
@@ -76,36 +76,38 @@ def verdict(record: Mapping[str, Any], limits: Thresholds = THRESHOLDS) -> Verdi
 
     A baseline has no verdict, nor has a trial that ended in ``error``, ``crashed``, ``timeout`` or ``oom``.
     """
-    if record["role"] == "baseline" or record["status"] not in ("completed", "diverged"):
+    if record.role == "baseline" or record.status not in ("completed", "diverged"):
         return Verdict()
     found = measures(record, limits)
     return replace(_word(record, found, limits), measures=found)
 
 
-def _word(record: Mapping[str, Any], found: Measures, limits: Thresholds) -> Verdict:
+def _word(record: Record, found: Measures, limits: Thresholds) -> Verdict:
     if blown := _diverged(record, found, limits):
         return blown
     if len(found.u) < limits.fewest:
         return Verdict("unknown", (f"fewer than {limits.fewest} evaluations",), {"evaluations": len(found.u)})
-    word, kinds, names, place = _judge(found, record["adversarial"], limits)
+    word, kinds, names, place = _judge(found, bool(record.adversarial), limits)
     notes = (*kinds, "coarse") if len(found.u) < limits.coarse else kinds
-    where = {} if place is None else trained(record)[place]
+    where = None if place is None else trained(record)[place][0]
     evidence = {name: getattr(found, name) for name in names}
-    return Verdict(word, notes, evidence, where.get("step"), where.get("images_seen"))
+    if where is None:
+        return Verdict(word, notes, evidence)
+    return Verdict(word, notes, evidence, where.step, where.images_seen)
 
 
-def _diverged(record: Mapping[str, Any], found: Measures, limits: Thresholds) -> Verdict | None:
-    nonfinite = (record.get("telemetry") or {}).get("first_nonfinite")
+def _diverged(record: Record, found: Measures, limits: Thresholds) -> Verdict | None:
+    nonfinite = record.telemetry and record.telemetry.first_nonfinite
     if nonfinite:
-        return Verdict("diverged", (f"{nonfinite['what']} is not finite",), {}, nonfinite["step"])
-    if record["status"] == "diverged":
+        return Verdict("diverged", (f"{nonfinite.what} is not finite",), {}, nonfinite.step)
+    if record.status == "diverged":
         return Verdict("diverged", ("not finite",))
     if _least(found.parameter_growth, limits.parameter_growth, strict=True):
-        growth = parameter_growth(record["evaluations"])
+        growth = parameter_growth(record.evaluations)
         first = next(i for i, value in enumerate(growth) if value > limits.parameter_growth)
-        where = record["evaluations"][first]
+        at = record.evaluations[first]
         evidence = {"parameter_growth": found.parameter_growth}
-        return Verdict("diverged", ("parameters blew up",), evidence, where.get("step"), where["images_seen"])
+        return Verdict("diverged", ("parameters blew up",), evidence, at.step, at.images_seen)
     # Over the few steps of a short training, a critic's gradients rise by as much while all is well.
     enough = len(found.u) >= limits.fewest
     if enough and _least(found.gradient_growth, limits.gradient_growth, strict=True):

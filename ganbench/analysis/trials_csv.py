@@ -15,7 +15,7 @@ import pandas as pd
 
 from ganbench.analysis.frames import COLUMNS, COMPARABLE, STABILITY
 from ganbench.analysis.measures import SHOWN
-from ganbench.results.records import STATUSES
+from ganbench.results.schema import STATUSES
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
 from ganbench.utils.files import read_plain

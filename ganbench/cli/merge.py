@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ import click
 
 from ganbench.reporters import DEFAULT
 from ganbench.results import rescored
-from ganbench.results.records import DamagedRecord, unseal
+from ganbench.results.records import DamagedRecord, as_json, unseal
+from ganbench.results.schema import Record
 from ganbench.results.state_digest import stored_digest
 from ganbench.results.store import SET_ASIDE, UNFINISHED, Problem, Store
 from ganbench.utils.console import say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, UsageError
 from ganbench.utils.files import clear, make_folder, read_plain, write_atomic
 
-Record = dict[str, Any]
 RECORD, STATE = "record.json", "state.safetensors"
 # Nothing else in a stranger's folder is looked at; the record comes last, so that a trial is there whole or not at all.
 _FILES = ("cost.json", "history.csv", "log.txt", STATE, rescored.FILE)
@@ -126,9 +126,9 @@ def _verified(root: Path, place: Path) -> Record:
     """The sound record at ``place`` below ``root``; raises DamagedRecord."""
     try:
         record = unseal(_read(root, place / RECORD))
-        if Store(root).place(record["identity"]) != root / place:
+        if Store(root).place(record.identity) != root / place:
             raise DamagedRecord("it is the record of another trial: the folder was copied or renamed")
-    except (OSError, KeyError, TypeError) as reason:
+    except OSError as reason:
         raise DamagedRecord(f"it cannot be read: {reason}") from None
     return record
 
@@ -151,7 +151,7 @@ def _bring(store: Store, place: Path, sources: list[Path], done: Merge) -> None:
                 f"{_differences(first[1], record)}. Nothing was copied for it; leave out the folder you do not want"
             )
             return
-    folder = store.place(first[1]["identity"])  # which raises where a link leads out of the target
+    folder = store.place(first[1].identity)  # which raises where a link leads out of the target
     for inside in (folder, folder / "samples"):
         if inside.is_dir():
             clear(inside)
@@ -201,7 +201,7 @@ def _verify(path: Path, data: bytes, record: Record) -> None:
     """Raise ValueError unless a file that carries a hash is what the record belongs to."""
     if path.name == rescored.FILE:
         rescored.unseal(data, record)
-    elif path.name == STATE and stored_digest(path) != record.get("state_sha256"):
+    elif path.name == STATE and stored_digest(path) != record.state_sha256:
         raise ValueError("it is not the state that the record names")
 
 
@@ -215,9 +215,10 @@ def _read(root: Path, path: Path) -> bytes:
     return read_plain(whole, _MOST_BYTES.get(path.name, _MOST_OTHERS))
 
 
-def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+def _differences(one: Record, other: Record) -> str:
     """``environment.packages.torch differs: 2.13.0 and 2.14.1``: what explains most comes first."""
     order = ("environment", "status", "reason", "metrics", "reference", "values")
+    a, b = as_json(one), as_json(other)
     names = sorted((a.keys() | b.keys()) - {"sha256", "environment_hash"}, key=lambda n: (n not in order, n))
     found = [line for name in names for line in _walk(name, a.get(name), b.get(name))]
     shown = found[:_MOST_DIFFERENCES]

@@ -17,6 +17,7 @@ from ganbench.executors import LOST, Executor, Job, on_this_machine
 from ganbench.reporters import DEFAULT
 from ganbench.results import rescored
 from ganbench.results.records import MOST_BYTES, DamagedRecord, columns
+from ganbench.results.schema import Record
 from ganbench.results.store import Contents, Store, read_records
 from ganbench.runner.preflight import ask
 from ganbench.utils import signals
@@ -26,7 +27,6 @@ from ganbench.utils.files import read_plain, write_atomic
 if TYPE_CHECKING:
     from ganbench.runner.progress import PlainDisplay
 
-Record = dict[str, Any]
 POLL_SECONDS = 0.1
 STOP_SECONDS = 10.0  # that what runs has to be finished when it is to stop
 
@@ -88,12 +88,7 @@ class Task:
     record: Record
     folder: Path
     metrics: list[str]
-    earlier: dict[str, Any]
-
-    @property
-    def title(self) -> str:
-        trial = self.record["identity"]["trial"]
-        return f"{self.record['label']} on {trial['dataset']}, seed {trial['seed']}"
+    earlier: rescored.Rescored | None
 
 
 def rescore(results: Path, options: Options, jobs: int | None, executor: str) -> int:
@@ -126,27 +121,27 @@ def _tasks(store: Store, contents: Contents, options: Options) -> Iterator[Task]
     """The completed trials that were asked for."""
     found = False
     for record in contents.records:
-        trial = record["identity"]["trial"]
-        chosen = (not options.plugins or trial["variant"] in options.plugins) and (
-            not options.datasets or trial["dataset"] in options.datasets
+        trial = record.identity.trial
+        chosen = (not options.plugins or trial.variant in options.plugins) and (
+            not options.datasets or trial.dataset in options.datasets
         )
-        if not chosen or record["status"] != "completed":
+        if not chosen or record.status != "completed":
             continue
         found = True
-        folder = store.place(record["identity"])
+        folder = store.place(record.identity)
         earlier = _earlier(folder, record)
-        missing = [name for name in options.metrics if name not in earlier.get("metrics", {})]
+        missing = [name for name in options.metrics if earlier is None or name not in earlier.metrics]
         yield Task(record, folder, missing, earlier)
     if not found:
         raise UsageError(f"there is no completed trial in {store.root} to rescore; ganbench run makes them")
 
 
-def _earlier(folder: Path, record: Record) -> dict[str, Any]:
-    """What stands in ``rescored.json``; nothing where it is missing or damaged, and then it is written anew."""
+def _earlier(folder: Path, record: Record) -> rescored.Rescored | None:
+    """What stands in ``rescored.json``; None where it is missing or damaged, and then it is written anew."""
     try:
         return rescored.unseal(read_plain(folder / rescored.FILE, MOST_BYTES), record)
     except (OSError, DamagedRecord):
-        return {}
+        return None
 
 
 class _Rescoring:
@@ -212,7 +207,7 @@ class _Rescoring:
                 _write(task, result, self.floors[_key(task, self.options)])
                 values = [f"{name} {value:.6g}" for name, value in result["values"].items() if value is not None]
                 told = ", ".join(values) or "none of them applies"
-            self.screen.note(f"[{self.ended}/{len(self.tasks)}] {task.title}: {told}")
+            self.screen.note(f"[{self.ended}/{len(self.tasks)}] {task.record.title}: {told}")
 
 
 def _floors(engine: Executor, tasks: list[Task], options: Options) -> dict[tuple[Any, ...], dict[str, float | None]]:
@@ -222,15 +217,15 @@ def _floors(engine: Executor, tasks: list[Task], options: Options) -> dict[tuple
         needed.setdefault(_key(task, options), task)
     payloads = []
     for task in needed.values():
-        trial, evaluation = task.record["identity"]["trial"], task.record["identity"]["evaluation"]
+        trial, evaluation = task.record.identity.trial, task.record.identity.evaluation
         payloads.append(
             {
                 "kind": "reference",
-                "dataset": trial["dataset"],
-                "extractor": evaluation["extractor"],
-                "samples": evaluation["samples"],
+                "dataset": trial.dataset,
+                "extractor": evaluation.extractor,
+                "samples": evaluation.samples,
                 "metrics": task.metrics,
-                "device": options.device or trial["device"],
+                "device": options.device or trial.device,
                 "threads": options.threads,
             }
         )
@@ -239,21 +234,20 @@ def _floors(engine: Executor, tasks: list[Task], options: Options) -> dict[tuple
 
 
 def _key(task: Task, options: Options) -> tuple[Any, ...]:
-    trial, evaluation = task.record["identity"]["trial"], task.record["identity"]["evaluation"]
+    trial, evaluation = task.record.identity.trial, task.record.identity.evaluation
     return (
-        *(trial["dataset"], trial["dataset_hash"], options.device or trial["device"]),
-        *(evaluation["extractor"], evaluation["extractor_hash"], evaluation["samples"], *task.metrics),
+        *(trial.dataset, trial.dataset_hash, options.device or trial.device),
+        *(evaluation.extractor, evaluation.extractor_hash, evaluation.samples, *task.metrics),
     )
 
 
 def _write(task: Task, result: dict[str, Any], floors: dict[str, float | None]) -> None:
     """Add what was found to what an earlier rescoring left."""
-    before = task.earlier.get("metrics", {})
-    metrics = columns(result["about"], result["values"], floors, first=len(before))
-    found = {
-        "record": task.record["sha256"],
-        "metrics": {**before, **metrics},
-        "values": {**task.earlier.get("values", {}), **result["values"]},
-        "environment": result["environment"],
-    }
+    metrics, values = (task.earlier.metrics, task.earlier.values) if task.earlier else ({}, {})
+    found = rescored.Rescored(
+        record=task.record.sha256,
+        metrics={**metrics, **columns(result["about"], result["values"], floors, first=len(metrics))},
+        values={**values, **result["values"]},
+        environment=result["environment"],
+    )
     write_atomic(task.folder / rescored.FILE, rescored.seal(found).encode())

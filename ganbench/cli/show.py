@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ganbench.cli.options import results_option
 from ganbench.results.records import MOST_BYTES, DamagedRecord, read
-from ganbench.results.schema import PROGRESS
+from ganbench.results.schema import Evaluation, MetricColumn, ProgressLine
 from ganbench.results.store import UNFINISHED, locate
 from ganbench.utils import canonical_json
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, UsageError
 from ganbench.utils.files import read_plain
+from ganbench.utils.typed_json import convert
 
 if TYPE_CHECKING:
     from ganbench.analysis.statistics import Floats
@@ -62,10 +63,10 @@ def show_trial(text: str, results: Path) -> int:
     about = {str(name): value for name, value in trials_table([record]).iloc[0].items()}
     trial = Trial(about, record, folder, costs(folder))
     _headline(trial)
-    print(plain(_lines(record, record["evaluations"])))
-    _section("Hyperparameters", flat(record["identity"]["trial"]["hyperparameters"]))
+    print(plain(_lines(record.metrics, record.values, record.evaluations, record.identity.evaluation.extractor)))
+    _section("Hyperparameters", flat(record.identity.trial.hyperparameters))
     _section("Record", facts(trial))
-    _section("Environment", flat(record["environment"]))
+    _section("Environment", flat(record.environment))
     say(f"Make it again: {command_line(record)}")
     if not trial.completed and (log := tail(folder, folder, LOG_LINES)):
         say("End of its log:")
@@ -101,35 +102,39 @@ def _interrupted(folder: Path) -> int:
     if not any((folder / name).exists() for name in UNFINISHED):
         raise UsageError(f"{folder} is no trial: it has neither a record nor a checkpoint")
     images, attempts = 0, 0
-    evaluations: list[dict[str, Any]] = []
+    evaluations: list[Evaluation] = []
     try:
         lines = read_plain(folder / "progress.jsonl", MOST_BYTES).splitlines()
     except OSError:
         lines = []
     for line in lines:
         try:
-            entry = canonical_json.loads(line)
-            PROGRESS(entry)
+            entry = convert(canonical_json.loads(line), ProgressLine)
         except ValueError:  # a kill may leave half a line
             continue
-        attempts += "attempt" in entry
-        images = max(images, entry.get("images", 0))
-        if evaluation := entry.get("evaluation"):
-            images = max(images, evaluation["images_seen"])
-            if not evaluations or evaluation["images_seen"] > evaluations[-1]["images_seen"]:
+        attempts += entry.attempt is not None
+        images = max(images, entry.images or 0)
+        if evaluation := entry.evaluation:
+            images = max(images, evaluation.images_seen)
+            if not evaluations or evaluation.images_seen > evaluations[-1].images_seen:
                 evaluations.append(evaluation)
     say(
         f"{folder}: interrupted after {images:,} images, attempt {max(attempts, 1)}; the same ganbench run continues it"
     )
     if evaluations:
-        names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation["values"]))
-        metrics = {name: {"label": name, "direction": "none", "position": i} for i, name in enumerate(names)}
+        names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.values))
+        metrics = {name: MetricColumn(label=name, direction="none", position=i) for i, name in enumerate(names)}
         print()
-        print(plain(_lines({"metrics": metrics, "values": {}}, evaluations)))
+        print(plain(_lines(metrics, {}, evaluations)))
     return EXIT_FAILED
 
 
-def _lines(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> list[list[str]]:
+def _lines(
+    metrics: Mapping[str, MetricColumn],
+    ends: Mapping[str, float | None],
+    evaluations: list[Evaluation],
+    extractor: str = "",
+) -> list[list[str]]:
     """A line for each metric and each thing that was watched: course, lowest, highest, the last value, the floor."""
     import numpy as np
 
@@ -138,15 +143,13 @@ def _lines(record: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> list
     from ganbench.reporters.training_curves import watched
 
     lines = [["", "course", "lowest", "highest", "last", "floor"]]
-    metrics = record["metrics"]
-    extractor = record.get("identity", {}).get("evaluation", {}).get("extractor", "")
     for name in ordered(metrics):
         about = metrics[name]
-        course = finite([evaluation["values"].get(name) for evaluation in evaluations])
-        end = record["values"].get(name)
+        course = finite([evaluation.values.get(name) for evaluation in evaluations])
+        end = ends.get(name)
         if end is not None or np.isfinite(course).any():
-            title = f"{titled(about, extractor)}{ARROWS.get(about['direction'], '')}"
-            lines.append([title, *_figures(course, end), number(about.get("floor"))])
+            title = f"{titled(about, extractor)}{ARROWS.get(about.direction, '')}"
+            lines.append([title, *_figures(course, end), number(about.floor)])
     for title, course in watched(evaluations):
         lines.append([title, *_figures(course, None), ""])
     return lines

@@ -212,9 +212,9 @@ def _candidates(session: Session, request: Request, trials: int, sampler: str, s
 
 def _refuse_another_request(store: Store, candidates: Sequence[Candidate]) -> None:
     """A folder holds one search: its tables would mix trials that do not compare."""
-    mine = {candidate.search.dataset: candidate.finals[0].spec.identity["protocol"] for candidate in candidates}
+    mine = {candidate.search.dataset: candidate.finals[0].spec.identity.protocol for candidate in candidates}
     for record in read_records(store.root).records:
-        dataset, protocol = record["identity"]["trial"]["dataset"], record["identity"]["protocol"]
+        dataset, protocol = record.identity.trial.dataset, record.identity.protocol
         if mine.get(dataset, protocol) != protocol:
             raise UsageError(
                 f"{store.root} holds a search on {dataset} under protocol {protocol}, and this request has protocol "
@@ -262,10 +262,10 @@ def _set_aside(store: Store, trials: Sequence[Planned]) -> None:
     for trial in trials:
         wanted.setdefault((trial.spec.dataset, trial.spec.variant), []).append(trial.spec.hyperparameters)
     for record in read_records(store.root).records:
-        trial = record["identity"]["trial"]
-        chosen = wanted.get((trial["dataset"], trial["variant"]))
-        if chosen is not None and trial["hyperparameters"] not in chosen:
-            store.set_aside(store.place(record["identity"]), "superseded")
+        identity = record.identity.trial
+        chosen = wanted.get((identity.dataset, identity.variant))
+        if chosen is not None and identity.hyperparameters not in chosen:
+            store.set_aside(store.place(record.identity), "superseded")
 
 
 def _dry_run(

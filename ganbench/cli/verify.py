@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from ganbench.cli.options import plugin_options
 from ganbench.executors import LOST, Executor, Job, on_this_machine
 from ganbench.reporters import DEFAULT, load_reporters
 from ganbench.results import rescored
-from ganbench.results.records import MOST_BYTES, DamagedRecord, read
+from ganbench.results.records import MOST_BYTES, DamagedRecord, as_json, read
+from ganbench.results.schema import Outcome, Record
 from ganbench.results.store import Store, read_records
 from ganbench.utils import canonical_json
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_INTERRUPTED, UsageError
 from ganbench.utils.files import leads_outside, make_folder, read_plain
+from ganbench.utils.typed_json import convert
 
 
 @click.command("verify")
@@ -81,12 +84,11 @@ class Row:
     """One trial, and what was found: for each check a verdict and, where there is something to say, why.
 
     Attributes:
-        record: as it was written; ``added``: what rescoring found since, or nothing.
+        record: as it was written; ``added``: what rescoring found since.
     """
 
-    title: str
     record: Record
-    added: Record
+    added: rescored.Rescored | None
     folder: Path
     stored: tuple[str, str] = ("", "")
     rerun: tuple[str, str] = ("", "")
@@ -97,7 +99,7 @@ def verify(results: Path, options: Options) -> int:
     contents = read_records(results)
     if not contents.records and not contents.problems:
         raise UsageError(f"there are no records in {results}; ganbench run makes them")
-    rows = [_row(Store(results).place(record["identity"])) for record in contents.records]
+    rows = [_row(Store(results).place(record.identity)) for record in contents.records]
     wrong = [f"{problem.path}: {problem.reason}" for problem in contents.problems]
     wrong += [
         f"{path}: not what the records give: edited, older than they are, or of another version; "
@@ -117,9 +119,9 @@ def verify(results: Path, options: Options) -> int:
     for row in rows:
         for verdict, why in (row.stored, row.rerun):
             if verdict == WRONG:
-                wrong.append(f"{row.title} ({row.folder}): {why}")
+                wrong.append(f"{row.record.title} ({row.folder}): {why}")
             elif why:
-                say(f"{row.title}: {verdict}: {why}", sys.stderr)
+                say(f"{row.record.title}: {verdict}: {why}", sys.stderr)
     say(f"{len(rows)} sound records, {len(contents.problems)} damaged; {_summary(rows, options)}")
     for text in wrong:
         say(f"WRONG: {text}", sys.stderr)
@@ -171,19 +173,18 @@ def _copy_shown(results: Path, scratch: Path) -> None:
 
 def _row(folder: Path) -> Row:
     record = read(folder / "record.json")
-    trial = record["identity"]["trial"]
     try:
-        added = rescored.unseal(read_plain(folder / rescored.FILE, MOST_BYTES), record)
+        added: rescored.Rescored | None = rescored.unseal(read_plain(folder / rescored.FILE, MOST_BYTES), record)
     except (OSError, DamagedRecord):  # the latter is among the folder's problems
-        added = {}
-    return Row(f"{record['label']} on {trial['dataset']}, seed {trial['seed']}", record, added, folder)
+        added = None
+    return Row(record, added, folder)
 
 
 def _check_stored(engine: Executor, rows: list[Row], options: Options) -> None:
     """Draw samples from every stored state and compute the last evaluation again."""
-    running: dict[Future[Record], Row] = {}
+    running: dict[Future[dict[str, Any]], Row] = {}
     for row in rows:
-        if row.record["status"] != "completed":
+        if row.record.status != "completed":
             row.stored = (UNKNOWN, "")  # it left no state
         elif not (row.folder / "state.safetensors").is_file():
             row.stored = (UNKNOWN, "its state.safetensors is not there")
@@ -193,24 +194,24 @@ def _check_stored(engine: Executor, rows: list[Row], options: Options) -> None:
         row.stored = _judge_stored(row, result)
 
 
-def _judge_stored(row: Row, result: Record) -> tuple[str, str]:
+def _judge_stored(row: Row, result: dict[str, Any]) -> tuple[str, str]:
     if "failed" in result:
         return UNKNOWN, result["failed"]
     if "unfaithful" in result:
         return WRONG, result["unfaithful"]
-    exact = result["environment"] == row.record["environment"]
+    exact = result["environment"] == row.record.environment
     if exact and result["differing"]:
         return WRONG, f"{', '.join(result['differing'])}: not what the record and the stored state give"
-    own = compare_values(row.record["values"], result["values"], exact)
-    if own[0] == WRONG or not row.added:
+    own = compare_values(row.record.values, result["values"], exact)
+    if own[0] == WRONG or row.added is None:
         return own
-    added = compare_values(row.added["values"], result["values"], result["environment"] == row.added["environment"])
+    added = compare_values(row.added.values, result["values"], result["environment"] == row.added.environment)
     return own if added[0] == SAME else added
 
 
 def _check_reruns(engine: Executor, rows: list[Row], options: Options) -> None:
     """Train some trials again in a temporary folder."""
-    able = [row for row in rows if row.record["status"] in ("completed", "diverged")]
+    able = [row for row in rows if row.record.status in ("completed", "diverged")]
     drawn = random.Random(options.seed).sample(able, min(options.rerun, len(able)))
     say(f"training {len(drawn)} trials again ...", sys.stderr)
     with tempfile.TemporaryDirectory(prefix="ganbench-verify-") as scratch:
@@ -221,23 +222,23 @@ def _check_reruns(engine: Executor, rows: list[Row], options: Options) -> None:
             row.rerun = judge_rerun(row.record, result, [other.record for other in rows])
 
 
-def _submit(engine: Executor, kind: str, row: Row, folder: Path, options: Options) -> Future[Record]:
+def _submit(engine: Executor, kind: str, row: Row, folder: Path, options: Options) -> Future[dict[str, Any]]:
     record = row.record
-    threads = record["environment"]["threads"]
-    found = record["metrics"] if kind == "rerun" else {**record["metrics"], **row.added.get("metrics", {})}
+    threads = record.environment["threads"]
+    found = record.metrics if kind == "rerun" or row.added is None else {**record.metrics, **row.added.metrics}
     names = [name for name in found if "." not in name]
     payload = {
         "kind": kind,
         "folder": str(folder.absolute()),
         "metrics": names,
-        "device": options.device or record["identity"]["trial"]["device"],
+        "device": options.device or record.identity.trial.device,
         "threads": threads,
-        **({"record": record} if kind == "rerun" else {}),
+        **({"identity": as_json(record.identity)} if kind == "rerun" else {}),
     }
     return engine.submit(Job(payload, cpus=threads))
 
 
-def _results(running: Iterable[Future[Record]]) -> Iterable[Record]:
+def _results(running: Iterable[Future[dict[str, Any]]]) -> Iterable[dict[str, Any]]:
     for future in running:
         try:
             result = future.result()
@@ -248,7 +249,7 @@ def _results(running: Iterable[Future[Record]]) -> Iterable[Record]:
 
 def _table(rows: list[Row], options: Options) -> str:
     heads = ["trial", "record", "stored state and metrics", *(["trained again"] if options.rerun else [])]
-    lines = [[row.title, row.record["status"], row.stored[0], row.rerun[0]][: len(heads)] for row in rows]
+    lines = [[row.record.title, row.record.status, row.stored[0], row.rerun[0]][: len(heads)] for row in rows]
     return plain([heads, *lines])
 
 
@@ -263,9 +264,6 @@ def _summary(rows: list[Row], options: Options) -> str:
     return "; ".join(parts)
 
 
-Record = dict[str, Any]
-
-
 SAME, CLOSE, WRONG, UNKNOWN = "bit-identical", "within tolerance", "MISMATCH", "not checked"
 
 
@@ -275,7 +273,7 @@ TOLERANCE = 0.01  # of a number computed from a stored state in another environm
 ENOUGH = 3  # seeds of a row whose spread says how much two trainings of a trial in other environments may differ
 
 
-OUTCOME = ("status", "reason", "evaluations", "fid_train", "state_sha256", "telemetry")
+OUTCOME = ("status", "reason", "evaluations", "fid_train", "state_sha256")
 
 
 def compare_values(recorded: Mapping[str, Any], found: Mapping[str, Any], exact: bool) -> tuple[str, str]:
@@ -291,28 +289,30 @@ def compare_values(recorded: Mapping[str, Any], found: Mapping[str, Any], exact:
     return CLOSE, "in another environment than the record's"
 
 
-def judge_rerun(record: Record, outcome: Record, others: Iterable[Record]) -> tuple[str, str]:
+def judge_rerun(record: Record, found: Mapping[str, Any], others: Iterable[Record]) -> tuple[str, str]:
     """The verdict on a trial that was trained again.
 
     In another environment a training ends elsewhere, as with another seed: then its score has to lie where those of the
     other seeds lie, their range widened by its width.
     """
-    if "failed" in outcome:
-        return UNKNOWN, outcome["failed"]
-    if outcome.get("telemetry"):
-        outcome = {**outcome, "telemetry": {**outcome["telemetry"], "first_nonfinite": outcome["first_nonfinite"]}}
-    different = [name for name in OUTCOME if outcome.get(name) != record[name]]
-    different += [name for name, value in record["values"].items() if outcome["values"].get(name) != value]
+    if "failed" in found:
+        return UNKNOWN, found["failed"]
+    outcome = convert(found, Outcome)
+    pairs = {name: (getattr(record, name), getattr(outcome, name)) for name in OUTCOME}
+    pairs["telemetry"] = (record.telemetry, outcome.full_telemetry)
+    pairs |= {name: (value, outcome.values.get(name)) for name, value in record.values.items()}
+    different = [name for name, (then, now) in pairs.items() if then != now]
     if not different:
         return SAME, ""
-    if outcome["environment_hash"] == record["environment_hash"]:
+    if canonical_json.sha256(outcome.environment) == record.environment_hash:
         name = different[0]
-        now, then = (s.get(name, s["values"].get(name)) for s in (outcome, record))
+        then, now = pairs[name]
         return WRONG, f"trained again, {name} differs: {_short(then)} in the record and {_short(now)} now"
-    primary = record["primary"]
-    seeds = [o["values"][primary] for o in others if o["status"] == "completed" and _line(o) == _line(record)]
-    score = outcome["values"].get(primary)
-    if len(seeds) < ENOUGH or None in (*seeds, score):
+    primary = record.primary
+    scores = [other.values.get(primary) for other in others if other.status == "completed" and _alike(other, record)]
+    seeds = [value for value in scores if value is not None]
+    score = outcome.values.get(primary)
+    if score is None or len(seeds) < ENOUGH or len(seeds) < len(scores):
         return (
             UNKNOWN,
             f"trained in another environment, and there are not {ENOUGH} seeds that say what that may change",
@@ -322,10 +322,10 @@ def judge_rerun(record: Record, outcome: Record, others: Iterable[Record]) -> tu
     return (CLOSE if low - (high - low) <= score <= high + (high - low) else WRONG), told
 
 
-def _line(record: Record) -> str:
-    """What the seeds of a row of the leaderboard share."""
-    trial = {name: value for name, value in record["identity"]["trial"].items() if name != "seed"}
-    return canonical_json.dumps([trial, record["identity"]["evaluation"]])
+def _alike(a: Record, b: Record) -> bool:
+    """Whether two trials are seeds of one row of the leaderboard."""
+    mine, other = (replace(one.identity.trial, seed=0) for one in (a, b))
+    return mine == other and a.identity.evaluation == b.identity.evaluation
 
 
 def _short(value: Any) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ganbench.plugin.report import Report
 from ganbench.reporters.report import build_report
 from ganbench.results.records import compose
+from ganbench.results.schema import Evaluation, Outcome, Record, Reference, Role, Watch
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 
 EVALUATIONS = 20
@@ -30,27 +29,27 @@ def example_report() -> Report:
     )
 
 
-def _record(variant: str, score: float, seed: int, failed: bool) -> dict[str, Any]:
+def _record(variant: str, score: float, seed: int, failed: bool) -> Record:
     protocol = Protocol(6400, 64, "cpu", "digits-cnn", "0" * 64, 100, EVALUATIONS)
     spec = TrialSpec(variant, "example", "0" * 64, {}, "digits", "0" * 64, seed, protocol)
-    role = "baseline" if variant == "noise" else "variant"
+    role: Role = "baseline" if variant == "noise" else "variant"
     environment = {"python": "3", "packages": {"ganbench": "1"}, "device": "cpu", "threads": 1}
     planned = Planned(spec, variant, role, "fid", METRICS, environment, "cpu")
-    reference = {"trace": 20.0, "modes": 10, "centres": None, "real": 100, "fake": 100, "features": 64}
-    outcome: dict[str, Any] = {"status": "error", "reason": "RuntimeError: <b>bold</b> (example.py, line 1)"}
+    reference = Reference(trace=20.0, modes=10, real=100, fake=100, features=64)
+    outcome = Outcome(status="error", reason="RuntimeError: <b>bold</b> (example.py, line 1)")
     if not failed:
-        values = {"fid": score, "coverage": 1 / score, "a_new_one": None if variant == "noise" else score}
-        outcome = {
-            "status": "completed",
-            "reason": None,
-            "values": values,
-            "evaluations": [_evaluation(i, score, values) for i in range(EVALUATIONS + 1)],
+        values: dict[str, float | None] = {
+            "fid": score,
+            "coverage": 1 / score,
+            "a_new_one": None if variant == "noise" else score,
         }
+        history = [_evaluation(i, score, values) for i in range(EVALUATIONS + 1)]
+        outcome = Outcome(status="completed", reason=None, values=values, evaluations=history)
     return compose(planned, reference, {"fid": 0.1, "coverage": 0.9}, outcome)
 
 
-def _evaluation(i: int, score: float, values: dict[str, Any]) -> dict[str, Any]:
+def _evaluation(i: int, score: float, values: dict[str, float | None]) -> Evaluation:
     step = i * 100 // EVALUATIONS
     fid = score * (1 + 10 / (1 + i))
-    watch = {"fid": fid, "trace": 20.0, "modes": 10, "mode_kl": 0.1, "coverage": 0.5, "parameter_norms": {}}
-    return {"step": step, "images_seen": step * 64, "values": {**values, "fid": fid}, "watch": watch}
+    watch = Watch(fid=fid, trace=20.0, modes=10, mode_kl=0.1, coverage=0.5, parameter_norms={})
+    return Evaluation(step=step, images_seen=step * 64, values={**values, "fid": fid}, watch=watch)

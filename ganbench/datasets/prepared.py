@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta, Struct, to_builtins
 
 from ganbench.datasets import DatasetError
 from ganbench.datasets.digits import split_order, stratified_sizes
 from ganbench.plugin.interfaces import REQUIRED, Dataset, plugin_dataclass
-from ganbench.results.records import parse, seal, verify
-from ganbench.results.schema import fields, listed, named, optional, text, whole
 from ganbench.utils import canonical_json
 from ganbench.utils.names import check_name
+from ganbench.utils.sealed_json import seal, unseal
+from ganbench.utils.typed_json import Text, convert
 
 SPLITS = ("train", "test")
 FEWEST = 10  # images of a split: scores by nearest neighbours need more than five
@@ -29,10 +30,33 @@ BUDGET_IMAGES = 64_000
 VERSION = 2  # rises when the same images would be prepared in another way
 
 
-_ABOUT = fields(
-    {"sums": fields(dict.fromkeys(SPLITS, text)), "shape": listed(whole(1, 4096), most=3)},
-    {"classes": optional(whole(2, 10**6))},
-)
+class Sums(Struct, frozen=True):
+    """The SHA-256 of each split."""
+
+    train: Text
+    test: Text
+
+
+class About(Struct, frozen=True):
+    """What stands in a file of prepared images beside them, sealed.
+
+    Attributes:
+        shape: of one image; ``classes``: how many, None for images without.
+    """
+
+    sums: Sums
+    shape: Annotated[tuple[Annotated[int, Meta(ge=1, le=4096)], ...], Meta(max_length=3)]
+    classes: Annotated[int, Meta(ge=2, le=10**6)] | None = None
+
+
+class Remembered(Struct, frozen=True):
+    """What images of a fingerprint became, and what is to be said of them."""
+
+    name: str
+    notes: Annotated[list[Text], Meta(max_length=1000)]
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
 
 
 @plugin_dataclass
@@ -45,7 +69,7 @@ class Prepared(Dataset):
     """
 
     path: Path = REQUIRED
-    sums: Mapping[str, str] = REQUIRED
+    sums: Sums = REQUIRED
 
     def load(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
         """Images ``(n, *shape)`` uint8, and class numbers ``(n,)`` int64 where the user's images have classes.
@@ -60,7 +84,7 @@ class Prepared(Dataset):
                 images = file.get_tensor(f"{split}.images")
                 labels = file.get_tensor(f"{split}.labels") if self.classes else None
             sound = (
-                digest(images, labels) == self.sums[split]
+                digest(images, labels) == getattr(self.sums, split)
                 and (images.dtype, images.shape[1:]) == (np.uint8, self.shape)
                 and (
                     labels is None
@@ -123,34 +147,33 @@ def keep(family: str, splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
 
     arrays = {f"{name}.images": images for name, (images, _) in splits.items()}
     arrays |= {f"{name}.labels": labels for name, (_, labels) in splits.items() if labels is not None}
-    sums = {name: digest(*splits[name]) for name in SPLITS}
+    sums = Sums(*(digest(*splits[name]) for name in SPLITS))
     name = f"{family}-{_digits(sums)}"
-    about = seal({"sums": sums, "shape": splits["train"][0].shape[1:], "classes": classes})
+    about = seal(to_builtins(About(sums, splits["train"][0].shape[1:], classes)))
     _write(folder() / f"{name}.safetensors", lambda path: save_file(arrays, path, {"about": about}))
     return name
 
 
-def _digits(sums: Mapping[str, str]) -> str:
+def _digits(sums: Sums) -> str:
     """What the name of prepared images ends in."""
-    return hashlib.sha256("".join(sums[name] for name in SPLITS).encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{sums.train}{sums.test}".encode()).hexdigest()[:8]
 
 
 def remember(fingerprint: str, name: str, notes: Sequence[str]) -> None:
     """Note what images of that fingerprint became, and what is to be said of them."""
-    noted = json.dumps({"name": name, "notes": notes})
+    noted = canonical_json.dumps(to_builtins(Remembered(name, list(notes))))
     _write(folder() / f"{fingerprint}.json", lambda path: path.write_text(noted))
 
 
 def known(fingerprint: str) -> Prepared | None:
     """The prepared images that ``remember`` noted, or None."""
     try:
-        noted = canonical_json.loads((folder() / f"{fingerprint}.json").read_bytes())
-        fields({"name": named(check_name), "notes": listed(text)})(noted)
+        noted = convert(canonical_json.loads((folder() / f"{fingerprint}.json").read_bytes()), Remembered)
     except (OSError, ValueError):
         return None
-    found = recall(noted["name"])
+    found = recall(noted.name)
     if found is not None:
-        found.notes = noted["notes"]
+        found.notes = noted.notes
     return found
 
 
@@ -163,21 +186,18 @@ def recall(name: str) -> Prepared | None:
         return None
     try:
         with safe_open(path, framework="numpy") as file:
-            content = file.metadata()["about"].encode()
-        about = parse(content)
-        verify(about, content)
-        _ABOUT(about)
-        if not name.endswith(f"-{_digits(about['sums'])}"):
+            about = convert(unseal(file.metadata()["about"].encode()), About)
+        if not name.endswith(f"-{_digits(about.sums)}"):
             raise ValueError("it is not what its name says")
     except (SafetensorError, OSError, TypeError, KeyError, ValueError) as reason:
         raise DatasetError(f"{path} is damaged ({reason}): remove it") from None
     return Prepared(
         name=name,
-        shape=tuple(about["shape"]),
-        classes=about["classes"],
+        shape=about.shape,
+        classes=about.classes,
         budget_images=BUDGET_IMAGES,
         path=path,
-        sums=about["sums"],
+        sums=about.sums,
     )
 
 

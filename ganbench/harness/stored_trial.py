@@ -24,12 +24,14 @@ from ganbench.harness.seeds_engine.cohort import run_cohort
 from ganbench.harness.serialization import Unreadable, fingerprint, load
 from ganbench.harness.trial import run_trial
 from ganbench.plugin.variant import Variant
-from ganbench.results.records import DamagedRecord, read
+from ganbench.results.records import DamagedRecord, as_json, read
+from ganbench.results.schema import Identity, Record, TrialIdentity
 from ganbench.results.spec import SEEDS, TrialSpec
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError, in_words
 from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import derive
+from ganbench.utils.typed_json import convert
 
 STATE = "state.safetensors"
 
@@ -38,62 +40,60 @@ class Unfaithful(UsageError):
     """A file of a trial is not what its record names."""
 
 
-def read_trial(folder: Path) -> dict[str, Any]:
+def read_trial(folder: Path) -> Record:
     """The record of a completed trial with a stored state; raises UsageError for any other folder."""
     try:
         record = read(folder / "record.json")
     except (OSError, DamagedRecord) as reason:
         why = reason.strerror if isinstance(reason, OSError) else reason
         raise UsageError(f"{folder} is no finished trial: record.json: {why}") from None
-    if record["status"] != "completed":
-        raise UsageError(f"{folder}: the trial ended as {record['status']}: it left no variant to draw samples from")
+    if record.status != "completed":
+        raise UsageError(f"{folder}: the trial ended as {record.status}: it left no variant to draw samples from")
     if not (folder / STATE).is_file():
         raise UsageError(f"{folder} has no {STATE}: the trial must be run again")
     return record
 
 
-def trained(record: dict[str, Any], folder: Path, catalog: Catalog, device: torch.device) -> Variant:
+def trained(record: Record, folder: Path, catalog: Catalog, device: torch.device) -> Variant:
     """The trial's variant at the end of its training.
 
     Raises:
         UsageError: its code is no longer what made the record.
         Unfaithful: the stored state is not.
     """
-    trial = record["identity"]["trial"]
-    cls = same_code(record, catalog)
-    dataset = catalog.get("dataset", trial["dataset"]).thing
+    trial = record.identity.trial
+    cls = same_code(trial, catalog)
+    dataset = catalog.get("dataset", trial.dataset).thing
     try:
-        variant = build(cls, dataset, trial["hyperparameters"], trial["seed"]).to(device)
+        variant = build(cls, dataset, trial.hyperparameters, trial.seed).to(device)
     except (
         Exception
     ) as reason:  # hyperparameters that its author did not think of, in a record that anybody may have made
-        raise UsageError(f"{folder}: {trial['variant']} cannot be built as it was: {in_words(reason)}") from None
+        raise UsageError(f"{folder}: {trial.variant} cannot be built as it was: {in_words(reason)}") from None
     try:
         state = load(folder / STATE, device)
         restore(variant, state)
     except (Unreadable, Misfit) as reason:
         raise Unfaithful(f"{folder / STATE} cannot be used: {reason}") from None
-    if fingerprint(capture(variant)) != record["state_sha256"]:
+    if fingerprint(capture(variant)) != record.state_sha256:
         raise Unfaithful(f"{folder / STATE} is not the state that the record names")
     return variant
 
 
-def same_code(record: dict[str, Any], catalog: Catalog) -> type[Variant]:
+def same_code(trial: TrialIdentity, catalog: Catalog) -> type[Variant]:
     """The class of a trial's variant; raises UsageError where its code is no longer what made the record."""
-    trial = record["identity"]["trial"]
-    cls: type[Variant] = catalog.get("variant", trial["variant"]).thing
-    if source_hash(cls, trial["distribution"]) != trial["source"]:
+    cls: type[Variant] = catalog.get("variant", trial.variant).thing
+    if source_hash(cls, trial.distribution) != trial.source:
         raise UsageError(
-            f"the code of {trial['variant']} is no longer what trained this trial; ganbench run trains it anew"
+            f"the code of {trial.variant} is no longer what trained this trial; ganbench run trains it anew"
         )
     return cls
 
 
-def wanted(record: dict[str, Any]) -> list[tuple[str, str]]:
+def wanted(identity: Identity) -> list[tuple[str, str]]:
     """What discovery has to find to build the trial's variant and score it again."""
-    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
-    names = {"variant": trial["variant"], "dataset": trial["dataset"], "extractor": evaluation["extractor"]}
-    return list(names.items())
+    trial, extractor = identity.trial, identity.evaluation.extractor
+    return [("variant", trial.variant), ("dataset", trial.dataset), ("extractor", extractor)]
 
 
 def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
     folder = Path(payload["folder"])
     record = read_trial(folder)
     variant, evaluator, device = _reopened(payload, record)
-    history = record["evaluations"]
+    history = as_json(record.evaluations)
     return {
         "values": evaluator.again(variant, history[-1]["step"], history[:-1]),
         "about": {metric.name: metric.about for metric in evaluator.metrics},
@@ -123,7 +123,7 @@ def verify_trial(payload: dict[str, Any]) -> dict[str, Any]:
         variant, evaluator, device = _reopened(payload, record)
     except Unfaithful as reason:
         return {"unfaithful": str(reason)}
-    history = record["evaluations"]
+    history = as_json(record.evaluations)
     values = evaluator.again(variant, history[-1]["step"], history[:-1])
     samples = evaluator.samples(variant)
     pictures, _ = draw_pictures(variant, evaluator.real, samples, evaluator.seed)
@@ -142,17 +142,17 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
     """
     folder = Path(payload["folder"])
     record = read_trial(folder)
-    trial = record["identity"]["trial"]
-    device = environment.select_device(payload["device"] or trial["device"])
-    variant = trained(record, folder, discover(wanted(record)), device)
-    stream = derive(trial["seed"] if payload["seed"] is None else payload["seed"], "evaluation")
+    trial = record.identity.trial
+    device = environment.select_device(payload["device"] or trial.device)
+    variant = trained(record, folder, discover(wanted(record.identity)), device)
+    stream = derive(trial.seed if payload["seed"] is None else payload["seed"], "evaluation")
     with shielded(variant, stream):
         raw = draw_samples(variant, payload["n"], stream, device).cpu()
     if not bool(torch.isfinite(raw).all()):
         raise UsageError(f"{folder}: a sample is not finite")
     if payload["suffix"] == ".png" and raw.dim() != 4:
         raise UsageError(
-            f"{folder}: {trial['variant']} draws points, of which there is no picture: give --out a .npy file"
+            f"{folder}: {trial.variant} draws points, of which there is no picture: give --out a .npy file"
         )
     array = (to_uint8(raw) if raw.dim() == 4 else raw).numpy()
     out = io.BytesIO()
@@ -166,42 +166,42 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
 def rerun_trial(payload: dict[str, Any]) -> dict[str, Any]:
     """A job: train a recorded trial again in an empty folder, and return its outcome.
 
-    ``payload``: the ``record``, the ``metrics``' names, the empty ``folder``, ``device`` and ``threads``.
+    ``payload``: the record's ``identity``, the ``metrics``' names, the empty ``folder``, ``device`` and ``threads``.
     """
-    record = payload["record"]
-    spec = TrialSpec.from_identity(record["identity"])
-    if spec.identity != record["identity"]:
+    identity = convert(payload["identity"], Identity)
+    spec = TrialSpec.from_identity(identity)
+    if spec.identity != identity:
         raise UsageError("it was made by a version of ganbench that trains or scores otherwise")
-    same_code(record, discover(wanted(record)))
+    same_code(identity.trial, discover(wanted(identity)))
     if spec.protocol.engine == SEEDS:  # alone it has the bits that it has among others
         result = run_cohort({**payload, "specs": [spec.payload()], "folders": [payload["folder"]]})
         return dict(result.get("outcomes", [result])[0])
     return run_trial({**payload, "spec": spec.payload()})
 
 
-def _environment(payload: dict[str, Any], record: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    described = environment.describe(device, payload["threads"], record["identity"]["trial"]["distribution"])
+def _environment(payload: dict[str, Any], record: Record, device: torch.device) -> dict[str, Any]:
+    described = environment.describe(device, payload["threads"], record.identity.trial.distribution)
     return dict(json.loads(canonical_json.dumps(described)))
 
 
-def _reopened(payload: dict[str, Any], record: dict[str, Any]) -> tuple[Variant, Evaluator, torch.device]:
+def _reopened(payload: dict[str, Any], record: Record) -> tuple[Variant, Evaluator, torch.device]:
     """A stored trial's variant and what scores it, on their device."""
     folder = Path(payload["folder"])
-    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
-    catalog = discover([*wanted(record), *(("metric", name) for name in payload["metrics"])])
-    device = environment.select_device(payload["device"] or trial["device"])
+    trial, evaluation = record.identity.trial, record.identity.evaluation
+    catalog = discover([*wanted(record.identity), *(("metric", name) for name in payload["metrics"])])
+    device = environment.select_device(payload["device"] or trial.device)
     real = Real(
-        catalog.get("dataset", trial["dataset"]).thing,
-        catalog.get("extractor", evaluation["extractor"]).thing,
-        evaluation["samples"],
+        catalog.get("dataset", trial.dataset).thing,
+        catalog.get("extractor", evaluation.extractor).thing,
+        evaluation.samples,
         device,
     )
     for what, found, known in (
-        (f"dataset {trial['dataset']}", real.hash, trial["dataset_hash"]),
-        (f"extractor {evaluation['extractor']}", real.extractor.weights_hash, evaluation["extractor_hash"]),
+        (f"dataset {trial.dataset}", real.hash, trial.dataset_hash),
+        (f"extractor {evaluation.extractor}", real.extractor.weights_hash, evaluation.extractor_hash),
     ):
         if found != known:
             raise UsageError(f"{what} is no longer what {folder} was scored with")
     metrics = [catalog.get("metric", name).thing for name in payload["metrics"]]
-    evaluator = Evaluator(real, metrics, trial["seed"], trial["batch_size"])
+    evaluator = Evaluator(real, metrics, trial.seed, trial.batch_size)
     return trained(record, folder, catalog, device), evaluator, device

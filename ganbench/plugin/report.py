@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ganbench.analysis.findings import Findings
+    from ganbench.results.schema import Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Report:
 
     leaderboard: pd.DataFrame
     trials: pd.DataFrame
-    records: Sequence[Mapping[str, Any]] = ()
+    records: Sequence[Record] = ()
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     primary: Mapping[str, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ganbench.analysis.comparison import seed_ranges
+from ganbench.results.schema import MetricColumn
 
 ARROWS = {"min": " ↓", "max": " ↑"}
 
@@ -58,11 +59,11 @@ def seeds(values: Any) -> str:
     return seed_ranges(values, dash="–", comma=", ")
 
 
-def ordered(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def ordered(metrics: Mapping[str, MetricColumn]) -> list[str]:
     """The metrics of a record in the order in which tables show them."""
-    return sorted(metrics, key=lambda name: (metrics[name].get("position", 0), name))
+    return sorted(metrics, key=lambda name: (metrics[name].position, name))
 
 
-def titled(about: Mapping[str, Any], extractor: str) -> str:
+def titled(about: MetricColumn, extractor: str) -> str:
     """``FID (digits-cnn)``: no score is shown without what made its features."""
-    return f"{about['label']} ({extractor})" if extractor else str(about["label"])
+    return f"{about.label} ({extractor})" if extractor else about.label

@@ -152,8 +152,8 @@ def _made_of(trial: Trial) -> str:
     about = {name: str(value) for name, value in trial.about.items()}
     text = dumps(
         [
-            (trial.record or {}).get("sha256"),
-            trial.record and trial.record["values"],
+            trial.record and trial.record.sha256,
+            trial.record and trial.record.values,
             about,
             trial.cost,
             sorted(files),

@@ -53,7 +53,7 @@ def _score(metric: str) -> Callable[[Trial], Any]:
 
 def _cost(name: str) -> Callable[[Trial], Any]:
     def parameters(trial: Trial) -> Any:
-        return sum(((trial.record or {}).get("parameters") or {}).values()) or None
+        return sum(trial.record.parameters.values() if trial.record else ()) or None
 
     return parameters if name == "parameters" else lambda trial: trial.cost.get(name)
 

@@ -69,7 +69,7 @@ def _versions(own: Mapping[str, Sequence[Trial]]) -> str:
     found: dict[str, set[str]] = {"ganbench": set(), "torch": set(), "Python": set()}
     for several in own.values():
         for trial in several:
-            environment = (trial.record or {}).get("environment") or {}
+            environment = trial.record.environment if trial.record else {}
             packages = environment.get("packages") or {}
             for name in ("ganbench", "torch"):
                 found[name].add(str(packages.get(name) or "")[:40])

@@ -119,7 +119,7 @@ def _costs(own: Sequence[Trial]) -> list[dict[str, Any]]:
     figures = (
         middle(trial.cost.get("wall_seconds") for trial in done),
         middle((trial.cost.get("peak_memory_bytes") for trial in done), 1e-6),
-        middle(sum(((trial.record or {}).get("parameters") or {}).values()) for trial in done),
+        middle(sum(trial.record.parameters.values() if trial.record else ()) for trial in done),
         middle(trial.cost.get("images_per_second") for trial in done),
     )
     return [
@@ -165,7 +165,7 @@ def _badges(
 
 def _differs(trial: Trial, usual: Trial) -> str:
     """In which fields two environments differ, as far as records are there to say."""
-    here, there = (_flat((side.record or {}).get("environment") or {}) for side in (trial, usual))
+    here, there = (_flat(side.record.environment if side.record else {}) for side in (trial, usual))
     told = [f"{name} {here.get(name)} instead of {there.get(name)}" for name in sorted(here | there)
             if here.get(name) != there.get(name)]  # fmt: skip
     return "; ".join(told[:4]) + (f"; and {len(told) - 4} more" if len(told) > 4 else "") or "its hash differs"

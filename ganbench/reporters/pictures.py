@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from msgspec import Meta, Struct
 from PIL import Image
 
-from ganbench.results.schema import MOST_MEASURE, fields, listed, whole
+from ganbench.results.schema import MOST_MEASURE
 from ganbench.utils import canonical_json
 from ganbench.utils.files import leads_outside, read_plain
+from ganbench.utils.typed_json import Whole, convert
 
 MOST_BYTES = 1 << 24  # of a file that is read for the page
 MOST_SIDE = 1 << 14  # pixels of a picture
@@ -169,12 +171,16 @@ def of_training(place: Path, root: Path) -> list[dict[str, Any]]:
     return found
 
 
+class _About(Struct):
+    """What ``pictures/about.json`` says."""
+
+    arithmetic: Annotated[list[Annotated[list[Whole], Meta(max_length=3)]], Meta(max_length=64)]
+
+
 def _about(path: Path) -> list[list[int]]:
     """The classes of each column of the arithmetic: ``[[a, b, c], ...]``."""
     try:
-        about = canonical_json.loads(read_plain(path, MOST_BYTES))
-        fields({"arithmetic": listed(listed(whole(), 3), 64)})(about)
+        about = convert(canonical_json.loads(read_plain(path, MOST_BYTES)), _About)
     except (OSError, ValueError):
         return []
-    columns: list[list[int]] = about["arithmetic"]
-    return [column for column in columns if len(column) == 3]
+    return [column for column in about.arithmetic if len(column) == 3]

@@ -8,11 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from msgspec import UNSET
+from msgspec.structs import asdict
+
 from ganbench.analysis.findings import findings
 from ganbench.analysis.frames import PROTOCOL_FIELDS, final_trials
 from ganbench.analysis.ranking import leaderboard, trials_table
 from ganbench.plugin.report import Report
 from ganbench.reporters import load_reporters
+from ganbench.results.schema import Record
 from ganbench.results.store import UNFINISHED, Contents, read_records
 
 ABOUT = ("label", "direction", "rows_per_feature")
@@ -48,23 +52,23 @@ def _unfinished(work: Path, folder: Path) -> int:
     return sum(not os.path.lexists(folder / path.relative_to(work) / "record.json") for path in begun)
 
 
-def build_report(records: Sequence[dict[str, Any]]) -> Report:
+def build_report(records: Sequence[Record]) -> Report:
     """Rank the records, test what they differ in, and collect what pages say beside the tables."""
     read = final_trials(records)
     about: dict[str, dict[str, Any]] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}, "sizes": {}}
     for record in records:
-        trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
-        fields = {**trial, **evaluation}
-        about["metrics"] |= {n: {k: m[k] for k in ABOUT if k in m} for n, m in record["metrics"].items()}
-        about["protocols"][record["identity"]["protocol"]] = {name: fields[name] for name in PROTOCOL_FIELDS}
-        about["primary"][trial["dataset"]] = record["primary"]
-        reference = record["reference"]
-        if reference.get("centres"):
-            about["centres"][trial["dataset"]] = reference["centres"]
-        if "features" in reference:
-            sizes = about["sizes"].setdefault(trial["dataset"], {})
-            sizes[record["identity"]["protocol"]] = {
-                "n": min(reference["real"], reference["fake"]),
-                "d": reference["features"],
-            }
+        trial, protocol = record.identity.trial, record.identity.protocol
+        fields = {**asdict(trial), **asdict(record.identity.evaluation)}
+        about["metrics"] |= {
+            name: {key: value for key in ABOUT if (value := getattr(column, key)) is not UNSET}
+            for name, column in record.metrics.items()
+        }
+        about["protocols"][protocol] = {name: fields[name] for name in PROTOCOL_FIELDS}
+        about["primary"][trial.dataset] = record.primary
+        reference = record.reference
+        if reference.centres:
+            about["centres"][trial.dataset] = reference.centres
+        if reference.features is not None and reference.real is not None and reference.fake is not None:
+            sizes = about["sizes"].setdefault(trial.dataset, {})
+            sizes[protocol] = {"n": min(reference.real, reference.fake), "d": reference.features}
     return Report(leaderboard(read), trials_table(read), records, findings=findings(read), **about)

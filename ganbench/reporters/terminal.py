@@ -92,13 +92,11 @@ def draw(section: Section, console: Console) -> None:
 
 def summarise(contents: Contents, folder: Path) -> None:
     """Say what the tables mean, what they leave out, and where they stand."""
-    failed = [record for record in contents.records if record["status"] != "completed"]
+    failed = [record for record in contents.records if record.status != "completed"]
     if contents.records:
         say(f"{LEGEND} {PAIRS}")
     for record in failed:
-        trial = record["identity"]["trial"]
-        what = f"{record['label']} on {trial['dataset']}, seed {trial['seed']}"
-        say(f"{what}: {record['status']}: {record['reason']}", sys.stderr)
+        say(f"{record.title}: {record.status}: {record.reason}", sys.stderr)
     if contents.interrupted:
         say(f"{contents.interrupted} interrupted trials have no row; the same ganbench run continues them", sys.stderr)
     if contents.superseded:

@@ -14,8 +14,8 @@ from ganbench.reporters.charts import Series, finite, lines
 from ganbench.reporters.formatting import ARROWS, ordered, titled
 from ganbench.reporters.sections import Section
 from ganbench.reporters.trials import Trial, Variants
+from ganbench.results.schema import Evaluation, Record
 
-Record = Mapping[str, Any]
 AXES = (("images", "real images seen"), ("updates", "updates of the generator"), ("seconds", "seconds of training"))
 # Of one trial: title, where it stands in an evaluation's ``watch``, and the names of its lines.
 _D = (("test", "held-out real"), ("train", "training real"), ("fake", "fake"))
@@ -53,19 +53,17 @@ def of_section(section: Section, rows: Variants) -> list[dict[str, Any]]:
 
 def _grid(records: Sequence[Record]) -> Floats:
     """Every number of images at which some trial was scored."""
-    return np.array(
-        sorted({entry["images_seen"] for record in records for entry in record["evaluations"]}), dtype=float
-    )
+    return np.array(sorted({entry.images_seen for record in records for entry in record.evaluations}), dtype=float)
 
 
 def _values(record: Record, metric: str, grid: Floats) -> Floats:
-    at = {entry["images_seen"]: entry["values"].get(metric) for entry in record["evaluations"]}
+    at = {entry.images_seen: entry.values.get(metric) for entry in record.evaluations}
     return finite([at.get(images) for images in grid.tolist()])
 
 
 def _place(trial: Trial, record: Record, grid: Floats) -> int | None:
     """Where on the grid a verdict belongs that says where it fell; the last evaluation for one that does not."""
-    seen = record["evaluations"][-1]["images_seen"] if record["evaluations"] else None
+    seen = record.evaluations[-1].images_seen if record.evaluations else None
     at = trial.images if trial.images is not None else seen
     return None if at is None else min(int(np.searchsorted(grid, at)), len(grid) - 1)
 
@@ -74,20 +72,14 @@ def _paces(trials: Sequence[tuple[Trial, Record]]) -> dict[str, float]:
     """Updates and seconds that pass while a variant sees one image: the median over its trials."""
     updates, seconds = [], []
     for trial, record in trials:
-        last: Record = record["evaluations"][-1] if record["evaluations"] else {"images_seen": 0}
-        if images := last["images_seen"]:
-            counts = (last.get("watch") or {}).get("updates")
-            counts = counts if isinstance(counts, dict) else {}
-            count = counts.get("generator", max(map(_count, counts.values()), default=0))
-            updates.append(_count(count) / images)
+        last = record.evaluations[-1] if record.evaluations else None
+        if last is not None and (images := last.images_seen):
+            counts = (last.watch and last.watch.updates) or {}
+            updates.append(counts.get("generator", max(counts.values(), default=0)) / images)
             if trial.cost.get("training_seconds"):
                 seconds.append(trial.cost["training_seconds"] / images)
     found = {"updates": updates, "seconds": seconds}
     return {name: float(np.median(values)) for name, values in found.items() if values and np.median(values) > 0}
-
-
-def _count(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and 0 <= value <= 2**53 else 0.0
 
 
 def of_trial(record: Record, mark: tuple[int, str] | None) -> list[dict[str, Any]]:
@@ -95,10 +87,10 @@ def of_trial(record: Record, mark: tuple[int, str] | None) -> list[dict[str, Any
 
     ``mark``: the images at which its verdict fell, and the verdict.
     """
-    evaluations = record["evaluations"]
+    evaluations = record.evaluations
     if len(evaluations) < 2:
         return []
-    grid = finite([entry["images_seen"] for entry in evaluations])
+    grid = finite([entry.images_seen for entry in evaluations])
     axes = AXES[:1]
 
     def draw(title: str, named: Mapping[str, Floats], **options: Any) -> dict[str, Any] | None:
@@ -112,14 +104,14 @@ def of_trial(record: Record, mark: tuple[int, str] | None) -> list[dict[str, Any
         return lines(title, series, axes, **options)
 
     charts = []
-    metrics = record["metrics"]
+    metrics = record.metrics
     for name in ordered(metrics):
         about = metrics[name]
-        values = finite([entry["values"].get(name) for entry in evaluations])
-        title = titled(about, record["identity"]["evaluation"]["extractor"])
-        log = None if about["direction"] == "min" else False
-        if np.isfinite(values[:-1]).any() and (chart := draw(title, {about["label"]: values}, log=log)):
-            charts.append({**chart, "arrow": ARROWS.get(about["direction"], "")})
+        values = finite([entry.values.get(name) for entry in evaluations])
+        title = titled(about, record.identity.evaluation.extractor)
+        log = None if about.direction == "min" else False
+        if np.isfinite(values[:-1]).any() and (chart := draw(title, {about.label: values}, log=log)):
+            charts.append({**chart, "arrow": ARROWS.get(about.direction, "")})
 
     watch = _Watch(evaluations)
     norms = {
@@ -138,7 +130,7 @@ def of_trial(record: Record, mark: tuple[int, str] | None) -> list[dict[str, Any
     return [*charts, *(chart for chart in drawn if chart)]
 
 
-def watched(evaluations: Sequence[Record]) -> Iterator[tuple[str, Floats]]:
+def watched(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, Floats]]:
     """What was watched at the evaluations, a name and a course each, as far as it is there."""
     watch = _Watch(evaluations)
     found = {f"loss, {role}": watch("losses", role) for role in watch.roles("losses")}
@@ -155,23 +147,23 @@ def _accuracy(name: str) -> str:
 
 
 class _Watch:
-    """Courses out of the evaluations' ``watch``, which a stranger may have filled."""
+    """Courses out of the evaluations' ``watch``, as far as it is there."""
 
-    def __init__(self, evaluations: Sequence[Record]) -> None:
+    def __init__(self, evaluations: Sequence[Evaluation]) -> None:
         self.evaluations = evaluations
 
     def __call__(self, *names: str) -> Floats:
-        return finite([_inside(entry.get("watch"), names) for entry in self.evaluations])
+        return finite([self._inside(entry, *names) for entry in self.evaluations])
 
     def roles(self, name: str) -> list[str]:
         found: dict[str, None] = {}
         for entry in self.evaluations:
-            found |= dict.fromkeys(str(role)[:40] for role in _inside(entry.get("watch"), (name,), dict) or {})
+            found |= dict.fromkeys(role[:40] for role in self._inside(entry, name) or {})
         return list(found)[:8]
 
-
-def _inside(value: Any, names: Sequence[str], kind: Any = (int, float)) -> Any:
-    """What stands in nested objects, if it is there and of that kind; ``watch`` may hold anything."""
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value if isinstance(value, kind) and not isinstance(value, bool) else None
+    def _inside(self, entry: Evaluation, field: str, *names: str) -> Any:
+        """A field of ``watch``, or what stands there under nested names; None where it is not there."""
+        value = entry.watch and getattr(entry.watch, field)
+        for name in names:
+            value = (value or {}).get(name)
+        return value

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import asdict
 
 from ganbench.analysis.stability import FAILURES, MEANINGS
 from ganbench.reporters.formatting import number, ordered, thousands, titled
 from ganbench.reporters.pictures import MOST_BYTES, of_training, picture, sample_pictures, scatters
 from ganbench.reporters.training_curves import of_trial
 from ganbench.reporters.trials import Trial
+from ganbench.results.schema import Record
 from ganbench.results.spec import LANES, SEEDS
 from ganbench.utils.errors import MOST_CHARACTERS, printable
 from ganbench.utils.files import leads_outside, read_plain
@@ -30,9 +33,9 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
     assert record is not None
     mark = None
     if trial.word in FAILURES:
-        seen = record["evaluations"][-1]["images_seen"] if record["evaluations"] else 0
+        seen = record.evaluations[-1].images_seen if record.evaluations else 0
         mark = (trial.images if trial.images is not None else seen, trial.word)
-    centres = record["reference"].get("centres") or []
+    centres = record.reference.centres or []
     inside = trial.place is not None and not leads_outside(trial.place, root)
     place = trial.place if inside else None
     return {
@@ -49,8 +52,8 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
         "pictures": of_training(place, root) if place else [],
         "command": command(record),
         "facts": list(facts(trial)),
-        "environment": list(flat(record["environment"])),
-        "hyperparameters": list(flat(record["identity"]["trial"]["hyperparameters"])),
+        "environment": list(flat(record.environment)),
+        "hyperparameters": list(flat(record.identity.trial.hyperparameters)),
         "log": tail(place, root) if place else "",
     }
 
@@ -66,20 +69,21 @@ def _samples(place: Path, root: Path, centres: list[list[float]]) -> list[dict[s
     return found or scatters(place / "samples" / "points.csv", centres, last=False)
 
 
-def scores(record: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def scores(record: Record) -> Iterator[tuple[str, str, str]]:
     """Of each metric its label, the value at the end of training, and the floor."""
-    extractor = record["identity"]["evaluation"]["extractor"]
-    metrics = record["metrics"]
+    extractor = record.identity.evaluation.extractor
+    metrics = record.metrics
     for name in ordered(metrics):
-        about, value = metrics[name], record["values"].get(name)
+        about, value = metrics[name], record.values.get(name)
         if value is not None:
-            yield titled(about, extractor), number(value), number(about.get("floor"))
+            yield titled(about, extractor), number(value), number(about.floor)
 
 
 def facts(trial: Trial) -> Iterator[tuple[str, str]]:
     """Names and values of what a record says of its protocol, size, cost and hashes."""
-    record = trial.record or {}
-    both = {**record["identity"]["trial"], **record["identity"]["evaluation"]}
+    record = trial.record
+    assert record is not None
+    both = {**asdict(record.identity.trial), **asdict(record.identity.evaluation)}
     for name in (
         "budget_images",
         "batch_size",
@@ -92,15 +96,15 @@ def facts(trial: Trial) -> Iterator[tuple[str, str]]:
         "device",
     ):
         yield name.replace("_", " "), f"{both[name]:,}" if isinstance(both[name], int) else str(both[name])
-    for role, count in (record.get("parameters") or {}).items():
+    for role, count in record.parameters.items():
         yield f"parameters, {role}", f"{count:,}"
     for name, value in trial.cost.items():
         yield name.replace("_", " "), thousands(value)
     for name in ("distribution", "source", "dataset_hash", "extractor_hash"):
         yield name.replace("_", " "), str(both[name])
-    yield "protocol", str(record["identity"]["protocol"])
-    yield "record, SHA-256", str(record.get("sha256") or "")
-    yield "state, SHA-256", str(record.get("state_sha256") or "")
+    yield "protocol", record.identity.protocol
+    yield "record, SHA-256", record.sha256
+    yield "state, SHA-256", record.state_sha256 or ""
 
 
 def flat(values: Any, before: str = "") -> Iterator[tuple[str, str]]:
@@ -112,39 +116,39 @@ def flat(values: Any, before: str = "") -> Iterator[tuple[str, str]]:
             yield f"{before}{name}"[:MOST_CHARACTERS], str(value)[:MOST_CHARACTERS]
 
 
-def command(record: Mapping[str, Any]) -> str:
+def command(record: Record) -> str:
     """The command line that trains the trial again; in a folder without its record it makes the same one."""
-    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
-    seed, together = trial["seed"], trial["engine"] == SEEDS
+    trial, evaluation = record.identity.trial, record.identity.evaluation
+    seed, together = trial.seed, trial.engine == SEEDS
     first = seed - seed % LANES  # one alone would be left to the serial engine, and its ten takes no longer
-    extractor, at, digest = evaluation["extractor"].partition("@")
-    metrics = [name for name in ordered(record["metrics"]) if "." not in name]
+    extractor, at, digest = evaluation.extractor.partition("@")
+    metrics = [name for name in ordered(record.metrics) if "." not in name]
     words = [
         "ganbench",
         "run",
         "--plugins",
-        trial["variant"],
+        trial.variant,
         "--datasets",
-        trial["dataset"],
+        trial.dataset,
         "--seeds",
         f"{first}-{first + LANES - 1}" if together else f"{seed},",
     ]
-    words += ["--images", str(trial["budget_images"]), "--batch-size", str(trial["batch_size"])]
-    words += ["--evaluations", str(evaluation["evaluations"]), "--samples", str(evaluation["samples"])]
+    words += ["--images", str(trial.budget_images), "--batch-size", str(trial.batch_size)]
+    words += ["--evaluations", str(evaluation.evaluations), "--samples", str(evaluation.samples)]
     words += ["--extractor", extractor] + (["--weights", f"FILE-OF-{digest}"] if at else [])
     words += ["--metrics", ",".join(metrics)] if metrics else []
-    words += ["--device", trial["device"]]
-    of_file, _, file = trial["distribution"].partition(":")
+    words += ["--device", trial.device]
+    of_file, _, file = trial.distribution.partition(":")
     words += ["--plugin-path", file] if of_file == "file" and file else []
     # A label names the hyperparameters that are not the defaults of the code that trained it.
-    named = set(re.findall(r"[\[,]([A-Za-z_]\w*)=", record["label"]))
-    for name, value in sorted(trial["hyperparameters"].items()):
+    named = set(re.findall(r"[\[,]([A-Za-z_]\w*)=", record.label))
+    for name, value in sorted(trial.hyperparameters.items()):
         if name in named:
-            words += ["--set", f"{trial['variant']}.{name}={value}"]
-    threads = record["environment"].get("threads", 1)
+            words += ["--set", f"{trial.variant}.{name}={value}"]
+    threads = record.environment.get("threads", 1)
     words += ["--threads", str(threads)] if threads != 1 else []
-    words += ["--precision", trial["precision"]] if trial["precision"] != "fp32" else []
-    words += ["--engine", trial["engine"]] if together else []
+    words += ["--precision", trial.precision] if trial.precision != "fp32" else []
+    words += ["--engine", trial.engine] if together else []
     return printable(shlex.join(words))
 
 

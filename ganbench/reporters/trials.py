@@ -12,7 +12,7 @@ import pandas as pd
 
 from ganbench.reporters.charts import finite
 from ganbench.reporters.pictures import MOST_BYTES
-from ganbench.results.schema import Misshapen, fields, measure
+from ganbench.results.schema import Record, is_measure
 from ganbench.utils import canonical_json
 from ganbench.utils.files import read_plain
 
@@ -29,7 +29,7 @@ class Trial:
     """
 
     about: Mapping[str, Any]
-    record: Mapping[str, Any] | None
+    record: Record | None
     place: Path | None
     cost: Mapping[str, float]
 
@@ -70,15 +70,11 @@ Variants = Sequence[tuple[int, str, Sequence[Trial]]]
 class TrialIndex:
     """Finds the record and the folder of each row of the table of trials."""
 
-    def __init__(self, folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, folder: Path, records: Iterable[Record]) -> None:
         self.folder = folder
         self.places = {path.name: path for path in sorted(folder.glob("*/*/seed-*"))}
         self.records = {
-            (
-                record["identity"]["trial"]["dataset"],
-                record["identity"]["trial"]["seed"],
-                record["identity"]["id"],
-            ): record
+            (record.identity.trial.dataset, record.identity.trial.seed, record.identity.id): record
             for record in records
         }
 
@@ -105,14 +101,7 @@ def costs(place: Path) -> dict[str, float]:
     names = ("wall_seconds", "training_seconds", "evaluation_seconds", "peak_memory_bytes", "images_per_second")
     try:
         cost = canonical_json.loads(read_plain(place / "cost.json", MOST_BYTES))
-        fields({"wall_seconds": measure})(cost)
     except (OSError, ValueError):
         return {}
-    found = {}
-    for name in names:
-        try:
-            measure(cost.get(name))
-        except Misshapen:
-            continue
-        found[name] = float(cost[name])
-    return found
+    found = {name: float(cost[name]) for name in names if is_measure(cost.get(name))} if isinstance(cost, dict) else {}
+    return found if "wall_seconds" in found else {}

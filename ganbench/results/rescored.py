@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganbench.results import records
-from ganbench.results.records import DamagedRecord
-from ganbench.results.schema import ENVIRONMENT, METRICS, SCORES, Misshapen, fields, text, whole
+import msgspec
+from msgspec import Struct
+
+from ganbench.results.records import MOST_BYTES, DamagedRecord
+from ganbench.results.schema import Columns, Record, Scores, check_columns, check_environment
+from ganbench.utils import sealed_json
 from ganbench.utils.files import read_plain
+from ganbench.utils.typed_json import Text, Whole, convert
 
 FILE = "rescored.json"
 SCHEMA = 1
-_FIELDS = {"record": text, "metrics": METRICS, "values": SCORES, "environment": ENVIRONMENT}
 
 
-def seal(found: Mapping[str, Any]) -> str:
-    """The text of ``{record, metrics, values, environment}``; the same content always gives the same text."""
-    return records.seal({"schema": SCHEMA, **{key: found[key] for key in _FIELDS}})
+class Rescored(Struct, frozen=True, kw_only=True):
+    """Metrics of a finished trial that were computed later; fields as in ``Record``, ``record`` is its hash."""
+
+    schema: Whole = SCHEMA
+    record: Text
+    metrics: Columns
+    values: Scores
+    environment: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        check_columns(self.metrics)
+        check_environment(self.environment)
 
 
-def unseal(content: bytes, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Read what ``seal`` wrote for a record.
+def seal(found: Rescored) -> str:
+    """The text of the file; the same content always gives the same text."""
+    return sealed_json.seal(msgspec.to_builtins(found))
 
-    Raises:
-        DamagedRecord: it is anything else, or belongs to another record.
-    """
-    found = records.parse(content)
-    records.verify(found, content)
+
+def unseal(content: bytes, record: Record) -> Rescored:
+    """Read what ``seal`` wrote for a record; raises DamagedRecord if it is anything else, or of another record."""
+    content_found = sealed_json.unseal(content)
     try:
-        fields({"schema": whole(), **_FIELDS})(found)
-    except Misshapen as reason:
+        found = convert(content_found, Rescored)
+    except ValueError as reason:
         raise DamagedRecord(f"its hash is right, but {reason}") from None
-    if found["schema"] != SCHEMA:
-        raise DamagedRecord(f"schema {found['schema']} is not what this version of ganbench reads; upgrade ganbench")
-    if found["record"] != record["sha256"]:
+    if found.schema != SCHEMA:
+        raise DamagedRecord(f"schema {found.schema} is not what this version of ganbench reads; upgrade ganbench")
+    if found.record != record.sha256:
         raise DamagedRecord("it was computed for another record")
     return found
 
 
-def with_rescored(record: dict[str, Any], folder: Path) -> dict[str, Any]:
+def with_rescored(record: Record, folder: Path) -> Record:
     """A trial's record with what rescoring added to it; raises DamagedRecord where that was damaged."""
     try:
-        content = read_plain(folder / FILE, records.MOST_BYTES)
+        content = read_plain(folder / FILE, MOST_BYTES)
     except FileNotFoundError:
         return record
     except OSError as reason:
@@ -51,14 +62,12 @@ def with_rescored(record: dict[str, Any], folder: Path) -> dict[str, Any]:
     return merged(record, unseal(content, record))
 
 
-def merged(record: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def merged(record: Record, found: Rescored) -> Record:
     """The record with the metrics that it does not have itself; its own values stay."""
-    new = {name: about for name, about in found["metrics"].items() if name not in record["metrics"]}
-    after = max((about.get("position", 0) for about in record["metrics"].values()), default=-1) + 1
-    ordered = sorted(new, key=lambda name: (new[name].get("position", 0), name))
-    metrics = {name: {**new[name], "position": after + i} for i, name in enumerate(ordered)}
-    return {
-        **record,
-        "metrics": {**record["metrics"], **metrics},
-        "values": {**found["values"], **record["values"]},
-    }
+    new = {name: about for name, about in found.metrics.items() if name not in record.metrics}
+    after = max((about.position for about in record.metrics.values()), default=-1) + 1
+    ordered = sorted(new, key=lambda name: (new[name].position, name))
+    metrics = {name: msgspec.structs.replace(new[name], position=after + i) for i, name in enumerate(ordered)}
+    return msgspec.structs.replace(
+        record, metrics={**record.metrics, **metrics}, values={**found.values, **record.values}
+    )

@@ -1,255 +1,343 @@
-"""The shape of a record: what stands where, and within which bounds.
+"""The types of a record: what stands where, and within which bounds.
 
 The hash of a record proves that it was not damaged, and nothing about who made it: anybody can compute one.
-What tables, paths and pages are made from is therefore checked for its type and size first. Fields that are not
-named here are kept, as long as they are shallow.
+What tables, paths and pages are made from is therefore checked for its type and size when a record is read
+(``ganbench.utils.typed_json.convert``). Fields that are not named here, as a later version may write, are left out.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from ganbench.results.spec import identify
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import asdict
+
+from ganbench.utils import canonical_json
 from ganbench.utils.names import check_column, check_name
+from ganbench.utils.typed_json import MOST_ITEMS, MOST_TEXT, Number, Size, Text, Whole
 
-Check = Callable[[Any], None]
-
-STATUSES = ("completed", "diverged", "error", "crashed", "timeout", "oom")
-MOST_WHOLE = 2**53  # what a float64 holds exactly
+Status = Literal["completed", "diverged", "error", "crashed", "timeout", "oom"]
+Role = Literal["variant", "baseline", "planted"]
+Direction = Literal["min", "max", "none"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 MOST_MEASURE = 1e100  # features are float32: no squared distance of theirs comes near it
-MOST_TEXT = 10_000
 MOST_EVALUATIONS = 5001  # one before training, and as many as ``ganbench run`` takes
-MOST_COLUMNS = 1000
-DEPTH = 32
+MOST_CENTRES = 100_000
+
+Named = Meta(max_length=MOST_ITEMS)  # of a mapping
+Scores = Annotated[dict[str, Number | None], Named]
+Counts = Annotated[dict[str, Whole], Named]
 
 
-class Misshapen(ValueError):
-    """A value that has no place in a record. The message says where it stands and what was expected."""
+class TrialIdentity(Struct, frozen=True, kw_only=True):
+    """What makes the weights of a trial.
 
-    def __init__(self, expected: str) -> None:
-        super().__init__(expected)
-        self.expected, self.path = expected, ""
+    Attributes:
+        schema: version of the harness, GAN and the toolkit, ``spec.SCHEMA``.
+        variant: name; ``distribution``: the installed package that offers it; ``source``: SHA-256 of its code.
+        hyperparameters: every one, defaults included.
+        dataset: name; ``dataset_hash``: SHA-256 of its content after decoding.
+        seed: root of every random stream.
+        device: type of device, ``cpu``, ``cuda`` or ``mps``: each rounds in its own way.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.path or 'it'} is not {self.expected}"
+    schema: Whole
+    variant: str
+    distribution: Text
+    source: Text
+    hyperparameters: dict[str, Any]
+    dataset: str
+    dataset_hash: Text
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    budget_images: Size
+    batch_size: Size
+    precision: Text
+    engine: Text
+    device: Text
 
-
-def within(check: Check, value: Any, name: Any) -> None:
-    """Check a part, and name it where it is wrong."""
-    try:
-        check(value)
-    except Misshapen as reason:
-        reason.path = f"{str(name)[:100]!r}" + (f", {reason.path}" if reason.path else "")
-        raise
-
-
-def number(value: Any) -> None:
-    if type(value) is not float and (type(value) is not int or abs(value) > MOST_WHOLE):
-        raise Misshapen("a number")
-
-
-def measure(value: Any) -> None:
-    """A number whose square, and whose ratio to another one, can still be computed with."""
-    number(value)
-    if value and not 1 / MOST_MEASURE <= abs(value) <= MOST_MEASURE:
-        raise Misshapen(f"0 or a number from {1 / MOST_MEASURE:g} to {MOST_MEASURE:g}")
-
-
-def whole(low: int = 0, high: int = MOST_WHOLE) -> Check:
-    def check(value: Any) -> None:
-        if type(value) is not int or not low <= value <= high:
-            raise Misshapen(f"a whole number from {low} to {high}")
-
-    return check
+    def __post_init__(self) -> None:
+        check_name(self.variant)
+        check_name(self.dataset)
 
 
-def text(value: Any) -> None:
-    if type(value) is not str or len(value) > MOST_TEXT:
-        raise Misshapen(f"a text of at most {MOST_TEXT:,} characters")
+class EvaluationIdentity(Struct, frozen=True, kw_only=True):
+    """What makes the numbers from the weights.
+
+    Attributes:
+        extractor: name, with the weights of a file ``inception-v3@1a2b3c4d``; ``extractor_hash``: SHA-256 of them.
+        split: of the dataset, that samples are compared with.
+        samples: drawn and scored at an evaluation.
+        evaluations: scored points after the untrained one.
+        metrics_version: ``spec.METRICS_VERSION``.
+    """
+
+    extractor: str
+    extractor_hash: Text
+    split: Text
+    samples: Size
+    evaluations: Size
+    metrics_version: Whole
+
+    def __post_init__(self) -> None:
+        name, at, digest = self.extractor.partition("@")
+        check_name(name)
+        if at and not re.fullmatch(r"[0-9a-f]{8}", digest):
+            raise ValueError(f"{self.extractor[:80]!r} is not the name of an extractor")
 
 
-def flag(value: Any) -> None:
-    if type(value) is not bool:
-        raise Misshapen("true or false")
+class Identity(Struct, frozen=True, kw_only=True):
+    """Both parts with their hashes, the 8-digit ``protocol`` and the 8-digit ``id`` of the trial's folder.
+
+    Scores may be compared where the protocol is the same. Which metrics were chosen is in no hash.
+    """
+
+    trial: TrialIdentity
+    evaluation: EvaluationIdentity
+    trial_hash: Text
+    evaluation_hash: Text
+    protocol: Text
+    id: Text
+
+    @classmethod
+    def of(cls, trial: TrialIdentity, evaluation: EvaluationIdentity) -> Identity:
+        return cls(**{**identify(asdict(trial), asdict(evaluation)), "trial": trial, "evaluation": evaluation})
 
 
-def one_of(*values: str) -> Check:
-    def check(value: Any) -> None:
-        if type(value) is not str or value not in values:
-            raise Misshapen(f"one of {', '.join(values)}")
-
-    return check
-
-
-def named(rule: Callable[[str], str]) -> Check:
-    def check(value: Any) -> None:
-        try:
-            rule(value if type(value) is str else "")
-        except ValueError as reason:
-            raise Misshapen(f"a name that can stand there ({reason})") from None
-
-    return check
-
-
-def extractor(value: Any) -> None:
-    """``inception-v3``, or with the weights of a file ``inception-v3@1a2b3c4d``."""
-    name, at, digest = value.partition("@") if type(value) is str else ("", "", "")
-    named(check_name)(name)
-    if at and not re.fullmatch(r"[0-9a-f]{8}", digest):
-        raise Misshapen("the name of an extractor")
-
-
-def optional(check: Check) -> Check:
-    def run(value: Any) -> None:
-        if value is not None:
-            check(value)
-
-    return run
-
-
-def listed(check: Check, most: int = MOST_COLUMNS) -> Check:
-    def run(value: Any) -> None:
-        if type(value) is not list or len(value) > most:
-            raise Misshapen(f"a list of at most {most:,}")
-        for i, item in enumerate(value):
-            within(check, item, i)
-
-    return run
-
-
-def pair(value: Any) -> None:
-    listed(measure)(value)
-    if len(value) != 2:
-        raise Misshapen("a pair of numbers")
-
-
-def mapped(check: Check, key: Check | None = None) -> Check:
-    def run(value: Any) -> None:
-        if type(value) is not dict or len(value) > MOST_COLUMNS:
-            raise Misshapen(f"an object of at most {MOST_COLUMNS:,} fields")
-        for name, item in value.items():
-            within(check, item, name)
-            if key is not None:
-                within(key, name, name)
-
-    return run
-
-
-def fields(required: Mapping[str, Check], others: Mapping[str, Check] | None = None) -> Check:
-    """An object with these fields, some of which may be missing; what else it holds is shallow."""
-    known = {**required, **(others or {})}
-
-    def run(value: Any) -> None:
-        if type(value) is not dict:
-            raise Misshapen("an object")
-        for name in required:
-            if name not in value:
-                raise Misshapen(f"complete: {name} is missing")
-        for name, item in value.items():
-            within(known.get(name, shallow), item, name)
-
-    return run
-
-
-def shallow(value: Any, depth: int = DEPTH) -> None:
-    """Any JSON value that is not nested too deeply."""
-    if type(value) in (dict, list):
-        if not depth:
-            raise Misshapen(f"nested at most {DEPTH} deep")
-        for item in value.values() if type(value) is dict else value:
-            shallow(item, depth - 1)
-
-
-def an_object(value: Any) -> None:
-    fields({})(value)
-
-
-SCORES = mapped(optional(number))
-_MEASURES = mapped(optional(measure))
-_SIZE = whole(low=1)
-
-WATCH = fields(
-    {},
-    {
-        **dict.fromkeys(("fid", "trace", "modes", "mode_kl", "coverage", "d_auc", "d_auc_train"), optional(measure)),
-        **dict.fromkeys(("d_accuracy_real", "d_accuracy_train", "d_accuracy_fake"), optional(measure)),
-        "parameter_norms": optional(SCORES),
-    },
-)
-EVALUATION = fields(
-    {"step": whole(), "images_seen": whole(), "values": SCORES},
-    {"watch": optional(WATCH), "fid_train": optional(number)},
-)
-PROGRESS = fields({}, {"attempt": whole(), "images": whole(), "evaluation": EVALUATION})
-METRICS = mapped(
-    fields(
-        {"label": text, "direction": one_of("min", "max", "none")},
-        {"floor": optional(number), "position": whole(high=10**6)},
-    ),
-    key=named(check_column),
-)
-ENVIRONMENT = fields({}, {"packages": mapped(optional(text))})
-IDENTITY = fields(
-    {
-        "trial": fields(
-            {
-                **{"schema": whole(), "variant": named(check_name), "dataset": named(check_name)},
-                **dict.fromkeys(("distribution", "source", "dataset_hash", "precision", "engine", "device"), text),
-                **{"hyperparameters": an_object, "seed": whole(high=2**63 - 1)},
-                **{"budget_images": _SIZE, "batch_size": _SIZE},
-            }
-        ),
-        "evaluation": fields(
-            {
-                **{"extractor": extractor, "extractor_hash": text, "split": text},
-                **{"samples": _SIZE, "evaluations": _SIZE, "metrics_version": whole()},
-            }
-        ),
+def identify(trial: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Both parts, as JSON, with everything that follows from them."""
+    trial_hash, evaluation_hash = canonical_json.sha256(trial), canonical_json.sha256(evaluation)
+    comparable = [evaluation_hash, *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
+    return {
+        "trial": trial,
+        "evaluation": evaluation,
+        "trial_hash": trial_hash,
+        "evaluation_hash": evaluation_hash,
+        "protocol": canonical_json.sha256(comparable)[:8],
+        "id": hashlib.sha256(f"{trial_hash}{evaluation_hash}".encode()).hexdigest()[:8],
     }
-)
-_RECORD = fields(
-    {
-        "identity": IDENTITY,
-        "label": text,
-        "role": one_of("variant", "baseline", "planted"),
-        "primary": named(check_column),
-        "metrics": METRICS,
-        "reference": fields(
-            {},
-            {
-                **{"trace": optional(measure), "modes": optional(measure)},
-                "centres": optional(listed(pair, most=100_000)),
-            },
-        ),
-        "environment": ENVIRONMENT,
-        "environment_hash": text,
-        "status": one_of(*STATUSES),
-        "values": SCORES,
-        "evaluations": listed(EVALUATION, MOST_EVALUATIONS),
-    },
-    {
-        **{"reason": optional(text), "fid_train": optional(number), "parameters": mapped(whole())},
-        **{"adversarial": optional(flag), "decision_threshold": optional(number), "state_sha256": optional(text)},
-        "telemetry": optional(
-            fields(
-                {},
-                {
-                    "gradient_spikes": optional(SCORES),
-                    "gradient_norm_tenths": optional(mapped(listed(optional(number)))),
-                    "first_nonfinite": optional(fields({"what": text, "step": whole()})),
-                },
-            )
-        ),
-    },
-)
 
 
-def check_record(record: Any) -> None:
-    """Raise Misshapen unless ``record`` has the shape of a record, and an identity that follows from its own parts."""
-    _RECORD(record)
-    identity = record["identity"]
-    for name, derived in identify(identity["trial"], identity["evaluation"]).items():
-        if identity.get(name) != derived:
-            raise Misshapen(f"consistent: its {name} does not follow from its identity")
+def is_measure(value: Any) -> bool:
+    """Whether it is a number whose square, and whose ratio to another one, can be computed with."""
+    return type(value) in (int, float) and (not value or 1 / MOST_MEASURE <= abs(value) <= MOST_MEASURE)
+
+
+def check_measures(values: Iterable[tuple[str, float | None]]) -> None:
+    """Raise ValueError for a number that is no measure."""
+    for name, value in values:
+        if value is not None and not is_measure(value):
+            raise ValueError(f"{name} is not 0 or a number from {1 / MOST_MEASURE:g} to {MOST_MEASURE:g}")
+
+
+class Watch(Struct, frozen=True, kw_only=True):
+    """What stability is judged by at one evaluation, whatever metrics were chosen.
+
+    Attributes:
+        fid, trace: Fréchet distance, and the trace of the real features' covariance that it is read against.
+        modes, mode_kl, coverage: how many true modes the samples cover, and how evenly.
+        d_auc, d_auc_train: how well the discriminator ranks held-out (training) images above samples.
+        d_accuracy_real, d_accuracy_train, d_accuracy_fake: the share of each that it takes for what they are.
+        d_scores: mean, std and median of its scores, by ``train``, ``test`` and ``fake``.
+        parameter_norms: by role; ``gradient_norms``: by role, median and max since the evaluation before.
+        losses: by name, mean since the evaluation before.
+        updates: optimizer steps so far, by role.
+    """
+
+    fid: Number | None = None
+    trace: Number | None = None
+    modes: Number | None = None
+    mode_kl: Number | None = None
+    coverage: Number | None = None
+    d_auc: Number | None = None
+    d_auc_train: Number | None = None
+    d_accuracy_real: Number | None = None
+    d_accuracy_train: Number | None = None
+    d_accuracy_fake: Number | None = None
+    d_scores: Annotated[dict[str, Scores], Named] | None = None
+    parameter_norms: Scores | None = None
+    losses: Scores | None = None
+    gradient_norms: Annotated[dict[str, Scores], Named] | None = None
+    updates: Counts | None = None
+
+    def __post_init__(self) -> None:
+        check_measures((name, getattr(self, name)) for name in _MEASURES)
+
+
+_MEASURES = Watch.__struct_fields__[:10]
+
+
+class Evaluation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The scores of one point of a training. ``fid_train``, against training images, only the last one has."""
+
+    step: Whole
+    images_seen: Whole
+    values: Scores
+    watch: Watch | None = None
+    fid_train: Number | None = None
+
+
+class Nonfinite(Struct, frozen=True, kw_only=True):
+    """What was the first to be infinite or no number, and the training step at which it was."""
+
+    what: Text
+    step: Whole
+
+
+class Telemetry(Struct, frozen=True, kw_only=True):
+    """The whole training, by role: update counts, the gradient norm's median in each tenth, the share of spikes."""
+
+    updates: Counts | None = None
+    gradient_norm_tenths: Annotated[dict[str, Annotated[list[Number | None], Named]], Named] | None = None
+    gradient_spikes: Scores | None = None
+    first_nonfinite: Nonfinite | None = None
+
+
+class MetricColumn(Struct, frozen=True, kw_only=True):
+    """What tables need to know of a metric's column without the metric.
+
+    Attributes:
+        floor: its value for real images in place of samples.
+        position: among the columns.
+        rows_per_feature: below as many rows a feature its value is mostly bias; unset for never.
+        source: SHA-256 of the code of a metric in a file, which has no version; else unset.
+    """
+
+    label: Text
+    direction: Direction
+    floor: Number | None = None
+    position: Annotated[int, Meta(ge=0, le=10**6)] = 0
+    rows_per_feature: Number | UnsetType = UNSET
+    source: Text | UnsetType = UNSET
+
+
+Columns = Annotated[dict[str, MetricColumn], Named]
+
+
+def check_columns(metrics: Mapping[str, MetricColumn]) -> None:
+    """Raise ValueError for a name that no column of a table can have."""
+    for name in metrics:
+        check_column(name)
+
+
+Point = Annotated[list[Number], Meta(min_length=2, max_length=2)]
+
+
+class Reference(Struct, frozen=True, kw_only=True):
+    """The scale of the real data.
+
+    Attributes:
+        trace: of the covariance of the held-out features.
+        modes: how many true ones; ``centres``: where they are, as points of a plane.
+        real, fake, train: rows that are compared; ``features``: of each row, which earlier versions did not write.
+    """
+
+    trace: Number | None = None
+    modes: Number | None = None
+    centres: Annotated[list[Point], Meta(max_length=MOST_CENTRES)] | None = None
+    real: Number | None = None
+    fake: Number | None = None
+    train: Number | None = None
+    features: Number | None = None
+
+    def __post_init__(self) -> None:
+        check_measures((("trace", self.trace), ("modes", self.modes)))
+        for centre in self.centres or ():
+            check_measures(zip(("a centre",) * 2, centre, strict=True))
+
+
+def check_environment(environment: Mapping[str, Any]) -> None:
+    """Raise ValueError unless ``packages``, if they are there, are texts by name."""
+    packages = environment.get("packages", {})
+    if type(packages) is not dict or len(packages) > MOST_ITEMS:
+        raise ValueError(f"packages are not an object of at most {MOST_ITEMS:,} fields")
+    for name, version in packages.items():
+        if not (version is None or (type(version) is str and len(version) <= MOST_TEXT)):
+            raise ValueError(f"package {name[:80]!r} is not a text of at most {MOST_TEXT:,} characters")
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """A finished trial, as ``record.json`` holds it.
+
+    Attributes:
+        schema: version of this file.
+        label: name of the variant with the settings that are not its defaults.
+        primary: metric that ranks go by.
+        metrics: columns by name; ``values``: at the end of training, None where there is none.
+        environment: versions, processor, threads: an open mapping, of which ``packages`` are texts.
+        reason: why it did not complete.
+        fid_train: FID against training images.
+        parameters: of the networks, by role.
+        adversarial: whether there is a discriminator; ``decision_threshold``: where it says "real".
+        state_sha256: fingerprint of the trained state.
+        sha256: of everything else.
+    """
+
+    schema: int
+    identity: Identity
+    label: Text
+    role: Role
+    primary: str
+    metrics: Columns
+    reference: Reference
+    environment: dict[str, Any]
+    environment_hash: Text
+    status: Status
+    values: Scores
+    evaluations: Annotated[list[Evaluation], Meta(max_length=MOST_EVALUATIONS)]
+    reason: Text | None = None
+    fid_train: Number | None = None
+    parameters: Counts = {}
+    adversarial: bool | None = None
+    decision_threshold: Number | None = None
+    telemetry: Telemetry | None = None
+    state_sha256: Text | None = None
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        check_column(self.primary)
+        check_columns(self.metrics)
+        check_environment(self.environment)
+
+    @property
+    def title(self) -> str:
+        """For messages: ``dcgan on digits, seed 0``."""
+        return f"{self.label} on {self.identity.trial.dataset}, seed {self.identity.trial.seed}"
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a trial ended and what it produced, as its worker says; fields as in ``Record``.
+
+    One without a word from the trial itself (it crashed, or ran out of time) has only ``status`` and ``reason``.
+    """
+
+    status: Status
+    reason: Text | None
+    environment: dict[str, Any] | None = None
+    values: Scores = {}
+    fid_train: Number | None = None
+    parameters: Counts = {}
+    adversarial: bool | None = None
+    decision_threshold: Number | None = None
+    evaluations: Annotated[list[Evaluation], Meta(max_length=MOST_EVALUATIONS)] = []
+    telemetry: Telemetry | None = None
+    first_nonfinite: Nonfinite | None = None
+    state_sha256: Text | None = None
+
+    @property
+    def full_telemetry(self) -> Telemetry | None:
+        """The telemetry with what was found not to be finite, which ended it."""
+        if self.telemetry is None:
+            return None
+        return msgspec.structs.replace(self.telemetry, first_nonfinite=self.first_nonfinite)
+
+
+class ProgressLine(Struct, frozen=True, kw_only=True):
+    """A line of ``progress.jsonl``: the trial was started, how many images it has seen, or an evaluation."""
+
+    attempt: Whole | None = None
+    images: Whole | None = None
+    evaluation: Evaluation | None = None

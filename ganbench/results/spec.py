@@ -7,12 +7,14 @@ size, precision and engine. Which metrics were chosen is in neither.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import asdict, dataclass, fields
+import dataclasses
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from ganbench.utils import canonical_json
+from msgspec.structs import asdict
+
+from ganbench.results.schema import EvaluationIdentity, Identity, Role, TrialIdentity
 
 # Rises when the harness, GAN or the toolkit change the weights that a trial trains.
 SCHEMA = 1
@@ -69,74 +71,59 @@ class TrialSpec:
     protocol: Protocol
 
     @cached_property
-    def trial(self) -> dict[str, Any]:
+    def trial(self) -> TrialIdentity:
         """What makes the weights."""
-        return {
-            "schema": SCHEMA,
-            "variant": self.variant,
-            "distribution": self.distribution,
-            "source": self.source,
-            "hyperparameters": self.hyperparameters,
-            "dataset": self.dataset,
-            "dataset_hash": self.dataset_hash,
-            "seed": self.seed,
-            "budget_images": self.protocol.budget_images,
-            "batch_size": self.protocol.batch_size,
-            "precision": self.protocol.precision,
-            "engine": self.protocol.engine,
-            "device": self.protocol.device,
-        }
+        return TrialIdentity(
+            schema=SCHEMA,
+            variant=self.variant,
+            distribution=self.distribution,
+            source=self.source,
+            hyperparameters=self.hyperparameters,
+            dataset=self.dataset,
+            dataset_hash=self.dataset_hash,
+            seed=self.seed,
+            budget_images=self.protocol.budget_images,
+            batch_size=self.protocol.batch_size,
+            precision=self.protocol.precision,
+            engine=self.protocol.engine,
+            device=self.protocol.device,
+        )
 
     @cached_property
-    def evaluation(self) -> dict[str, Any]:
+    def evaluation(self) -> EvaluationIdentity:
         """What makes the numbers from the weights."""
-        return {
-            "extractor": self.protocol.extractor,
-            "extractor_hash": self.protocol.extractor_hash,
-            "split": self.protocol.split,
-            "samples": self.protocol.samples,
-            "evaluations": self.protocol.evaluations,
-            "metrics_version": METRICS_VERSION,
-        }
+        return EvaluationIdentity(
+            extractor=self.protocol.extractor,
+            extractor_hash=self.protocol.extractor_hash,
+            split=self.protocol.split,
+            samples=self.protocol.samples,
+            evaluations=self.protocol.evaluations,
+            metrics_version=METRICS_VERSION,
+        )
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
-        """Both parts with their hashes, the 8-digit ``protocol`` and the 8-digit ``id`` of the trial's folder."""
-        return identify(self.trial, self.evaluation)
+    def identity(self) -> Identity:
+        """Both parts with their hashes."""
+        return Identity.of(self.trial, self.evaluation)
 
     @property
     def id(self) -> str:
-        return str(self.identity["id"])
+        return self.identity.id
 
     @classmethod
-    def from_identity(cls, identity: dict[str, Any]) -> TrialSpec:
+    def from_identity(cls, identity: Identity) -> TrialSpec:
         """The spec with that identity, as a record holds it."""
-        trial, evaluation = identity["trial"], identity["evaluation"]
-        both = {**trial, **evaluation}
+        both = {**asdict(identity.trial), **asdict(identity.evaluation)}
         protocol = Protocol(**{f.name: both[f.name] for f in fields(Protocol)})
-        return cls(**{f.name: trial[f.name] for f in fields(cls) if f.name != "protocol"}, protocol=protocol)
+        return cls(**{f.name: both[f.name] for f in fields(cls) if f.name != "protocol"}, protocol=protocol)
 
     def payload(self) -> dict[str, Any]:
         """As JSON, for a process that will run it."""
-        return asdict(self)
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_payload(cls, payload: dict[str, Any]) -> TrialSpec:
         return cls(**{**payload, "protocol": Protocol(**payload["protocol"])})
-
-
-def identify(trial: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Both parts with everything that follows from them."""
-    trial_hash, evaluation_hash = canonical_json.sha256(trial), canonical_json.sha256(evaluation)
-    comparable = [evaluation_hash, *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
-    return {
-        "trial": trial,
-        "evaluation": evaluation,
-        "trial_hash": trial_hash,
-        "evaluation_hash": evaluation_hash,
-        "protocol": canonical_json.sha256(comparable)[:8],
-        "id": hashlib.sha256(f"{trial_hash}{evaluation_hash}".encode()).hexdigest()[:8],
-    }
 
 
 @dataclass(frozen=True)
@@ -149,7 +136,7 @@ class Planned:
 
     spec: TrialSpec
     label: str
-    role: str
+    role: Role
     primary: str
     metrics: dict[str, dict[str, Any]]
     environment: dict[str, Any]

@@ -18,6 +18,7 @@ import filelock
 from ganbench.results import rescored
 from ganbench.results.records import MOST_BYTES, DamagedRecord, read, seal, unseal
 from ganbench.results.rescored import with_rescored
+from ganbench.results.schema import Identity, Record
 from ganbench.results.spec import TrialSpec
 from ganbench.utils.errors import UsageError
 from ganbench.utils.failpoints import reach
@@ -53,7 +54,7 @@ class Problem:
 class Contents:
     """What a results folder holds: sound records, damaged ones, and counts of what tables leave out."""
 
-    records: list[dict[str, Any]]
+    records: list[Record]
     problems: list[Problem]
     interrupted: int
     superseded: int
@@ -62,7 +63,7 @@ class Contents:
 def read_records(root: Path | str) -> Contents:
     """Every record below ``root``, in the order of their paths; a damaged one is named, never used."""
     root = Path(root)
-    records: list[dict[str, Any]] = []
+    records: list[Record] = []
     problems: list[Problem] = []
     interrupted = 0
     for folder in sorted(root.glob("*/*/seed-*")):
@@ -74,8 +75,8 @@ def read_records(root: Path | str) -> Contents:
             continue
         try:
             record = read(path)
-            if path.parent.relative_to(root) != _place(record["identity"]):
-                raise DamagedRecord(f"it belongs in {_place(record['identity'])}: the folder was copied or renamed")
+            if path.parent.relative_to(root) != _place(record.identity):
+                raise DamagedRecord(f"it belongs in {_place(record.identity)}: the folder was copied or renamed")
         except OSError as reason:
             problems.append(Problem(path, str(reason.strerror)))
         except DamagedRecord as reason:
@@ -139,7 +140,7 @@ class Store:
         """Where a trial's files stand."""
         return self.place(spec.identity)
 
-    def place(self, identity: dict[str, Any]) -> Path:
+    def place(self, identity: Identity) -> Path:
         """Where the files of the trial with that identity stand; raises StoreError if a link leads elsewhere."""
         return self._inside(self.root / _place(identity))
 
@@ -164,14 +165,14 @@ class Store:
                 raise StoreError(f"{folder / name} is a folder where a file belongs: remove it")
         return folder
 
-    def find(self, spec: TrialSpec) -> dict[str, Any] | None:
+    def find(self, spec: TrialSpec) -> Record | None:
         """The trial's record if there is a sound one; a damaged one is moved to ``quarantine/`` first."""
         path = self.folder(spec) / "record.json"
         if not os.path.lexists(path):
             return None
         try:
             record = _read(path)
-            if record["identity"] != spec.identity:
+            if record.identity != spec.identity:
                 raise DamagedRecord("it is the record of another trial")
         except DamagedRecord:
             self.set_aside(self.folder(spec), "quarantine")
@@ -183,12 +184,12 @@ class Store:
         folder = self.folder(spec)
         if os.path.lexists(folder / "record.json"):
             try:
-                return str(_read(folder / "record.json")["status"])
+                return _read(folder / "record.json").status
             except DamagedRecord:
                 return "damaged"
         return "interrupted" if any((self.workplace(spec) / name).exists() for name in UNFINISHED) else "new"
 
-    def finish(self, spec: TrialSpec, record: dict[str, Any], cost: dict[str, Any]) -> None:
+    def finish(self, spec: TrialSpec, record: Record, cost: dict[str, Any]) -> None:
         """Write the record, last of all a trial's files, and remove what only a running trial needs."""
         folder = self.folder(spec)
         make_folder(folder)
@@ -225,11 +226,11 @@ class Store:
                 text = read_plain(path, MOST_BYTES)
                 if all(mark in text for mark in mine):  # as canonical JSON has them: a search has hundreds of records
                     continue
-                trial = unseal(text)["identity"]["trial"]
+                trial = unseal(text).identity.trial
             except (DamagedRecord, OSError):
                 continue
-            other = (trial["distribution"], trial["source"]) != (spec.distribution, spec.source)
-            if other and trial["hyperparameters"] == spec.hyperparameters:
+            other = (trial.distribution, trial.source) != (spec.distribution, spec.source)
+            if other and trial.hyperparameters == spec.hyperparameters:
                 self.set_aside(path.parent, "superseded")
                 moved += 1
         return moved
@@ -245,15 +246,15 @@ class Store:
         return target
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Record:
     """A record; raises DamagedRecord, or StoreError where the disk does not let it be read."""
     with naming("read", path):
         return read(path)
 
 
-def _place(identity: dict[str, Any]) -> Path:
-    trial = identity["trial"]
-    return Path(trial["dataset"], trial["variant"], f"seed-{trial['seed']}-{identity['id']}")
+def _place(identity: Identity) -> Path:
+    trial = identity.trial
+    return Path(trial.dataset, trial.variant, f"seed-{trial.seed}-{identity.id}")
 
 
 def typed_path(text: str) -> Path:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any
 
+from ganbench.results.schema import Record, TrialIdentity
 from ganbench.results.spec import Planned
 from ganbench.results.store import Store
 from ganbench.runner.planning import together
@@ -38,11 +38,11 @@ class Estimates:
         records: of the results folder of ``store``.
     """
 
-    def __init__(self, store: Store, records: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, store: Store, records: Iterable[Record]) -> None:
         self._rates: dict[tuple[str, ...], list[Rates]] = defaultdict(list)
         for record in records:
-            if record["status"] == "completed" and (rates := _rates(store, record)) is not None:
-                for key in _keys(record["identity"]["trial"]):
+            if record.status == "completed" and (rates := _rates(store, record)) is not None:
+                for key in _keys(record.identity.trial):
                     self._rates[key].append(rates)
 
     def seconds(self, trial: Planned) -> float | None:
@@ -79,21 +79,20 @@ def makespan(seconds: Iterable[float], slots: int) -> float:
     return max(ends)
 
 
-def _keys(trial: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def _keys(trial: TrialIdentity) -> list[tuple[str, ...]]:
     """What a trial shares with others, the closest likeness first."""
-    shared = (trial["device"], trial["precision"], trial["engine"], trial["dataset"])
+    shared = (trial.device, trial.precision, trial.engine, trial.dataset)
     return [
-        (*shared, trial["variant"], canonical_json.dumps(trial["hyperparameters"])),
-        (*shared, trial["variant"]),
+        (*shared, trial.variant, canonical_json.dumps(trial.hyperparameters)),
+        (*shared, trial.variant),
         shared,
     ]
 
 
-def _rates(store: Store, record: Mapping[str, Any]) -> Rates | None:
+def _rates(store: Store, record: Record) -> Rates | None:
     """What a trial took, by the file beside its record; None where that says nothing of the expected form."""
-    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
     try:
-        cost = canonical_json.loads(read_plain(store.place(record["identity"]) / "cost.json", MOST_COST))
+        cost = canonical_json.loads(read_plain(store.place(record.identity) / "cost.json", MOST_COST))
         training, scoring, wall = (
             float(cost[name]) for name in ("training_seconds", "evaluation_seconds", "wall_seconds")
         )
@@ -103,4 +102,4 @@ def _rates(store: Store, record: Mapping[str, Any]) -> Rates | None:
         return None
     # What is neither (starting, loading data) counts with the evaluations; a continued trial's wall is its last part.
     scoring = max(scoring, wall - training)
-    return training / trial["budget_images"], scoring / evaluation["evaluations"]
+    return training / record.identity.trial.budget_images, scoring / record.identity.evaluation.evaluations

@@ -5,10 +5,14 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Any
 
+from msgspec import Struct
+
 from ganbench.executors import LOST, Executor, Job, MachineLost
+from ganbench.results.schema import Identity, Record, Reference, Scores
 from ganbench.results.spec import Planned
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
+from ganbench.utils.typed_json import convert
 
 
 def ask(
@@ -66,14 +70,14 @@ def _lethal(executor: Executor) -> str:
 
 
 def references(
-    records: list[dict[str, Any]],
+    records: list[Record],
     executor: Executor,
     trials: list[Planned],
     threads: int,
     cpus: float = 1,
     gpus: float = 0,
-) -> dict[tuple[str, ...], dict[str, Any]]:
-    """``{"reference": ..., "floors": ...}`` by ``reference_key`` of the trials; earlier records are asked first."""
+) -> dict[tuple[str, ...], Known]:
+    """What ``reference_key`` of the trials stands for; earlier records are asked first."""
     needed: dict[tuple[str, ...], Planned] = {}
     for trial in trials:
         needed.setdefault(reference_key(trial), trial)
@@ -81,7 +85,7 @@ def references(
     missing = {
         key: trial
         for key, trial in needed.items()
-        if not set(trial.metrics) <= found.get(key, {"floors": {}})["floors"].keys()
+        if key not in found or not set(trial.metrics) <= found[key].floors.keys()
     }
     jobs = [
         {
@@ -95,32 +99,45 @@ def references(
         }
         for trial in missing.values()
     ]
-    return found | dict(zip(missing, ask(executor, jobs, cpus=cpus, gpus=gpus), strict=True))
+    answers = ask(executor, jobs, cpus=cpus, gpus=gpus)
+    try:
+        return found | {key: convert(answer, Known) for key, answer in zip(missing, answers, strict=True)}
+    except ValueError as reason:
+        raise UsageError(f"the reference of a dataset cannot be used: {reason}") from None
+
+
+class Known(Struct, frozen=True):
+    """The scale of a dataset's real side, and the floors of metrics."""
+
+    reference: Reference
+    floors: Scores
 
 
 def reference_key(trial: Planned) -> tuple[str, ...]:
     """What a trial's floors and scale are computed for."""
-    return _key(trial.spec.trial, trial.spec.evaluation, trial.environment)
+    return _key(trial.spec.identity, trial.environment)
 
 
-def _known_references(
-    records: list[dict[str, Any]], keys: set[tuple[str, ...]]
-) -> dict[tuple[str, ...], dict[str, Any]]:
+def _known_references(records: list[Record], keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], Known]:
     """What earlier records of the same dataset and evaluation already hold."""
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    found: dict[tuple[str, ...], Known] = {}
     for record in records:
-        trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
-        key = _key(trial, evaluation, record["environment"])
+        key = _key(record.identity, record.environment)
         # One that an earlier version left says less: what a record holds must not depend on its neighbours.
-        if key in keys and "features" in record["reference"]:
-            known = found.setdefault(key, {"reference": record["reference"], "floors": {}})
-            known["floors"] |= {name: about["floor"] for name, about in record["metrics"].items()}
+        if key in keys and record.reference.features is not None:
+            known = found.setdefault(key, Known(record.reference, {}))
+            known.floors.update({name: about.floor for name, about in record.metrics.items()})
     return found
 
 
-def _key(trial: dict[str, Any], evaluation: dict[str, Any], environment: dict[str, Any]) -> tuple[str, ...]:
+def _key(identity: Identity, environment: dict[str, Any]) -> tuple[str, ...]:
     """What decides a floor: the data, the extractor and n, and the environment without the plugin's own package."""
     packages = environment.get("packages", {})
-    others = {name: version for name, version in packages.items() if name != trial["distribution"]}
+    others = {name: version for name, version in packages.items() if name != identity.trial.distribution}
     shared = {**environment, "packages": {**others, "ganbench": packages.get("ganbench")}}
-    return (trial["dataset"], trial["dataset_hash"], canonical_json.sha256([evaluation, shared]))
+    return (
+        identity.trial.dataset,
+        identity.trial.dataset_hash,
+        identity.evaluation_hash,
+        canonical_json.sha256(shared),
+    )

@@ -13,6 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from ganbench.reporters.formatting import number
+from ganbench.results.schema import Evaluation, Record
 from ganbench.results.spec import Planned
 from ganbench.utils.errors import printable
 
@@ -27,10 +28,10 @@ class PlainDisplay:
         self.total, self.done = len(trials), 0
         self.note(f"{len(trials)} trials to run, {kept} finished earlier")
 
-    def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None:
+    def progress(self, trial: Planned, images: int, evaluation: Evaluation | None) -> None:
         """Nothing: a log wants what is final."""
 
-    def finished(self, trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> None:
+    def finished(self, trial: Planned, record: Record, cost: dict[str, Any]) -> None:
         self.done += 1
         self.note(f"[{self.done}/{self.total}] {describe(trial, record, cost)}")
 
@@ -82,7 +83,7 @@ class LiveDisplay(PlainDisplay):
             self.sweep = self.bars.add_task(f"0/{self.total} trials", total=images, text="")
             self.bars.start()
 
-    def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None:
+    def progress(self, trial: Planned, images: int, evaluation: Evaluation | None) -> None:
         key, budget = trial.title, trial.spec.protocol.budget_images
         if key not in self.running:
             task = self.bars.add_task(f"  {printable(key)}", total=budget, text="", completed=images)
@@ -92,7 +93,7 @@ class LiveDisplay(PlainDisplay):
         task, start, first = self.running[key]
         self.bars.advance(self.sweep, max(0, images - self.seen[key]))
         self.seen[key] = max(images, self.seen[key])
-        if score := number((evaluation or {}).get("values", {}).get(trial.primary)):
+        if score := number(evaluation and evaluation.values.get(trial.primary)):
             self.scores[key] = f"{metric_label(trial)} {score}"
         parts = [self.scores[key]] if key in self.scores else []
         seconds = time.monotonic() - start
@@ -101,7 +102,7 @@ class LiveDisplay(PlainDisplay):
             parts.append(f"{(images - first) / seconds:,.0f} images/s")
         self.bars.update(task, completed=images, text=printable(", ".join(parts)))
 
-    def finished(self, trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> None:
+    def finished(self, trial: Planned, record: Record, cost: dict[str, Any]) -> None:
         self.done += 1
         task, _, _ = self.running.pop(trial.title, (None, 0.0, 0))
         if task is not None:
@@ -125,12 +126,12 @@ def metric_label(trial: Planned) -> str:
     return f"{trial.metrics[trial.primary]['label']} ({trial.spec.protocol.extractor})"
 
 
-def describe(trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> str:
+def describe(trial: Planned, record: Record, cost: dict[str, Any]) -> str:
     """One line about a finished trial."""
-    text = f"{trial.title}: {record['status']}"
-    if record["reason"]:
-        text += f": {record['reason']}"
-    score = number(record["values"].get(trial.primary))
+    text = f"{trial.title}: {record.status}"
+    if record.reason:
+        text += f": {record.reason}"
+    score = number(record.values.get(trial.primary))
     if score:
         text += f", {metric_label(trial)} {score}"
     if "wall_seconds" in cost:

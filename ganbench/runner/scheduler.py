@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,8 +27,8 @@ from ganbench.executors import (
     OutOfMemory,
     WorkerDied,
 )
-from ganbench.results.records import DamagedRecord, compose, seal, unseal
-from ganbench.results.schema import PROGRESS
+from ganbench.results.records import as_json, compose, seal, unseal
+from ganbench.results.schema import Evaluation, Outcome, ProgressLine, Record
 from ganbench.results.spec import SEEDS, Planned
 from ganbench.results.store import Store, read_records
 from ganbench.runner.estimates import Estimates
@@ -37,6 +37,7 @@ from ganbench.runner.preflight import reference_key, references
 from ganbench.utils import canonical_json, signals
 from ganbench.utils.errors import UsageError, in_words
 from ganbench.utils.files import StoreError, open_plain
+from ganbench.utils.typed_json import convert
 
 ATTEMPTS = 3  # of a trial whose process or machine was lost, without getting further
 STOP_SECONDS = 10.0  # that a trial has for its checkpoint when a sweep is to stop
@@ -50,8 +51,8 @@ class Display(Protocol):
 
     def note(self, text: str) -> None: ...
     def begin(self, trials: list[Planned], kept: int) -> None: ...
-    def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None: ...
-    def finished(self, trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> None: ...
+    def progress(self, trial: Planned, images: int, evaluation: Evaluation | None) -> None: ...
+    def finished(self, trial: Planned, record: Record, cost: dict[str, Any]) -> None: ...
 
 
 @dataclass
@@ -82,20 +83,20 @@ class Sweep:
         todo = []
         settled = set()  # seeds apart, trials are alike: their earlier code is looked for once
         for trial in self.plan.trials:
-            alike = canonical_json.dumps([trial.spec.trial | {"seed": None}])
+            alike = replace(trial.spec, seed=0).identity.trial_hash
             if alike not in settled and (moved := self.store.supersede(trial.spec)):
                 self.display.note(f"{trial.label}: its code changed; {moved} earlier records moved to superseded/")
             settled.add(alike)
             record = self.store.find(trial.spec)
-            if record is not None and self.retry_failed and record["status"] != "completed":
+            if record is not None and self.retry_failed and record.status != "completed":
                 self.store.discard(trial.spec)
                 record = None
             if record is None:
                 todo.append(trial)
                 continue
             self.store.tidy(trial.spec)
-            self.statuses[record["status"]] += 1
-            missing = [name for name in trial.metrics if name not in record["metrics"]]
+            self.statuses[record.status] += 1
+            missing = [name for name in trial.metrics if name not in record.metrics]
             if missing:
                 self.display.note(f"{trial.title}: finished earlier without {', '.join(missing)}; kept as it is")
         self.display.begin(todo, len(self.plan.trials) - len(todo))
@@ -231,24 +232,25 @@ class Sweep:
         known = self.references[reference_key(trial)]
         cost = outcome.get("cost", {})
         try:
-            record = unseal(seal(compose(trial, known["reference"], known["floors"], outcome)))
-        except (DamagedRecord, AttributeError, KeyError, TypeError, ValueError) as reason:
-            about = {"status": "error", "reason": f"its result cannot be recorded: {in_words(reason)}"}
-            record, cost = compose(trial, known["reference"], known["floors"], about), {}
+            record = unseal(seal(compose(trial, known.reference, known.floors, convert(outcome, Outcome))))
+        except (TypeError, ValueError) as reason:
+            lost = Outcome(status="error", reason=f"its result cannot be recorded: {in_words(reason)}")
+            record, cost = unseal(seal(compose(trial, known.reference, known.floors, lost))), {}
         self.store.finish(trial.spec, record, cost)
-        self.statuses[record["status"]] += 1
-        self.finished(record)
+        self.statuses[record.status] += 1
+        self.finished(as_json(record))
         self.display.finished(trial, record, cost)
 
     def _read_progress(self, state: Running) -> None:
         """Tell observers and the display what is new of a job's trials."""
         for reading in state.readings:
             for entry in reading.more(self.store.workplace(reading.trial.spec)):
-                evaluation = entry.get("evaluation")
-                images = entry.get("images", evaluation["images_seen"] if evaluation else None)
-                if evaluation and evaluation["images_seen"] > reading.evaluated:  # a resumed trial may repeat one
-                    reading.evaluated = evaluation["images_seen"]
-                    self.observed(reading.trial.spec.identity["trial"], evaluation)
+                evaluation, images = entry.evaluation, entry.images
+                if evaluation is not None and images is None:
+                    images = evaluation.images_seen
+                if evaluation and evaluation.images_seen > reading.evaluated:  # a resumed trial may repeat one
+                    reading.evaluated = evaluation.images_seen
+                    self.observed(as_json(reading.trial.spec.trial), as_json(evaluation))
                 if images is not None:
                     state.images = max(state.images, images)
                     self.display.progress(reading.trial, images, evaluation)
@@ -265,15 +267,14 @@ class Reading:
     offset: int = 0
     evaluated: int = -1
 
-    def more(self, folder: Path) -> Iterator[dict[str, Any]]:
+    def more(self, folder: Path) -> Iterator[ProgressLine]:
         """The lines of progress that the trial has written into its folder since they were last read."""
         with contextlib.suppress(OSError), open_plain(folder / "progress.jsonl") as file:
             file.seek(self.offset)
             while (line := file.readline(MOST_LINE)).endswith(b"\n"):
                 self.offset += len(line)
                 try:
-                    entry = canonical_json.loads(line)
-                    PROGRESS(entry)
+                    entry = convert(canonical_json.loads(line), ProgressLine)
                 except ValueError:  # a plugin may have tampered with the file; it is no more than a display
                     continue
                 yield entry

@@ -217,16 +217,16 @@ def _of_dataset(text: str, request: Request) -> Samples:
 def _of_trial(text: str, folder: Path, request: Request) -> Samples:
     """Drawn anew from the stored variant, as its evaluations did."""
     record = read_trial(folder)
-    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
+    trial, evaluation = record.identity.trial, record.identity.evaluation
     variant = trained(
-        record, folder, discover(wanted(record)), torch.device(environment.select_device(trial["device"]))
+        record, folder, discover(wanted(record.identity)), torch.device(environment.select_device(trial.device))
     )
-    stream = derive(trial["seed"] if request.seed is None else request.seed, "evaluation")
+    stream = derive(trial.seed if request.seed is None else request.seed, "evaluation")
     device = device_of(variant)
     try:
         with shielded(variant, stream):
-            raw = draw_samples(variant, request.n or evaluation["samples"], stream, device).cpu()
+            raw = draw_samples(variant, request.n or evaluation.samples, stream, device).cpu()
     except Exception as reason:
         raise UsageError(f"{text}: no samples can be drawn from {variant.name}: {in_words(reason)}") from None
     _finite(text, raw.numpy())
-    return Samples(text, to_uint8(raw) if raw.dim() == 4 else raw, extractor=evaluation["extractor"])
+    return Samples(text, to_uint8(raw) if raw.dim() == 4 else raw, extractor=evaluation.extractor)

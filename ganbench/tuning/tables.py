@@ -17,14 +17,13 @@ from ganbench.analysis.statistics import LEVEL, Floats, interval, sample_of
 from ganbench.reporters.csv import to_csv
 from ganbench.reporters.formatting import ARROWS, number
 from ganbench.reporters.markdown import to_table
+from ganbench.results.schema import Record
 from ganbench.results.spec import Planned
 from ganbench.results.store import Store
 from ganbench.utils import canonical_json
 from ganbench.utils.files import write_atomic
 
 SHOWN = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # budgets of the curve that a person reads
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,8 @@ def configurations(searches: Sequence[Search]) -> pd.DataFrame:
                     "label": one.trial.label,
                     "hyperparameters": canonical_json.dumps(spec.hyperparameters),
                     "seed": spec.seed,
-                    "status": one.record["status"],
-                    "reason": one.record["reason"] or "",
+                    "status": one.record.status,
+                    "reason": one.record.reason or "",
                     "score": one.score,
                     "chosen": "best" if place == search.chosen else "",
                     "trial": spec.id,
@@ -126,7 +125,7 @@ def _about(search: Search) -> dict[str, Any]:
     return {
         "dataset": search.dataset,
         "extractor": trial.spec.protocol.extractor,
-        "protocol": trial.spec.identity["protocol"],
+        "protocol": trial.spec.identity.protocol,
         "variant": search.variant,
         "metric": trial.primary,
     }
@@ -162,7 +161,7 @@ def summary(searches: Sequence[Search]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for search in searches:
         best = search.tried[search.chosen]
-        failed = sum(one.record["status"] != "completed" for one in search.tried)
+        failed = sum(one.record.status != "completed" for one in search.tried)
         rows.append(
             [
                 *(search.variant, str(len(search.tried)), str(failed), best.trial.label, number(best.score)),
@@ -174,7 +173,7 @@ def summary(searches: Sequence[Search]) -> tuple[list[str], list[list[str]]]:
 
 def _final(trials: Sequence[Scored]) -> str:
     """Median and interval over completed trials, as the leaderboard has them, and how many failed."""
-    done = [one.score for one in trials if one.record["status"] == "completed"]
+    done = [one.score for one in trials if one.record.status == "completed"]
     failed = f"{len(trials) - len(done)} of {len(trials)} failed" if len(done) < len(trials) else ""
     if not done:
         return failed

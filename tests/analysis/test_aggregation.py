@@ -14,11 +14,12 @@ from scipy import stats
 import ganbench
 from ganbench.analysis.aggregation import TAUS, across, profiles
 from ganbench.analysis.findings import findings, interquartile_means, neighbours
-from ganbench.analysis.ranking import leaderboard
+from ganbench.analysis.ranking import leaderboard, trials_table
 from ganbench.analysis.statistics import friedman
+from ganbench.plugin.report import Report
 from ganbench.reporters import load_reporters
 from ganbench.reporters.sections import sections
-from ganbench.reporters.sentences import overview, remarks
+from ganbench.reporters.sentences import across_datasets, sentences
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 simulation = importlib.import_module("simulation")
@@ -31,15 +32,13 @@ def suite(datasets: int = 2, factors: tuple[float, ...] = (1.0, 4.0, 16.0)) -> n
     return np.broadcast_to(np.array(factors)[:, None] * SEEDS, (datasets, len(factors), 5)).copy()
 
 
-def board(table: pd.DataFrame) -> pd.DataFrame:
-    made = leaderboard(table)
-    made.attrs["findings"] = findings(table)
-    return made
+def report(table: pd.DataFrame) -> Report:
+    return Report(leaderboard(table), trials_table(table), findings=findings(table))
 
 
 def told(table: pd.DataFrame, dataset: str = "data-00000") -> str:
-    (section,) = [section for section in sections(board(table)) if section.dataset == dataset]
-    return "\n".join(remarks(section))
+    (section,) = [section for section in sections(report(table)) if section.dataset == dataset]
+    return "\n".join(sentences(section))
 
 
 @pytest.mark.parametrize(
@@ -196,24 +195,23 @@ def test_ranks_without_failures_and_interquartile_means_reach_the_reader() -> No
 
 
 def test_reports_show_several_datasets_and_one_file_holds_them(tmp_path: Path) -> None:
-    both, one = board(frame(suite())), board(frame(suite(1)))
-    shown = overview(both)
-    assert shown is not None and overview(one) is None
+    both, one = report(frame(suite())), report(frame(suite(1)))
+    shown = across_datasets(both)
+    assert shown is not None and across_datasets(one) is None
     assert shown.headings[:2] == ["Variant", "Average rank ↓"] and "Tier" not in shown.headings  # nothing was tested
     assert shown.rows[0][:2] == ["v00", "1.00"] and len(shown.rows[0]) == len(shown.headings)
     assert any("too narrow" in note for note in shown.notes)
-    many = overview(board(frame(suite(8))))
+    many = across_datasets(report(frame(suite(8))))
     assert many is not None and not any("too narrow" in note for note in many.notes)
-    trials = ganbench.analysis.ranking.trials_table(frame(suite()))  # type: ignore[attr-defined]
     for reporter in load_reporters(["csv", "md", "html"]):
-        reporter.write(both, trials, tmp_path)
+        reporter.write_report(both, tmp_path)
     written = pd.read_csv(tmp_path / "across.csv")
     assert written["average_rank"].tolist() == [1.0, 2.0, 3.0]
     for page in ("leaderboard.md", "leaderboard.html"):
         text = (tmp_path / page).read_text()
         assert "Across datasets" in text and "need at least 8 datasets (here 2)" in text
     for reporter in load_reporters(["csv", "md", "html"]):
-        reporter.write(one, trials, tmp_path)
+        reporter.write_report(one, tmp_path)
     assert not (tmp_path / "across.csv").exists()
     assert "Across datasets" not in (tmp_path / "leaderboard.md").read_text()
 

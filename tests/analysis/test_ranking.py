@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import random
 import time
@@ -10,6 +9,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import asdict, replace
 
 from ganbench.analysis.comparison import Incomparable, compare, undecidable, unmatched
 from ganbench.analysis.findings import neighbours, ranks
@@ -17,15 +17,25 @@ from ganbench.analysis.frames import COMPARABLE, PROTOCOL_FIELDS, STABILITY, TRI
 from ganbench.analysis.measures import SHOWN
 from ganbench.analysis.ranking import leaderboard, trials_table
 from ganbench.analysis.statistics import interval, welch
-from ganbench.utils import canonical_json
+from ganbench.results.schema import (
+    Evaluation,
+    EvaluationIdentity,
+    Identity,
+    MetricColumn,
+    Record,
+    Reference,
+    TrialIdentity,
+    Watch,
+)
+from ganbench.utils.typed_json import convert
 
 TRACE = 100.0
 ABOUT = {
-    "fid": {"label": "FID", "direction": "min", "floor": 0.5},
-    "recall": {"label": "Recall", "direction": "max", "floor": 0.9},
-    "authenticity": {"label": "Authenticity", "direction": "none", "floor": None},
-    "coverage": {"label": "Coverage", "direction": "max", "floor": 0.95},
-    "kid": {"label": "KID", "direction": "min", "floor": 0.0},
+    "fid": MetricColumn(label="FID", direction="min", floor=0.5),
+    "recall": MetricColumn(label="Recall", direction="max", floor=0.9),
+    "authenticity": MetricColumn(label="Authenticity", direction="none"),
+    "coverage": MetricColumn(label="Coverage", direction="max", floor=0.95),
+    "kid": MetricColumn(label="KID", direction="min", floor=0.0),
 }
 
 
@@ -33,7 +43,9 @@ def record(variant="dcgan", seed=0, status="completed", dataset="digits", primar
     """A record of 20 evaluations; ``values`` are its scores, ``_`` before a name sets a field of its identity."""
     fields = {name[1:]: values.pop(name) for name in list(values) if name.startswith("_")}
     trial = {
+        "schema": 1,
         "variant": variant,
+        "distribution": "ganbench",
         "source": "5" * 64,
         "hyperparameters": {"lr": 2e-4},
         "dataset": dataset,
@@ -55,39 +67,29 @@ def record(variant="dcgan", seed=0, status="completed", dataset="digits", primar
     }
     for part in (trial, evaluation):
         part.update({name: value for name, value in fields.items() if name in part})
-    protocol = canonical_json.sha256(
-        [evaluation, *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
-    )
     completed = status == "completed"
     metrics = {name: ABOUT[name] for name in values}
-    watch = {"fid": 1.0, "trace": TRACE}
-    history = [{"step": 0, "images_seen": 0, "values": {name: 999.0 for name in values}, "watch": watch}]
+    watch = Watch(fid=1.0, trace=TRACE)
+    history = [Evaluation(step=0, images_seen=0, values={name: 999.0 for name in values}, watch=watch)]
     for point in range(1, 21):
         seen = 3200 * point
-        history.append({"step": 50 * point, "images_seen": seen, "values": dict(values), "watch": watch})
-    return {
-        "schema": 1,
-        "identity": {
-            "trial": trial,
-            "evaluation": evaluation,
-            "protocol": protocol[:8],
-            "id": canonical_json.sha256([trial, evaluation])[:8],
-        },
-        "label": fields.get("label", variant),
-        "role": fields.get("role", "variant"),
-        "primary": primary,
-        "metrics": metrics,
-        "reference": {"trace": TRACE, "real": 900, "fake": 900, "train": 897, "modes": None},
-        "environment": {},
-        "environment_hash": fields.get("environment", "1" * 64),
-        "status": status,
-        "reason": None if completed else "because",
-        "values": dict(values) if completed else {},
-        "adversarial": False,
-        "decision_threshold": None,
-        "evaluations": history if completed else history[:3],
-        "telemetry": None,
-    }
+        history.append(Evaluation(step=50 * point, images_seen=seen, values=dict(values), watch=watch))
+    return Record(
+        schema=1,
+        identity=Identity.of(convert(trial, TrialIdentity), convert(evaluation, EvaluationIdentity)),
+        label=fields.get("label", variant),
+        role=fields.get("role", "variant"),
+        primary=primary,
+        metrics=metrics,
+        reference=Reference(trace=TRACE, real=900, fake=900, train=897),
+        environment={},
+        environment_hash=fields.get("environment", "1" * 64),
+        status=status,
+        reason=None if completed else "because",
+        values=dict(values) if completed else {},
+        adversarial=False,
+        evaluations=history if completed else history[:3],
+    )
 
 
 def group(variant, scores, primary="fid", failed=0, status="crashed", **more):
@@ -122,7 +124,7 @@ def test_trials_table_has_its_columns_and_empty_cells():
     head = ["dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note"]
     assert list(table.columns) == [*head, "fid", "recall", "trial", *STABILITY, *COMPARABLE]
     assert table["verdict"].tolist() == ["stable", "", ""]
-    assert table["trial"].tolist() == [records[i]["identity"]["id"] for i in (1, 0, 2)]
+    assert table["trial"].tolist() == [records[i].identity.id for i in (1, 0, 2)]
     lines = csv(table).splitlines()
     assert lines[2].split(",")[3:11] == ["dcgan", "1", "oom", "because", "", "", "", ""]
     assert lines[3].split(",")[3:11] == ["noise", "0", "completed", "", "", "", "80.0", ""]
@@ -131,7 +133,7 @@ def test_trials_table_has_its_columns_and_empty_cells():
 
 
 def test_a_trial_that_failed_before_it_knew_its_metrics_is_not_lost():
-    bare = {**record("dcgan", 1, "crashed"), "metrics": {}, "evaluations": [], "reference": {}}
+    bare = replace(record("dcgan", 1, "crashed"), metrics={}, evaluations=[], reference=Reference())
     frame = to_frame([record("dcgan", 0, fid=1.0), bare])
     assert trials_table(frame)["status"].tolist() == ["completed", "crashed"]
     board = leaderboard(frame)
@@ -240,17 +242,17 @@ def test_tiers_are_letters_from_five_seeds_on():
     ladder = [record(f"v{i}", s, fid=1.5**i * x) for i in range(4) for s, x in enumerate(spread)]
     board = leaderboard(ladder)
     assert board["tier"].tolist() == ["a", "ab", "bc", "c"]
-    few = leaderboard([r for r in ladder if r["label"] != "v3" or r["identity"]["trial"]["seed"] < 4])
+    few = leaderboard([r for r in ladder if r.label != "v3" or r.identity.trial.seed < 4])
     assert few["tier"].tolist()[3] == "?"
     assert "?" not in "".join(few["tier"].tolist()[:3])
 
 
 def test_tests_are_on_logarithms_so_a_factor_counts_alike_everywhere():
     records = [*group("a", GOOD), *group("b", FAIR), *group("c", POOR)]
-    scaled = copy.deepcopy(records)
-    for one in scaled:
-        one["values"]["fid"] *= 1e-3
-        one["reference"]["trace"] *= 1e-3
+    scaled = [
+        replace(one, values={"fid": one.values["fid"] * 1e-3}, reference=Reference(trace=TRACE * 1e-3))
+        for one in records
+    ]
     columns = ["rank", "tier", "variant"]
     pd.testing.assert_frame_equal(leaderboard(records)[columns], leaderboard(scaled)[columns])
     zero = leaderboard([*group("perfect", [0.0] * 5), *group("other", POOR)])
@@ -324,10 +326,9 @@ def test_metrics_keep_the_order_of_the_records_over_datasets():
     assert final_trials(records).metrics == ["fid", "kid", "recall", "authenticity"]
     # Canonical JSON sorts keys; a position survives it.
     for one in records:
-        one["metrics"] = {
-            name: {**one["metrics"][name], "position": list(one["metrics"]).index(name)}
-            for name in sorted(one["metrics"])
-        }
+        placed = {name: replace(about, position=place) for place, (name, about) in enumerate(one.metrics.items())}
+        one.metrics.clear()
+        one.metrics.update(sorted(placed.items()))
     assert final_trials(records).metrics == ["fid", "kid", "recall", "authenticity"]
 
 
@@ -409,10 +410,10 @@ def test_ten_thousand_records_are_ranked_in_seconds():
     for number in range(2000):
         one = record(f"v{number}", 0, fid=1.0, recall=0.5)
         for seed in range(5):
-            trial = {**one["identity"]["trial"], "seed": seed}
-            identity = {**one["identity"], "trial": trial, "id": f"{number * 5 + seed:08x}"}
+            trial = replace(one.identity.trial, seed=seed)
+            identity = replace(one.identity, trial=trial, id=f"{number * 5 + seed:08x}")
             values = {"fid": float(np.exp(number / 100 + 0.3 * rng.normal())), "recall": 0.5}
-            records.append({**one, "identity": identity, "values": values})
+            records.append(replace(one, identity=identity, values=values))
     start = time.process_time()
     board = leaderboard(records)
     found = compare(records, records)
@@ -474,13 +475,13 @@ def test_compare_needs_five_seeds_and_notes_what_differs():
 def test_compare_refuses_another_protocol_or_content_and_names_it(field):
     value = 7 if field in ("samples", "evaluations", "metrics_version", "budget_images", "batch_size") else "other"
     before, after = group("a", GOOD), group("a", GOOD, **{f"_{field}": value})
-    was = {**before[0]["identity"]["trial"], **before[0]["identity"]["evaluation"]}[field]
+    was = (asdict(before[0].identity.trial) | asdict(before[0].identity.evaluation))[field]
     with pytest.raises(Incomparable) as refused:
         compare(before, after)
     assert f"digits: a cannot be compared, {field} differs: {was} before, {value} after" == str(refused.value)
     # With a protocol that both have, that one is compared.
     assert len(compare(before + after, after)) == 1
-    protocol = before[0]["identity"]["protocol"]
+    protocol = before[0].identity.protocol
     assert unmatched(before + after, after) == [f"a on digits, protocol {protocol}: only before"]
 
 

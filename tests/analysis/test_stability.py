@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,10 +12,27 @@ import numpy as np
 import pytest
 from scipy.stats import theilslopes
 
+from ganbench.analysis import stability
 from ganbench.analysis.measures import SHOWN, theil_sen
-from ganbench.analysis.stability import FAILURES, THRESHOLDS, measures, verdict
+from ganbench.analysis.stability import FAILURES, THRESHOLDS
+from ganbench.results.schema import Record
+from ganbench.utils.typed_json import convert
 
 TRACE = 20.0
+REAL = min(Path(__file__).parents[2].glob("results/reference/digits/dcgan/seed-0-*/record.json"))
+
+
+def typed(parts):
+    """A record with these parts; the others are those of a real one."""
+    return convert(json.loads(json.dumps(json.loads(REAL.read_text()) | parts)), Record)
+
+
+def verdict(parts):
+    return stability.verdict(typed(parts))
+
+
+def measures(parts):
+    return stability.measures(typed(parts))
 
 
 def history(u, **series):

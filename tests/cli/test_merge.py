@@ -13,7 +13,8 @@ from ganbench.cli import merge as merging
 from ganbench.cli.merge import merge
 from ganbench.harness.serialization import fingerprint, save
 from ganbench.results import rescored, store
-from ganbench.results.records import compose, unseal
+from ganbench.results.records import compose, read
+from ganbench.results.schema import Outcome, Reference
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.state_digest import stored_digest
 from ganbench.results.store import Store, read_records
@@ -37,8 +38,8 @@ def trial(root: Path, seed: int, fid: float = 2.5, **environment: str) -> Path:
     folder = Store(root).folder(spec)
     (folder / "samples").mkdir(parents=True)
     digest = save(folder / "state.safetensors", STATE)
-    outcome = {"status": "completed", "reason": None, "values": {"fid": fid}, "state_sha256": digest}
-    record = compose(planned, {"trace": 25.0, "modes": 10}, {"fid": 0.1}, {**outcome, "environment": packages})
+    ended = Outcome(status="completed", reason=None, values={"fid": fid}, state_sha256=digest, environment=packages)
+    record = compose(planned, Reference(trace=25.0, modes=10), {"fid": 0.1}, ended)
     Store(root).finish(spec, record, {"wall_seconds": 1.0})
     (folder / "history.csv").write_text("step,fid\n0,9\n")
     (folder / "samples/640.png").write_bytes(b"picture")
@@ -46,8 +47,8 @@ def trial(root: Path, seed: int, fid: float = 2.5, **environment: str) -> Path:
 
 
 def rescore(folder: Path, value: float) -> None:
-    sha256 = unseal((folder / "record.json").read_bytes())["sha256"]
-    found = {"record": sha256, "metrics": {}, "values": {"kid": value}, "environment": {}}
+    sha256 = read(folder / "record.json").sha256
+    found = rescored.Rescored(record=sha256, metrics={}, values={"kid": value}, environment={})
     (folder / rescored.FILE).write_text(rescored.seal(found))
 
 
@@ -83,7 +84,7 @@ def test_two_folders_become_one_with_its_tables(tmp_path: Path, capsys: pytest.C
     for path, data in files(a).items():
         assert copied[path] == data
     place = next(c.glob("*/*/seed-1-*"))
-    assert read_records(c).records[1]["values"] == {"fid": 2.5, "kid": 0.5}, "what only the second one has is added"
+    assert read_records(c).records[1].values == {"fid": 2.5, "kid": 0.5}, "what only the second one has is added"
     assert merge([a, b], c) == 0 and files(c) == copied
     assert "0 trials copied" in capsys.readouterr().out
     rescore(mine[1], 0.75)
@@ -104,7 +105,7 @@ def test_two_records_of_one_trial_are_named_with_what_differs(
     assert "environment.torch differs: 2.13.0 and 2.14.1; values.fid differs: 2.5 and 2.6" in said
     assert [path.name[:6] for path in c.glob("*/*/seed-*")] == ["seed-1"], "nothing is written for it"
     assert merge([a], c) == 0 and merge([b], c) == 3
-    assert read_records(c).records[0]["values"] == {"fid": 2.5}, "what is there stays"
+    assert read_records(c).records[0].values == {"fid": 2.5}, "what is there stays"
 
 
 def test_what_is_damaged_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

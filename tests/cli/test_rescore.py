@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from ganbench import load_results
 from ganbench.cli import rescore as rescoring
 from ganbench.cli.rescore import Options, rescore
 from ganbench.harness.stored_trial import read_trial
-from ganbench.results.records import DamagedRecord
-from ganbench.results.rescored import merged, seal, unseal
+from ganbench.results.records import DamagedRecord, read
+from ganbench.results.rescored import Rescored, merged, seal, unseal
+from ganbench.results.schema import MetricColumn
 from ganbench.results.store import read_records
 from ganbench.scoring.samples import Request, load
 from ganbench.scoring.score import Options as Scoring
@@ -158,9 +160,9 @@ def test_a_stored_trial_is_scored_with_the_samples_of_its_last_evaluation(swept:
     folder = trial(swept, "digits", "vanilla")
     record = read_trial(folder)
     found = score("digits", str(folder), Scoring(Request(n=200), metrics=("fid", "kid")))
-    assert {one.name: one.value for one in found.scores} == {name: record["values"][name] for name in ("fid", "kid")}
+    assert {one.name: one.value for one in found.scores} == {name: record.values[name] for name in ("fid", "kid")}
     assert {one.name: one.floor for one in found.scores} == {
-        name: record["metrics"][name]["floor"] for name in ("fid", "kid")
+        name: record.metrics[name].floor for name in ("fid", "kid")
     }
     request = Request(results=swept / "results")
     assert load(folder.name.rpartition("-")[2], request).hash == load(str(folder), Request(n=200)).hash
@@ -173,19 +175,25 @@ def test_a_stored_trial_is_scored_with_the_samples_of_its_last_evaluation(swept:
 
 
 def test_the_file_holds_its_own_hash_and_the_records() -> None:
-    record = {"sha256": "a", "metrics": {"fid": {"position": 0}}, "values": {"fid": 1.0}}
-    about = {"label": "X", "direction": "min", "floor": None, "position": 0}
-    found = {"record": "a", "metrics": {"x": about, "fid": about}, "values": {"x": 2.0, "fid": 9.0}, "environment": {}}
+    about = MetricColumn(label="X", direction="min")
+    record = replace(
+        read(min((Path(__file__).parents[2] / "results/reference").rglob("record.json"))),
+        metrics={"fid": about},
+        values={"fid": 1.0},
+    )
+    found = Rescored(
+        record=record.sha256, metrics={"x": about, "fid": about}, values={"x": 2.0, "fid": 9.0}, environment={}
+    )
     text = seal(found).encode()
     both = merged(record, unseal(text, record))
-    assert both["values"] == {"fid": 1.0, "x": 2.0}  # the record's own stays
-    assert list(both["metrics"]) == ["fid", "x"] and both["metrics"]["x"]["position"] == 1
-    assert record["values"] == {"fid": 1.0}
+    assert both.values == {"fid": 1.0, "x": 2.0}  # the record's own stays
+    assert list(both.metrics) == ["fid", "x"] and both.metrics["x"].position == 1
+    assert record.values == {"fid": 1.0}
     for other in (text[:-2], text + b" ", b"{}", b"[]", b"nothing", text.replace(b"2.0", b"NaN")):
         with pytest.raises(DamagedRecord):
             unseal(other, record)
     with pytest.raises(DamagedRecord, match="another record"):
-        unseal(text, {**record, "sha256": "b"})
+        unseal(text, replace(record, sha256="b"))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")

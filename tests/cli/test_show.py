@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from ganbench.cli.sample import sample
 from ganbench.cli.show import show_trial, sparkline
 from ganbench.reporters.trial_page import command
+from ganbench.results.records import read
 from ganbench.results.store import locate
 from ganbench.utils.errors import UsageError
 
@@ -79,17 +82,24 @@ def test_show_names_what_is_no_trial_or_damaged(tmp_path, capsys):
 
 
 def test_the_command_names_only_what_is_not_the_default():
-    record = json.loads((DCGAN / "record.json").read_text())
-    record["label"] = "dcgan[lr=0.001,width=32]"
-    record["identity"]["evaluation"]["extractor"] = "inception-v3@0cc54c4f"
-    line = command(record)
+    record = read(DCGAN / "record.json")
+
+    def line_of(extractor: str = "inception-v3@0cc54c4f", lr: Any = 0.001, **trial: Any) -> str:
+        settings = {**record.identity.trial.hyperparameters, "lr": lr}
+        identity = replace(
+            record.identity,
+            trial=replace(record.identity.trial, hyperparameters=settings, **trial),
+            evaluation=replace(record.identity.evaluation, extractor=extractor),
+        )
+        return command(replace(record, label="dcgan[lr=0.001,width=32]", identity=identity))
+
+    line = line_of()
     assert line.endswith("--set dcgan.lr=0.001 --set dcgan.width=32")
     assert "--extractor inception-v3 --weights FILE-OF-0cc54c4f " in line
-    record["identity"]["trial"]["hyperparameters"]["lr"] = "1; rm -rf ~"
-    assert "'dcgan.lr=1; rm -rf ~'" in command(record)
+    assert "'dcgan.lr=1; rm -rf ~'" in line_of(lr="1; rm -rf ~")
     assert "--seeds 0, " in line and "--engine" not in line and "--precision" not in line
-    record["identity"]["trial"] |= {"seed": 13, "engine": "seeds", "precision": "bf16"}
-    assert "--seeds 10-19 " in command(record) and command(record).endswith(" --precision bf16 --engine seeds")
+    line = line_of(seed=13, engine="seeds", precision="bf16")
+    assert "--seeds 10-19 " in line and line.endswith(" --precision bf16 --engine seeds")
 
 
 def test_sample_draws_what_was_scored(ganbench, tmp_path):

@@ -176,7 +176,7 @@ def test_a_search_killed_in_both_halves_ends_in_the_same_bytes(site: Path, ganbe
     board = pd.read_csv(tmp_path / "whole/final/leaderboard.csv")
     assert set(board.variant) == {"knob", best.label.iloc[0]} and (board.seeds == 2).all()
     assert board.variant.iloc[0] == best.label.iloc[0] and not board.failed.any()
-    seeds = {record["identity"]["trial"]["seed"] for record in read_records(tmp_path / "whole/final").records}
+    seeds = {record.identity.trial.seed for record in read_records(tmp_path / "whole/final").records}
     assert seeds == {0, 1}
     assert best.label.iloc[0] in whole.stdout and "Expected best of" in whole.stdout
     page = (tmp_path / "whole/tuning.md").read_text()

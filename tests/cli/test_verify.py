@@ -11,12 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from ganbench.cli.verify import CLOSE, SAME, UNKNOWN, WRONG, Options, compare_values, judge_rerun, verify
-from ganbench.results.records import seal
+from ganbench.results.records import as_json, read
+from ganbench.results.schema import Record
 from ganbench.results.spec import TrialSpec
 from ganbench.utils.errors import UsageError
+from ganbench.utils.sealed_json import seal
 
 SMALL = ("--images", "640", "--evaluations", "2", "--samples", "100", "--seeds", "1", "--metrics", "fid,coverage")
 
@@ -158,13 +161,13 @@ def test_how_far_a_number_may_be(now: float | None, exact: bool, verdict: str) -
 
 
 def test_trained_in_another_environment_the_spread_of_seeds_says_what_is_near(swept: Path) -> None:
-    record = json.loads(only(swept, "digits/vanilla/*/record.json").read_text())
-    others = [{**record, "values": {**record["values"], "fid": fid}} for fid in (5.0, 6.0, 7.0)]
+    record = read(only(swept, "digits/vanilla/*/record.json"))
+    others = [replace(record, values=record.values | {"fid": fid}) for fid in (5.0, 6.0, 7.0)]
 
-    def verdict(fid: float, seeds: list = others) -> str:
-        outcome = {**record, "values": {**record["values"], "fid": fid}, "environment_hash": "x"}
-        return judge_rerun(record, {**outcome, "first_nonfinite": None, "state_sha256": "x"}, seeds)[0]
+    def verdict(fid: float, seeds: list[Record] = others) -> str:
+        outcome = as_json(replace(record, values=record.values | {"fid": fid}, environment={"python": "4"}))
+        return judge_rerun(record, {**outcome, "state_sha256": "x"}, seeds)[0]
 
     assert [verdict(fid) for fid in (3.1, 8.9, 2.9, 9.1)] == [CLOSE, CLOSE, WRONG, WRONG]
     assert verdict(6.0, others[:2]) == UNKNOWN
-    assert TrialSpec.from_identity(record["identity"]).identity == record["identity"]
+    assert TrialSpec.from_identity(record.identity).identity == record.identity

@@ -100,7 +100,7 @@ def test_no_surrounding_alone_changes_a_bit(plain: Path, tmp_path: Path, differe
 
 
 def test_other_threads_and_another_processor_are_marked(plain: Path, tmp_path: Path) -> None:
-    (before,) = (r for r in read_records(plain).records if r["label"] == "vanilla")
+    (before,) = (r for r in read_records(plain).records if r.label == "vanilla")
     for arguments, environment, field, value in (
         (("--threads", "2"), {}, "threads", 2),
         ((), {"ATEN_CPU_CAPABILITY": "default"}, "cpu_capability", "DEFAULT"),
@@ -109,10 +109,10 @@ def test_other_threads_and_another_processor_are_marked(plain: Path, tmp_path: P
         done = run(folder, "--plugins", "vanilla", *arguments, **environment)
         assert done.returncode == 0, done.stderr
         (after,) = read_records(folder / "results").records
-        assert after["identity"] == before["identity"]
-        differs = {key for key, found in after["environment"].items() if found != before["environment"][key]}
-        assert differs == {field} and after["environment"][field] == value
-        assert after["environment_hash"] != before["environment_hash"]
+        assert after.identity == before.identity
+        differs = {key for key, found in after.environment.items() if found != before.environment[key]}
+        assert differs == {field} and after.environment[field] == value
+        assert after.environment_hash != before.environment_hash
 
 
 @pytest.fixture

@@ -24,11 +24,13 @@ from ganbench.cli.merge import command as merge
 from ganbench.harness.checkpoint import Misfit
 from ganbench.harness.serialization import Unreadable
 from ganbench.reporters import DEFAULT, load_reporters
-from ganbench.results.records import DamagedRecord, seal
-from ganbench.results.spec import identify
+from ganbench.results.records import DamagedRecord
+from ganbench.results.schema import Identity, identify
 from ganbench.results.store import Store
 from ganbench.utils.errors import UsageError, printable
 from ganbench.utils.files import StoreError
+from ganbench.utils.sealed_json import seal
+from ganbench.utils.typed_json import convert
 
 ROOT = Path(__file__).parents[2]
 # What a command turns into one line. Anything else would be a traceback.
@@ -165,7 +167,8 @@ def put(inside: Path) -> Callable[..., Path]:
     """Put a record's text into a trial's folder, its own unless another is given."""
 
     def into(text: bytes, place: str | None = None) -> Path:
-        folder = inside / "results" / place if place else Store(inside / "results").place(json.loads(text)["identity"])
+        root = inside / "results"
+        folder = root / place if place else Store(root).place(convert(json.loads(text)["identity"], Identity))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "record.json").write_bytes(text)
         return folder

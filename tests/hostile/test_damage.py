@@ -26,7 +26,8 @@ from ganbench.harness.checkpoint import capture
 from ganbench.harness.serialization import Unreadable, fingerprint, load, save
 from ganbench.plugin.gan import GAN
 from ganbench.results import rescored
-from ganbench.results.records import DamagedRecord, unseal
+from ganbench.results.records import DamagedRecord, seal, unseal
+from ganbench.results.schema import MetricColumn
 from ganbench.scoring.feature_cache import Cache
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
@@ -66,15 +67,17 @@ class Kind:
 
 def a_record(folder: Path, genuine: dict[str, Any], resealed: Callable[..., bytes]) -> Kind:
     (folder / "record.json").write_bytes(resealed(genuine))
-    return Kind(folder / "record.json", lambda: canonical_json.dumps(unseal((folder / "record.json").read_bytes())))
+    return Kind(folder / "record.json", lambda: seal(unseal((folder / "record.json").read_bytes())))
 
 
 def a_rescored(folder: Path, genuine: dict[str, Any], resealed: Callable[..., bytes]) -> Kind:
     record = unseal(resealed(genuine))
-    about = {"label": "X", "direction": "min", "floor": 0.25, "position": 1}
-    found = {"record": record["sha256"], "metrics": {"x": about}, "values": {"x": 2.5}, "environment": {"python": "3"}}
+    about = MetricColumn(label="X", direction="min", floor=0.25, position=1)
+    found = rescored.Rescored(
+        record=record.sha256, metrics={"x": about}, values={"x": 2.5}, environment={"python": "3"}
+    )
     (folder / rescored.FILE).write_text(rescored.seal(found))
-    return Kind(folder / rescored.FILE, lambda: canonical_json.dumps(rescored.with_rescored(record, folder)))
+    return Kind(folder / rescored.FILE, lambda: seal(rescored.with_rescored(record, folder)))
 
 
 def a_state(folder: Path, *_: Any) -> Kind:

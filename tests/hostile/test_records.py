@@ -24,10 +24,13 @@ from ganbench.reporters.report import write_reports
 from ganbench.reporters.terminal import show, summarise
 from ganbench.results import rescored
 from ganbench.results.records import unseal
-from ganbench.results.spec import SCHEMA
+from ganbench.results.schema import Identity
+from ganbench.results.spec import SCHEMA, TrialSpec
 from ganbench.results.store import Contents, Store, read_records
 from ganbench.utils import canonical_json
 from ganbench.utils.files import write_atomic
+from ganbench.utils.sealed_json import seal
+from ganbench.utils.typed_json import convert
 
 Record = dict[str, Any]
 Resealed = Callable[[Record], bytes]
@@ -123,8 +126,8 @@ def changed(genuine: Record, place: str, value: Any) -> Record:
 
 def report(folder: Path) -> Contents:
     """``ganbench report``, and a finished run, as far as they go after the records were read."""
-    found, board, trials = write_reports(folder, DEFAULT)
-    show(board, trials)
+    found, report = write_reports(folder, DEFAULT)
+    show(report)
     summarise(found, folder)
     return found
 
@@ -241,8 +244,6 @@ def test_a_protocol_that_is_not_its_own_is_refused(
     field: str, genuine: Record, harmless: Any, put: Any, inside: Path
 ) -> None:
     """It would be ranked beside scores that it does not compare with."""
-    from ganbench.results.records import seal
-
     put(seal(changed(genuine, f"identity/{field}", "a23c9eb3")).encode())
     found = harmless(lambda: report(inside / "results"))
     assert not found.records and f"its {field} does not follow" in found.problems[0].reason
@@ -294,7 +295,7 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
     from ganbench.runner.scheduler import Reading, Running, Sweep
 
     shown: list[Any] = []
-    spec = SimpleNamespace(identity={"trial": {}}, protocol=SimpleNamespace(budget_images=1))
+    spec = SimpleNamespace(trial=None, protocol=SimpleNamespace(budget_images=1))
     store = SimpleNamespace(workplace=lambda spec: inside)
     display = SimpleNamespace(progress=lambda *arguments: shown.append(arguments))
     sweep = Sweep(store, None, None, None, display)  # type: ignore[arg-type]
@@ -341,7 +342,7 @@ def test_what_a_stranger_added_to_a_record(
     folder = put(resealed(genuine))
     found = {"record": json.loads(resealed(genuine))["sha256"], "metrics": {}, "values": {}, "environment": {}}
     found["values" if name == "values" else "metrics"] = RESCORED[name]
-    (folder / rescored.FILE).write_text(rescored.seal(found))
+    (folder / rescored.FILE).write_text(seal({"schema": 1, **found}))
     read = harmless(lambda: report(inside / "results"))
     assert len(read.records) == 1 and "its hash is right, but" in read.problems[0].reason
 
@@ -479,13 +480,8 @@ def test_a_picture_is_a_picture(genuine: Record, resealed: Resealed, harmless: A
 
 
 def spec_of(record: Record) -> Any:
-    from ganbench.results.spec import Protocol, TrialSpec
 
-    trial, evaluation = record["identity"]["trial"], record["identity"]["evaluation"]
-    protocol = {**trial, **evaluation}
-    names = Protocol.__dataclass_fields__
-    about = {name: protocol[name] for name in TrialSpec.__dataclass_fields__ if name != "protocol"}
-    return TrialSpec(**about, protocol=Protocol(**{name: protocol[name] for name in names}))
+    return TrialSpec.from_identity(convert(record["identity"], Identity))
 
 
 @pytest.mark.parametrize("name", ["dataset", "variant", "trial", "quarantine", "superseded", ".lock"])
@@ -557,7 +553,7 @@ def test_hostile_records_beside_a_good_one_through_the_command_line(
             main()
         assert ended.value.code == 3
     assert len(pd.read_csv(inside / "results" / "trials.csv")) == 1
-    assert canonical_json.dumps(sound.records[0]["values"]) == canonical_json.dumps(genuine["values"])
+    assert canonical_json.dumps(sound.records[0].values) == canonical_json.dumps(genuine["values"])
 
 
 @pytest.mark.parametrize("name", PUT_THERE)
@@ -661,10 +657,10 @@ def test_a_rescoring_of_another_record_is_not_merged(
 ) -> None:
     folder = put(resealed(genuine))
     found = {"record": "0" * 64, "metrics": {}, "values": {}, "environment": {}}
-    (folder / rescored.FILE).write_text(rescored.seal(found))
+    (folder / rescored.FILE).write_text(seal({"schema": 1, **found}))
     code, text = merged()
     assert code == 3 and "computed for another record" in text
-    assert Store(inside / "target").place(json.loads(resealed(genuine))["identity"]).is_dir()
+    assert Store(inside / "target").place(spec_of(genuine).identity).is_dir()
 
 
 @pytest.mark.parametrize("file", ["leaderboard.csv", "leaderboard.html", "digits/dcgan/seed-0-1602fde4/cost.json"])

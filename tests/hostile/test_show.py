@@ -14,8 +14,8 @@ import pytest
 from ganbench.cli.compare import command as compare
 from ganbench.cli.sample import command as sample
 from ganbench.cli.show import command as show
-from ganbench.results.records import seal
 from ganbench.utils.errors import UsageError
+from ganbench.utils.sealed_json import seal
 
 TEXT = "\x1b[2J<script>\u202e=1+1" + "a" * 5000
 FILES = ["record.json", "cost.json", "log.txt", "progress.jsonl"]

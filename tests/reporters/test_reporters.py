@@ -7,17 +7,20 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ganbench.plugin.report import Report
 from ganbench.reporters import load_reporters
 from ganbench.reporters.csv import to_csv
+from ganbench.reporters.formatting import number, seeds
 from ganbench.reporters.html import to_html
 from ganbench.reporters.markdown import to_markdown
-from ganbench.reporters.sections import cells, number, sections, seeds, warnings
+from ganbench.reporters.sections import cells, sections
 from ganbench.reporters.terminal import show
 from ganbench.utils.errors import UsageError
 
@@ -31,7 +34,7 @@ NAMES |= {"evidence": "u_rise 0.9", "note": "lost modes"}
 NAMES |= {"verdict": "4 stable", "status": "diverged", "reason": "loss is nan", "label": "FID", "fact": "fp32"}
 
 
-def tables(**names):
+def report(**names):
     """A leaderboard and its trials: a variant with a failed seed, a baseline, and another dataset."""
     n = {**NAMES, **names}
     place = [n["dataset"], n["extractor"], n["protocol"]]
@@ -53,16 +56,17 @@ def tables(**names):
     trials = pd.DataFrame(lines, columns=[*columns, "recall", "fid", "trial"])
     trials["evidence"], trials["verdict_step"], trials["verdict_images"] = n["evidence"], 500, 32_000
     trials.loc[2, ["verdict", "note"]] = ["collapsed", n["note"]]
-    board.attrs = {
-        "metrics": {
+    return Report(
+        board,
+        trials,
+        metrics={
             "fid": {"label": n["label"], "direction": "min"},
             "recall": {"label": "Recall", "direction": "max"},
         },
-        "protocols": {n["protocol"]: {**FACTS, "precision": n["fact"]}},
-        "primary": {n["dataset"]: "fid"},
-        "centres": {"ring8": [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]},
-    }
-    return board, trials
+        protocols={n["protocol"]: {**FACTS, "precision": n["fact"]}},
+        primary={n["dataset"]: "fid"},
+        centres={"ring8": [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]},
+    )
 
 
 def results(folder):
@@ -119,8 +123,8 @@ class Page(HTMLParser):
 
 
 def test_csv_is_a_pure_function_of_the_table():
-    board, trials = tables()
-    for table in (board, trials):
+    board = report().leaderboard
+    for table in (board, report().trials):
         assert to_csv(table) == to_csv(table.copy(deep=True))
     assert "\r" not in to_csv(board)
     assert to_csv(board) != to_csv(board.assign(fid=board["fid"] + 1e-15))
@@ -149,9 +153,9 @@ def test_csv_text_never_begins_as_a_formula(mark):
 
 def test_csv_reporter_writes_two_files(tmp_path):
     (reporter,) = load_reporters(["csv"])
-    reporter.write(*tables(), tmp_path)
+    reporter.write_report(report(), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["leaderboard.csv", "trials.csv"]
-    assert (tmp_path / "leaderboard.csv").read_bytes() == to_csv(tables()[0]).encode()
+    assert (tmp_path / "leaderboard.csv").read_bytes() == to_csv(report().leaderboard).encode()
 
 
 def test_unknown_format_names_the_nearest():
@@ -186,7 +190,7 @@ def test_seeds_are_runs():
 
 
 def test_cells_put_the_primary_metric_first_and_the_floor_last():
-    first, second = sections(tables()[0])
+    first, second = sections(report())
     headings, rows = cells(first)
     assert headings[:7] == ["Rank", "Tier", "Variant", "FID (digits-cnn) ↓", "Verdict", "Seeds", "Failed"]
     assert headings[7:] == ["Recall (digits-cnn) ↑"]
@@ -202,35 +206,34 @@ def test_cells_put_the_primary_metric_first_and_the_floor_last():
 
 
 def test_the_primary_metric_has_its_column_and_floor_where_every_trial_failed():
-    board, _ = tables()
-    attrs, board = board.attrs, board[board["variant"] == "dcgan"].reset_index(drop=True)
+    whole = report()
+    board = whole.leaderboard[whole.leaderboard["variant"] == "dcgan"].reset_index(drop=True)
     board[["fid", "fid_low", "fid_high"]] = np.nan
-    board.attrs = attrs
-    headings, rows = cells(sections(board)[0])
+    headings, rows = cells(sections(replace(whole, leaderboard=board))[0])
     assert headings[3] == "FID (digits-cnn) ↓" and [row[3] for row in rows] == ["", "0.100"]
 
 
 def test_too_few_samples_for_the_features_are_warned_of_in_every_format(capsys, tmp_path):
-    board, trials = tables()
-    board.attrs["metrics"]["fid"]["rows_per_feature"] = 2
+    whole = report()
+    whole.metrics["fid"]["rows_per_feature"] = 2
+
+    def sized(n: int, d: int) -> Report:
+        return replace(whole, sizes={"digits": {"0a1b2c3d": {"n": n, "d": d}}, "ring8": {"ffff0000": {"n": 5, "d": 2}}})
 
     def told(n: int, d: int) -> list[bool]:
-        board.attrs["sizes"] = {"digits": {"0a1b2c3d": {"n": n, "d": d}}, "ring8": {"ffff0000": {"n": 5, "d": 2}}}
-        show(board, trials)
-        texts = [capsys.readouterr().out, to_markdown(board, trials), to_html(board, trials, tmp_path)]
+        show(sized(n, d))
+        texts = [capsys.readouterr().out, to_markdown(sized(n, d)), to_html(sized(n, d), tmp_path)]
         return [f"n = {n} is below 2 d = {2 * d}: FID is mostly bias" in text for text in texts]
 
     assert told(900, 451) == [True] * 3 and told(900, 450) == [False] * 3
-    assert warnings(sections(board)[1]) == []  # it has no FID
-    del board.attrs["sizes"]  # as records of earlier versions leave it
-    assert [warnings(section) for section in sections(board)] == [[], []]
+    assert sections(sized(900, 451))[1].warnings == []  # it has no FID
+    assert [section.warnings for section in sections(whole)] == [[], []]  # records of earlier versions know no sizes
 
 
 def test_tables_do_without_what_is_said_about_them():
-    board, trials = tables()
-    board.attrs = {}
-    assert cells(sections(board)[0])[0][3] == "recall (digits-cnn)"
-    assert "Protocol 0a1b2c3d" in to_markdown(board, trials)
+    bare = Report(report().leaderboard, report().trials)
+    assert cells(sections(bare)[0])[0][3] == "recall (digits-cnn)"
+    assert "Protocol 0a1b2c3d" in to_markdown(bare)
 
 
 def split_row(line):
@@ -239,7 +242,7 @@ def split_row(line):
 
 
 def test_markdown_has_one_line_a_row_and_as_many_cells_as_headings():
-    text = to_markdown(*tables())
+    text = to_markdown(report())
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 5 + 4
     assert {len(split_row(line)) for line in lines[:5]} == {8}
@@ -252,7 +255,7 @@ def test_markdown_has_one_line_a_row_and_as_many_cells_as_headings():
     "bad", ["a|b", "a\\|b", "a\nb", "a\r\n\r\n# b", "<img src=x onerror=alert(1)>", "&lt;b&gt;", "[a](http://b)", "`a"]
 )
 def test_markdown_escapes(place, bad):
-    plain, text = to_markdown(*tables()), to_markdown(*tables(**{place: bad}))
+    plain, text = to_markdown(report()), to_markdown(report(**{place: bad}))
     assert len(text.splitlines()) == len(plain.splitlines())
     for harmless, line in zip(plain.splitlines(), text.splitlines(), strict=True):
         assert len(split_row(line)) == len(split_row(harmless))
@@ -263,7 +266,7 @@ def test_markdown_escapes(place, bad):
 
 
 def test_page_says_what_the_tables_say(tmp_path):
-    page = Page(to_html(*tables(), results(tmp_path)))
+    page = Page(to_html(report(), results(tmp_path)))
     assert "2 [1.50, 2.25]" in page.text
     assert "FID (digits-cnn) ↓" in page.text
     assert "64,000 training images" in page.text
@@ -276,26 +279,22 @@ def test_page_says_what_the_tables_say(tmp_path):
 
 
 def test_page_embeds_the_last_picture_of_the_median_seed(tmp_path):
-    page = Page(to_html(*tables(), results(tmp_path)))
+    page = Page(to_html(report(), results(tmp_path)))
     assert page.values("img", "src") == [f"data:image/png;base64,{base64.b64encode(PNG).decode()}"]
     assert page.values("img", "alt") == ["Samples of dcgan on digits"]
     # Of the four that completed all have the same score: the first of them.
     assert "dcgan, seed 1, after 64,000 images, 15\N{NO-BREAK SPACE}s" in "".join(text for _, text in page.texts)
-    board, trials = tables()
-    trials.loc[1:4, "fid"] = [
-        9.0,
-        1.0,
-        2.5,
-        7.0,
-    ]  # the lower of the two in the middle is seed 3's, which has no picture
+    other_scores = report()
+    # The lower of the two in the middle is seed 3's, which has no picture.
+    other_scores.trials.loc[1:4, "fid"] = [9.0, 1.0, 2.5, 7.0]
     other = tmp_path / "digits" / "dcgan" / "seed-4-00000004" / "samples"
     other.mkdir(parents=True)
     (other / "1.png").write_bytes(PNG)
-    assert "dcgan, seed 4, after 1 images" in Page(to_html(board, trials, tmp_path)).text
+    assert "dcgan, seed 4, after 1 images" in Page(to_html(other_scores, tmp_path)).text
 
 
 def test_page_plots_points_over_the_true_modes(tmp_path):
-    page = Page(to_html(*tables(), results(tmp_path)))
+    page = Page(to_html(report(), results(tmp_path)))
     # The plot is 400 wide and spans -1.5 to 1.5; y points up.
     assert page.plotted == ["M333.3 200.0h0M200.0 333.3h0"]
     assert list(zip(page.values("circle", "cx"), page.values("circle", "cy"), strict=True)) == [
@@ -308,9 +307,7 @@ def test_page_plots_points_over_the_true_modes(tmp_path):
 
 
 def test_points_without_known_modes_are_all_in_the_plot(tmp_path):
-    board, trials = tables()
-    del board.attrs["centres"]
-    page = Page(to_html(board, trials, results(tmp_path)))
+    page = Page(to_html(replace(report(), centres={}), results(tmp_path)))
     assert page.plotted[0].count("M") == 3
     assert not page.values("circle", "r")
 
@@ -321,19 +318,19 @@ def test_points_without_known_modes_are_all_in_the_plot(tmp_path):
 def test_broken_costs_do_not_matter(tmp_path, content):
     path = results(tmp_path) / "digits" / "dcgan" / "seed-1-00000001" / "cost.json"
     path.write_text(content)
-    text = Page(to_html(*tables(), tmp_path)).text
+    text = Page(to_html(report(), tmp_path)).text
     assert "dcgan, seed 1, after 64,000 images " in text
 
 
 @pytest.mark.parametrize("content", [b"", b"x\n1\n", b"images_seen,x,y\n", b"images_seen,x,y\n1,a,b\n", b"\xff\0\n,\n"])
 def test_broken_points_leave_no_figure(tmp_path, content):
     (results(tmp_path) / "ring8" / "vanilla" / "seed-7-20000000" / "samples" / "points.csv").write_bytes(content)
-    structure = Page(to_html(*tables(), tmp_path)).structure
+    structure = Page(to_html(report(), tmp_path)).structure
     assert sum(tag[0] == "figure" for tag in structure) == 1
 
 
 def test_page_of_an_empty_folder_has_no_figures(tmp_path):
-    assert "figure" not in {tag[0] for tag in Page(to_html(*tables(), tmp_path)).structure}
+    assert "figure" not in {tag[0] for tag in Page(to_html(report(), tmp_path)).structure}
 
 
 HOSTILE = [
@@ -352,15 +349,15 @@ HOSTILE = [
 @pytest.mark.parametrize("place", NAMES)
 def test_text_from_data_is_only_ever_text(tmp_path, place, bad):
     results(tmp_path)
-    harmless = Page(to_html(*tables(**{place: "harmless"}), tmp_path))
-    page = Page(to_html(*tables(**{place: bad}), tmp_path))
+    harmless = Page(to_html(report(**{place: "harmless"}), tmp_path))
+    page = Page(to_html(report(**{place: bad}), tmp_path))
     assert page.structure == harmless.structure
     assert re.sub(r"\s+", " ", bad) in page.text
     assert len(page.values("meta", "content")) == 2
 
 
 def test_page_needs_nothing_and_permits_nothing(tmp_path):
-    text = to_html(*tables(), results(tmp_path))
+    text = to_html(report(), results(tmp_path))
     page = Page(text)
     style = re.search(r"<style>(.*?)</style>", text, re.DOTALL).group(1)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -385,4 +382,4 @@ def test_page_needs_nothing_and_permits_nothing(tmp_path):
 
 
 def test_page_stays_small(tmp_path):
-    assert len(to_html(*tables(), results(tmp_path))) < 40_000
+    assert len(to_html(report(), results(tmp_path))) < 40_000

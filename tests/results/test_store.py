@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from ganbench.reporters.report import write_reports
-from ganbench.results.records import DamagedRecord, columns, compose, seal, unseal
+from ganbench.results.records import DamagedRecord, as_json, columns, compose, seal, unseal
+from ganbench.results.schema import Nonfinite, Outcome, Record, Reference, Status, Telemetry
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store, locate, read_records
-from ganbench.utils import canonical_json
+from ganbench.utils import canonical_json, sealed_json
 from ganbench.utils.errors import UsageError
 from ganbench.utils.files import StoreError, write_atomic
 
@@ -36,13 +37,12 @@ def spec(seed: int = 0, source: str = "a" * 64, **protocol) -> TrialSpec:
     )
 
 
-def record(of: TrialSpec, status: str = "completed") -> dict:
+def record(of: TrialSpec, status: Status = "completed") -> Record:
     planned = Planned(
         of, "dcgan", "variant", "fid", {"fid": {"label": "FID", "direction": "min"}}, {"python": "3"}, "cpu"
     )
-    return compose(
-        planned, {"trace": 25.0, "modes": 10}, {"fid": 0.1}, {"status": status, "reason": None, "values": {"fid": 2.5}}
-    )
+    outcome = Outcome(status=status, reason=None, values={"fid": 2.5})
+    return compose(planned, Reference(trace=25.0, modes=10), {"fid": 0.1}, outcome)
 
 
 def test_canonical_json_is_one_text_for_one_value() -> None:
@@ -55,8 +55,8 @@ def test_the_trial_hash_covers_what_makes_weights_and_the_evaluation_hash_what_m
     base = spec().identity
     for change in ({"budget_images": 641}, {"batch_size": 32}, {"precision": "bf16"}, {"engine": "seeds"}):
         other = spec(**change).identity
-        assert other["trial_hash"] != base["trial_hash"] and other["evaluation_hash"] == base["evaluation_hash"]
-        assert other["protocol"] != base["protocol"]
+        assert other.trial_hash != base.trial_hash and other.evaluation_hash == base.evaluation_hash
+        assert other.protocol != base.protocol
     for change in (
         {"extractor": "x"},
         {"extractor_hash": "f" * 64},
@@ -65,16 +65,16 @@ def test_the_trial_hash_covers_what_makes_weights_and_the_evaluation_hash_what_m
         {"split": "train"},
     ):
         other = spec(**change).identity
-        assert other["trial_hash"] == base["trial_hash"] and other["evaluation_hash"] != base["evaluation_hash"]
-        assert other["protocol"] != base["protocol"] and other["id"] != base["id"]
-    assert spec(device="cuda").identity["trial_hash"] != base["trial_hash"]
-    assert spec(1).identity["protocol"] == base["protocol"] == spec(source="b" * 64).identity["protocol"]
+        assert other.trial_hash == base.trial_hash and other.evaluation_hash != base.evaluation_hash
+        assert other.protocol != base.protocol and other.id != base.id
+    assert spec(device="cuda").identity.trial_hash != base.trial_hash
+    assert spec(1).identity.protocol == base.protocol == spec(source="b" * 64).identity.protocol
     assert TrialSpec.from_payload(json.loads(json.dumps(spec().payload()))) == spec()
 
 
 def test_a_record_reads_back_and_every_edit_is_noticed() -> None:
     text = seal(record(spec()))
-    assert unseal(text)["values"] == {"fid": 2.5} and seal(unseal(text)) == text
+    assert unseal(text).values == {"fid": 2.5} and seal(unseal(text)) == text
     for edited in (
         text.replace("2.5", "1.5"),
         text.replace('"dcgan"', '"dcgam"'),
@@ -97,7 +97,7 @@ def test_a_record_reads_back_and_every_edit_is_noticed() -> None:
 def test_a_record_with_a_right_hash_but_a_wrong_shape_is_refused() -> None:
     for key, value in (("status", "perfect"), ("evaluations", {}), ("values", None), ("schema", 99)):
         with pytest.raises(DamagedRecord):
-            unseal(seal({**record(spec()), key: value}))
+            unseal(sealed_json.seal({**as_json(record(spec())), key: value}))
 
 
 def sealed(text: str) -> str:
@@ -123,28 +123,29 @@ def test_a_right_hash_makes_no_record_of_another_schema_or_of_half_a_character()
 def test_a_record_has_what_the_trial_found_and_none_for_what_it_did_not() -> None:
     metrics = {name: {"label": name.upper(), "direction": "min"} for name in ("fid", "prd")}
     planned = Planned(spec(), "dcgan", "variant", "fid", metrics, {"python": "3"}, "cpu")
-    outcome = {
-        "status": "diverged",
-        "reason": "loss is not finite",
-        "environment": {"python": "4"},
-        "values": {"prd": 0.5, "prd.f8": 0.25},
-        "telemetry": {"updates": {"generator": 3}},
-        "first_nonfinite": {"step": 3, "what": "loss"},
-    }
-    found = unseal(seal(compose(planned, {"trace": 25.0}, {"prd": 0.9, "prd.f8": 0.8}, outcome)))
-    assert (found["status"], found["reason"]) == ("diverged", "loss is not finite")
-    assert found["environment"] == {"python": "4"}
-    assert found["environment_hash"] == canonical_json.sha256({"python": "4"})
-    assert found["values"] == {"fid": None, "prd": 0.5, "prd.f8": 0.25}
-    assert found["telemetry"]["first_nonfinite"] == {"step": 3, "what": "loss"}
-    crashed = unseal(seal(compose(planned, {"trace": 25.0}, {}, {"status": "crashed", "reason": "gone"})))
-    assert crashed["environment"] == {"python": "3"} and crashed["values"] == {"fid": None, "prd": None}
+    outcome = Outcome(
+        status="diverged",
+        reason="loss is not finite",
+        environment={"python": "4"},
+        values={"prd": 0.5, "prd.f8": 0.25},
+        telemetry=Telemetry(updates={"generator": 3}),
+        first_nonfinite=Nonfinite(step=3, what="loss"),
+    )
+    reference = Reference(trace=25.0)
+    found = unseal(seal(compose(planned, reference, {"prd": 0.9, "prd.f8": 0.8}, outcome)))
+    assert (found.status, found.reason) == ("diverged", "loss is not finite")
+    assert found.environment == {"python": "4"}
+    assert found.environment_hash == canonical_json.sha256({"python": "4"})
+    assert found.values == {"fid": None, "prd": 0.5, "prd.f8": 0.25}
+    assert found.telemetry is not None and found.telemetry.first_nonfinite == Nonfinite(step=3, what="loss")
+    crashed = unseal(seal(compose(planned, reference, {}, Outcome(status="crashed", reason="gone"))))
+    assert crashed.environment == {"python": "3"} and crashed.values == {"fid": None, "prd": None}
 
 
 def test_a_metric_has_a_column_for_each_of_its_numbers() -> None:
     metrics = {name: {"label": name.upper(), "direction": "max"} for name in ("prd", "prdx")}
     found = columns(metrics, {"prd": 1.0, "prd.f8": 1.0, "prdx": 1.0}, {"prd": 0.9, "prd.f8": 0.8}, first=7)
-    assert [(name, c["label"], c["floor"], c["position"]) for name, c in found.items()] == [
+    assert [(name, c.label, c.floor, c.position) for name, c in found.items()] == [
         ("prd", "PRD", 0.9, 7),
         ("prd.f8", "PRD f8", 0.8, 8),
         ("prdx", "PRDX", None, 9),
@@ -155,7 +156,7 @@ def test_records_are_read_in_the_order_of_their_paths(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for seed in (10, 2, 1, 0):
         store.finish(spec(seed), record(spec(seed)), {})
-    assert [r["identity"]["trial"]["seed"] for r in read_records(tmp_path).records] == [0, 1, 10, 2]
+    assert [r.identity.trial.seed for r in read_records(tmp_path).records] == [0, 1, 10, 2]
 
 
 def test_a_damaged_rescoring_is_named_and_leaves_its_record_as_it_was(tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_a_damaged_rescoring_is_named_and_leaves_its_record_as_it_was(tmp_path: 
     damaged = store.folder(spec()) / "rescored.json"
     damaged.write_text("{}")
     contents = read_records(tmp_path)
-    assert [p.path for p in contents.problems] == [damaged] and contents.records[0]["values"] == {"fid": 2.5}
+    assert [p.path for p in contents.problems] == [damaged] and contents.records[0].values == {"fid": 2.5}
 
 
 def test_finished_trials_are_found_and_damaged_ones_set_aside(tmp_path: Path) -> None:
@@ -392,7 +393,7 @@ def test_what_a_trial_wrote_elsewhere_is_fetched_once_it_has_ended(tmp_path: Pat
     found = sorted(str(path.relative_to(store.folder(spec()))) for path in store.folder(spec()).rglob("*"))
     assert found == ["cost.json", "history.csv", "record.json", "samples", "samples/640.png"]
     assert (store.folder(spec()) / "samples/640.png").read_text() == "samples/640.png"
-    assert not place.exists() and store.state(spec()) == "completed" == read_records(root).records[0]["status"]
+    assert not place.exists() and store.state(spec()) == "completed" == read_records(root).records[0].status
 
 
 def test_a_trial_that_is_forgotten_is_forgotten_in_both_places(tmp_path: Path) -> None:

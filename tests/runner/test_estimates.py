@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ganbench.results.records import compose
+from ganbench.results.schema import Outcome, Record, Reference
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store
 from ganbench.runner.estimates import Estimates, makespan
@@ -25,8 +26,8 @@ def trial(
     return Planned(spec, variant, "variant", "fid", metrics, {"packages": {}}, "cpu")
 
 
-def finish(store: Store, one: Planned, training: float, evaluation: float, **cost: Any) -> dict[str, Any]:
-    record = compose(one, {}, {"fid": 0.0}, {"status": "completed", "reason": None})
+def finish(store: Store, one: Planned, training: float, evaluation: float, **cost: Any) -> Record:
+    record = compose(one, Reference(), {"fid": 0.0}, Outcome(status="completed", reason=None))
     about = {"training_seconds": training, "evaluation_seconds": evaluation, "wall_seconds": training + evaluation}
     store.finish(one.spec, record, about | cost)
     return record

@@ -11,10 +11,11 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from ganbench.reporters import terminal
+from ganbench.plugin.report import Report
 from ganbench.reporters.sections import sections
 from ganbench.reporters.terminal import draw, show, summarise
 from ganbench.results.store import Contents, Problem
+from ganbench.runner import progress
 from ganbench.runner.progress import LiveDisplay, PlainDisplay, describe
 from ganbench.utils.console import plain
 from ganbench.utils.errors import printable
@@ -22,7 +23,7 @@ from ganbench.utils.errors import printable
 METRICS = {"fid": ("FID", "min"), "is": ("IS", "max"), "recall": ("Recall", "max"), "coverage": ("Coverage", "max")}
 
 
-def board(**names):
+def report(verdicts=(), **names):
     head = {
         "dataset": "digits",
         "extractor": "digits-cnn",
@@ -39,8 +40,8 @@ def board(**names):
         scores |= {metric: 2.5, f"{metric}_low": 1.25, f"{metric}_high": 3.75, f"{metric}_floor": 0.0764}
     baseline = head | {"rank": None, "tier": "", "variant": "noise", "failed": 0, "verdict": ""}
     table = pd.DataFrame([{**line, **scores, **names} for line in (head, baseline)]).astype({"rank": "Int64"})
-    table.attrs["metrics"] = {name: {"label": word, "direction": way} for name, (word, way) in METRICS.items()}
-    return table
+    metrics = {name: {"label": word, "direction": way} for name, (word, way) in METRICS.items()}
+    return Report(table, trials(verdicts), metrics=metrics)
 
 
 def trials(verdicts):
@@ -74,11 +75,11 @@ def trial(label="dcgan", seed=0, role="variant", budget=6400):
 
 
 def record(status="completed", reason=None, **values):
-    return {"status": status, "reason": reason, "values": values}
+    return SimpleNamespace(status=status, reason=reason, values=values)
 
 
 def test_a_pipe_gets_one_whole_line_a_row(capsys):
-    show(board(), trials([]))
+    show(report())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "digits. Protocol 0a1b2c3d: scores by digits-cnn."
     assert [line.split()[:2] for line in lines[2:6]] == [
@@ -97,7 +98,7 @@ def test_a_pipe_gets_one_whole_line_a_row(capsys):
 
 
 def test_trainings_that_failed_are_named_with_what_it_means(capsys):
-    show(board(), trials(["stable", "collapsed", "unknown", "", *["collapsed"] * 6]))
+    show(report(["stable", "collapsed", "unknown", "", *["collapsed"] * 6]))
     lines = capsys.readouterr().out.splitlines()[6:]
     assert lines[0].startswith("collapsed: the generator shows one thing")
     assert lines[1] == "  vanilla, seed 1 at 3,200 images (lost modes): u_rise 0.9"
@@ -113,7 +114,7 @@ def test_plain_pads_and_never_shortens():
 def drawn(width, **names):
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system="standard")
-    for section in sections(board(**names)):
+    for section in sections(report(**names)):
         draw(section, console)
     return out.getvalue()
 
@@ -184,7 +185,7 @@ def test_a_log_gets_a_line_a_finished_trial(capsys):
 def clock(monkeypatch):
     """Seconds that pass when a test says so."""
     now = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
 
@@ -204,9 +205,9 @@ def bars(screen):
 def test_bars_show_progress_the_latest_score_and_speed(clock):
     screen, _ = live()
     screen.begin([trial(seed=0), trial(seed=1)], kept=0)
-    screen.progress(trial(seed=0), 0, {"values": {"fid": 40.0}})
+    screen.progress(trial(seed=0), 0, SimpleNamespace(values={"fid": 40.0}))
     clock.seconds = 2.0
-    screen.progress(trial(seed=0), 3200, {"values": {"fid": 12.5}})
+    screen.progress(trial(seed=0), 3200, SimpleNamespace(values={"fid": 12.5}))
     screen.progress(trial(seed=0), 3264, None)
     sweep, one = bars(screen)
     assert sweep.startswith("0/2 trials") and " 26% " in sweep
@@ -239,7 +240,7 @@ def test_a_baseline_has_no_speed(clock):
     screen.begin([trial("noise", role="baseline")], kept=0)
     screen.progress(trial("noise", role="baseline"), 0, None)
     clock.seconds = 2.0
-    screen.progress(trial("noise", role="baseline"), 6000, {"values": {"fid": 80.0}})
+    screen.progress(trial("noise", role="baseline"), 6000, SimpleNamespace(values={"fid": 80.0}))
     assert bars(screen)[1].endswith("FID (digits-cnn) 80")
     screen.close()
 
@@ -250,7 +251,7 @@ def test_bars_stay_on_one_line_each(width):
     names = ["dcgan[discriminator_updates=5,lr=0.0001]", "vanilla", "[red]x[/red]"]
     screen.begin([trial(name) for name in names], kept=0)
     for name in names:
-        screen.progress(trial(name), 3200, {"values": {"fid": 12.5}})
+        screen.progress(trial(name), 3200, SimpleNamespace(values={"fid": 12.5}))
     lines = bars(screen)
     assert len(lines) == 4 and max(map(len, lines)) <= width
     if width == 80:
@@ -284,12 +285,8 @@ def test_nothing_to_run_draws_nothing():
 
 
 def test_summary_says_what_marks_mean_and_what_is_left_out(capsys):
-    failed = {
-        "status": "diverged",
-        "reason": "loss is nan\nat step 3",
-        "label": "dcgan",
-        "identity": {"trial": {"dataset": "digits", "seed": 4}},
-    }
+    title = "dcgan on digits, seed 4"
+    failed = SimpleNamespace(status="diverged", reason="loss is nan\nat step 3", title=title)
     problem = Problem(Path("results/x/record.json"), "it was edited")
     summarise(Contents([failed], [problem], interrupted=2, superseded=1), Path("results"))
     out, err = capsys.readouterr()

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from ganbench.executors import EngineLost, Job, MachineLost, WorkerDied
+from ganbench.results.schema import Reference
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store
 from ganbench.runner import scheduler
 from ganbench.runner.planning import Plan, Request
-from ganbench.runner.preflight import reference_key
+from ganbench.runner.preflight import Known, reference_key
 from ganbench.runner.scheduler import Sweep
 from ganbench.utils import signals
 from ganbench.utils.errors import UsageError
@@ -79,7 +80,7 @@ def sweep(folder: Path, executor: Scripted) -> tuple[Sweep, Planned]:
     trial = Planned(spec, "v", "variant", "fid", metrics, ENVIRONMENT, "cpu")
     found = Sweep(Store(folder), executor, Request(("v",)), Plan([trial], [], []), Quiet())
     found.statuses = Counter()
-    found.references = {reference_key(trial): {"reference": {}, "floors": {"fid": 0.0}}}
+    found.references = {reference_key(trial): Known(Reference(), {"fid": 0.0})}
     return found, trial
 
 
@@ -104,7 +105,7 @@ def test_a_killed_trial_is_given_up_only_where_it_gets_no_further(
     one, trial = sweep(tmp_path, executor)
     one._run([[trial]])
     record = one.store.find(trial.spec)
-    assert (record["status"], record["reason"]) == (status, reason)
+    assert (record.status, record.reason) == (status, reason)
     assert len(executor.futures) == len(images) + (status == "error")
 
 
@@ -160,7 +161,7 @@ def test_a_trial_that_is_stopped_again_and_again_goes_on_as_long_as_it_gets_furt
         one, trial = sweep(tmp_path / ends, Scripted([*((n, stopped) for n in images), (640, DONE)]))
         one._run([[trial]])
         record = one.store.find(trial.spec)
-        assert (record["status"], record["reason"]) == (ends, reason)
+        assert (record.status, record.reason) == (ends, reason)
 
 
 def test_a_lost_machine_is_tried_again_and_a_lost_engine_ends_the_sweep(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from ganbench.cli.run import exit_code
 from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, OutOfMemory, WorkerDied
-from ganbench.results.records import STATUSES
+from ganbench.results.schema import STATUSES, Record
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store, read_records
 from ganbench.runner.planning import Plan, Request
@@ -139,7 +139,7 @@ class Silent:
     def note(self, text: str) -> None: ...
     def begin(self, trials: list[Planned], kept: int) -> None: ...
     def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None: ...
-    def finished(self, trial: Planned, record: dict[str, Any], cost: dict[str, Any]) -> None: ...
+    def finished(self, trial: Planned, record: Record, cost: dict[str, Any]) -> None: ...
 
 
 def fates(chance: random.Random, faulty: bool) -> tuple[list[str], str]:
@@ -166,10 +166,10 @@ def schedule(folder: Path, number: int) -> Counter[str]:
         engine.close()
         contents = read_records(folder)
         assert contents.problems == [] and contents.interrupted == 0
-        found = {r["identity"]["trial"]["seed"]: r["status"] for r in contents.records}
+        found = {r.identity.trial.seed: r.status for r in contents.records}
         assert found == {seed: status for seed, (_, status) in expected.items()}
         assert len(contents.records) == len(trials) == sum(statuses.values()) and set(statuses) <= set(STATUSES)
-        assert all((r["reason"] is None) == (r["status"] == "completed") for r in contents.records)
+        assert all((r.reason is None) == (r.status == "completed") for r in contents.records)
         failed = any(status != "completed" for status in found.values())
         assert exit_code(statuses, contents) == (EXIT_FAILED if failed else EXIT_COMPLETED)
         # A second run finds all of it, and submits nothing.

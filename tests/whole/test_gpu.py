@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from ganbench.cli import cli
 from ganbench.harness import environment
 from ganbench.harness.seeds_engine.lockstep import own_generator
+from ganbench.results.schema import Record
 from ganbench.results.store import read_records
 from ganbench.utils.seeding import pin, rng_state, seed_everything, set_rng_state
 
@@ -20,7 +21,7 @@ pytestmark = [
 ]
 
 
-def sweep(folder: Path, *more: str) -> list[dict]:
+def sweep(folder: Path, *more: str) -> list[Record]:
     words = "run -d digits --images 1280 --evaluations 2 --samples 200 --device cuda --metrics fid --results"
     result = CliRunner().invoke(cli, [*words.split(), str(folder), *more])
     assert result.exit_code == 0, result.output
@@ -32,19 +33,19 @@ def test_a_trial_repeats_its_bits(precision: str, tmp_path: Path) -> None:
     first, second = (
         sweep(tmp_path / name, "-p", "dcgan,vanilla", "--seeds", "1", "--precision", precision) for name in "ab"
     )
-    assert {r["status"] for r in first} == {"completed"}
-    assert [r["state_sha256"] for r in first] == [r["state_sha256"] for r in second]
-    assert {r["identity"]["trial"]["device"] for r in first} == {"cuda"}
-    assert {r["environment"]["device"] for r in first} == {torch.cuda.get_device_name(0)}
+    assert {r.status for r in first} == {"completed"}
+    assert [r.state_sha256 for r in first] == [r.state_sha256 for r in second]
+    assert {r.identity.trial.device for r in first} == {"cuda"}
+    assert {r.environment["device"] for r in first} == {torch.cuda.get_device_name(0)}
 
 
 def test_seeds_together_repeat_their_bits_and_need_not_be_asked_for_at_once(tmp_path: Path) -> None:
     words = ("-p", "vanilla", "--set", "vanilla.width=32", "--engine", "seeds")
     both = sweep(tmp_path / "a", *words, "--seeds", "4")
     some = sweep(tmp_path / "b", *words, "--seeds", "1,2,3")
-    assert {r["identity"]["trial"]["engine"] for r in both} == {"seeds"}
-    known = {r["identity"]["trial"]["seed"]: r["state_sha256"] for r in both}
-    assert all(known[r["identity"]["trial"]["seed"]] == r["state_sha256"] for r in some)
+    assert {r.identity.trial.engine for r in both} == {"seeds"}
+    known = {r.identity.trial.seed: r.state_sha256 for r in both}
+    assert all(known[r.identity.trial.seed] == r.state_sha256 for r in some)
 
 
 def test_random_states_come_back() -> None:
@@ -92,4 +93,4 @@ def test_a_trial_that_fills_the_device_is_out_of_memory(tmp_path: Path) -> None:
         cli, [*words.split(), str(tmp_path / "r"), "--plugin-path", str(tmp_path / "hoarder.py")]
     )
     (record,) = read_records(tmp_path / "r").records
-    assert record["status"] == "oom" and "CUDA out of memory" in record["reason"], result.output
+    assert record.status == "oom" and "CUDA out of memory" in record.reason, result.output

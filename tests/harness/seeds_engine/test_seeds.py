@@ -53,9 +53,9 @@ def test_a_sweep_of_seeds_leaves_a_record_each_and_the_missing_ones_again(tmp_pa
     sweep(tmp_path / "a", "--engine", "seeds", "--seeds", "4", "--jobs", "1")
     whole = contents(tmp_path / "a")
     records = read_records(tmp_path / "a").records
-    assert sorted(r["identity"]["trial"]["seed"] for r in records) == [0, 1, 2, 3]
-    assert {r["status"] for r in records} == {"completed"}
-    assert {r["identity"]["trial"]["engine"] for r in records} == {"seeds"}
+    assert sorted(r.identity.trial.seed for r in records) == [0, 1, 2, 3]
+    assert {r.status for r in records} == {"completed"}
+    assert {r.identity.trial.engine for r in records} == {"seeds"}
     costs = [json.loads(path.read_bytes()) for path in (tmp_path / "a").rglob("cost.json")]
     assert {cost["together"] for cost in costs} == {4}
     for path in [*(tmp_path / "a").rglob("seed-1-*/record.json"), *(tmp_path / "a").rglob("seed-3-*/record.json")]:
@@ -104,9 +104,9 @@ def test_scores_are_distributed_as_those_of_the_serial_engine(tmp_path: Path) ->
         )
         assert result.exit_code == 0, result.output
         for record in read_records(folder).records:
-            assert record["identity"]["trial"]["engine"] == engine
+            assert record.identity.trial.engine == engine
             for metric in ("fid", "coverage"):
-                scores.setdefault((record["label"], metric), {}).setdefault(engine, []).append(record["values"][metric])
+                scores.setdefault((record.label, metric), {}).setdefault(engine, []).append(record.values[metric])
     assert len(scores) == 4
     for key, by_engine in scores.items():
         p = ks_2samp(by_engine["serial"], by_engine["seeds"]).pvalue

@@ -1,0 +1,89 @@
+"""JSON from anybody as typed values: what stands where and within which bounds; a refusal names the place.
+
+Types are msgspec Structs and the annotations below. What an annotation cannot say is checked in ``__post_init__``,
+which raises ValueError.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+MOST_WHOLE = 2**53  # what a float64 holds exactly
+MOST_TEXT = 10_000
+MOST_ITEMS = 1000
+DEPTH = 40
+
+Whole = Annotated[int, Meta(ge=0, le=MOST_WHOLE)]
+Size = Annotated[int, Meta(ge=1, le=MOST_WHOLE)]
+Number = Annotated[int, Meta(ge=-MOST_WHOLE, le=MOST_WHOLE)] | float
+Text = Annotated[str, Meta(max_length=MOST_TEXT)]
+
+T = TypeVar("T")
+
+
+def convert(value: Any, kind: type[T]) -> T:
+    """A parsed JSON value as ``kind``; fields that ``kind`` does not have are left out.
+
+    Raises:
+        ValueError: it is nested too deeply, or a part has another type or size; the message says where, and what was
+            expected: ``identity.trial.seed: Expected `int` >= 0``.
+    """
+    check_depth(value)
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as reason:
+        raise ValueError(_with_place(str(reason), value, kind)) from None
+
+
+def check_depth(value: Any) -> None:
+    """Raise ValueError for a JSON value that is nested too deeply to be walked safely."""
+    level = [value]
+    for _ in range(DEPTH):
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) is dict or type(item) is list
+        ]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {DEPTH} deep")
+
+
+def _with_place(message: str, value: Any, kind: Any) -> str:
+    """The place first, its keys by name: msgspec writes ``[...]`` for every key of an open mapping."""
+    what, _, path = message.rpartition(" - at `")
+    if not what:
+        return message
+    names, owner, whole = [], value, True
+    for part in path.rstrip("`").replace("[", ".[").split(".")[1:]:
+        key: Any = part
+        if part == "[...]" and whole and isinstance(owner, dict):
+            key = _wrong_key(owner, message, value, kind)
+        elif part.startswith("["):
+            key = int(part[1:-1]) if part[1:-1].isdigit() else part
+        whole = whole and key != "[...]"
+        owner = owner[key] if whole else None
+        names.append(key if isinstance(key, str) and key.isidentifier() else f"{key!r:.100}")
+    return f"{'.'.join(names)}: {what}"
+
+
+def _wrong_key(owner: dict[str, Any], message: str, value: Any, kind: Any) -> str:
+    """The key of the entry that alone gives the same message."""
+    entries = dict(owner)
+    try:
+        for key, item in entries.items():
+            owner.clear()
+            owner[key] = item
+            try:
+                msgspec.convert(value, kind)
+            except msgspec.ValidationError as reason:
+                if str(reason) == message:
+                    return key
+    finally:
+        owner.clear()
+        owner.update(entries)
+    return "[...]"
