@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ganbench.plugin.interfaces import MetricError, NotApplicable
 
 if TYPE_CHECKING:
+    from ganbench.metrics.all_scores import score_all
     from ganbench.metrics.clusters import prd_curve, prd_scores
     from ganbench.metrics.conditional import classification_accuracy, intra_class_frechet_distance
     from ganbench.metrics.discrimination import balanced_accuracy, roc_auc
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from ganbench.metrics.modes import class_coverage, mode_coverage
     from ganbench.metrics.numerics.feature_set import FeatureSet, features_of
     from ganbench.metrics.probing import linear_probe
-    from ganbench.metrics.all_scores import score_all
     from ganbench.metrics.similarity import ms_ssim, similarities
     from ganbench.metrics.slicing import sliced_wasserstein
     from ganbench.metrics.smoothness import path_steps
