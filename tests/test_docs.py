@@ -159,7 +159,7 @@ def test_every_statistic_has_its_source() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [*PAGES, "results/README.md", "examples/README.md"]:
+    for page in [*PAGES, "CONTRIBUTING.md", "results/README.md", "examples/README.md"]:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text(page)):
             path = ((ROOT / page).parent / target).resolve()
             assert path.exists(), f"{page} links to {target}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from types import ModuleType
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ import click
 from ganbench.cli.options import plugin_options
 from ganbench.discovery.catalog import KINDS, Blocked, Broken, Catalog, Offer
 from ganbench.discovery.entry_points import REPORTERS, find_installed
-from ganbench.discovery.import_probe import lethal
+from ganbench.discovery.import_probe import find_lethal
 from ganbench.discovery.loader import discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.plugin.hyperparameters import hyperparameters
@@ -55,7 +56,7 @@ def _add_reporters(catalog: Catalog) -> None:
     installed = find_installed(REPORTERS)
     catalog.blocked += [Blocked(point.name, point.distribution, point.version) for point in installed.blocked]
     single = [points[0] for points in installed.points.values() if len(points) == 1]
-    deadly = {single[i].name: how for i, how in lethal(single, lambda point: point.load()).items()}
+    deadly = {single[i].name: how for i, how in find_lethal(single).items()}
     for name, points in installed.points.items():
         first = points[0]
         if len(points) > 1:  # neither is imported: nobody can say which one is meant
@@ -84,9 +85,7 @@ def _print(catalog: Catalog, planted: bool) -> None:
         lines = [[f"{kind}s", "status", "from", "source", "hooks", "about"]]
         for o in offers:
             source, hooks = _source(o) or "", ", ".join(hook.removeprefix("ganbench_") for hook in o.hooks)
-            about = _about(kind, o.thing)
-            if settings := ", ".join(f"{h.name}={h.default}" for h in _hyperparameters(o)):
-                about += f" [{settings}]"
+            about = _about(o, ", ".join(f"{h.name}={h.default}" for h in _hyperparameters(o)))
             lines.append(
                 [o.name, _status(catalog, o), f"{o.distribution} {o.version}".strip(), source[:8], hooks, about]
             )
@@ -115,21 +114,35 @@ def _hyperparameters(offer: Offer) -> list[Any]:
     return list(hyperparameters(offer.thing).values()) if offer.kind == "variant" else []
 
 
-def _about(kind: str, thing: Any) -> str:
-    if kind == "variant":
-        role = "" if thing.role == "variant" else f"[{thing.role}] "
-        return role + (thing.__doc__ or "").strip().partition("\n")[0]
-    if kind == "dataset":
+def _about(offer: Offer, settings: str = "") -> str:
+    """What it is, in its author's words, and in brackets the figures that it declares."""
+    text, figures = _summary(offer.thing), _figures(offer) or settings
+    if offer.kind == "variant" and offer.thing.role != "variant":
+        text = f"[{offer.thing.role}] {text}"
+    return f"{text} [{figures}]".strip() if figures else text
+
+
+def _summary(thing: Any) -> str:
+    """The first line of a variant's docstring; for anything else, and a variant without one, of its module's."""
+    docs = [thing.__doc__ if isinstance(thing, type | ModuleType) else None]
+    name = getattr(thing, "__module__", Metric.__module__)
+    if name != Metric.__module__:  # which describes the interface
+        docs.append(getattr(sys.modules.get(name), "__doc__", None))
+    return next((doc.strip().partition("\n")[0] for doc in docs if doc), "")
+
+
+def _figures(offer: Offer) -> str:
+    thing = offer.thing
+    if offer.kind == "dataset":
+        shape = "x".join(map(str, thing.shape)) if thing.shape != (2,) else "points in the plane"
         classes = f", {thing.classes} classes" if thing.classes else ""
-        return f"{'x'.join(map(str, thing.shape))}{classes}, ranked by {thing.primary}, {thing.budget_images:,} images"
-    if kind == "extractor":
+        return f"{shape}{classes}, ranked by {thing.primary}, budget {thing.budget_images:,} images"
+    if offer.kind == "extractor":
         return f"{thing.size} features"
-    if kind == "reporter":
-        return f"writes {thing.suffix}" if thing is not None else ""
-    if kind == "observer":
-        return (thing.__doc__ or "").strip().partition("\n")[0]
-    direction = {"min": "lower is better", "max": "higher is better", "none": "no direction"}[thing.direction]
-    return f"{thing.label}: {direction}"
+    if offer.kind == "metric":
+        direction = {"min": "lower is better", "max": "higher is better", "none": "no direction"}[thing.direction]
+        return f"{thing.label}: {direction}"
+    return f"writes {thing.suffix}" if offer.kind == "reporter" and thing is not None else ""
 
 
 def _as_json(catalog: Catalog) -> dict[str, Any]:
@@ -145,7 +158,7 @@ def _as_json(catalog: Catalog) -> dict[str, Any]:
                 "module": o.module,
                 "source": _source(o),
                 "hooks": list(o.hooks),
-                "about": _about(kind, o.thing),
+                "about": _about(o),
             }
             if kind == "variant":
                 about |= {"hyperparameters": _settings(o), "role": o.thing.role}

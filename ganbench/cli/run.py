@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +62,9 @@ def command(
     from ganbench.reporters.report import write_reports
     from ganbench.reporters.terminal import show, summarise
     from ganbench.runner.preview import preview
-    from ganbench.runner.session import Engine, conduct
+    from ganbench.runner.session import EngineOptions, run_session
 
-    engine = Engine(**{field.name: rest.pop(field.name) for field in fields(Engine)})
+    engine = EngineOptions.pop_from(rest)
     request = Request(
         plugins=plugins,
         seeds=parse_seeds(seeds),
@@ -90,7 +89,7 @@ def command(
 
         return conclude
 
-    sys.exit(conduct(engine, request.threads, work))
+    sys.exit(run_session(engine, request.threads, work))
 
 
 def exit_code(statuses: Mapping[str, int], contents: Contents) -> int:

@@ -11,7 +11,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,12 +98,12 @@ def command(
     """
     from ganbench.reporters.report import write_reports
     from ganbench.reporters.terminal import show, summarise
-    from ganbench.runner.session import Engine, conduct
+    from ganbench.runner.session import EngineOptions, run_session
     from ganbench.tuning.proposals import optuna, rounds
     from ganbench.tuning.tables import write_tables
 
     optuna()
-    engine = Engine(**{field.name: rest.pop(field.name) for field in fields(Engine)})
+    engine = EngineOptions.pop_from(rest)
     final, searched = parse_seeds(seeds), tuple(range(search_seed, search_seed + trials))
     if shared := sorted(set(final) & set(searched)):
         raise UsageError(
@@ -151,7 +151,7 @@ def command(
 
         return conclude
 
-    sys.exit(conduct(engine, request.threads, work))
+    sys.exit(run_session(engine, request.threads, work))
 
 
 @dataclass(frozen=True)

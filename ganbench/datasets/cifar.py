@@ -15,13 +15,14 @@ import numpy as np
 from ganbench.datasets import DatasetError
 from ganbench.datasets.published import Published
 from ganbench.plugin.hookspecs import hookimpl
-from ganbench.plugin.interfaces import Dataset
+from ganbench.plugin.interfaces import Dataset, plugin_dataclass
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 FOLDER = "cifar-10-batches-bin"
 BATCHES = {"train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test": ("test_batch.bin",)}
 
 
+@plugin_dataclass
 class Cifar(Published):
     """Photographs of ten kinds of object, 32x32 in colour: 50,000 for training and 10,000 held out.
 
@@ -29,7 +30,6 @@ class Cifar(Published):
         batch: images in each file of the archive.
     """
 
-    _fields = (*Published._fields, "batch")  # type: ignore[assignment]
     shape = (3, 32, 32)
     classes = 10
     batch: int = 10_000

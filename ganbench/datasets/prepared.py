@@ -18,7 +18,7 @@ from msgspec import Meta, Struct, to_builtins
 
 from ganbench.datasets import DatasetError
 from ganbench.datasets.digits import split_order, stratified_sizes
-from ganbench.plugin.interfaces import Dataset
+from ganbench.plugin.interfaces import REQUIRED, Dataset, plugin_dataclass
 from ganbench.utils import canonical_json
 from ganbench.utils.names import check_name
 from ganbench.utils.sealed_json import seal, unseal
@@ -59,18 +59,17 @@ class Remembered(Struct, frozen=True):
         check_name(self.name)
 
 
+@plugin_dataclass
 class Prepared(Dataset):
     """Prepared images.
 
     Attributes:
         path: the file in the cache folder.
-        notes: what the user should be told.
+        sums: of each split, the SHA-256 that ``digest`` gives.
     """
 
-    _fields = (*Dataset._fields, "path", "sums")  # type: ignore[assignment]
-    path: Path
-    sums: Sums
-    notes: Sequence[str] = ()
+    path: Path = REQUIRED
+    sums: Sums = REQUIRED
 
     def load(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
         """Images ``(n, *shape)`` uint8, and class numbers ``(n,)`` int64 where the user's images have classes.

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ganbench.datasets import DatasetError
-from ganbench.plugin.interfaces import Dataset
+from ganbench.plugin.interfaces import REQUIRED, Dataset, plugin_dataclass
 
 SYSTEM = Path("/usr/share/datasets")
 TIMEOUT = 30.0  # seconds without a byte, after which a server counts as silent
 BLOCK = 2**16
 
 
+@plugin_dataclass
 class Published(Dataset):
     """A dataset whose files somebody publishes.
 
@@ -25,9 +26,8 @@ class Published(Dataset):
         package: Debian package that installs it, or None.
     """
 
-    _fields = (*Dataset._fields, "sums", "mirrors", "aliases", "package")  # type: ignore[assignment]
-    sums: Mapping[str, str]
-    mirrors: tuple[str, ...]
+    sums: Mapping[str, str] = REQUIRED
+    mirrors: tuple[str, ...] = REQUIRED
     aliases: tuple[str, ...] = ()
     package: str | None = None
 

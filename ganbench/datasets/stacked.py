@@ -6,19 +6,18 @@ section 4, stack MNIST; the digits of scikit-learn stacked in the same way need 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ganbench.datasets.digits import Digits
 from ganbench.datasets.synthetic import named_stream
 from ganbench.datasets.vision import IDX
 from ganbench.plugin.hookspecs import hookimpl
-from ganbench.plugin.interfaces import Dataset
+from ganbench.plugin.interfaces import REQUIRED, Dataset, plugin_dataclass
 
 COUNTS = {"train": 51_200, "test": 26_000}
 
 
+@plugin_dataclass
 class Stacked(Dataset):
     """Images of three channels, each a digit drawn from one split of another dataset.
 
@@ -27,17 +26,16 @@ class Stacked(Dataset):
 
     Attributes:
         base: the dataset of grey digits.
-        samples: samples that an evaluation draws, as in the literature: 1,000 modes need many.
     """
 
-    _fields = (*Dataset._fields, "base", "samples")  # type: ignore[assignment]
     classes = 1000
     primary = "modes"
-    samples: int = 26_000
-    base: Dataset
+    samples = 26_000  # as in the literature: 1,000 modes need many
+    base: Dataset = REQUIRED
 
-    def __init__(self, **fields: Any) -> None:
-        super().__init__(shape=(3, *fields["base"].shape[1:]), **fields)
+    def __post_init__(self) -> None:
+        self.shape = (3, *self.base.shape[1:])
+        super().__post_init__()
 
     def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Images ``(n, 3, height, width)`` uint8 and labels ``(n,)`` int64."""

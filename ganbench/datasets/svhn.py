@@ -10,12 +10,13 @@ import numpy as np
 from ganbench.datasets import DatasetError
 from ganbench.datasets.published import Published
 from ganbench.plugin.hookspecs import hookimpl
-from ganbench.plugin.interfaces import Dataset
+from ganbench.plugin.interfaces import Dataset, plugin_dataclass
 
 FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 COUNTS = {"train": 73_257, "test": 26_032}
 
 
+@plugin_dataclass
 class HouseNumbers(Published):
     """Photographed digits, 32x32 in colour: 73,257 for training and 26,032 held out.
 
@@ -23,7 +24,6 @@ class HouseNumbers(Published):
         counts: images in each split.
     """
 
-    _fields = (*Published._fields, "counts")  # type: ignore[assignment]
     shape = (3, 32, 32)
     classes = 10
     counts: Mapping[str, int] = COUNTS

@@ -11,11 +11,13 @@ import numpy as np
 from ganbench.datasets.idx import header, read_idx
 from ganbench.datasets.published import Published
 from ganbench.plugin.hookspecs import hookimpl
+from ganbench.plugin.interfaces import plugin_dataclass
 
 PREFIX = {"train": "train", "test": "t10k"}
 COUNTS = {"train": 60_000, "test": 10_000}
 
 
+@plugin_dataclass
 class IdxDataset(Published):
     """One row of the table below.
 
@@ -25,7 +27,6 @@ class IdxDataset(Published):
             file may also lie there unpacked, or packed by another gzip.
     """
 
-    _fields = (*Published._fields, "counts", "unpacked")  # type: ignore[assignment]
     classes = 10
     counts: Mapping[str, int] = COUNTS
     unpacked: Mapping[str, str] = {}

@@ -70,7 +70,7 @@ class Catalog:
     def offered(self, kind: str, name: str) -> bool:
         """Whether the name is on offer, or a family whose member it may be; nothing is made to find out."""
         wider = (self.offers.get((kind, family)) for family in families(kind, name))
-        return (kind, name) in self.offers or any(hasattr(o.thing, "member") for o in wider if o is not None)
+        return (kind, name) in self.offers or any(o.thing.is_family for o in wider if o is not None)
 
     def is_out(self, entry: str) -> bool:
         """Whether an entry point is known to be of no use: broken, or blocked."""
@@ -85,7 +85,7 @@ class Catalog:
             return self.offers[kind, name]
         for family in families(kind, name):
             offer = self.offers.get((kind, family))
-            thing = offer.thing.member(name) if offer is not None and hasattr(offer.thing, "member") else None
+            thing = offer.thing.member(name) if offer is not None else None
             if offer is not None and thing is not None:
                 return replace(offer, name=named(kind, thing), thing=thing)
         for bad in self.broken:
@@ -119,7 +119,7 @@ def families(kind: str, name: str) -> list[str]:
     """The offers that ``name`` may be a member of: ``folder`` of ``folder:photos``, ``cnn`` of ``mnist-cnn``,
     ``inception-v3`` of ``inception-v3@1a2b3c4d``.
 
-    Such an offer has ``member(name)``, which returns the thing of that name, or None where it is none of its own.
+    ``Kind.member`` says which of their names are its own.
     """
     if kind not in ("dataset", "extractor"):
         return []

@@ -1,85 +1,99 @@
-"""Which plugins would end the process that imports them: tried in a child that may die of it."""
+"""Finding plugins that would end the process that imports them, in another process that may die of it."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import sys
-import time
-import warnings
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
 
-from ganbench.discovery.entry_points import Point
+from ganbench.discovery.entry_points import GROUP, Point
+from ganbench.discovery.hooks import ask
 
-SECONDS = 120.0  # for importing whatever is installed; torch is there already
-_POLL_SECONDS = 0.01
+SECONDS = 120.0  # for importing whatever is installed, and torch with it
+# The interpreter finds what this one finds, whatever was done to sys.path since it started.
+_PROGRAM = (
+    "import json, sys; order = json.load(sys.stdin); sys.path[:] = order['path']; "
+    "from ganbench.discovery.import_probe import load_each; load_each(order['points'])"
+)
 
 
-def lethal(points: Sequence[Point], load: Callable[[Point], object]) -> dict[int, str]:
-    """What happened, by position in ``points``, to a process that loaded each of those that it did not survive.
+def find_lethal(points: Sequence[Point]) -> dict[int, str]:
+    """What happened to a fresh interpreter, by position in ``points``, for each plugin that it did not survive.
 
-    ``load`` is called for what this process has not imported yet, in a forked child. Where there is no fork,
-    nothing is tried.
+    What this process has imported already is not tried.
     """
     found: dict[int, str] = {}
     waiting = [i for i, point in enumerate(points) if point.module not in sys.modules]
-    while waiting and hasattr(os, "fork"):
-        loaded, how = _rehearse([points[i] for i in waiting], load)
+    while waiting:
+        survived, how = _try([points[i] for i in waiting])
         if how is None:
             break
-        found[waiting[loaded]] = how
-        del waiting[loaded]
+        found[waiting[survived]] = how
+        waiting = waiting[survived + 1 :]
     return found
 
 
-def _rehearse(points: list[Point], load: Callable[[Point], object]) -> tuple[int, str | None]:
-    """How many points a child loaded before it ended, and how it ended; None if it loaded them all."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    with warnings.catch_warnings():  # the child only imports, and ends without waiting for a thread
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        _perform(points, load, writer)
-    os.close(writer)
-    ends = time.monotonic() + SECONDS
-    ended, status = os.waitpid(pid, os.WNOHANG)
-    while not ended and time.monotonic() < ends:
-        time.sleep(_POLL_SECONDS)
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    for end in (os.killpg, os.kill) if not ended else (os.killpg,):  # what it started ends with it
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            end(pid, signal.SIGKILL)
-    if not ended:
-        os.waitpid(pid, 0)
-    try:
-        loaded = len(os.read(reader, 65536))  # one byte a plugin
-    except BlockingIOError:
-        loaded = 0
-    os.close(reader)
-    if loaded == len(points):
-        return loaded, None
-    return loaded, _how(status) if ended else f"did not end within {SECONDS:g} s"
+def _try(points: list[Point]) -> tuple[int, str | None]:
+    """How many plugins an interpreter loaded before it ended, and how it ended; None if it loaded them all."""
+    order = {"path": sys.path, "points": [_as_json(point) for point in points]}
+    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as told:
+        asked.write(json.dumps(order).encode())
+        asked.seek(0)
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM],
+            stdin=asked,
+            stdout=told,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            code: int | None = process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # what it started ends with it
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        survived = told.seek(0, os.SEEK_END)  # one byte a plugin
+    return survived, None if survived == len(points) else _in_words(code)
 
 
-def _perform(points: list[Point], load: Callable[[Point], object], writer: int) -> None:
-    """The child: load one after the other, say so after each, and end."""
-    try:
-        os.setsid()
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(nowhere, descriptor)
-        for point in points:
-            with contextlib.suppress(BaseException):  # what raises here raises in the parent too, which says so
-                load(point)
-            os.write(writer, b".")
-    finally:
-        os._exit(0)
+def _as_json(point: Point) -> dict[str, Any]:
+    entry = None if point.entry is None else [point.entry.name, point.entry.value, point.entry.group]
+    return {"name": point.name, "value": point.value, "module": point.module, "entry": entry, "path": str(point.path)}
 
 
-def _how(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
+def load_each(described: list[dict[str, Any]]) -> None:
+    """In the fresh interpreter: load one plugin after the other, write a byte after each, and end.
+
+    What raises here raises in the process that asked too, which says so.
+    """
+    told = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(nowhere, descriptor)
+    for one in described:
+        entry = None if one["entry"] is None else EntryPoint(*one["entry"])
+        point = Point(one["name"], one["value"], one["module"], "", entry=entry, path=Path(one["path"]))
+        with contextlib.suppress(BaseException):
+            module = point.load()
+            if entry is None or entry.group == GROUP:
+                ask(module, point.name)
+        os.write(told, b".")
+    os._exit(0)
+
+
+def _in_words(code: int | None) -> str:
+    if code is None:
+        return f"did not end within {SECONDS:g} s"
     if code >= 0:
         return f"ended the process with exit code {code}"
     try:

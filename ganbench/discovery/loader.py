@@ -13,19 +13,13 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-import pluggy
-
 from ganbench.discovery.catalog import KINDS, Blocked, Broken, Catalog, DiscoveryError, Offer, families, named
 from ganbench.discovery.entry_points import Point, declared, find_installed, outdated
-from ganbench.discovery.import_probe import lethal
-from ganbench.plugin import hookspecs
+from ganbench.discovery.hooks import ask, hooks_of, observes, why_empty
+from ganbench.discovery.import_probe import find_lethal
 from ganbench.utils.errors import in_words, location
 
 __all__ = ["KINDS", "Catalog", "DiscoveryError", "Offer", "discover", "find"]
-
-HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ganbench_"))
-OFFERING = frozenset(f"ganbench_{kind}s" for kind in KINDS)
-OBSERVING = frozenset(HOOKS) - OFFERING
 
 
 def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterable[str] = ()) -> Catalog:
@@ -114,7 +108,7 @@ class _Loader:
         self.load(sorted(ours))  # first: what they import the child need not import again
         names = sorted(installed.keys() - self.tried)
         points = [*self.files, *(point for name in names for point in installed[name])]
-        self.lethal = {id(points[i]): how for i, how in lethal(points, self._load).items()}
+        self.lethal = {id(points[i]): how for i, how in find_lethal(points).items()}
         for point in self.files:
             self._load(point)
         self.load(names)
@@ -152,19 +146,18 @@ class _Loader:
         if id(module) in self.asked:  # several entry points may lead to one module
             return
         self.asked.add(id(module))
-        hooks = tuple(hook for hook in HOOKS if hasattr(module, hook))
         try:
-            offered = _ask(module, point.name)
+            offered = ask(module, point.name)
             for kind, things in offered.items():
                 for thing in things:
-                    self._offer(kind, thing, point, hooks)
+                    self._offer(kind, thing, point, hooks_of(module))
         except Exception as reason:
             self._break(point, f"{in_words(reason)}{location(reason)}")
         else:
-            if any(hook in OBSERVING and _is_marked(module, hook) for hook in hooks):
-                self._offer("observer", module, point, hooks)
+            if observes(module):
+                self._offer("observer", module, point, hooks_of(module))
             elif not any(offered.values()):
-                self._break(point, _empty(module, hooks))
+                self._break(point, why_empty(module))
 
     def _offer(self, kind: str, thing: Any, point: Point, hooks: tuple[str, ...]) -> None:
         name = point.name if kind == "observer" else named(kind, thing)
@@ -185,42 +178,6 @@ class _Loader:
 
     def _break(self, point: Point, reason: str) -> None:
         self.catalog.broken.append(Broken(point.name, point.distribution, point.version, reason))
-
-
-def _ask(module: ModuleType, name: str) -> dict[str, list[Any]]:
-    """Register one module with a manager of its own and call its offering hooks."""
-    manager = pluggy.PluginManager("ganbench")
-    manager.add_hookspecs(hookspecs)
-    manager.register(module, name=name)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError:
-        unknown = [caller.name for caller in manager.get_hookcallers(module) or [] if not caller.has_spec()]
-        near = difflib.get_close_matches(unknown[0], HOOKS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(HOOKS)}"
-        raise TypeError(f"there is no hook {unknown[0]!r}; {hint}") from None
-    answers: dict[str, list[Any]] = {}
-    for kind in KINDS:
-        answers[kind] = []
-        for things in getattr(manager.hook, f"ganbench_{kind}s")():
-            if isinstance(things, type | str) or not hasattr(things, "__iter__"):
-                kinds = "Variant classes" if kind == "variant" else f"{kind.capitalize()} instances"
-                raise TypeError(f"ganbench_{kind}s returned {things!r}: expected a list of {kinds}")
-            answers[kind] += things
-    return answers
-
-
-def _is_marked(module: ModuleType, hook: str) -> bool:
-    return getattr(getattr(module, hook), "ganbench_impl", None) is not None
-
-
-def _empty(module: ModuleType, hooks: Iterable[str]) -> str:
-    """Why a module that was imported offers nothing."""
-    for hook in hooks:
-        if not _is_marked(module, hook):
-            return f"it offers nothing: {hook}() is not marked with @hookimpl"
-        return f"it offers nothing: {hook}() returned no {hook.removeprefix('ganbench_')}: expected a list of them"
-    return f"it offers nothing: it has none of the hooks {', '.join(sorted(OFFERING))}"
 
 
 def _raised(point: Point, reason: BaseException) -> str:

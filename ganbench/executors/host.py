@@ -14,7 +14,7 @@ import sys
 from concurrent.futures import Future
 from typing import Any
 
-from ganbench.executors import LOST, Job
+from ganbench.executors import LOST, Job, WorkerDied
 from ganbench.executors.local import LocalExecutor
 from ganbench.utils.errors import in_words
 
@@ -24,7 +24,9 @@ def answer(future: Future[dict[str, Any]]) -> dict[str, Any]:
     try:
         return {"result": future.result()}
     except LOST as reason:
-        return {"lost": [type(reason).__name__, str(reason), getattr(reason, "exit_code", None)]}
+        return {
+            "lost": [type(reason).__name__, str(reason), reason.exit_code if isinstance(reason, WorkerDied) else None]
+        }
     except Exception as reason:  # no more files, no more processes: who waits for an answer must get one
         return {"gone": f"the process beside it on {platform.node()} could not run it: {in_words(reason)}"}
 

@@ -5,22 +5,7 @@ A new feature network belongs here; scores computed from features belong in ``me
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ganbench.plugin.interfaces import Extractor
 from ganbench.utils.errors import UsageError
-
-
-def with_weights(extractor: Extractor, path: Path) -> Extractor:
-    """``extractor.with_weights(path)``: the same extractor with other weights, under another name.
-
-    Raises:
-        UsageError: it has no such method, or the file cannot be read.
-    """
-    if not hasattr(extractor, "with_weights"):
-        raise UsageError(f"--weights {path}: extractor {extractor.name} takes no weights; inception-v3 does")
-    changed: Extractor = extractor.with_weights(path)
-    return changed
 
 
 class Unfit(UsageError):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganbench.plugin.hookspecs import hookimpl
-from ganbench.plugin.interfaces import Extractor
+from ganbench.plugin.interfaces import REQUIRED, Extractor, plugin_dataclass
 from ganbench.utils.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def full_precision(device: str) -> Iterator[None]:
             switch.fp32_precision = value
 
 
+@plugin_dataclass
 class Classifier(Extractor):
     """The layer before the last of a classifier, and its class probabilities.
 
@@ -71,14 +72,12 @@ class Classifier(Extractor):
         sha256: of the file of its weights, where it ships with the package.
     """
 
-    # Not weights_hash: it is read from the file when somebody asks.
-    _fields = ("name", "size", "shape", "classes", "sha256")  # type: ignore[assignment]
-    shape: tuple[int, int, int]
-    classes: int
+    shape: tuple[int, int, int] = REQUIRED
+    classes: int = REQUIRED
     sha256: str = ""
 
-    def __init__(self, **fields: Any) -> None:
-        super().__init__(**fields)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._weights: dict[Any, dict[str, Tensor]] = {}
 
     @property

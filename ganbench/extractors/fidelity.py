@@ -15,7 +15,7 @@ from ganbench.extractors import pretrained
 from ganbench.extractors.classifier import full_precision
 from ganbench.extractors.pretrained import Published
 from ganbench.plugin.hookspecs import hookimpl
-from ganbench.plugin.interfaces import Extractor
+from ganbench.plugin.interfaces import REQUIRED, Extractor, plugin_dataclass
 from ganbench.utils.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,24 +24,21 @@ if TYPE_CHECKING:
 BATCH = 32  # images at a time: activations of large images are large
 
 
+@plugin_dataclass
 class Network(Extractor):
     """A pretrained network.
 
     Attributes:
         network: the function of ``extractors.networks`` that builds it from its weights.
         published: the weights that it has unless ``with_weights`` gives others.
-        dear: a pass takes tenths of a second an image on one core.
-        notes: what the user should be told.
     """
 
-    _fields = ("name", "size", "network", "published")  # type: ignore[assignment]
-    network: str
-    published: Published
+    network: str = REQUIRED
+    published: Published = REQUIRED
     dear = True
-    notes: tuple[str, ...] = ()
 
-    def __init__(self, **fields: Any) -> None:
-        super().__init__(**fields)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._given: Path | None = None
         self._networks: dict[Any, nn.Module] = {}
 

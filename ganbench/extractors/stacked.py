@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ganbench.extractors.classifier import SHIPPED, Classifier
 from ganbench.extractors.trained import SUFFIX, Trained
 from ganbench.plugin.hookspecs import hookimpl
-from ganbench.plugin.interfaces import Dataset, Extractor
+from ganbench.plugin.interfaces import REQUIRED, Dataset, Extractor, plugin_dataclass
 from ganbench.utils.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ganbench.extractors.trained import Splits
 
 
+@plugin_dataclass
 class Stacked(Extractor):
     """The classifier of one digit applied to each of three channels.
 
@@ -27,8 +28,7 @@ class Stacked(Extractor):
         digit: the classifier of one channel.
     """
 
-    _fields = ("name", "digit")  # type: ignore[assignment]
-    digit: Classifier
+    digit: Classifier = REQUIRED
 
     @property
     def size(self) -> int:  # type: ignore[override]

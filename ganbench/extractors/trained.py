@@ -34,8 +34,9 @@ MOST_EPOCHS = 60
 class Trained(Classifier):
     """Features of the classifier trained on one dataset. ``fit`` comes before every use."""
 
-    _fields = ("name",)  # type: ignore[assignment]
     size = SIZE
+    shape = (0, 0, 0)  # these two are the dataset's once it is fitted
+    classes = 0
 
     def fit(self, dataset: Dataset, splits: Splits, content: str) -> list[str]:
         """Find the classifier of ``dataset`` in the cache folder, or train it; return what the user should be told.

@@ -11,7 +11,7 @@ from ganbench.discovery.catalog import Offer
 from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import DiscoveryError, discover
 from ganbench.discovery.source_hash import source_hash
-from ganbench.extractors import Unfit, with_weights
+from ganbench.extractors import Unfit
 from ganbench.harness import environment
 from ganbench.harness.build import build
 from ganbench.harness.defaults import default_extractor, default_metrics
@@ -37,11 +37,11 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
     extractor = payload["extractor"] or default_extractor(dataset)
     needed = [("dataset", name), ("extractor", extractor), *(("metric", m) for m in metrics)]
     catalog = discover(needed)
-    most = getattr(dataset, "samples", MOST_SAMPLES)
+    most = dataset.samples or MOST_SAMPLES
     try:
         chosen = catalog.get("extractor", extractor).thing
         if payload.get("weights"):
-            chosen = with_weights(chosen, Path(payload["weights"]))
+            chosen = chosen.with_weights(Path(payload["weights"]))
         real = Real(dataset, chosen, payload["samples"] or most)
     except (DiscoveryError, Unfit) as reason:
         if payload["extractor"]:
@@ -65,7 +65,7 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         "notes": [
             *real.notes,
             *_precision_notes(payload),
-            *getattr(chosen, "notes", ()),
+            *chosen.notes,
             *(f"{dataset.name}: {text}" for text in bias_warnings(about.values(), compared, chosen.size)),
         ],
     }
@@ -176,9 +176,9 @@ def _suitable(dataset: Dataset) -> str:
     rows = load_split(dataset, "test")[0][:2]
     said = []
     for (kind, name), offer in sorted(discover().offers.items()):
-        if kind != "extractor" or hasattr(offer.thing, "fit"):
+        if kind != "extractor" or offer.thing.learns:
             continue
-        if getattr(offer.thing, "dear", False):  # trying it would download its weights
+        if offer.thing.dear:  # trying it would download its weights
             said.append(name)
             continue
         about = (offer.thing.__doc__ or "").strip().partition("\n")[0]

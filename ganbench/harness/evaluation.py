@@ -145,10 +145,10 @@ class Evaluator:
             raise Diverged(step, "a sample")
         with self.settings.hold():
             samples = to_uint8(raw) if raw.dim() == 4 else raw
-            described = self.real.describe(samples)
+            described, real = self.real.describe(samples), self.real.real
         evidence = Evidence(
             fake=described,
-            real=self.real.real,
+            real=real,
             train=lambda: self.real.train,
             dataset=self.real.dataset,
             seed=derive(self.seed, "metrics"),

@@ -80,7 +80,7 @@ def _nearest(samples: Tensor, train: Tensor) -> Tensor:
 def _interpolation(variant: Variant, rng: torch.Generator) -> np.ndarray:
     """What a latent carries behind its ``latent_dim`` numbers (a class) stays the first's along the path."""
     first, second = variant.latent(PATHS, rng), variant.latent(PATHS, rng)
-    size = getattr(variant, "latent_dim", first.shape[1])
+    size = variant.latent_dim or first.shape[1]
     steps = []
     for t in torch.linspace(0, 1, GRID, dtype=torch.float64, device=first.device):
         ends = first[:, :size].double(), second[:, :size].double()

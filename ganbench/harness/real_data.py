@@ -79,9 +79,7 @@ class Real:
         self.splits = {split: load_split(dataset, split) for split in ("train", "test")}
         self.hash = content_hash(self.splits)
         self.features = MOST_SAMPLES if dataset.primary == "modes" else None
-        self.notes: list[str] = list(getattr(dataset, "notes", ()))
-        if hasattr(extractor, "fit"):  # it learns from the dataset, or refuses it
-            self.notes += extractor.fit(dataset, self.splits, self.hash)
+        self.notes: list[str] = [*dataset.notes, *extractor.fit(dataset, self.splits, self.hash)]
         self.images = {split: data.to(self.device) for split, (data, _) in self.splits.items()}
 
     def intact(self) -> bool:

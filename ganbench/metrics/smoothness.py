@@ -85,7 +85,7 @@ def of_evidence(evidence: Evidence) -> np.ndarray:
     rng = torch.Generator(device).manual_seed(evidence.seed)
     first, second = variant.latent(PATHS, rng), variant.latent(PATHS, rng)
     t = torch.rand(PATHS, 1, generator=rng, device=device, dtype=torch.float64)
-    size = getattr(variant, "latent_dim", first.shape[1])
+    size = variant.latent_dim or first.shape[1]
 
     def seen(kept: Tensor) -> Callable[[Tensor], np.ndarray]:
         return lambda z: extract(evidence, unrounded(variant.generate(torch.cat([z, kept], dim=1))))

@@ -7,11 +7,13 @@ imports torch: a metric or a reporter is written with NumPy and pandas alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, dataclass_transform
 
+from ganbench.utils.errors import UsageError
 from ganbench.utils.names import check_column, check_name
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ganbench.plugin.report import Report
 
 Direction = Literal["min", "max", "none"]
+Offered = TypeVar("Offered", bound="Kind")
 
 
 class NotApplicable(Exception):
@@ -31,39 +34,83 @@ class MetricError(ValueError):
     """Raised by a metric for input that has no defined score: too few rows, or a value that is not finite."""
 
 
+class _NotGiven:
+    def __repr__(self) -> str:
+        return "..."
+
+
+_NOT_GIVEN: Any = _NotGiven()
+REQUIRED: Any = _NOT_GIVEN  # the default of a field that an argument or a subclass has to give
+
+
+@dataclass_transform(eq_default=False)
+def plugin_dataclass(cls: type[Offered]) -> type[Offered]:
+    """Make a dataclass whose fields may be given as arguments or as class attributes of a subclass.
+
+    An argument that is left out sets nothing, so that a subclass's attribute, method or property of that name
+    counts. That is why every field has a default here; REQUIRED is the default of one that has none.
+    """
+    defaults = {name: vars(cls)[name] for name in cls.__annotations__ if name in vars(cls)}
+    for name in defaults:
+        setattr(cls, name, _NOT_GIVEN)
+    dataclass(eq=False, repr=False)(cls)
+    for name, value in defaults.items():
+        if value is REQUIRED:
+            delattr(cls, name)
+        else:
+            setattr(cls, name, value)
+    return cls
+
+
+@plugin_dataclass
 class Kind:
-    """Fields given as arguments, or as class attributes of a subclass.
+    """What every kind has.
 
     Attributes:
         name: what it is called.
-        expected_failed_checks: reasons by the names of conformance checks that it is known to fail; a keyword, of
-            every kind.
+        expected_failed_checks: reasons by the names of conformance checks that it is known to fail.
     """
 
-    _fields: ClassVar[tuple[str, ...]] = ("name",)
-    name: str
+    name: str = REQUIRED
+    _: KW_ONLY
     expected_failed_checks: Mapping[str, str] = {}
 
-    def __init__(self, *values: Any, **named: Any) -> None:
-        kind = type(self).__name__
-        if len(values) > len(self._fields):
-            raise TypeError(f"{kind} takes at most {len(self._fields)} arguments: {', '.join(self._fields)}")
-        given = dict(zip(self._fields, values, strict=False))
-        for key, value in named.items():
-            if key not in (*self._fields, "expected_failed_checks") or key in given:
-                raise TypeError(f"{kind} got an unknown or repeated argument {key!r}; it has {', '.join(self._fields)}")
-            given[key] = value
-        for key, value in given.items():
-            setattr(self, key, value)
-        missing = [key for key in self._fields if not hasattr(self, key)]
+    if not TYPE_CHECKING:  # a checker would take any attribute for a known one
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if value is not _NOT_GIVEN:
+                super().__setattr__(name, value)
+
+    def __post_init__(self) -> None:
+        """Check what was given; raises TypeError for a field that is missing, ValueError for a name no file can have.
+
+        A subclass that has more to set up may override it, and then calls ``super().__post_init__()``.
+        """
+        names = [f.name for f in fields(self)]
+        # Looked up without running what computes it: a property may read a file, or fetch one.
+        missing = [name for name in names if inspect.getattr_static(self, name, _NOT_GIVEN) is _NOT_GIVEN]
         if missing:
-            raise TypeError(f"{kind} needs {', '.join(missing)}")
+            raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
         check_name(self.name)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
+    def member(self, name: str) -> Kind | None:
+        """The thing of a longer name that it stands for: the images of ``folder:photos``, asked of ``folder``.
 
+        Datasets and extractors are asked, by what comes before the first ``:`` or ``@`` of the name, or before or
+        after its last ``-``. None, as by default, for a name that is none of its own.
+        """
+        return None
+
+    @property
+    def is_family(self) -> bool:
+        """Whether it stands for things with longer names: whether its class defines ``member``."""
+        return type(self).member is not Kind.member
+
+
+@plugin_dataclass
 class Dataset(Kind):
     """Real data in two splits.
 
@@ -81,18 +128,23 @@ class Dataset(Kind):
         load: the loader described above.
         centres: true modes ``(modes, 2)`` of points whose distribution is known, else None.
         std: standard deviation of each mode, else None.
+        samples: fakes that an evaluation compares with it unless ``--samples`` says otherwise; None for 10,000.
+        notes: what the user should be told whenever it is used.
     """
 
-    _fields = ("name", "shape", "classes", "primary", "budget_images", "load", "centres", "std")
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = REQUIRED
     classes: int | None = None
     primary: str = "fid"
-    budget_images: int
-    load: Callable[[str], tuple[Any, Any]]
+    budget_images: int = REQUIRED
+    load: Callable[[str], tuple[Any, Any]] = REQUIRED
     centres: Any = None
     std: float | None = None
+    _: KW_ONLY
+    samples: int | None = None
+    notes: Sequence[str] = ()
 
 
+@plugin_dataclass
 class Extractor(Kind):
     """What turns samples into features, and into class probabilities if it can.
 
@@ -105,16 +157,49 @@ class Extractor(Kind):
         name: what ``--extractor`` calls it; every score is labelled with it.
         size: number of features a sample has.
         weights_hash: hex SHA-256 of whatever decides its output.
+        dear: whether it takes tenths of a second an image on one core, or has weights to download: it is not tried
+            out, and sees few images at a time.
+        notes: what the user should be told whenever it is used.
     """
 
-    _fields = ("name", "size", "weights_hash")
-    size: int
-    weights_hash: str
+    size: int = REQUIRED
+    weights_hash: str = REQUIRED
+    _: KW_ONLY
+    dear: bool = False
+    notes: Sequence[str] = ()
 
     def __call__(self, batch: Any) -> tuple[Any, Any]:
+        """Features ``(n, size)`` of a batch, and class probabilities ``(n, classes)`` or None."""
         raise NotImplementedError(f"{self!r} does not define __call__(batch)")
 
+    def fit(self, dataset: Dataset, splits: dict[str, tuple[Any, Any]], content: str) -> Sequence[str]:
+        """Learn from a dataset before the first use; return what the user should be told. By default it learns nothing.
 
+        Args:
+            dataset: what is going to be scored.
+            splits: its ``train`` and ``test`` as tensors: uint8 images or float32 points, and labels or None.
+            content: hex SHA-256 of both.
+
+        Raises:
+            ganbench.extractors.Unfit: it cannot learn from this dataset. The message says why.
+        """
+        return ()
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is of use only after it has learnt from a dataset: whether its class defines ``fit``."""
+        return type(self).fit is not Extractor.fit
+
+    def with_weights(self, path: Path) -> Extractor:
+        """The same network with the weights in a file, under another name: what ``--weights`` asks for.
+
+        Raises:
+            UsageError: it takes no weights, as by default, or the file cannot be read.
+        """
+        raise UsageError(f"--weights {path}: extractor {self.name} takes no weights; inception-v3 does")
+
+
+@plugin_dataclass
 class Metric(Kind):
     """A score of samples: ``metric(evidence)`` returns a float, or a mapping of names to floats.
 
@@ -133,22 +218,23 @@ class Metric(Kind):
         rows_per_feature: below as many rows a feature its value is mostly bias, and tables warn; 0 for never.
     """
 
-    _fields = ("name", "label", "direction", "cost", "needs", "constants")
-    label: str
-    direction: Direction
+    label: str = REQUIRED
+    direction: Direction = REQUIRED
     cost: Literal["each", "end"] = "each"
     needs: frozenset[str] | set[str] = frozenset({"features"})
     constants: Mapping[str, Any] = {}
+    _: KW_ONLY
     floor: Literal["train", "test"] | None = "train"
     rows: tuple[int, int] = (0, 0)
     requires: str = ""
     rows_per_feature: int = 0
 
-    def __init__(self, *values: Any, **named: Any) -> None:
-        super().__init__(*values, **named)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_column(self.name)
 
     def __call__(self, evidence: Evidence) -> float | Mapping[str, float]:
+        """The score of one evaluation's samples; raises NotApplicable where it has no meaning."""
         raise NotImplementedError(f"{self!r} does not define __call__(evidence)")
 
     def interval(self, evidence: Evidence, value: float) -> tuple[float, float] | None:
@@ -162,6 +248,7 @@ class Metric(Kind):
         return {key: value for key, value in about.items() if value}
 
 
+@plugin_dataclass
 class Reporter(Kind):
     """A writer of tables in a format of its own. It defines one of two methods; what it is given, it does not change.
 
@@ -174,13 +261,14 @@ class Reporter(Kind):
         suffix: of the file it writes, with the dot.
     """
 
-    _fields = ("name", "suffix")
-    suffix: str
+    suffix: str = REQUIRED
 
     def write(self, leaderboard: pd.DataFrame, trials: pd.DataFrame, folder: Path) -> None:
+        """Write the tables into the folder."""
         raise NotImplementedError(f"{self!r} defines neither write(leaderboard, trials, folder) nor write_report")
 
     def write_report(self, report: Report, folder: Path) -> None:
+        """Write the tables of a report into the folder; by default with ``write``."""
         self.write(report.leaderboard, report.trials, folder)
 
 

@@ -61,6 +61,7 @@ class Variant(nn.Module):
         role: ``"variant"``, ``"baseline"`` (shown, not ranked) or ``"planted"`` (a failure on purpose).
         decision_threshold: the value above which ``score_real`` says "real"; None for a critic.
         shape: of one sample, ``(channels, height, width)`` or ``(2,)``.
+        latent_dim: numbers in ``z`` between which one may interpolate; 0 where ``latent`` is overridden without it.
         optimizers: by role; their steps are counted, measured and saved. Verdicts read the roles
             ``generator`` and ``discriminator``.
         memory: state that is no parameter, buffer or scalar: tensors, scalars, lists, tuples, dicts.
@@ -74,7 +75,7 @@ class Variant(nn.Module):
     role: ClassVar[Literal["variant", "baseline", "planted"]] = "variant"
     decision_threshold: float | None = None
     shape: torch.Size
-    latent_dim: int
+    latent_dim: int = 0
     optimizers: dict[str, Optimizer]
     memory: dict[str, Any]
     generate: Any = None
@@ -110,6 +111,8 @@ class Variant(nn.Module):
 
     def latent(self, n: int, rng: Generator | None = None) -> Tensor:
         """Draw ``n`` standard normal vectors ``(n, latent_dim)``; ``rng`` None is the global generator."""
+        if not self.latent_dim:
+            raise NotImplementedError(f"{type(self).__name__} defines neither latent_dim nor latent(n, rng)")
         return torch.randn(n, self.latent_dim, generator=rng, device=rng.device if rng else device_of(self))
 
     def sample(self, n: int, rng: Generator | None = None) -> Tensor:

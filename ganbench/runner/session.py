@@ -1,10 +1,10 @@
-"""``ganbench run``, from options to exit code."""
+"""What ``ganbench run`` and ``ganbench tune`` share: an engine, a screen and observers, ended whatever happens."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from ganbench.utils.memory import GIGABYTE, measurable
 
 
 @dataclass(frozen=True)
-class Engine:
-    """Where and how trials run: the options that no score depends on.
+class EngineOptions:
+    """Options that say where and how trials run. No score depends on them.
 
     Attributes:
         storage: where running trials write, if not in the results folder.
@@ -40,13 +40,18 @@ class Engine:
     retry_failed: bool
     observe: tuple[str, ...]
 
+    @classmethod
+    def pop_from(cls, options: dict[str, Any]) -> EngineOptions:
+        """Take its fields out of all the options of a command."""
+        return cls(**{field.name: options.pop(field.name) for field in fields(cls)})
+
     @property
-    def most(self) -> float | None:
-        """Bytes that a trial may hold."""
+    def memory_limit(self) -> float | None:
+        """Bytes that a trial's processes may hold."""
         return None if self.memory is None else self.memory * GIGABYTE
 
     def load(self, threads: int) -> Executor:
-        """The executor; raises UsageError for options that it has no use for."""
+        """Start the engine; raises UsageError for options that it has no use for."""
         options = {} if self.address is None else {"address": self.address}
         for text in self.executor_options:
             key, equals, value = text.partition("=")
@@ -62,33 +67,38 @@ class Engine:
         return found
 
     def store(self, root: Path, name: str = "") -> Store:
-        """A results folder, or that of a name in it, with its part of the storage."""
+        """The results folder, or the one called ``name`` in it, whose running trials write into the storage."""
         return Store(root / name, None if self.storage is None else self.storage / name)
 
 
 class Session:
-    """One command that trains: its engine, its screen, and those who watch."""
+    """One command that trains: its engine, its display of progress, and its observers.
 
-    def __init__(self, engine: Engine, threads: int) -> None:
-        if engine.memory is not None and not measurable():
+    Attributes:
+        cpus, gpus: what a trial is given by an engine that shares out machines.
+    """
+
+    def __init__(self, options: EngineOptions, threads: int) -> None:
+        if options.memory is not None and not measurable():
             raise UsageError(
                 "--memory: this system has no /proc to measure it by; run without it, and watch the machine"
             )
-        self.options = engine
-        self.cpus, self.gpus = engine.cpus_per_trial or threads, engine.gpus_per_trial or 0.0
+        self.options = options
+        self.cpus, self.gpus = options.cpus_per_trial or threads, options.gpus_per_trial or 0.0
         self.screen = display()
-        self.observers = Observers(engine.observe, lambda text: self.screen.note(text))
+        self.observers = Observers(options.observe, lambda text: self.screen.note(text))
         try:
-            self.engine = engine.load(threads)
+            self.engine = options.load(threads)
         except BaseException:
             self.observers.close()
             raise
 
     def ask(self, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return ask(self.engine, payloads, self.options.timeout, self.options.most, self.cpus, self.gpus)
+        """Run small jobs that plugins answer about themselves; raises UsageError if one fails."""
+        return ask(self.engine, payloads, self.options.timeout, self.options.memory_limit, self.cpus, self.gpus)
 
     def plan(self, request: Request) -> Plan:
-        """The request's trials; raises UsageError if there are none."""
+        """List the trials of a request and say what was left out; raises UsageError if there are none."""
         self.screen.note(
             "asking plugins and datasets (one without a shipped classifier trains it now, about a minute) ..."
         )
@@ -100,12 +110,18 @@ class Session:
         return planned
 
     def sweep(self, store: Store, request: Request, planned: Plan) -> Counter[str]:
-        """Run a plan into a folder that is locked; return how many of its trials have each status."""
+        """Train what is planned and not finished in a locked folder; return how many trials ended with each status."""
         statuses = Sweep(
-            *(store, self.engine, request, planned, self.screen, self.options.timeout, self.options.retry_failed),
+            store,
+            self.engine,
+            request,
+            planned,
+            self.screen,
+            self.options.timeout,
+            self.options.retry_failed,
             observed=self.observers.evaluated,
             finished=self.observers.finished,
-            memory=self.options.most,
+            memory=self.options.memory_limit,
             cpus=self.cpus,
             gpus=self.gpus,
         ).run()
@@ -114,13 +130,15 @@ class Session:
         return statuses
 
 
-def conduct(engine: Engine, threads: int, work: Callable[[Session], Callable[[], int]]) -> int:
-    """Run ``work``, end the engine, and return what the function that ``work`` gave returns: the exit code.
+def run_session(options: EngineOptions, threads: int, work: Callable[[Session], Callable[[], int]]) -> int:
+    """Do ``work`` in a session, end its engine whatever happens, and return the exit code.
 
-    An interrupt ends the workers and leaves what is finished.
+    Args:
+        work: trains, and returns the function that prints what came of it once no worker is left, and returns the exit
+            code. An interrupt ends the workers and leaves what is finished.
     """
     signals.drive()
-    session = Session(engine, threads)
+    session = Session(options, threads)
     finished = False
     try:
         conclude = work(session)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from ganbench import __version__
 from ganbench.metrics import FeatureSet
 from ganbench.metrics.numerics.export import arrays_of, take_up
-from ganbench.plugin.interfaces import Extractor
+from ganbench.plugin.interfaces import Dataset, Extractor
 
 VERSION = 1  # rises when the same key would hold other values
 DIGEST = 64  # hex digits of the SHA-256 that a file begins with
@@ -88,10 +89,8 @@ class Kept:
 class Wrapped(Extractor):
     """An extractor that goes through another one: whatever it does not define is the other's."""
 
-    _fields = ("inner",)  # type: ignore[assignment]
-
     def __init__(self, inner: Extractor) -> None:
-        self.inner = inner
+        self.inner, self.dear, self.notes = inner, inner.dear, inner.notes
 
     def __getattr__(self, name: str) -> Any:
         if name == "inner":  # while it is copied or unpickled
@@ -101,6 +100,13 @@ class Wrapped(Extractor):
     @property
     def name(self) -> str:  # type: ignore[override]
         return self.inner.name
+
+    def fit(self, dataset: Dataset, splits: dict[str, tuple[Any, Any]], content: str) -> Sequence[str]:
+        return self.inner.fit(dataset, splits, content)
+
+    @property
+    def learns(self) -> bool:
+        return self.inner.learns
 
 
 class Cached(Wrapped):

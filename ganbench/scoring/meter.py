@@ -63,7 +63,7 @@ class Metered(Wrapped):
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         outputs = []
-        for chunk in batch.split(CHUNK if getattr(self.inner, "dear", False) else len(batch)):
+        for chunk in batch.split(CHUNK if self.inner.dear else len(batch)):
             outputs.append(self.inner(chunk))
             self.meter.add(len(chunk))
         features = torch.cat([found for found, _ in outputs])

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ganbench.discovery.loader import discover
-from ganbench.extractors import with_weights
 from ganbench.harness import environment
 from ganbench.harness.defaults import default_extractor
 from ganbench.harness.metric_values import apply
@@ -153,7 +152,7 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
     }
     if cached is not None:
         about["cache"] = {"found": cached.found, "computed": cached.missed}
-    return Scores(about, lines, [*side.notes, *getattr(chosen, "notes", ()), *warnings(metrics, held, fake, first)])
+    return Scores(about, lines, [*side.notes, *chosen.notes, *warnings(metrics, held, fake, first)])
 
 
 def alike(one: Samples, other: Samples) -> tuple[Tensor, Tensor]:
@@ -182,7 +181,7 @@ def choose_extractor(held: Samples, fake: Samples, options: Options) -> Extracto
     if options.fast:
         name = f"{name}-fast"
     chosen: Extractor = discover([("extractor", name)]).get("extractor", name).thing
-    return with_weights(chosen, options.weights) if options.weights else chosen
+    return chosen.with_weights(options.weights) if options.weights else chosen
 
 
 def warnings(metrics: Sequence[Metric], held: Samples, fake: Samples, side: Side) -> list[str]:
@@ -209,7 +208,7 @@ class Sides:
         self.real = Real(dataset, extractor, fakes, device) if held.split else None
         self.has_floor = held.split == "test"
         self.notes = self.real.notes if self.real else []
-        if self.real is None and hasattr(extractor, "fit"):
+        if self.real is None and extractor.learns:
             raise UsageError(f"extractor {extractor.name} is trained on a dataset: name it with --real, or another one")
 
     def of(self, samples: Samples) -> Side:
@@ -234,7 +233,7 @@ class Sides:
         real = self.real
         if real is None or not self.has_floor:
             return {}
-        draws = DRAWS if self.fakes < len(real.images["train"]) and not getattr(self.extractor, "dear", False) else 1
+        draws = DRAWS if self.fakes < len(real.images["train"]) and not self.extractor.dear else 1
         found: dict[str, list[float]] = {}
         for kind, times in (("train", draws), ("test", 1)):
             chosen = [metric for metric in metrics if metric.floor == kind]

@@ -184,7 +184,8 @@ def hostile():
 
 
 def fresh(extractor):
-    return classifier.Classifier(**{field: getattr(extractor, field) for field in extractor._fields})
+    fields = ("name", "size", "shape", "classes", "sha256")
+    return classifier.Classifier(**{field: getattr(extractor, field) for field in fields})
 
 
 @pytest.fixture(params=CLASSIFIERS.values(), ids=str)

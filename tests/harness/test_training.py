@@ -23,7 +23,7 @@ from ganbench.plugin.interfaces import Dataset, Extractor
 from ganbench.plugin.variant import Batch
 from ganbench.utils import signals
 from ganbench.utils.pixels import from_uint8, to_uint8
-from ganbench.utils.seeding import derive, seed_everything
+from ganbench.utils.seeding import derive, generator, seed_everything
 
 RNG = np.random.default_rng(0)
 POINTS = {"train": RNG.normal(size=(300, 2)).astype("float32"), "test": RNG.normal(size=(200, 2)).astype("float32")}
@@ -78,10 +78,13 @@ def test_batches_are_full_and_every_row_is_seen_once_an_epoch() -> None:
     assert torch.equal(DataOrder(10, seed=3).batch(18, 7), rows[18:25])  # no state: any batch on its own
     assert not torch.equal(DataOrder(10, seed=4).batch(0, 40), rows)
     assert len(DataOrder(10, seed=3).batch(5, 64)) == 64  # a batch may be larger than the data
+    second = torch.randperm(10, generator=generator(derive(3, "data-order", 1)))
+    assert torch.equal(rows[10:20], second)
 
 
 @pytest.mark.parametrize(
-    ("steps", "evaluations", "expected"), [(10, 5, [0, 2, 4, 6, 8, 10]), (3, 20, [0, 1, 2, 3]), (7, 1, [0, 7])]
+    ("steps", "evaluations", "expected"),
+    [(10, 5, [0, 2, 4, 6, 8, 10]), (3, 20, [0, 1, 2, 3]), (7, 1, [0, 7]), (8, 3, [0, 3, 5, 8])],
 )
 def test_evaluations_are_evenly_spaced_and_the_last_step_is_one(steps, evaluations, expected) -> None:
     assert evaluation_steps(steps, evaluations) == expected
@@ -101,6 +104,30 @@ def test_the_clock_counts_what_came_before(tmp_path: Path) -> None:
     assert [c.images_seen for c in clocks] == [0, 32, 64, 96]
     assert [c.last for c in clocks] == [False, False, False, True]
     assert [c.fraction for c in clocks] == [0.0, 0.32, 0.64, 0.96]
+
+
+def test_labels_are_those_of_the_rows_of_the_training_split(tmp_path: Path) -> None:
+    numbered = np.stack([np.arange(300), np.zeros(300)], 1).astype("float32")
+    labels = np.arange(300) * 7
+    splits = {"train": (numbered, labels), "test": (-numbered - 1, labels)}
+    seen: list[int] = []
+
+    class Watching(Tiny):
+        def train_step(self, batch, clock):
+            assert torch.equal(batch.data[:, 0] * 7, batch.labels)
+            seen.extend(batch.labels.tolist())
+            return super().train_step(batch, clock)
+
+    t = training(Watching)
+    t.real = Real(Dataset("numbered", (2,), 2100, "fid", 960, splits.__getitem__), IDENTITY, samples=100)
+    t.advance(10, math.inf)
+    assert sorted(seen[:300]) == labels.tolist()
+
+
+def test_only_the_last_evaluation_is_compared_with_the_training_split(tmp_path: Path) -> None:
+    t = run(training(evaluations=3), tmp_path, checkpoint_seconds=1e9)
+    assert ["fid_train" in entry for entry in t.history] == [False, False, False, True]
+    assert list(tmp_path.iterdir()) == []  # nor was it time for a checkpoint
 
 
 def test_how_often_one_evaluates_changes_no_bit(tmp_path: Path) -> None:
@@ -133,7 +160,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(stop: int, tmp_path: Path) -
         run(training(Dying), tmp_path, checkpoint_seconds=0)
     second = training()
     assert second.resume(tmp_path / "checkpoint.safetensors")
-    assert second.telemetry.step == stop
+    assert second.telemetry.step == stop and second.seconds["evaluation"] > 0
     run(second, tmp_path)
     assert second.history == whole.history
     assert fingerprint(capture(second.variant)) == fingerprint(capture(whole.variant))

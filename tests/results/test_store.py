@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ganbench.reporters.report import write_reports
-from ganbench.results.records import DamagedRecord, as_json, compose, seal, unseal
-from ganbench.results.schema import Outcome, Record, Reference, Status
+from ganbench.results.records import DamagedRecord, as_json, columns, compose, seal, unseal
+from ganbench.results.schema import Nonfinite, Outcome, Record, Reference, Status, Telemetry
 from ganbench.results.spec import Planned, Protocol, TrialSpec
-from ganbench.results.store import Store, read_records
+from ganbench.results.store import Store, locate, read_records
 from ganbench.utils import canonical_json, sealed_json
+from ganbench.utils.errors import UsageError
 from ganbench.utils.files import StoreError, write_atomic
 
 
@@ -74,6 +79,8 @@ def test_a_record_reads_back_and_every_edit_is_noticed() -> None:
         text.replace("2.5", "1.5"),
         text.replace('"dcgan"', '"dcgam"'),
         text[:-40],
+        text[:-1],
+        text[:-1] + " ",
         text + " ",
         "{}",
         "[1]",
@@ -91,6 +98,74 @@ def test_a_record_with_a_right_hash_but_a_wrong_shape_is_refused() -> None:
     for key, value in (("status", "perfect"), ("evaluations", {}), ("values", None), ("schema", 99)):
         with pytest.raises(DamagedRecord):
             unseal(sealed_json.seal({**as_json(record(spec())), key: value}))
+
+
+def sealed(text: str) -> str:
+    """A record's text, changed, with the hash that belongs to it."""
+    content = re.sub(r',"sha256":"[0-9a-f]{64}"', "", text).rstrip("\n")
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    place = text.index(',"sha256"')
+    return f'{text[:place]},"sha256":"{digest}"{content[place:]}\n'
+
+
+def test_a_right_hash_makes_no_record_of_another_schema_or_of_half_a_character() -> None:
+    text = seal(record(spec()))
+    assert sealed(text) == text
+    start = text.rindex('"schema":1')
+    for schema in ("0", "2", "true", "1.0", '"1"'):
+        with pytest.raises(DamagedRecord, match="schema"):
+            unseal(sealed(f'{text[:start]}"schema":{schema}{text[start + len(chr(34) + "schema" + chr(34) + ":1") :]}'))
+    assert unseal(sealed(text.replace('"label":"dcgan"', '"label":"\\u00e9"')))
+    with pytest.raises(DamagedRecord):
+        unseal(sealed(text.replace('"label":"dcgan"', '"label":"\\ud800"')))
+
+
+def test_a_record_has_what_the_trial_found_and_none_for_what_it_did_not() -> None:
+    metrics = {name: {"label": name.upper(), "direction": "min"} for name in ("fid", "prd")}
+    planned = Planned(spec(), "dcgan", "variant", "fid", metrics, {"python": "3"}, "cpu")
+    outcome = Outcome(
+        status="diverged",
+        reason="loss is not finite",
+        environment={"python": "4"},
+        values={"prd": 0.5, "prd.f8": 0.25},
+        telemetry=Telemetry(updates={"generator": 3}),
+        first_nonfinite=Nonfinite(step=3, what="loss"),
+    )
+    reference = Reference(trace=25.0)
+    found = unseal(seal(compose(planned, reference, {"prd": 0.9, "prd.f8": 0.8}, outcome)))
+    assert (found.status, found.reason) == ("diverged", "loss is not finite")
+    assert found.environment == {"python": "4"}
+    assert found.environment_hash == canonical_json.sha256({"python": "4"})
+    assert found.values == {"fid": None, "prd": 0.5, "prd.f8": 0.25}
+    assert found.telemetry is not None and found.telemetry.first_nonfinite == Nonfinite(step=3, what="loss")
+    crashed = unseal(seal(compose(planned, reference, {}, Outcome(status="crashed", reason="gone"))))
+    assert crashed.environment == {"python": "3"} and crashed.values == {"fid": None, "prd": None}
+
+
+def test_a_metric_has_a_column_for_each_of_its_numbers() -> None:
+    metrics = {name: {"label": name.upper(), "direction": "max"} for name in ("prd", "prdx")}
+    found = columns(metrics, {"prd": 1.0, "prd.f8": 1.0, "prdx": 1.0}, {"prd": 0.9, "prd.f8": 0.8}, first=7)
+    assert [(name, c.label, c.floor, c.position) for name, c in found.items()] == [
+        ("prd", "PRD", 0.9, 7),
+        ("prd.f8", "PRD f8", 0.8, 8),
+        ("prdx", "PRDX", None, 9),
+    ]
+
+
+def test_records_are_read_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for seed in (10, 2, 1, 0):
+        store.finish(spec(seed), record(spec(seed)), {})
+    assert [r.identity.trial.seed for r in read_records(tmp_path).records] == [0, 1, 10, 2]
+
+
+def test_a_damaged_rescoring_is_named_and_leaves_its_record_as_it_was(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.finish(spec(), record(spec()), {})
+    damaged = store.folder(spec()) / "rescored.json"
+    damaged.write_text("{}")
+    contents = read_records(tmp_path)
+    assert [p.path for p in contents.problems] == [damaged] and contents.records[0].values == {"fid": 2.5}
 
 
 def test_finished_trials_are_found_and_damaged_ones_set_aside(tmp_path: Path) -> None:
@@ -119,6 +194,25 @@ def test_a_copied_folder_is_not_counted_twice(tmp_path: Path) -> None:
     assert len(contents.records) == 1 and "copied or renamed" in contents.problems[0].reason
 
 
+def test_the_record_of_another_trial_is_set_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.finish(spec(0), record(spec(0)), {})
+    store.folder(spec(1)).mkdir()
+    shutil.copy(store.folder(spec(0)) / "record.json", store.folder(spec(1)))
+    assert store.find(spec(1)) is None and not store.folder(spec(1)).exists()
+    assert (tmp_path / "quarantine" / store.folder(spec(1)).relative_to(tmp_path)).exists()
+
+
+def test_only_records_of_the_same_variant_by_other_code_are_superseded(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tuned = replace(spec(source="0" * 64), hyperparameters={"lr": 0.002})
+    elsewhere = replace(spec(1), distribution="somebody-elses-fork")
+    for s in (tuned, elsewhere, spec(2)):
+        store.finish(s, record(s), {})
+    assert store.supersede(spec()) == 1
+    assert [store.state(s) for s in (tuned, elsewhere, spec(2))] == ["completed", "new", "completed"]
+
+
 def test_records_of_earlier_code_are_moved_not_lost(tmp_path: Path) -> None:
     store = Store(tmp_path)
     old = spec(source="0" * 64)
@@ -139,6 +233,22 @@ def test_states(tmp_path: Path) -> None:
     assert store.state(spec()) == "interrupted" and read_records(tmp_path).interrupted == 1
     store.finish(spec(), record(spec(), "error"), {})
     assert store.state(spec()) == "error"
+    (store.folder(spec()) / "record.json").write_text("{}")
+    assert store.state(spec()) == "damaged" and store.folder(spec()).exists()
+
+
+def test_a_trial_is_named_by_its_folder_or_its_id(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.finish(spec(), record(spec()), {})
+    folder = store.folder(spec())
+    assert locate(str(folder), tmp_path) == locate(spec().id, tmp_path) == folder
+    with pytest.raises(UsageError, match="is a results folder"):
+        locate(str(tmp_path), tmp_path)
+    with pytest.raises(UsageError, match="0 trials in"):
+        locate("00000000", tmp_path)
+    shutil.copytree(folder, folder.with_name(f"seed-9-{spec().id}"))
+    with pytest.raises(UsageError, match="2 trials in"):
+        locate(spec().id, tmp_path)
 
 
 def test_one_sweep_at_a_time(tmp_path: Path) -> None:
@@ -146,6 +256,105 @@ def test_one_sweep_at_a_time(tmp_path: Path) -> None:
         pass
     with Store(tmp_path).locked():
         pass
+
+
+def test_what_a_kill_left_half_written_is_removed_by_the_next_sweep(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / ".page.html.1.tmp"
+    for results, linked in ((tmp_path / "one", False), (tmp_path / "two", True)):
+        left = [results / ".leaderboard.csv.1.tmp", results / "trials" / ".page.html.1.tmp"]
+        elsewhere.parent.mkdir(exist_ok=True)
+        results.mkdir()
+        (results / "trials").symlink_to(elsewhere.parent) if linked else (results / "trials").mkdir()
+        for path in left:
+            path.write_text("")
+        with Store(results).locked():
+            assert [path.exists() for path in left] == [False, linked]
+    assert elsewhere.exists()  # nothing is removed through a link
+
+
+def test_nothing_is_written_or_emptied_through_a_link(tmp_path: Path) -> None:
+    outside, results = tmp_path / "outside", tmp_path / "results"
+    outside.mkdir()
+    (outside / "precious").write_text("keep")
+    store = Store(results)
+    place = store.prepare(spec())
+    (place / "progress.jsonl").symlink_to(outside / "precious")
+    assert not os.path.lexists(store.prepare(spec()) / "progress.jsonl")
+    (place / "log.txt").mkdir()
+    with pytest.raises(StoreError, match="is a folder where a file belongs"):
+        store.prepare(spec())
+    shutil.rmtree(results / "digits")
+    (results / "digits").symlink_to(outside)
+    for step in (store.folder, store.prepare, store.find, store.state):
+        with pytest.raises(StoreError, match="leads out of"):
+            step(spec())
+    (results / ".lock").symlink_to(outside / "precious")
+    with pytest.raises(StoreError, match="link"), store.locked():
+        pass
+    assert (outside / "precious").read_text() == "keep" and len(list(outside.iterdir())) == 1
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is synced and renamed, in that order."""
+    found: list[str] = []
+    fsync, move = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        found.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+        fsync(descriptor)
+
+    def renamed(source: Path, target: Path) -> None:
+        found.append(f"name {Path(target).name}")
+        move(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux what a descriptor is")
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_after(tmp_path: Path, steps: list[str]) -> None:
+    write_atomic(tmp_path / "f", b"new")
+    assert steps == [f"sync .f.{os.getpid()}.tmp", "name f", f"sync {tmp_path.name}"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux what a descriptor is")
+def test_the_record_is_the_last_of_a_trials_files(tmp_path: Path, steps: list[str]) -> None:
+    store = Store(tmp_path / "results", tmp_path / "shared")
+    place = store.prepare(spec())
+    for name in ("history.csv", "record.json", "cost.json", ".hidden"):  # a plugin may write what it likes
+        (place / name).write_text("forged")
+    store.finish(spec(), record(spec()), {})
+    assert [step for step in steps if "name" in step] == ["name history.csv", "name cost.json", "name record.json"]
+    assert not (store.folder(spec()) / ".hidden").exists()
+
+
+def test_a_stale_temporary_file_or_link_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / f".f.{os.getpid()}.tmp").symlink_to(tmp_path / "elsewhere")
+    write_atomic(tmp_path / "f", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_finished_trial_has_nothing_half_written_in_its_folders(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (store.prepare(spec()) / "samples").mkdir()
+    (store.folder(spec()) / "samples" / ".640.png.1.tmp").write_text("half")
+    store.finish(spec(), record(spec()), {})
+    assert list((store.folder(spec()) / "samples").iterdir()) == []
+
+
+def test_a_trial_is_forgotten_record_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.finish(spec(), record(spec(), "error"), {})
+
+    def refuse(folder: Path) -> None:
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(StoreError, match="busy"):
+        store.discard(spec())
+    assert [path.name for path in store.folder(spec()).iterdir()] == ["cost.json"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,11 +19,13 @@ from ganbench.executors import EngineLost, Job, MachineLost, WorkerDied
 from ganbench.results.schema import Reference
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store
+from ganbench.runner import scheduler
 from ganbench.runner.planning import Plan, Request
 from ganbench.runner.preflight import Known, reference_key
 from ganbench.runner.scheduler import Sweep
 from ganbench.utils import signals
 from ganbench.utils.errors import UsageError
+from ganbench.utils.files import StoreError
 
 PROTOCOL = Protocol(640, 64, "cpu", "identity", "e" * 64, 100, 2)
 ENVIRONMENT = {"packages": {"ganbench": "1"}}
@@ -90,6 +95,7 @@ def killed() -> WorkerDied:
         ([320, 320, 320], "crashed", "its process was killed by SIGKILL, 3 times"),
         ([0, 64, 128, 192, 256, 320], "error", "it ends here"),  # each gets further: it may go on for ever
         ([0, 64, 64, 128, 128, 128], "crashed", "its process was killed by SIGKILL, 3 times"),
+        ([320, 64, 320], "crashed", "its process was killed by SIGKILL, 3 times"),  # from the start again
     ],
 )
 def test_a_killed_trial_is_given_up_only_where_it_gets_no_further(
@@ -201,3 +207,238 @@ def test_the_order_of_trials_changes_no_record(tmp_path: Path) -> None:
         paths = sorted((tmp_path / str(turned)).rglob("record.json"))
         folders.append({path.parent.name: path.read_bytes() for path in paths})
     assert folders[0] == folders[1] and len(folders[0]) == 5
+
+
+class Engine:
+    """Answers what is asked first; ``job`` says what a trial's job returns or raises, None leaves it running."""
+
+    isolated = True
+    remote = False
+    slots = window = 8
+
+    def __init__(self, job: Callable[[Job], dict[str, Any] | Exception | None]) -> None:
+        self.job, self.jobs, self.futures = job, [], []
+
+    def submit(self, job: Job) -> Future[dict[str, Any]]:
+        future: Future[dict[str, Any]] = Future()
+        if job.payload["kind"] == "reference":
+            future.set_result({"reference": {}, "floors": {}})
+            return future
+        self.jobs.append(job)
+        self.futures.append(future)
+        end = self.job(job)
+        if isinstance(end, Exception):
+            future.set_exception(end)
+        elif end is not None:
+            future.set_result(end)
+        return future
+
+    def stop(self) -> None:
+        pass
+
+    @property
+    def seeds(self) -> list[int]:
+        return [job.payload["spec"]["seed"] for job in self.jobs]
+
+
+class Told(Quiet):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[tuple[int, int]] = []
+        self.costs: list[dict[str, Any]] = []
+
+    def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None:
+        self.images.append((trial.spec.seed, images))
+
+    def finished(self, trial: Planned, record: Any, cost: dict[str, Any]) -> None:
+        self.costs.append(cost)
+
+
+def trials(count: int, metrics: tuple[str, ...] = ("fid",), engine: str = "serial", **changed: Any) -> list[Planned]:
+    about = {name: {"label": name.upper(), "direction": "min"} for name in metrics}
+    protocol = replace(PROTOCOL, engine=engine)
+    specs = [TrialSpec("v", "d", "a" * 64, {}, "ring8", "d" * 64, seed, protocol) for seed in range(count)]
+    return [Planned(replace(s, **changed), "v", "variant", "fid", about, ENVIRONMENT, "cpu") for s in specs]
+
+
+def swept(folder: Path, engine: Engine, planned: list[Planned], **options: Any) -> Sweep:
+    """A sweep that has run."""
+    one = Sweep(Store(folder), engine, Request(("v",), threads=3), Plan(planned, [], []), Told(), **options)
+    one.run()
+    return one
+
+
+def completed(cost: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"status": "completed", "reason": None, "values": {"fid": 1.0}, "cost": cost or {}}
+
+
+def wrote(job: Job, text: str) -> None:
+    with open(Path(job.payload["folder"]) / "progress.jsonl", "a") as file:
+        file.write(text)
+
+
+def test_what_was_finished_is_kept_and_what_failed_is_tried_again_when_asked(tmp_path: Path) -> None:
+    ends = [completed(), DONE, {**DONE, "status": "oom"}]
+    first = swept(tmp_path, Engine(lambda job: ends[job.payload["spec"]["seed"]]), trials(3))
+    folders = [first.store.folder(trial.spec) for trial in trials(3)]
+    for folder in folders:
+        (folder / "checkpoint.safetensors").write_text("of a process that came to an end after its trial")
+    kept = swept(tmp_path, Engine(lambda job: completed()), trials(3, ("fid", "kid")))
+    assert kept.executor.jobs == [] and kept.statuses == {"completed": 1, "error": 1, "oom": 1}
+    assert kept.display.notes[0] == "v on ring8, seed 0: finished earlier without kid; kept as it is"
+    assert not any((folder / "checkpoint.safetensors").exists() for folder in folders)
+    (folders[1] / "samples.png").write_text("of the attempt that failed")
+    again = swept(tmp_path, Engine(lambda job: completed()), trials(3), retry_failed=True)
+    assert again.executor.seeds == [1, 2] and again.statuses == {"completed": 3}
+    assert not (folders[1] / "samples.png").exists()
+
+
+def test_records_of_earlier_code_are_set_aside_once_and_said(tmp_path: Path) -> None:
+    swept(tmp_path, Engine(lambda job: completed()), trials(3))
+    edited = swept(tmp_path, Engine(lambda job: completed()), trials(3, source="b" * 64))
+    assert edited.executor.seeds == [0, 1, 2]
+    assert edited.display.notes == ["v: its code changed; 3 earlier records moved to superseded/"]
+
+
+def test_trials_begin_in_the_order_of_the_estimates_those_of_unknown_length_first(tmp_path: Path) -> None:
+    cost = {"training_seconds": 1.0, "evaluation_seconds": 1.0, "wall_seconds": 2.0}
+    swept(tmp_path, Engine(lambda job: completed(cost)), trials(1))
+    new = trials(2, dataset="grid25")
+    engine = Engine(lambda job: completed())
+    swept(tmp_path, engine, [*trials(3), *new])
+    order = [(job.payload["spec"]["dataset"], job.payload["spec"]["seed"]) for job in engine.jobs]
+    assert order == [("grid25", 0), ("grid25", 1), ("ring8", 1), ("ring8", 2)]
+
+
+def test_a_job_is_given_what_a_trial_needs_and_seeds_that_train_together_the_time_of_all(tmp_path: Path) -> None:
+    limits = {"timeout": 100.0, "memory": 5e9, "cpus": 2, "gpus": 1}
+    (job,) = swept(tmp_path / "a", Engine(lambda job: completed()), trials(1), **limits).executor.jobs
+    assert (job.cpus, job.gpus, job.deadline, job.memory) == (2, 1, 100.0, 5e9)
+    assert (job.payload["kind"], job.payload["threads"], job.payload["device"]) == ("trial", 3, "cpu")
+    for count in (1, 3):
+        together = Engine(lambda job: {"outcomes": [completed() for _ in job.payload["specs"]]})
+        swept(tmp_path / str(count), together, trials(count, engine="seeds"), **limits)
+        (job,) = together.jobs
+        assert (job.payload["kind"], job.deadline) == ("cohort", 100.0 * count)
+        assert [spec["seed"] for spec in job.payload["specs"]] == list(range(count)) and "spec" not in job.payload
+
+
+def test_each_seed_of_a_job_has_its_own_outcome_and_none_where_their_number_is_wrong(tmp_path: Path) -> None:
+    ends = [completed(), DONE, {**DONE, "status": "oom"}]
+    for count, expected in ((3, ["completed", "error", "oom"]), (2, ["error"] * 3)):
+        planned = trials(3, engine="seeds")
+        one = swept(tmp_path / str(count), Engine(lambda job, n=count: {"outcomes": ends[:n]}), planned)
+        assert [one.store.state(trial.spec) for trial in planned] == expected
+
+
+@pytest.mark.parametrize("number", [-1, -9, -15])
+def test_a_process_that_was_killed_or_hung_up_on_is_continued_and_its_tries_are_counted(
+    number: int, tmp_path: Path
+) -> None:
+    ends = iter([WorkerDied("it was killed", number), WorkerDied("it ended by itself", 1)])
+    one = swept(tmp_path, Engine(lambda job: next(ends)), trials(1))
+    (trial,) = trials(1)
+    assert one.store.state(trial.spec) == "crashed"
+    record = json.loads((one.store.folder(trial.spec) / "record.json").read_text())
+    assert record["reason"] == "it ended by itself, 2 times"
+
+
+def test_a_disk_that_cannot_be_written_ends_the_sweep_and_is_no_trials_failure(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no space"):
+        swept(tmp_path, Engine(lambda job: {"unwritable": "no space"}), trials(1))
+    assert list(tmp_path.rglob("record.json")) == []
+
+
+def test_every_new_record_is_handed_on_with_its_cost_and_one_that_cannot_be_kept_costs_nothing(tmp_path: Path) -> None:
+    handed: list[Any] = []
+    ends = [completed({"wall_seconds": 2.0}), {**completed({"wall_seconds": 2.0}), "values": {"fid": math.nan}}]
+    engine = Engine(lambda job: ends[job.payload["spec"]["seed"]])
+    one = swept(tmp_path, engine, trials(2), finished=handed.append)
+    assert len(handed) == 2 and one.display.costs == [{"wall_seconds": 2.0}, {}]
+
+
+def test_progress_is_told_once_a_line_and_what_is_none_is_passed_over(tmp_path: Path) -> None:
+    evaluation = {"step": 5, "images_seen": 320, "values": {"fid": 2.0}}
+    lines = [
+        [
+            json.dumps({"evaluation": evaluation}),
+            '{"images": "many"}',
+            "[1]",
+            "\x00",
+            '{"images": 384}',
+            '{"images": 4',
+        ],
+        ["48}", json.dumps({"evaluation": evaluation}), json.dumps({"evaluation": evaluation | {"images_seen": 640}})],
+    ]
+    ends = iter([killed(), DONE])
+
+    def job(job: Job) -> Any:
+        text = "\n".join(lines.pop(0))
+        wrote(job, text if lines else text + "\n")
+        return next(ends)
+
+    observed: list[int] = []
+    one = swept(tmp_path, Engine(job), trials(1), observed=lambda spec, entry: observed.append(entry["images_seen"]))
+    assert one.display.images == [(0, images) for images in (320, 384, 448, 320, 640)]
+    assert observed == [320, 640]  # a continued trial repeats what came after its checkpoint
+
+
+def test_of_many_running_trials_those_that_were_looked_at_longest_ago_are_looked_at_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "MOST_READ", 2)
+    monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.2)
+    engine = Engine(lambda job: wrote(job, '{"images": 64}\n'))
+    times: dict[int, float] = {}
+
+    def ended() -> None:
+        for future in engine.futures:
+            if not future.done():
+                future.set_result(DONE)
+
+    class Watching(Told):
+        def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None:
+            times.setdefault(trial.spec.seed, time.monotonic())
+            if len(times) == 6:
+                ended()
+
+    late = threading.Timer(20, ended)
+    late.start()
+    sweep = Sweep(Store(tmp_path), engine, Request(("v",)), Plan(trials(6), [], []), Watching())
+    sweep.run()
+    on_time = late.is_alive()
+    late.cancel()
+    seen = sorted(times.values())
+    assert on_time and len(times) == 6 and sweep.statuses == {"error": 6}
+    assert seen[4] - seen[0] > 0.2  # two at a time
+
+
+def test_progress_is_read_no_more_often_than_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "POLL_SECONDS", 1e6)
+    looks: set[int] = set()
+
+    def job(job: Job) -> Any:
+        wrote(engine.jobs[0], '{"images": 64}\n')
+        if len(engine.jobs) == 5:
+            engine.futures[0].set_result(DONE)
+        return None if len(engine.jobs) == 1 else DONE
+
+    class Watching(Told):
+        def progress(self, trial: Planned, images: int, evaluation: dict[str, Any] | None) -> None:
+            if trial.spec.seed == 0:
+                looks.add(len(engine.jobs))
+
+    engine = Engine(job)
+    Sweep(Store(tmp_path), engine, Request(("v",)), Plan(trials(5), [], []), Watching()).run()
+    assert len(looks) == 2  # the first look, and the last one when it had ended
+
+
+def test_a_sweep_that_is_to_stop_begins_nothing_and_cancels_what_waits_in_the_engine(tmp_path: Path, asked) -> None:
+    engine = Engine(lambda job: asked() if len(engine.jobs) == 2 else None)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        swept(tmp_path, engine, trials(3))
+    assert engine.seeds == [0, 1] and all(future.cancelled() for future in engine.futures)
+    assert time.monotonic() - start < scheduler.STOP_SECONDS and list(tmp_path.rglob("record.json")) == []

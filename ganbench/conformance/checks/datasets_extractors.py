@@ -130,7 +130,7 @@ def _inputs() -> dict[str, Tensor]:
 
 def _accepted(extractor: Extractor) -> dict[str, tuple[Tensor, Tensor, Any]]:
     """What the extractor takes, with features and probabilities of it; raises CheckFailed if it takes nothing."""
-    if hasattr(extractor, "fit"):
+    if extractor.learns:
         raise NotChecked("it is trained on the dataset that it is used with")
     found, reasons = {}, []
     for name, batch in _inputs().items():
