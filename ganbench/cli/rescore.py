@@ -60,7 +60,7 @@ def command(
     computes only what is missing.
     """
     if weights:
-        from ganbench.extractors.pretrained import digest, remember
+        from ganbench.extractors.weight_files import digest, remember
 
         remember(Path(weights), digest(Path(weights)))
     sys.exit(rescore(results, Options(metrics, plugins, datasets, device, threads), jobs, executor))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ganbench.datasets import DatasetError
-from ganbench.datasets.collection import NAMED, Collection, Options, Pictures, side_of, square
+from ganbench.datasets.user_images import NAMED, Collection, Options, Pictures, side_of, square
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import Dataset
 

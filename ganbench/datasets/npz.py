@@ -10,7 +10,7 @@ import numpy as np
 
 from ganbench.datasets import DatasetError
 from ganbench.datasets.arrays import npz
-from ganbench.datasets.collection import Collection, Options, Pictures, side_of, square
+from ganbench.datasets.user_images import Collection, Options, Pictures, side_of, square
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import Dataset
 

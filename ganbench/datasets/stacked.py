@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ganbench.datasets.digits import Digits
+from ganbench.datasets.mnist import IDX
 from ganbench.datasets.synthetic import named_stream
-from ganbench.datasets.vision import IDX
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import REQUIRED, Dataset, plugin_dataclass
 
