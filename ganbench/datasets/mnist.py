@@ -22,7 +22,7 @@ COUNTS = {"train": 60_000, "test": 10_000}
 
 @plugin_dataclass
 class IdxDataset(Published):
-    """A dataset in the format of MNIST: uint8 images and labels, each in an IDX file, by split.
+    """28x28 grey images of ten classes: 60,000 for training and 10,000 held out.
 
     Attributes:
         counts: images in each split.
@@ -61,7 +61,7 @@ class IdxDataset(Published):
 
 
 def idx_header(shape: tuple[int, ...]) -> bytes:
-    """What an IDX file of a uint8 array of ``shape`` begins with."""
+    """The first bytes of an IDX file that holds a uint8 array of ``shape``."""
     return bytes([0, 0, 8, len(shape)]) + np.array(shape, dtype=">u4").tobytes()
 
 

@@ -35,7 +35,9 @@ def network(weights: Mapping[str, Tensor], images: Tensor) -> tuple[Tensor, Tens
     """
     from torch.nn import functional as F
 
-    hidden = images.float() / 127.5 - 1
+    from ganbench.utils.pixels import from_uint8
+
+    hidden = from_uint8(images)
     for layer in ("conv1", "conv2"):
         hidden = F.relu(F.conv2d(hidden, weights[f"{layer}.weight"], weights[f"{layer}.bias"], padding=1))
         if min(hidden.shape[2:]) > SMALLEST:
