@@ -1,4 +1,4 @@
-"""Features from large pretrained networks, through torch-fidelity: those that published scores are computed with.
+"""The large pretrained networks that published scores use (Inception, VGG, CLIP, DINOv2), as in torch-fidelity.
 
 torch-fidelity, and torchvision with it, are imported at the first image.
 """
@@ -26,7 +26,7 @@ BATCH = 32  # images at a time: activations of large images are large
 
 @plugin_dataclass
 class Network(Extractor):
-    """A pretrained network.
+    """Features of a large pretrained network, as in torch-fidelity.
 
     Attributes:
         network: the function of ``extractors.networks`` that builds it from its weights.
@@ -78,7 +78,7 @@ class Network(Extractor):
 
     @cached_property
     def weights_hash(self) -> str:  # type: ignore[override, misc]
-        """Of the architecture, what is done to images before it, and the weights."""
+        """Hex SHA-256 of the architecture, of what is done to images before it, and of the weights."""
         text = f"{self.network}: float32, TensorFlow 1 bilinear resize: {weight_files.digest(self.path)}"
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Images as a coarse grid of colours: features for images without labels that need no weights."""
+"""An extractor without weights: the mean colours of an 8x8 grid, for images without labels."""
 
 from __future__ import annotations
 
