@@ -13,7 +13,7 @@ from ganbench.harness.artifacts import GRID, picture
 from ganbench.harness.evaluation import shielded
 from ganbench.harness.real_data import Real
 from ganbench.metrics.samples import EXTRACTOR_BATCH
-from ganbench.metrics.smoothness import spherical
+from ganbench.metrics.smoothness import spherical_interpolation
 from ganbench.plugin.variant import Variant, device_of
 from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import derive, generator
@@ -85,7 +85,7 @@ def _interpolation(variant: Variant, rng: torch.Generator) -> np.ndarray:
     steps = []
     for t in torch.linspace(0, 1, GRID, dtype=torch.float64, device=first.device):
         ends = first[:, :size].double(), second[:, :size].double()
-        between = spherical(*ends, t.expand(PATHS, 1)).to(first.dtype)
+        between = spherical_interpolation(*ends, t.expand(PATHS, 1)).to(first.dtype)
         steps.append(torch.cat([between, first[:, size:]], dim=1))
     path = torch.stack(steps, dim=1).flatten(0, 1)
     return _images(variant, path)
