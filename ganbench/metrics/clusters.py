@@ -95,7 +95,7 @@ def prd_scores(real: Any, fake: Any, clusters: int = CLUSTERS, runs: int = RUNS,
 
 
 class PrecisionRecallDistributions(Metric):
-    """How alike samples and real data spread over clusters: F1 of a curve of precision and recall; F8 and F1/8 beside it."""
+    """How alike samples and real data spread over clusters: F1 of precision and recall, with F8 and F1/8 beside it."""
 
     name = "prd"
     label = "PRD F1"
