@@ -89,7 +89,7 @@ def trainings(variant: str, shape: tuple[int, ...], settings: dict[str, Any], st
     import torch
 
     from ganbench.discovery.loader import discover
-    from ganbench.harness.real_data import Real
+    from ganbench.harness.real_data import RealData
     from ganbench.harness.training import Training
     from ganbench.plugin.interfaces import Dataset, Extractor
 
@@ -97,7 +97,7 @@ def trainings(variant: str, shape: tuple[int, ...], settings: dict[str, Any], st
     is_image = len(shape) == 3
     rows = torch.randint(0, 256, (4000, *shape), dtype=torch.uint8, generator=rng) if is_image else None
     rows = torch.randn(4000, *shape, generator=rng) if rows is None else rows
-    real = Real(
+    real = RealData(
         Dataset("noise", shape, None, "fid", steps * size, lambda split: (rows, None)),
         Extractor("unused", 1, "0" * 64),
         samples=2,

@@ -61,7 +61,7 @@ def rows(total: int, n: int, *stream: str | int) -> Tensor:
     return torch.randperm(total, generator=generator(derive(_DRAW, *stream)))[:n].sort().values
 
 
-class Real:
+class RealData:
     """A dataset's splits on one device, with the features of what evaluations compare.
 
     Attributes:
@@ -95,7 +95,7 @@ class Real:
         return from_uint8(rows) if rows.dtype == torch.uint8 else rows
 
     @cached_property
-    def real(self) -> Side:
+    def held_out(self) -> Side:
         """The held-out samples that fakes are compared with."""
         return self.side("test", self.draw("test", self.samples, "reference"))
 

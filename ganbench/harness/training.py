@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.evaluation import Evaluator
-from ganbench.harness.precision import casting, widen
-from ganbench.harness.real_data import Real
+from ganbench.harness.precision import autocast, cast_outputs_to_float32
+from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import Unreadable, load, save
 from ganbench.harness.telemetry import Telemetry
 from ganbench.plugin.variant import Batch, Clock, Variant
@@ -79,7 +79,7 @@ class Training:
     def __init__(
         self,
         variant: Variant,
-        real: Real,
+        real: RealData,
         evaluator: Evaluator,
         *,
         budget_images: int,
@@ -93,7 +93,7 @@ class Training:
         self.budget_images, self.batch_size, self.environment = budget_images, batch_size, environment
         self.precision = precision
         if precision != "fp32":
-            widen(variant)
+            cast_outputs_to_float32(variant)
         self.steps = -(-budget_images // batch_size)
         self.points = evaluation_steps(self.steps, evaluations)
         self.order = DataOrder(len(real.images["train"]), seed, real.device)
@@ -151,7 +151,7 @@ class Training:
                     self.save(checkpoint)
                     saved = time.monotonic()
                 progressed(step * self.batch_size)
-                with self.timed("training"), casting(self.real.device, self.precision):
+                with self.timed("training"), autocast(self.real.device, self.precision):
                     self.advance(min(p for p in points if p > step), saved + checkpoint_seconds)
 
     def advance(self, step: int, deadline: float) -> None:

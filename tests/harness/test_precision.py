@@ -14,7 +14,7 @@ from ganbench.cli import cli
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.evaluation import Evaluator
 from ganbench.harness.precision import PRECISIONS
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.training import Training
 from ganbench.plugin.gan import GAN
@@ -54,7 +54,9 @@ def training(precision: str, cls: type[GAN] = Convolving) -> Training:
     seed_everything(derive(0, "initialisation"))
     variant = cls(torch.Size([1, 8, 8]), latent_dim=4, lr=1e-3)
     seed_everything(derive(0, "training"))
-    real = Real(Dataset("noise", (1, 8, 8), None, "fid", 640, lambda s: (ROWS[s], None)), Pixels("p", 4, "0" * 64), 100)
+    real = RealData(
+        Dataset("noise", (1, 8, 8), None, "fid", 640, lambda s: (ROWS[s], None)), Pixels("p", 4, "0" * 64), 100
+    )
     about = {"budget_images": 640, "batch_size": 32, "evaluations": 2, "seed": 0, "environment": "here"}
     return Training(variant, real, Evaluator(real, [], 0, 32), **about, precision=precision)
 

@@ -19,7 +19,7 @@ from ganbench.extractors.pixels import Pixels
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.evaluation import Evaluator
 from ganbench.harness.metric_values import apply
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.telemetry import Telemetry
 from ganbench.metrics import MetricError, NotApplicable, duality_gap
@@ -193,7 +193,7 @@ def test_in_a_trial_it_is_computed_at_the_end_from_the_held_out_split_alone(monk
     dataset = Dataset(name="squares", shape=(1, 8, 8), classes=3, budget_images=1, load=load)
     torch.manual_seed(0)
     variant = CGAN(torch.Size((1, 8, 8)), classes=3, latent_dim=4, width=8)
-    real = Real(dataset, Pixels(), 60)
+    real = RealData(dataset, Pixels(), 60)
 
     def evaluate(last: bool, size: int = 16) -> float | None:
         evaluator = Evaluator(real, [DualityGap()], 0, size)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ganbench.discovery.loader import discover
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.evaluation import Evaluator
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.seeds_engine.cohort import why_serial
 from ganbench.harness.seeds_engine.lockstep import Lockstep, own_generator
 from ganbench.harness.seeds_engine.stack import Stack
@@ -61,7 +61,7 @@ class Tiny(GAN):
 
 
 def trainings(seeds: list[int], cls: type[GAN] = Tiny, **kwargs: Any) -> list[Training]:
-    real = Real(CLOUD, Identity("identity", 2, "0" * 64), samples=100)
+    real = RealData(CLOUD, Identity("identity", 2, "0" * 64), samples=100)
     found = []
     for seed in seeds:
         seed_everything(derive(seed, "initialisation"))
