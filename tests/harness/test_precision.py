@@ -110,12 +110,12 @@ def test_it_continues_from_a_checkpoint_to_the_same_bits(tmp_path: Path) -> None
 
 
 def test_each_precision_is_a_protocol_of_its_own() -> None:
-    def identity(precision: str) -> dict:
+    def identity(precision: str) -> Identity:
         protocol = Protocol(640, 64, "cpu", "identity", "e" * 64, 100, 2, precision=precision)
         return TrialSpec("v", "d", "a" * 64, {}, "ring8", "d" * 64, 0, protocol).identity
 
-    assert len({identity(precision)["protocol"] for precision in PRECISIONS}) == 2
-    assert len({identity(precision)["trial_hash"] for precision in PRECISIONS}) == 2
+    assert len({identity(precision).protocol for precision in PRECISIONS}) == 2
+    assert len({identity(precision).trial_hash for precision in PRECISIONS}) == 2
 
 
 def test_seeds_together_are_refused_in_another_precision() -> None:
@@ -124,7 +124,7 @@ def test_seeds_together_are_refused_in_another_precision() -> None:
 
 
 def test_a_machine_without_bfloat16_units_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganbench.harness.describe.is_native", lambda device: False)
+    monkeypatch.setattr("ganbench.harness.describe.multiplies_bfloat16_fast", lambda device: False)
     words = "run -p noise -d ring8 --seeds 1 --precision bf16 --executor inline --dry-run --results"
     result = CliRunner().invoke(cli, [*words.split(), str(tmp_path / "r")])
     assert result.exit_code == 0 and "no units for bfloat16" in result.output
