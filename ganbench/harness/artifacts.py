@@ -1,4 +1,4 @@
-"""What a trial leaves for people to look at: sample pictures, points, its history as CSV."""
+"""Files of a trial for people to look at: pictures of samples, points, its history as CSV."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def write_pictures(folder: Path, pictures: Mapping[str, bytes], about: dict[str,
 def differing_files(
     folder: Path, evaluations: list[dict[str, Any]], samples: Tensor, pictures: Mapping[str, bytes]
 ) -> list[str]:
-    """Which of a trial's ``history.csv``, last samples and ``pictures`` are not what its record and state give.
+    """Names those of a trial's ``history.csv``, last samples and ``pictures`` that its record and state do not give.
 
     ``pictures`` are looked at only where the trial left some: those of earlier versions have none.
     """

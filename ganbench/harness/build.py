@@ -1,4 +1,4 @@
-"""What a trial stands on: its variant's class, the real data and the metrics, and a training at its beginning."""
+"""Builds a trial from its spec: the variant, the real data, the metrics, and a training at its beginning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ganbench.utils.seeding import Settings, derive, seed_everything
 
 
 class Changed(RuntimeError):
-    """A variant's code or a dataset's content is not what the sweep was planned with."""
+    """A variant's code or a dataset's content has changed since the sweep was planned."""
 
 
 def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any], seed: int) -> Variant:
@@ -35,7 +35,7 @@ def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any],
 
 @dataclass(frozen=True)
 class TrialSetup:
-    """What all seeds of a variant on a dataset share: its class, the real data, the metrics, the environment."""
+    """What trials of one variant on one dataset have in common: its class, the real data, metrics, the environment."""
 
     cls: type[Variant]
     real: RealData
@@ -44,7 +44,7 @@ class TrialSetup:
     environment: str
 
     def new_training(self, spec: TrialSpec) -> Training:
-        """A trial at its beginning; the global generators are those of its training."""
+        """The training of a trial before its first step; global generators are seeded for it."""
         variant = build(self.cls, self.real.dataset, spec.hyperparameters, spec.seed).to(self.real.device)
         seed_everything(derive(spec.seed, "training"))
         return Training(
@@ -63,7 +63,7 @@ class TrialSetup:
 def prepare(
     spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, settings: Settings
 ) -> TrialSetup:
-    """Find what a trial needs; raises Changed where it is not what was planned."""
+    """Load the plugins and data that a trial needs; raises Changed where they are not those of the plan."""
     protocol = spec.protocol
     catalog: Catalog = discover(
         [

@@ -1,4 +1,4 @@
-"""The whole state of a variant as nested values, and back: what a checkpoint holds.
+"""Takes the whole state of a variant for a checkpoint, and puts it back.
 
 State is parameters, buffers (of any, also changed, shape), plain scalar attributes of the variant and
 its submodules, ``memory`` and ``optimizers``. It is saved by parameter *name*, so that swapped
@@ -37,7 +37,7 @@ def capture(variant: Variant) -> dict[str, Any]:
 
 
 def restore(variant: Variant, state: dict[str, Any]) -> None:
-    """Put a captured state into a freshly built variant; raises Misfit if it is not one of such a variant."""
+    """Put a captured state into a freshly built variant; raises StateMismatch if it is not one of such a variant."""
     try:
         _restore(variant, state)
     except StateMismatch:

@@ -1,4 +1,4 @@
-"""What planning asks of plugins, answered in a process of its own."""
+"""Jobs that tell the planner of datasets, variants and extractors; plugins are imported in these alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ganbench.extractors import Unfit
 from ganbench.harness import environment
 from ganbench.harness.build import build
 from ganbench.harness.defaults import default_extractor, default_metrics
-from ganbench.harness.floors import describe, floors
+from ganbench.harness.floors import floors, reference_scale
 from ganbench.harness.precision import multiplies_bfloat16_fast
 from ganbench.harness.real_data import MOST_SAMPLES, RealData, load_split
 from ganbench.harness.seeds_engine.cohort import why_serial
@@ -96,7 +96,10 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
         payload["samples"],
         environment.select_device(payload["device"]),
     )
-    return {"reference": describe(real), "floors": floors(real, [catalog.get("metric", m).thing for m in metrics])}
+    return {
+        "reference": reference_scale(real),
+        "floors": floors(real, [catalog.get("metric", m).thing for m in metrics]),
+    }
 
 
 def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One evaluation: samples, their features in one pass, and metric values; the training is left as it was.
 
-How often one evaluates must not change one bit of the final weights, so everything here is shielded:
+How often one evaluates must not change one bit of the final weights, so everything here runs in ``eval_mode``:
 global random states, training flags and the default dtype are put back, and the variant's state is
 compared with what it was.
 """
@@ -31,7 +31,9 @@ MOST_SCORED = 2048  # rows of each kind that the discriminator scores
 
 @contextlib.contextmanager
 def eval_mode(variant: Variant, seed: int) -> Iterator[None]:
-    """Eval mode without gradients, global generators freshly seeded; afterwards everything is as before.
+    """A block in which a variant is in eval mode, without gradients, and global generators are seeded anew.
+
+    Afterwards modes, generators and the default type are as before.
 
     Raises InvalidOutput if the block changed the variant's state.
     """

@@ -1,4 +1,4 @@
-"""What scores are read against: each metric's floor, and the scale of the real data."""
+"""Floors, the value of each metric for real images in place of samples, and the scale of the real data."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ganbench.plugin.interfaces import Evidence, Metric, Side
 FLOOR_DRAWS = 10
 
 
-def describe(real: RealData) -> dict[str, Any]:
-    """The scale: ``trace`` of the held-out features' covariance, sizes, the number of true modes and their centres.
+def reference_scale(real: RealData) -> dict[str, Any]:
+    """What scores are read against: ``trace`` of the held-out features' covariance, sizes, true modes and centres.
 
     ``real`` are the held-out rows that have features, ``features`` how many each has: a few rows of many make FID bias.
     """

@@ -1,4 +1,4 @@
-"""Pictures of a trained variant that take its networks to make: nearest training images, paths and sums of latents."""
+"""Pictures that a trained variant's networks make: nearest training images, interpolations, latent arithmetic."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ PRECISIONS = ("fp32", "bf16")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The context in which ``train_step`` runs."""
+    """The context in which ``train_step`` runs: bfloat16 products if that is the precision."""
     if precision == "fp32":
         return contextlib.nullcontext()
     # Without the cache: it would hand the generator's pass the weights that one without gradients has converted, and
@@ -23,7 +23,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 
 
 def cast_outputs_to_float32(networks: nn.Module) -> None:
-    """Let each network of a variant hand over float32, so that no loss is taken of eight bits."""
+    """Let each network of a variant return float32, so that no loss is computed with eight bits."""
     for network in networks.children():
         network.register_forward_hook(_as_float)
 

@@ -1,4 +1,4 @@
-"""A completed trial as it lies on disk: its record, and its variant as training left it."""
+"""Reads completed trials from disk: scores, verifies, samples or trains again the variant that one left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STATE = "state.safetensors"
 
 
 class RecordMismatch(UsageError):
-    """A file of a trial is not what its record names."""
+    """A file of a trial does not belong to its record."""
 
 
 def read_trial(folder: Path) -> Record:
@@ -59,7 +59,7 @@ def load_variant(record: Record, folder: Path, catalog: Catalog, device: torch.d
 
     Raises:
         UsageError: its code is no longer what made the record.
-        Unfaithful: the stored state is not.
+        RecordMismatch: its stored state is not the one that the record names.
     """
     trial = record.identity.trial
     cls = variant_class(trial, catalog)
@@ -91,7 +91,7 @@ def variant_class(trial: TrialIdentity, catalog: Catalog) -> type[Variant]:
 
 
 def needed_plugins(identity: Identity) -> list[tuple[str, str]]:
-    """What discovery has to find to build the trial's variant and score it again."""
+    """The plugins that are needed to build the trial's variant and score it again."""
     trial, extractor = identity.trial, identity.evaluation.extractor
     return [("variant", trial.variant), ("dataset", trial.dataset), ("extractor", extractor)]
 

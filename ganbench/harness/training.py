@@ -27,7 +27,7 @@ CHECKPOINT_SECONDS = float(os.environ.get("GANBENCH_CHECKPOINT_SECONDS", "5"))
 
 
 class DataOrder:
-    """The order in which training rows are seen: seeded permutations, one after the other, so every batch is full.
+    """The order of training rows: seeded permutations, one after the other, so every batch is full.
 
     It has no state: the rows of any batch follow from the seed and the number of images seen before it. An epoch's
     permutation is moved to the data's device as a whole, so that most steps wait for no copy.
@@ -102,7 +102,7 @@ class Training:
         self.seconds = {"training": 0.0, "evaluation": 0.0}
 
     def resume(self, checkpoint: Path) -> bool:
-        """Continue from a checkpoint if there is one that fits; raises Misfit if the variant was left half restored."""
+        """Continue from a checkpoint if there is one that fits; raises StateMismatch if the variant was left half restored."""
         if not checkpoint.exists():
             return False
         try:

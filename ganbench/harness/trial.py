@@ -1,4 +1,4 @@
-"""One trial from spec to outcome: build, train, evaluate, and say how it ended."""
+"""Runs one trial: builds it from its spec, trains and evaluates it, and tells how it ended."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def use_device(device: str) -> torch.device:
-    """The device of a job; a plugin's bare "cuda", and the random state that is saved, are this GPU's."""
+    """The device of a job, made the current one: a plugin's bare "cuda" and saved random states are this GPU's."""
     chosen = torch.device(device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
@@ -83,7 +83,7 @@ def _started(setup: TrialSetup, spec: TrialSpec, checkpoint: Path) -> Training:
 
 
 class TrialOutput:
-    """Keeps what a training leaves in its trial's folder: samples at some points, a line of progress, pictures."""
+    """Writes what a training leaves in its trial's folder: samples at some points, lines of progress, pictures."""
 
     def __init__(self, training: Training, folder: Path, progress: ProgressFile) -> None:
         self.training, self.folder, self.progress = training, folder, progress

@@ -21,9 +21,12 @@ def network(shape: tuple[int, ...], classes: int) -> nn.Sequential:
         return nn.Sequential(nn.Linear(shape[0], 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, classes))
     channels, height, width = shape
     return nn.Sequential(
-        *(nn.Conv2d(channels, 16, 3, stride=2, padding=1), nn.ReLU()),
-        *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
-        *(nn.Flatten(), nn.Linear(32 * -(-height // 4) * -(-width // 4), classes)),
+        nn.Conv2d(channels, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * -(-height // 4) * -(-width // 4), classes),
     )
 
 

@@ -19,6 +19,7 @@ from ganbench.harness.serialization import fingerprint
 from ganbench.harness.training import Training
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.interfaces import Dataset, Extractor
+from ganbench.results.schema import Identity
 from ganbench.results.spec import Protocol, TrialSpec
 from ganbench.runner.planning import Request, plan
 from ganbench.utils.seeding import derive, seed_everything

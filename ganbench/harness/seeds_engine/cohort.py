@@ -1,4 +1,4 @@
-"""Several seeds of one variant from specs to outcomes, trained in one computation (the engine ``seeds``)."""
+"""Runs several seeds of one variant, trained in one computation (the engine ``seeds``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ganbench.harness import environment
 from ganbench.harness.build import TrialSetup, build, prepare
 from ganbench.harness.failures import failure
-from ganbench.harness.seeds_engine.lockstep import Lockstep, own_generator
+from ganbench.harness.seeds_engine.lockstep import Lockstep, copy_of_global_generator
 from ganbench.harness.seeds_engine.stack import Stack
 from ganbench.harness.seeds_engine.tracing import Unstackable
 from ganbench.harness.training import Training
@@ -102,37 +102,37 @@ def _started(
                 return [training for training, _ in continued], [rng for _, rng in continued]
         except Exception:  # one that does not fit
             pass
-    fresh = [(setup.new_training(spec), own_generator(device)) for spec in specs]
+    fresh = [(setup.new_training(spec), copy_of_global_generator(device)) for spec in specs]
     return [training for training, _ in fresh], [rng for _, rng in fresh]
 
 
 def _at(setup: TrialSetup, spec: TrialSpec, checkpoint: Path, device: torch.device) -> tuple[Training, Generator]:
     training = setup.new_training(spec)
     training.resume(checkpoint)
-    return training, own_generator(device)
+    return training, copy_of_global_generator(device)
 
 
 def why_serial(
     cls: type[Variant], dataset: Dataset, values: dict[str, Any], batch_size: int, seeds: int, device: torch.device
 ) -> str | None:
-    """Why so many seeds of a variant are not to be trained together; None where they are. It ends "it ..."."""
+    """The reason, to follow "it", why so many seeds of a variant are trained one by one; None if they are not."""
     copies = [build(cls, dataset, values, seed) for seed in range(2)]
     rng = torch.Generator().manual_seed(0)
     real = torch.rand(len(copies), batch_size, *dataset.shape, generator=rng)
     labels = torch.randint(dataset.classes, real.shape[:2], generator=rng) if dataset.classes else None
     try:
         stack = Stack(copies, [torch.Generator() for _ in copies], range(len(copies)))  # type: ignore[arg-type]
-        flops = work(stack, real, labels)
+        flops = step_flops(stack, real, labels)
     except Unstackable as reason:
         return str(reason)
     if device.type != "cpu":  # what pays there has not been measured
         return None
-    if (expected := gain(flops, seeds)) < PAYS:
+    if (expected := expected_speedup(flops, seeds)) < PAYS:
         return f"would gain little from it on a CPU (about {expected:.1f} times as fast for {seeds} seeds)"
     return None
 
 
-def work(stack: Stack, real: Tensor, labels: Tensor | None = None) -> float:
+def step_flops(stack: Stack, real: Tensor, labels: Tensor | None = None) -> float:
     """Floating-point operations of the products in one seed's share of a step of both roles, which the stack makes."""
     clock = Clock(stack.template.critic_steps - 1, 0, real.shape[1], 0.0, True)
     stack.step(real, labels, clock)  # the first one traces
@@ -141,7 +141,7 @@ def work(stack: Stack, real: Tensor, labels: Tensor | None = None) -> float:
     return float(counter.get_total_flops()) / LANES
 
 
-def gain(flops: float, seeds: int) -> float:
+def expected_speedup(flops: float, seeds: int) -> float:
     """How many times as fast seeds train together on one core as one after the other, by the work of a seed's step.
 
     A step costs what its products cost and, whatever their size, the calls that make them.
