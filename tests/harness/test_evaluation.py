@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from ganbench.harness.evaluation import Evaluator, shielded
+from ganbench.harness.evaluation import Evaluator, eval_mode
 from ganbench.harness.metric_values import InvalidOutput
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.telemetry import Diverged, Telemetry
 from ganbench.metrics import frechet_distance
 from ganbench.plugin.interfaces import Dataset, Extractor, Metric
@@ -73,7 +73,7 @@ class Fixed(Variant):
 def evaluator(batch_size: int = 40, points: dict[str, np.ndarray] = POINTS, **options: Any) -> Evaluator:
     dataset = Dataset("cloud", (2,), None, "fid", 960, lambda split: (points[split], None))
     metrics = [Asked("cheap", "each"), Asked("dear", "end")]
-    return Evaluator(Real(dataset, Identity(), samples=200), metrics, 7, batch_size, **options)
+    return Evaluator(RealData(dataset, Identity(), samples=200), metrics, 7, batch_size, **options)
 
 
 def evaluate(one: Evaluator, variant: Variant, last: bool = False) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def test_pictures_are_shown_as_they_are_scored() -> None:
     dataset = Dataset("grey", (1, 2, 2), None, "fid", 960, lambda split: (pixels, None))
     variant = Grey()
     variant.shape = torch.Size([1, 2, 2])
-    pictures = Evaluator(Real(dataset, Identity(), samples=3), [], 7, 4).samples(variant)
+    pictures = Evaluator(RealData(dataset, Identity(), samples=3), [], 7, 4).samples(variant)
     assert pictures.dtype == torch.uint8 and pictures.unique().tolist() == [191]
     points = evaluator().samples(Fixed())
     assert points.dtype == torch.float32 and points[:4, 0].tolist() == SEEN["fake"]
@@ -192,7 +192,7 @@ def test_a_shielded_block_has_its_own_chance_no_gradients_and_no_autocast() -> N
         after = drawn()
     variant = Fixed()
     with preserved_rng(9), torch.autocast("cpu", dtype=torch.bfloat16):
-        with shielded(variant, 3):
+        with eval_mode(variant, 3):
             assert not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
             assert drawn() == expected
         assert torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")

@@ -18,7 +18,7 @@ import pytest
 from ganbench.cli.compare import command as compare
 from ganbench.cli.merge import command as merge
 from ganbench.cli.verify import command as verify
-from ganbench.harness.artifacts import history, picture
+from ganbench.harness.artifacts import history_csv, image_grid
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.report import write_reports
 from ganbench.reporters.terminal import show, summarise
@@ -408,21 +408,21 @@ def test_what_verify_compares_with_a_state(name: str, file: str, inside: Path, h
     """Whatever stands there is named as different: never waited for, never read without a limit."""
     import torch
 
-    from ganbench.harness.artifacts import differing, write_pictures, write_samples
+    from ganbench.harness.artifacts import differing_files, write_pictures, write_samples
 
     evaluations = [{"step": 1000, "images_seen": 64_000, "values": {"fid": 1.0}}]
     samples = torch.zeros(64, 2) if file.endswith("points.csv") else torch.zeros(64, 1, 8, 8, dtype=torch.uint8)
-    pictures = {"nearest": picture(np.zeros((8, 1, 8, 8), dtype=np.uint8))}
+    pictures = {"nearest": image_grid(np.zeros((8, 1, 8, 8), dtype=np.uint8))}
     write_samples(inside, 64_000, samples)
     write_pictures(inside, pictures, {})
-    (inside / "history.csv").write_bytes(history(evaluations))
-    assert differing(inside, evaluations, samples, pictures) == []
+    (inside / "history.csv").write_bytes(history_csv(evaluations))
+    assert differing_files(inside, evaluations, samples, pictures) == []
     (inside / file).unlink()
     if name in PUT_THERE:
         PUT_THERE[name](inside / file)
     else:
         (inside / file).write_bytes((BOMBS | BYTES)[name])
-    assert harmless(lambda: differing(inside, evaluations, samples, pictures)) == [file]
+    assert harmless(lambda: differing_files(inside, evaluations, samples, pictures)) == [file]
 
 
 @pytest.mark.parametrize("name", PUT_THERE)

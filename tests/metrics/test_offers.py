@@ -18,7 +18,7 @@ from ganbench_plugins.cgan import CGAN
 from ganbench.cli.list import show_catalog
 from ganbench.harness.evaluation import Evaluator
 from ganbench.harness.floors import floors
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.telemetry import Telemetry
 from ganbench.metrics import (
     MetricError,
@@ -163,7 +163,7 @@ def test_all_of_them_run_at_the_end_of_a_trial(offered, monkeypatch):
     dataset = Dataset(name="bars", shape=(1, 32, 32), classes=3, budget_images=1, load=load)
     torch.manual_seed(0)
     variant = Probed(torch.Size((1, 32, 32)), classes=3, latent_dim=8, width=8)
-    real = Real(dataset, Columns(), 120)
+    real = RealData(dataset, Columns(), 120)
     entry, _ = Evaluator(real, offered, 0, 16)(variant, Telemetry(variant), 0, [], last=True)
     values = entry["values"]
     assert set(values) == {*OFFERED, "prd.f8", "prd.f_1_8"}

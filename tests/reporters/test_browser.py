@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from ganbench.harness.artifacts import picture
+from ganbench.harness.artifacts import image_grid
 from ganbench.plugin.report import Report
 from ganbench.reporters.html import to_html
 from ganbench.reporters.pictures import OF_TRAINING
@@ -74,7 +74,7 @@ def reference(fifteen, tmp_path_factory) -> Path:
         ]:
             path = record.parent / f"{name}.png"
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(picture(rng.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)))
+            path.write_bytes(image_grid(rng.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)))
     write_reports(folder, ["html"])
     return folder
 
