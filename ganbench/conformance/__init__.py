@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganbench.conformance.checking import Check
     from ganbench.conformance.errors import CheckFailed, Passed
-    from ganbench.conformance.marker import parametrize_with_checks
-    from ganbench.conformance.subject import Subject, subject
+    from ganbench.conformance.parametrize import parametrize_with_checks
+    from ganbench.conformance.subjects import Subject, subject
     from ganbench.conformance.suite import checks_for
 
 _HOMES = {
     "Check": "checking",
     "CheckFailed": "errors",
     "Passed": "errors",
-    "Subject": "subject",
+    "Subject": "subjects",
     "checks_for": "suite",
-    "parametrize_with_checks": "marker",
-    "subject": "subject",
+    "parametrize_with_checks": "parametrize",
+    "subject": "subjects",
 }
 __all__ = ["Check", "CheckFailed", "Passed", "Subject", "checks_for", "parametrize_with_checks", "subject"]
 

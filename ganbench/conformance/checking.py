@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganbench.conformance.errors import CheckFailed, NotChecked
-from ganbench.conformance.subject import subject
+from ganbench.conformance.subjects import subject
 from ganbench.utils.errors import UsageError, in_words, location
 
 
@@ -30,8 +30,6 @@ class Check:
     def __call__(self, plugin: Any) -> str | None:
         """Run it on a subject; raises CheckFailed, also for whatever the plugin's own code raises."""
         __tracebackhide__ = True
-        from ganbench.conformance.checking import run
-
         return run(self, plugin)
 
     def __str__(self) -> str:
@@ -62,19 +60,19 @@ def run(check: Check, plugin: Any) -> str | None:
     Raises CheckFailed, with what the plugin raised as its cause, or NotChecked.
     """
     __tracebackhide__ = True
-    from ganbench.conformance.surroundings import kept
+    from ganbench.conformance.process_state import process_state_kept
 
     found = subject(plugin)
     if found.kind != check.kind:
         raise UsageError(f"{check.name} is a check of {check.kind}s, and {found} is a {found.kind}")
     if found.kind == "variant":
-        from ganbench.conformance.bench import Bench
+        from ganbench.conformance.variant_runner import VariantRunner
 
-        target: Any = Bench(found.thing)
+        target: Any = VariantRunner(found.thing)
     else:
         target = found
     try:
-        with kept():
+        with process_state_kept():
             return check.function(target)
     except (CheckFailed, NotChecked, KeyboardInterrupt):
         raise

@@ -1,4 +1,4 @@
-"""What is sent to a fresh process and comes back: whether a plugin's things survive the way."""
+"""Compare a variant's samples, or a dataset's content, with those in a freshly started Python process."""
 
 from __future__ import annotations
 

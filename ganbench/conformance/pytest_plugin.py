@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-MARK = "ganbench_checks"  # as ganbench.conformance.marker has it, which imports what starting pytest need not wait for
+MARK = "ganbench_checks"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _parameters(plugins: list[Any], kind: str | None, expected: dict[str, str]) -> Any:
-    from ganbench.conformance.subject import subject
+    from ganbench.conformance.subjects import subject
     from ganbench.conformance.suite import checked_reasons, checks_for, expected_failures
 
     for plugin in plugins:

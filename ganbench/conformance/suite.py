@@ -1,4 +1,4 @@
-"""What is checked, and by which checks: plugins by name, by class or by instance."""
+"""The checks of each kind of plugin, and the failures that a plugin declares as known."""
 
 from __future__ import annotations
 
@@ -6,34 +6,47 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganbench.conformance.checking import Check, Suite
-from ganbench.conformance.subject import Subject, subject
+from ganbench.conformance.subjects import Subject, subject
 from ganbench.utils.errors import UsageError
 
 ORDER = (
-    *("shapes_and_dtypes", "deterministic_under_a_seed", "exact_save_and_load", "exact_resume"),
-    *("sampling_leaves_training_untouched", "no_global_state_changed", "learns_only_through_the_discriminator"),
-    *("optimizers_named", "parameters_in_one_optimizer", "hyperparameters_documented", "finite_losses", "devices"),
-    *("picklable_across_processes", "time_per_step"),
+    "shapes_and_dtypes",
+    "deterministic_under_a_seed",
+    "exact_save_and_load",
+    "exact_resume",
+    "sampling_leaves_training_untouched",
+    "no_global_state_changed",
+    "learns_only_through_the_discriminator",
+    "optimizers_named",
+    "parameters_in_one_optimizer",
+    "hyperparameters_documented",
+    "finite_losses",
+    "devices",
+    "picklable_across_processes",
+    "time_per_step",
 )
 
 
 def suite(kind: str) -> Suite:
     """The checks of a kind, in the order in which they are shown."""
-    from ganbench.conformance.checks import datasets_extractors, declarations, metrics_reporters, state
-    from ganbench.conformance.checks.variants import VARIANTS
+    from ganbench.conformance.checks import (  # noqa: F401  they add to variants
+        datasets,
+        extractors,
+        metrics,
+        reporters,
+        variant_declarations,
+        variant_state,
+        variants,
+    )
 
-    assert state and declarations  # they add their checks to those of variants
-    ordered = Suite("variant", {name: VARIANTS.checks[name] for name in ORDER})
-    return {
-        one.kind: one
-        for one in (
-            ordered,
-            datasets_extractors.DATASETS,
-            datasets_extractors.EXTRACTORS,
-            metrics_reporters.METRICS,
-            metrics_reporters.REPORTERS,
-        )
-    }[kind]
+    suites = (
+        Suite("variant", {name: variants.VARIANTS.checks[name] for name in ORDER}),
+        datasets.DATASETS,
+        extractors.EXTRACTORS,
+        metrics.METRICS,
+        reporters.REPORTERS,
+    )
+    return next(one for one in suites if one.kind == kind)
 
 
 def checks_for(plugin: Any) -> list[Check]:

@@ -34,7 +34,7 @@ class Cifar(Published):
     classes = 10
     batch: int = 10_000
 
-    def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[misc]
         """Images ``(n, 3, 32, 32)`` uint8 and labels ``(n,)`` int64.
 
         Raises:

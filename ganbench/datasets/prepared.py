@@ -71,7 +71,7 @@ class Prepared(Dataset):
     path: Path = REQUIRED
     sums: Sums = REQUIRED
 
-    def load(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    def load(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:  # type: ignore[misc]
         """Images ``(n, *shape)`` uint8, and class numbers ``(n,)`` int64 where the user's images have classes.
 
         Raises:

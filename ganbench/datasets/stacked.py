@@ -37,7 +37,7 @@ class Stacked(Dataset):
         self.shape = (3, *self.base.shape[1:])
         super().__post_init__()
 
-    def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[misc]
         """Images ``(n, 3, height, width)`` uint8 and labels ``(n,)`` int64."""
         n = COUNTS[split]
         images, digits = self.base.load(split)

@@ -28,7 +28,7 @@ class HouseNumbers(Published):
     classes = 10
     counts: Mapping[str, int] = COUNTS
 
-    def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[misc]
         """Images ``(n, 3, 32, 32)`` uint8 and digits ``(n,)`` int64, 0 to 9.
 
         Raises:

@@ -34,7 +34,7 @@ class IdxDataset(Published):
     def names(self, file: str) -> tuple[str, ...]:
         return (file, file.removesuffix(".gz"))
 
-    def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[misc]
         """Images ``(n, 1, height, width)`` uint8 and labels ``(n,)`` int64.
 
         Raises:

@@ -22,7 +22,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from ganbench.conformance.job import list_checks, run_check
+from ganbench.conformance.jobs import list_checks, run_check
 from ganbench.harness import describe, environment
 from ganbench.harness.failures import explain
 from ganbench.harness.seeds_engine.cohort import run_cohort

@@ -86,7 +86,7 @@ class Classifier(Extractor):
         return WEIGHTS / f"{self.name}.safetensors"
 
     @cached_property
-    def weights_hash(self) -> str:  # type: ignore[override]
+    def weights_hash(self) -> str:  # type: ignore[override, misc]
         return hashlib.sha256(self.content()).hexdigest()
 
     def content(self) -> bytes:

@@ -77,7 +77,7 @@ class Network(Extractor):
         return self._given or self.published.obtain(self.name)
 
     @cached_property
-    def weights_hash(self) -> str:  # type: ignore[override]
+    def weights_hash(self) -> str:  # type: ignore[override, misc]
         """Of the architecture, what is done to images before it, and the weights."""
         text = f"{self.network}: float32, TensorFlow 1 bilinear resize: {pretrained.digest(self.path)}"
         return hashlib.sha256(text.encode()).hexdigest()

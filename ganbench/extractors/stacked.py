@@ -31,11 +31,11 @@ class Stacked(Extractor):
     digit: Classifier = REQUIRED
 
     @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:  # type: ignore[override, misc]
         return 3 * self.digit.size
 
     @property
-    def weights_hash(self) -> str:  # type: ignore[override]
+    def weights_hash(self) -> str:  # type: ignore[override, misc]
         return hashlib.sha256(f"three channels: {self.digit.weights_hash}".encode()).hexdigest()
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.metric_values import InvalidOutput, apply
-from ganbench.harness.real_data import CHUNK, Real
+from ganbench.harness.real_data import Real
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.telemetry import Diverged, Telemetry, rounded
 from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
+from ganbench.metrics.samples import EXTRACTOR_BATCH, quantised
 from ganbench.plugin.interfaces import Evidence, Metric, NotApplicable, Scores
 from ganbench.plugin.variant import Variant, device_of
-from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import Settings, derive, generator, preserved_rng
 
 MOST_SCORED = 2048  # rows of each kind that the discriminator scores
@@ -61,8 +61,8 @@ def draw_samples(variant: Variant, n: int, seed: int, device: torch.device) -> T
     """``n`` samples ``(n, *shape)`` in float32, a pure function of weights and seed; raises InvalidOutput."""
     rng = generator(seed, device)
     chunks = []
-    for start in range(0, n, CHUNK):
-        size = min(CHUNK, n - start)
+    for start in range(0, n, EXTRACTOR_BATCH):
+        size = min(EXTRACTOR_BATCH, n - start)
         chunk = variant.sample(size, rng)
         expected = (size, *variant.shape)
         dense = isinstance(chunk, Tensor) and chunk.layout is torch.strided and not chunk.is_meta
@@ -136,7 +136,7 @@ class Evaluator:
         """The samples that every evaluation scores, as pictures and points show them."""
         with shielded(variant, self.stream):
             raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
-        return to_uint8(raw) if raw.dim() == 4 else raw
+        return quantised(raw)
 
     def _evidence(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> tuple[Evidence, Tensor]:
         """What metrics may read, and the samples."""
@@ -144,7 +144,7 @@ class Evaluator:
         if not bool(torch.isfinite(raw).all()):
             raise Diverged(step, "a sample")
         with self.settings.hold():
-            samples = to_uint8(raw) if raw.dim() == 4 else raw
+            samples = quantised(raw)
             described, real = self.real.describe(samples), self.real.real
         evidence = Evidence(
             fake=described,

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ganbench.harness.artifacts import GRID, picture
 from ganbench.harness.evaluation import shielded
-from ganbench.harness.real_data import CHUNK, Real
+from ganbench.harness.real_data import Real
+from ganbench.metrics.samples import EXTRACTOR_BATCH
 from ganbench.metrics.smoothness import spherical
 from ganbench.plugin.variant import Variant, device_of
 from ganbench.utils.pixels import to_uint8
@@ -93,7 +94,7 @@ def _interpolation(variant: Variant, rng: torch.Generator) -> np.ndarray:
 def _arithmetic(variant: Variant, real: Real, rng: torch.Generator) -> tuple[list[list[int]], np.ndarray] | None:
     """Classes of each column, and the images row by row; None without a classifier of at least three of them."""
     latents = variant.latent(LATENTS, rng)
-    images = torch.cat([torch.from_numpy(_images(variant, part)) for part in latents.split(CHUNK)])
+    images = torch.cat([torch.from_numpy(_images(variant, part)) for part in latents.split(EXTRACTOR_BATCH)])
     probabilities = real.describe(images.to(real.device)).probabilities
     if probabilities is None or not real.dataset.classes or probabilities.shape[1] != real.dataset.classes:
         return None

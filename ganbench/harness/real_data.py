@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganbench.metrics.samples import EXTRACTOR_BATCH
 from ganbench.plugin.interfaces import Dataset, Extractor, Side
 from ganbench.utils.pixels import from_uint8
 from ganbench.utils.seeding import derive, generator
 
 MOST_SAMPLES = 10_000  # real and fake samples that an evaluation compares, unless --samples asks for another number
-CHUNK = 500  # samples drawn, and sent through the extractor, at a time
 _DRAW = 2020  # the root of draws that are the same for every trial
 
 
@@ -122,7 +122,7 @@ class Real:
     def describe(self, samples: Tensor, labels: np.ndarray | None = None, whole: bool = False) -> Side:
         """Samples as the extractor sees them: uint8 images, or points; one pass. ``whole``: features of all."""
         with torch.no_grad():
-            outputs = [self.extractor(chunk) for chunk in samples.split(CHUNK)]
+            outputs = [self.extractor(chunk) for chunk in samples.split(EXTRACTOR_BATCH)]
         features = _numpy([f for f, _ in outputs])[: None if whole else self.features]
         probabilities = None if outputs[0][1] is None else _numpy([p for _, p in outputs])
         return Side(samples.cpu().numpy(), features, probabilities, labels)

@@ -23,13 +23,13 @@ from ganbench.harness.real_data import Real
 from ganbench.harness.seeds_engine.cohort import run_cohort
 from ganbench.harness.serialization import Unreadable, fingerprint, load
 from ganbench.harness.trial import run_trial
+from ganbench.metrics.samples import quantised
 from ganbench.plugin.variant import Variant
 from ganbench.results.records import DamagedRecord, as_json, read
 from ganbench.results.schema import Identity, Record, TrialIdentity
 from ganbench.results.spec import SEEDS, TrialSpec
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError, in_words
-from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import derive
 from ganbench.utils.typed_json import convert
 
@@ -154,7 +154,7 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"{folder}: {trial.variant} draws points, of which there is no picture: give --out a .npy file"
         )
-    array = (to_uint8(raw) if raw.dim() == 4 else raw).numpy()
+    array = quantised(raw).numpy()
     out = io.BytesIO()
     if payload["suffix"] == ".png":
         out.write(picture(array))

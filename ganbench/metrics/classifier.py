@@ -10,7 +10,7 @@ from torch.nn import functional
 STEPS = 300
 BATCH = 64
 LR = 4e-3
-CHUNK = 500
+ROWS_AT_ONCE = 500
 LARGEST = 32
 """Pixels a side; larger images are reduced to it, so that a classifier costs seconds."""
 
@@ -32,7 +32,7 @@ def prepared(samples: np.ndarray) -> Tensor:
     if samples.ndim == 2 or max(samples.shape[2:]) <= LARGEST:
         return torch.from_numpy(np.float32(samples))
     size = [min(side, LARGEST) for side in samples.shape[2:]]
-    chunks = (torch.from_numpy(np.float32(samples[i : i + CHUNK])) for i in range(0, len(samples), CHUNK))
+    chunks = (torch.from_numpy(np.float32(samples[i : i + ROWS_AT_ONCE])) for i in range(0, len(samples), ROWS_AT_ONCE))
     return torch.cat([functional.interpolate(chunk, size, mode="area") for chunk in chunks])
 
 
@@ -72,5 +72,7 @@ class Trained:
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Classes ``(n,)``."""
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            parts = [self.network((part - self.mean) / self.std).argmax(1) for part in prepared(samples).split(CHUNK)]
+            parts = [
+                self.network((part - self.mean) / self.std).argmax(1) for part in prepared(samples).split(ROWS_AT_ONCE)
+            ]
         return torch.cat(parts).numpy()

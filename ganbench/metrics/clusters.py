@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.metrics.draws import equal_numbers
 from ganbench.metrics.numerics.checks import feature_pair, numbers, positive_integer
+from ganbench.metrics.samples import equal_numbers
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError
 

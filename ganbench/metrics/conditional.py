@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from ganbench.metrics.classifier import BATCH, STEPS, Trained
-from ganbench.metrics.draws import CHUNK, extract, rounded
 from ganbench.metrics.frechet import frechet_distance
 from ganbench.metrics.intervals import bootstrap
 from ganbench.metrics.numerics.checks import as_array, feature_pair, positive_integer
 from ganbench.metrics.probing import class_numbers
+from ganbench.metrics.samples import EXTRACTOR_BATCH, extract, quantised
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable, Side
 
@@ -111,11 +111,11 @@ def labelled(evidence: Evidence) -> Side:
     rng = torch.Generator(device).manual_seed(evidence.seed)
     n, samples, labels = len(evidence.fake.samples), [], []
     with torch.no_grad():
-        for start in range(0, n, CHUNK):
-            batch = variant.fake(variant.latent(min(CHUNK, n - start), rng))
+        for start in range(0, n, EXTRACTOR_BATCH):
+            batch = variant.fake(variant.latent(min(EXTRACTOR_BATCH, n - start), rng))
             if batch.labels is None:
                 raise NotApplicable("the variant's samples carry no class")
-            samples.append(rounded(batch.data))
+            samples.append(quantised(batch.data))
             labels.append(batch.labels)
         drawn = torch.cat(samples)
         return Side(drawn.cpu().numpy(), extract(evidence, drawn), labels=torch.cat(labels).cpu().numpy())

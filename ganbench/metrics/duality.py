@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ganbench.metrics.draws import normalised
 from ganbench.metrics.numerics.checks import positive_integer
+from ganbench.metrics.samples import normalised
 from ganbench.plugin import hookimpl
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable

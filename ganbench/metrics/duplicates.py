@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganbench.metrics.draws import equal_numbers
 from ganbench.metrics.numerics.checks import feature_pair, features
 from ganbench.metrics.numerics.distances import nearest
+from ganbench.metrics.samples import equal_numbers
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, Side
 

@@ -18,7 +18,7 @@ SEED = 2020
 TOLERANCE = 1e-3
 """How far a row of probabilities may sum from 1: below it is the rounding of a half-precision softmax."""
 
-CHUNK = 128
+CACHED_ROWS = 128
 """Rows whose logarithms stay in cache."""
 
 
@@ -85,7 +85,7 @@ def _parts(probabilities: Any, splits: int | None) -> Iterator[tuple[np.ndarray,
             )
         part /= sums
         # Mean KL = H(mean) - mean H, which needs no division by the marginal.
-        chunks = (part[start : start + CHUNK] for start in range(0, len(part), CHUNK))
+        chunks = (part[start : start + CACHED_ROWS] for start in range(0, len(part), CACHED_ROWS))
         yield part, np.concatenate([_minus_entropies(chunk) for chunk in chunks])
 
 

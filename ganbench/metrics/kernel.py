@@ -1,4 +1,4 @@
-"""The kernel distance of Binkowski et al. (KID)."""
+"""The kernel distance of two sets of features (KID)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 from ganbench.metrics.manifold import BALL_K, DENSITY_K
 from ganbench.metrics.numerics.checks import positive_integer
 from ganbench.metrics.numerics.feature_set import feature_sets, features_of
-from ganbench.metrics.numerics.kernel_estimates import Everything, Subsets
-from ganbench.metrics.numerics.passes import ball_scores, run
+from ganbench.metrics.numerics.pair import pair_of
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric
 
@@ -41,8 +40,9 @@ def kernel_distance(
         subsets: number of estimates, >= 1.
         subset_size: rows of each set in an estimate, >= 2.
         rng: a seed, or a RandomState, which is advanced.
-        balls: k of precision and recall and of density and coverage; where the kernel's values come from
-            a pass over all pairs, ``manifold_scores`` of the same FeatureSets is done by that pass too.
+        balls: k of precision and recall and of density and coverage, for a caller that asks ``manifold_scores`` of
+            the same FeatureSets next: where both look at all pairs of rows, these are looked at once. The value
+            that is returned is the same without.
 
     Returns:
         Mean and standard deviation (ddof 0) of the estimates. They are unbiased, so the mean is
@@ -58,13 +58,8 @@ def kernel_distance(
     one, two = feature_sets(real, fake, rows=(2, 2))
     positive_integer(subsets, "subsets")
     size = min(positive_integer(subset_size, "subset_size", least=2), len(one), len(two))
-    whole = size == len(one) == len(two)
-    plan = Everything(one, two) if whole else Subsets(one, two, subsets, size, rng)
-    if plan.sums is not None and balls is not None and min(len(one), len(two)) > max(balls):
-        ball_scores(one, two, *balls, plan.sums)
-    elif plan.sums is not None:
-        run(one, two, None, None, plan.sums)
-    estimates = plan.estimates()
+    countable = balls if balls is not None and min(len(one), len(two)) > max(balls) else None
+    estimates = pair_of(one, two).kernel_estimates(subsets, size, rng, countable)
     return float(np.mean(estimates)), float(np.std(estimates))
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganbench.metrics.draws import normalised
 from ganbench.metrics.intervals import bootstrap
 from ganbench.metrics.numerics.checks import feature_pair
+from ganbench.metrics.samples import normalised
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable, Side
 

@@ -21,7 +21,7 @@ K = (0.01, 0.03)
 SMALLEST = 32
 PAIRS = 1000
 SEED = 2020
-CHUNK = 100
+PAIRS_AT_ONCE = 100
 
 
 def _images(values: Any, name: str, least: int) -> np.ndarray:
@@ -89,8 +89,8 @@ def ms_ssim(first: Any, second: Any, span: float = 255.0) -> np.ndarray:
     weights = torch.tensor(WEIGHTS[: scales_of(*one.shape[2:])], dtype=torch.float64)
     weights = weights / weights.sum()
     found = []
-    for start in range(0, len(one), CHUNK):
-        x, y = (torch.from_numpy(np.float64(part[start : start + CHUNK])) for part in (one, two))
+    for start in range(0, len(one), PAIRS_AT_ONCE):
+        x, y = (torch.from_numpy(np.float64(part[start : start + PAIRS_AT_ONCE])) for part in (one, two))
         value = torch.ones((), dtype=torch.float64)
         for j, weight in enumerate(weights):
             whole, structure = _terms(x, y, span)

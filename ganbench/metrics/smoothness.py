@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganbench.metrics.draws import CHUNK, extract, unrounded
 from ganbench.metrics.intervals import bootstrap
 from ganbench.metrics.numerics.checks import features
+from ganbench.metrics.samples import EXTRACTOR_BATCH, extract, unquantised
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable
 
@@ -88,12 +88,12 @@ def of_evidence(evidence: Evidence) -> np.ndarray:
     size = variant.latent_dim or first.shape[1]
 
     def seen(kept: Tensor) -> Callable[[Tensor], np.ndarray]:
-        return lambda z: extract(evidence, unrounded(variant.generate(torch.cat([z, kept], dim=1))))
+        return lambda z: extract(evidence, unquantised(variant.generate(torch.cat([z, kept], dim=1))))
 
     with torch.no_grad():
         parts = [
             path_steps(seen(a[:, size:]), a[:, :size], b[:, :size], place)
-            for a, b, place in zip(first.split(CHUNK), second.split(CHUNK), t.split(CHUNK), strict=True)
+            for a, b, place in zip(*(rows.split(EXTRACTOR_BATCH) for rows in (first, second, t)), strict=True)
         ]
     return np.concatenate(parts)
 

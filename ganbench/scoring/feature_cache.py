@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ganbench import __version__
 from ganbench.metrics import FeatureSet
-from ganbench.metrics.numerics.export import arrays_of, take_up
 from ganbench.plugin.interfaces import Dataset, Extractor
 
 VERSION = 1  # rises when the same key would hold other values
@@ -77,11 +76,11 @@ class Kept:
         self.cache, self.features, self.key = cache, features, digest.hexdigest()
         known = cache.get(self.key) or {}
         self.known = set(known)
-        take_up(features, {name: tensor.numpy() for name, tensor in known.items()})
+        features.import_arrays({name: tensor.numpy() for name, tensor in known.items()})
 
     def keep(self) -> None:
         """Write what is new."""
-        found = arrays_of(self.features)
+        found = self.features.export_arrays()
         if not found.keys() <= self.known:
             self.cache.put(self.key, {name: torch.from_numpy(array) for name, array in found.items()})
 

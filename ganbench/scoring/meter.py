@@ -13,7 +13,7 @@ from torch import Tensor
 from ganbench.plugin.interfaces import Extractor
 from ganbench.scoring.feature_cache import Wrapped
 
-CHUNK = 50  # images between two signs of life of a network that takes tenths of a second for each
+SIGN_OF_LIFE = 50  # images between two signs of life of a network that takes tenths of a second for each
 SECONDS = 10.0  # between two lines
 
 
@@ -63,7 +63,7 @@ class Metered(Wrapped):
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         outputs = []
-        for chunk in batch.split(CHUNK if self.inner.dear else len(batch)):
+        for chunk in batch.split(SIGN_OF_LIFE if self.inner.dear else len(batch)):
             outputs.append(self.inner(chunk))
             self.meter.add(len(chunk))
         features = torch.cat([found for found, _ in outputs])

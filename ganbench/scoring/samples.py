@@ -21,13 +21,13 @@ from ganbench.harness import environment
 from ganbench.harness.evaluation import draw_samples, shielded
 from ganbench.harness.real_data import load_split, rows
 from ganbench.harness.stored_trial import read_trial, trained, wanted
+from ganbench.metrics.samples import quantised
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import device_of
 from ganbench.results.store import locate, typed_path
 from ganbench.scoring.archives import MOST_MEMBER, images_in, pixels, read_arrays
 from ganbench.utils.errors import UsageError, in_words
 from ganbench.utils.files import read_plain
-from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import derive
 
 NAMED = 5  # files that an error names; it counts the others
@@ -229,4 +229,4 @@ def _of_trial(text: str, folder: Path, request: Request) -> Samples:
     except Exception as reason:
         raise UsageError(f"{text}: no samples can be drawn from {variant.name}: {in_words(reason)}") from None
     _finite(text, raw.numpy())
-    return Samples(text, to_uint8(raw) if raw.dim() == 4 else raw, extractor=evaluation.extractor)
+    return Samples(text, quantised(raw), extractor=evaluation.extractor)

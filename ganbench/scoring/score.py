@@ -15,10 +15,11 @@ from ganbench.discovery.loader import discover
 from ganbench.harness import environment
 from ganbench.harness.defaults import default_extractor
 from ganbench.harness.metric_values import apply
-from ganbench.harness.real_data import CHUNK, Real
+from ganbench.harness.real_data import Real
 from ganbench.metrics import features_of
 from ganbench.metrics.bias import bias_warnings
 from ganbench.metrics.intervals import LEVEL
+from ganbench.metrics.samples import EXTRACTOR_BATCH
 from ganbench.plugin.interfaces import Dataset, Evidence, Extractor, Metric, MetricError, NotApplicable, Side
 from ganbench.scoring.feature_cache import Cache, Cached, Kept, folder
 from ganbench.scoring.meter import Meter, Metered
@@ -213,7 +214,7 @@ class Sides:
 
     def of(self, samples: Samples) -> Side:
         with torch.no_grad():
-            outputs = [self.extractor(chunk.to(self.device)) for chunk in samples.data.split(CHUNK)]
+            outputs = [self.extractor(chunk.to(self.device)) for chunk in samples.data.split(EXTRACTOR_BATCH)]
         features = torch.cat([torch.as_tensor(found).float().cpu() for found, _ in outputs]).numpy()
         probabilities = None
         if outputs[0][1] is not None:

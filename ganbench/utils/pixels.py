@@ -6,9 +6,14 @@ import torch
 from torch import Tensor
 
 
+def to_255(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as floating point in [0, 255]: clamped, ``(x + 1) * 127.5``."""
+    return (images.clamp(-1, 1) + 1) * 127.5
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """Images in [-1, 1] as 8-bit ones: clamped, ``round((x + 1) * 127.5)``."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return to_255(images).round().to(torch.uint8)
 
 
 def from_uint8(images: Tensor) -> Tensor:

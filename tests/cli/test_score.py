@@ -30,7 +30,6 @@ from ganbench.metrics import (
     kernel_distance,
     precision_recall,
 )
-from ganbench.metrics.numerics.export import arrays_of
 from ganbench.scoring import meter
 from ganbench.scoring.archives import read_arrays
 from ganbench.scoring.feature_cache import Cache, Cached, Kept
@@ -336,12 +335,12 @@ def test_statistics_of_the_real_side_are_kept_too(tmp_path: Path) -> None:
     kept.keep()
     second = FeatureSet(real)
     Kept(Cache(tmp_path), second)
-    known = arrays_of(second)
+    known = second.export_arrays()
     assert set(known) == {"mean", "covariance", "cholesky", "radii.3"} and scores(second) == expected
-    assert all(np.array_equal(known[name], array) for name, array in arrays_of(first).items())
+    assert all(np.array_equal(known[name], array) for name, array in first.export_arrays().items())
     third = FeatureSet(real + np.float32(1))  # other features find nothing
     Kept(Cache(tmp_path), third)
-    assert arrays_of(third) == {}
+    assert third.export_arrays() == {}
 
 
 def test_a_long_pass_says_how_fast_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganbench.discovery.loader import discover
-from ganbench.extractors import fidelity, networks, pretrained
+from ganbench.extractors import fidelity, pretrained
 from ganbench.extractors.dinov2 import VisionTransformer
 from ganbench.harness.describe import describe_dataset
 from ganbench.scoring.score import Options, score
@@ -134,13 +134,12 @@ def test_features_are_those_of_the_network_to_the_bit_and_fast_ones_nearly(incep
 
 @pytest.mark.parametrize("size", [(32, 32), (299, 299), (17, 400), (1, 5)])
 def test_the_resize_by_products_is_tensorflows(size: tuple[int, int]) -> None:
+    from ganbench.extractors import networks  # and torchvision with it: too slow for every collection
+
     images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
     assert (networks.resized_by_products(images, 299) - networks.resized(images, 299)).abs().max() < 1e-4
-    assert torch.equal(networks.resized(images, 299), _untouched(images))
-
-
-def _untouched(images: Tensor) -> Tensor:
-    return networks.interpolate_bilinear_2d_like_tensorflow1x(images, size=(299, 299), align_corners=False)
+    untouched = networks.interpolate_bilinear_2d_like_tensorflow1x(images, size=(299, 299), align_corners=False)
+    assert torch.equal(networks.resized(images, 299), untouched)
 
 
 def test_grey_images_are_their_colour_copies_and_others_are_refused(inception: Path) -> None:

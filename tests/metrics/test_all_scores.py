@@ -15,7 +15,7 @@ from ganbench.metrics import (
     manifold_scores,
     score_all,
 )
-from ganbench.metrics.numerics import float32_screen, kernel_estimates, passes
+from ganbench.metrics.numerics import float32_screen, kernel_estimates, pair
 from ganbench.plugin.interfaces import Side
 
 
@@ -55,7 +55,7 @@ def test_one_pass_serves_balls_and_kernel_and_the_real_side_is_seen_once(monkeyp
         seen.append((len(points.half), others and len(others.half)))
         return original(points, others)
 
-    for module in (passes, kernel_estimates):
+    for module in (pair, kernel_estimates):
         monkeypatch.setattr(module, "tiles", counted)
     real, fake, _ = sets(700, 640, 200)
     known = FeatureSet(real)

@@ -11,7 +11,7 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 
 from ganbench.metrics import FeatureSet, kernel_distance
 from ganbench.metrics.numerics import float32_screen, kernel_estimates
-from ganbench.metrics.numerics.kernel_estimates import Subsets
+from ganbench.metrics.numerics.kernel_estimates import SubsetEstimates
 from ganbench.metrics.numerics.third_moments import ThirdMoments
 
 
@@ -63,7 +63,7 @@ def test_ways_agree_with_float64(monkeypatch, way, offset):
     if way in ("_from_sums", "_one_by_one"):
         monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
     real, fake = rectified(n, d, 0, offset), rectified(m, d, 1, offset)
-    assert Subsets(FeatureSet(real), FeatureSet(fake), 20, size, 2020).way.__name__ == way
+    assert SubsetEstimates(FeatureSet(real), FeatureSet(fake), 20, size, 2020).way.__name__ == way
     expected = reference(real, fake, 20, size)
     found = kernel_distance(real, fake, 20, size)
     error = tolerance * magnitude(real, fake)
@@ -79,7 +79,7 @@ def test_agrees_with_torch_fidelity_better_than_it_with_float64(monkeypatch, way
     if way == "_from_sums":
         monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
     real, fake = rectified(1400, 300, 0), rectified(1300, 300, 1)
-    assert Subsets(FeatureSet(real), FeatureSet(fake), 10, 1000, 2020).way.__name__ == way
+    assert SubsetEstimates(FeatureSet(real), FeatureSet(fake), 10, 1000, 2020).way.__name__ == way
     out = kid_features_to_metric(
         torch.from_numpy(real), torch.from_numpy(fake), kid_subsets=10, kid_subset_size=1000, verbose=False
     )
@@ -94,7 +94,7 @@ def test_beyond_the_range_of_float32(monkeypatch):
     real, fake = np.float64(rectified(300, 60, 0)), np.float64(rectified(280, 60, 1))
     expected = kernel_distance(real, fake, 10, 100)
     for factor in (1e8, 1e25):
-        plan = Subsets(FeatureSet(factor * real), FeatureSet(factor * fake), 10, 100, 2020)
+        plan = SubsetEstimates(FeatureSet(factor * real), FeatureSet(factor * fake), 10, 100, 2020)
         assert plan.way.__name__ == "_in_double"
         mean, _ = kernel_distance(factor * real, factor * fake, 10, 100)
         assert mean == pytest.approx(reference(factor * real, factor * fake, 10, 100).mean(), rel=1e-9)

@@ -90,7 +90,7 @@ def test_closed_form(n):
 
 
 def test_mean_and_trace_of_streamed_features(monkeypatch):
-    monkeypatch.setattr(gaussian, "CHUNK", 64)
+    monkeypatch.setattr(gaussian, "SUMMED_ROWS", 64)
     values = spectral(500, 150, 0, 2.0, offset=1000.0)
     fitted = gaussian.gaussian_of(FeatureSet(values))
     assert fitted.streamed

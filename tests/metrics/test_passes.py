@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganbench.metrics import FeatureSet, manifold_scores
-from ganbench.metrics.numerics import balls, distances, float32_screen, neighbours, passes
+from ganbench.metrics.numerics import balls, distances, float32_screen, neighbours, pair
 from ganbench.metrics.numerics.float32_screen import Frame, Screen, frame_of, plain_float32, screen_of, tiles
 from ganbench.metrics.numerics.neighbours import Neighbours
 
@@ -84,7 +84,7 @@ def test_tiles_change_nothing(seed, kind, n, m, d, height, width, k, density_k):
     expected = reference(real, fake, k, density_k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(float32_screen, "TILE", (max(height, 8), width))
-        patch.setattr(float32_screen, "CHUNK", 64)
+        patch.setattr(float32_screen, "CONVERTED", 64)
         patch.setattr(balls, "PENDING", 10)
         patch.setattr(neighbours, "KEPT", 4)
         assert manifold_scores(real, fake, k, density_k) == expected
@@ -95,7 +95,7 @@ def test_tiles_change_nothing(seed, kind, n, m, d, height, width, k, density_k):
 def test_radii_are_float64_distances(kind, d):
     values = features(1500, d, 2, kind)
     expected = np.sort(true_distances(values, values), axis=1)
-    found = passes.real_radii(FeatureSet(values), 3, 5, 1)
+    found = pair.real_radii(FeatureSet(values), 3, 5, 1)
     for k, radii in zip((3, 5, 1), found, strict=True):
         assert np.array_equal(radii, expected[:, k])
 

@@ -8,21 +8,21 @@ import time
 import torch
 from torch import Tensor, nn
 
-from ganbench.conformance.bench import (
+from ganbench.conformance.checking import Suite
+from ganbench.conformance.errors import CheckFailed, NotChecked
+from ganbench.conformance.variant_runner import (
     BATCH,
     IMAGES,
     POINTS,
-    Bench,
+    VariantRunner,
+    differing_names,
     during,
-    few,
-    prints,
-    same,
+    fingerprints,
+    first_few,
+    same_bits,
     scoring,
-    unequal,
-    written,
+    shape_text,
 )
-from ganbench.conformance.checking import Suite
-from ganbench.conformance.errors import CheckFailed, NotChecked
 from ganbench.discovery.catalog import DiscoveryError
 from ganbench.discovery.loader import discover
 from ganbench.plugin.gan import GAN
@@ -43,33 +43,33 @@ DRAWN = 64  # samples that are compared: enough that one in twenty that is no fa
     """A benchmark runs a variant on data that its author has not seen: it trains and samples on any shape, or raises
     Unsuitable in __init__, which leaves the pair out instead of failing it."""
 )
-def shapes_and_dtypes(bench: Bench) -> str:
+def shapes_and_dtypes(runner: VariantRunner) -> str:
     suited, left = [], []
     for shape in (*IMAGES, POINTS):
-        with during(f"on {written(shape)}, __init__, train_step or sample"):
+        with during(f"on {shape_text(shape)}, __init__, train_step or sample"):
             try:
-                variant = bench.build(shape)
+                variant = runner.build(shape)
             except Unsuitable:
-                left.append(written(shape))
+                left.append(shape_text(shape))
                 continue
-            _try(bench, variant)
-        suited.append(written(shape))
+            _try(runner, variant)
+        suited.append(shape_text(shape))
     if not suited:
         raise CheckFailed("it raises Unsuitable for every shape from 8x8x1 to 64x64x3 and for points")
     return ", ".join(suited) + (f"; unsuitable: {', '.join(left)}" if left else "")
 
 
-def _try(bench: Bench, variant: Variant) -> None:
-    on = written(tuple(variant.shape))
-    bench.train(variant, 2)
+def _try(runner: VariantRunner, variant: Variant) -> None:
+    on = shape_text(tuple(variant.shape))
+    runner.train(variant, 2)
     try:
-        bench.sample(variant, 3)
+        runner.sample(variant, 3)
     except CheckFailed as reason:
         raise CheckFailed(f"on {on}: {reason}") from None
     threshold = variant.decision_threshold
     if threshold is not None and type(threshold) not in (int, float):
         raise CheckFailed(f"decision_threshold is {threshold!r}: a number, or None for a critic")
-    x = bench.batch(0, tuple(variant.shape)).data
+    x = runner.batch(0, tuple(variant.shape)).data
     with scoring(variant):
         if variant.score_real is not None:
             _expect(variant.score_real(x), (BATCH,), f"on {on}: score_real")
@@ -93,33 +93,33 @@ def _expect(found: object, shape: tuple[int | None, ...], what: str) -> None:
     GAN, and so would real images kept aside and sampled: with every discriminator module silenced, other real images
     must make the same generator and the same samples, bit for bit."""
 )
-def learns_only_through_the_discriminator(bench: Bench) -> str | None:
-    if not issubclass(bench.cls, GAN):
+def learns_only_through_the_discriminator(runner: VariantRunner) -> str | None:
+    if not issubclass(runner.cls, GAN):
         raise NotChecked("it is no GAN: only a GAN has to learn through a discriminator")
     found, samples = [], []
     for stream in ("data", "data", "other data"):
-        variant = bench.build()
+        variant = runner.build()
         assert isinstance(variant, GAN)
         if not variant.optimizers.keys() >= ROLES:
             raise NotChecked("it has no optimizers called generator and discriminator; see optimizers_named")
         _silence(variant)
         with during("with a discriminator whose outputs and gradients are zero, train_step"):
-            bench.train(variant, STEPS, stream=stream)
+            runner.train(variant, STEPS, stream=stream)
         owned = {id(p) for group in variant.optimizers["generator"].param_groups for p in group["params"]}
         named: dict[str, Tensor] = {n: p for n, p in variant.named_parameters() if id(p) in owned}
         named |= {f"generator.{n}": b for n, b in variant.generator.named_buffers()}
-        found.append(prints({"generator": named}))
+        found.append(fingerprints({"generator": named}))
         with during("sample"):
-            samples.append(bench.sample(variant, DRAWN))
+            samples.append(runner.sample(variant, DRAWN))
     first, again, other = found
-    if first != again or not same(samples[0], samples[1]):
+    if first != again or not same_bits(samples[0], samples[1]):
         raise NotChecked("two equal trainings already differ; see deterministic_under_a_seed")
-    if moved := unequal(first, other):
+    if moved := differing_names(first, other):
         raise CheckFailed(
-            f"with a silenced discriminator, other real images still change {few(moved)} within {STEPS} steps: "
+            f"with a silenced discriminator, other real images still change {first_few(moved)} within {STEPS} steps: "
             "compare fakes with real images only inside the discriminator"
         )
-    if not same(samples[0], samples[2]):
+    if not same_bits(samples[0], samples[2]):
         raise CheckFailed(
             f"with a silenced discriminator, {STEPS} steps with other real images leave the same generator and other "
             "samples: sample must draw nothing from real images that a buffer, memory or an attribute keeps"
@@ -147,19 +147,19 @@ def _zeros(module: nn.Module, arguments: object, output: object) -> object:
     """Divergence is a result of a benchmark, not a starting point: with its defaults, on images as harmless as can be,
     fifty steps must stay finite."""
 )
-def finite_losses(bench: Bench) -> str:
-    variant = bench.build()
+def finite_losses(runner: VariantRunner) -> str:
+    variant = runner.build()
     last: dict[str, Tensor] = {}
     for i in range(LONG):
         with during(f"train_step number {i}"):
-            last = bench.step(variant, i, LONG)
+            last = runner.step(variant, i, LONG)
         for name, value in last.items():
             if not bool(torch.isfinite(value).all()):
                 raise CheckFailed(f"the loss {name!r} is {float(value.detach())} at step {i}")
     for name, parameter in variant.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise CheckFailed(f"the parameter {name} is not finite after {LONG} steps")
-    if not bool(torch.isfinite(bench.sample(variant)).all()):
+    if not bool(torch.isfinite(runner.sample(variant)).all()):
         raise CheckFailed(f"a sample is not finite after {LONG} steps")
     return f"{LONG} steps; at the last " + (
         ", ".join(f"{k} {float(v.detach()):.3g}" for k, v in last.items()) or "no loss"
@@ -170,36 +170,36 @@ def finite_losses(bench: Bench) -> str:
     f"""A study is as slow as its slowest variant: a step takes less than {MOST_TIMES:g} times as long as one of DCGAN
     on the same machine, with batches of {TIMED} images of 28x28 (or the smallest that suits)."""
 )
-def time_per_step(bench: Bench) -> str:
+def time_per_step(runner: VariantRunner) -> str:
     try:
-        dcgan = Bench(discover([("variant", "dcgan")]).get("variant", "dcgan").thing, bench.device)
+        dcgan = VariantRunner(discover([("variant", "dcgan")]).get("variant", "dcgan").thing, runner.device)
     except DiscoveryError as reason:
         raise NotChecked(f"there is no DCGAN to compare with: {reason}") from None
-    shape = bench.home
+    shape = runner.first_shape
     try:
-        variant = bench.build(IMAGES[2])
+        variant = runner.build(IMAGES[2])
         shape = IMAGES[2]
     except Unsuitable:
-        variant = bench.build(shape)
-    rivals = [(bench, variant), (dcgan, dcgan.build(shape if len(shape) == 3 else IMAGES[0]))]
+        variant = runner.build(shape)
+    rivals = [(runner, variant), (dcgan, dcgan.build(shape if len(shape) == 3 else IMAGES[0]))]
     seconds: list[list[float]] = [[], []]
     for i in range(ROUNDS + 2):  # turn by turn: what else the machine does hits both
         for (owner, rival), taken in zip(rivals, seconds, strict=True):
             taken.append(_timed(owner, rival, i))
     own, other = (statistics.median(taken[2:]) for taken in seconds)
-    text = f"{own * 1e3:.1f} ms at {written(shape)}, {own / other:.2f} times DCGAN's {other * 1e3:.1f} ms"
+    text = f"{own * 1e3:.1f} ms at {shape_text(shape)}, {own / other:.2f} times DCGAN's {other * 1e3:.1f} ms"
     if own > MOST_TIMES * other:
         raise CheckFailed(f"{text}: more than {MOST_TIMES:g} times")
     return text
 
 
-def _timed(bench: Bench, variant: Variant, i: int) -> float:
-    batch: Batch = bench.batch(i, tuple(variant.shape), rows=TIMED)
+def _timed(runner: VariantRunner, variant: Variant, i: int) -> float:
+    batch: Batch = runner.batch(i, tuple(variant.shape), rows=TIMED)
     steps = ROUNDS + 2
     clock = Clock(i, i * TIMED, steps * TIMED, i / steps, i == steps - 1)
     start = time.perf_counter()
     with during("train_step with a batch of 64"):
         variant.train_step(batch, clock)
-    if bench.device.type == "cuda":
-        torch.cuda.synchronize(bench.device)
+    if runner.device.type == "cuda":
+        torch.cuda.synchronize(runner.device)
     return time.perf_counter() - start

@@ -98,6 +98,15 @@ class Balls:
         self.rows, self.columns, self.nearness, self.pending = [], [], [], 0
         self._decide(row, column, near)
 
+    def scores(self, density_k: int | None) -> dict[str, float]:
+        """Precision and recall if there are closed balls, density and coverage if there are open ones, of radius k."""
+        scores: dict[str, float] = {}
+        if self.closed is not None:
+            scores |= {"precision": float(self.held.mean()), "recall": float(self.recalled.mean())}
+        if density_k is not None:
+            scores |= {"density": self.hits / (density_k * len(self.held)), "coverage": float(self.covered.mean())}
+        return scores
+
     def _decide(self, row: np.ndarray, column: np.ndarray, near: np.ndarray, kinds: tuple[str, ...] = KINDS) -> None:
         slack = self.real.slack[row].astype(np.float64) + self.fake.slack[column]
         self.decide(row, column, near, near - slack, kinds)

@@ -1,8 +1,8 @@
-"""A set of features as scores see it: checked once, with whatever is derived from it computed once."""
+"""A set of features: checked once, with whatever scores derive from it computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +25,9 @@ class FeatureSet:
         values: ``(n, d)``; float32 stays float32, anything else becomes float64.
         name: what errors call it.
 
+    Attributes:
+        arrays: by name, what ``export_arrays`` hands out.
+
     Raises:
         MetricError: not such an array, or a value that is not finite or above 1e40 in magnitude.
     """
@@ -34,6 +37,7 @@ class FeatureSet:
         checked = features(values, name, rows=1)
         self.values: np.ndarray = checked if checked.flags.writeable else checked.copy()  # torch takes no other
         self._known: dict[Hashable, Any] = {}
+        self.arrays: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.values)
@@ -48,16 +52,25 @@ class FeatureSet:
         """The values, in the memory that they are in."""
         return torch.from_numpy(self.values)
 
-    def knows(self, key: Hashable) -> bool:
-        """Whether ``once`` has been called with ``key``."""
-        return key in self._known
-
     def once(self, key: Hashable, compute: Callable[[], Derived]) -> Derived:
         """``compute()``, remembered under ``key``."""
         if key not in self._known:
             self._known[key] = compute()
         found: Derived = self._known[key]
         return found
+
+    def export_arrays(self) -> dict[str, np.ndarray]:
+        """What took long to compute from these features, as far as a score has asked for it, to be kept on disk.
+
+        Returns:
+            ``mean`` ``(d,)``, ``covariance`` ``(d, d)`` (its upper triangle counts) and ``cholesky``, its factor; and
+            ``radii.<k>`` ``(n,)``, distances to the k-th nearest other row.
+        """
+        return {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+
+    def import_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take what ``export_arrays`` gave for equal features; call it before any score is computed from them."""
+        self.arrays.update(arrays)
 
 
 def feature_set(values: Any, name: str, rows: int) -> FeatureSet:
@@ -77,7 +90,7 @@ def feature_sets(real: Any, fake: Any, rows: tuple[int, int]) -> tuple[FeatureSe
 
 
 def of_side(side: Side) -> FeatureSet:
-    """For ``Side.once``: a side's features, wrapped."""
+    """A side's features as a FeatureSet, for ``Side.once``."""
     return FeatureSet(side.features)
 
 

@@ -22,7 +22,7 @@ from ganbench.metrics.numerics.feature_set import FeatureSet
 
 TILE = (512, 1024)
 """Rows and columns of a tile at most: 2 MiB."""
-CHUNK = 2**17
+CONVERTED = 2**17
 """Elements that are converted to float64 at a time: 1 MiB."""
 TINY = 1e-32
 """Covers what underflows in float32, in units of the scaled features."""
@@ -47,8 +47,8 @@ class Frame:
     """Where two sets are looked at from: the mean of the real one, and a power of two near its spread."""
 
     def __init__(self, real: FeatureSet) -> None:
-        self.centre = sum(chunk.sum(axis=0) for chunk in chunks(real)) / len(real)
-        spread = sum(float(np.square(chunk - self.centre).sum()) for chunk in chunks(real)) / len(real)
+        self.centre = sum(chunk.sum(axis=0) for chunk in float64_parts(real)) / len(real)
+        spread = sum(float(np.square(chunk - self.centre).sum()) for chunk in float64_parts(real)) / len(real)
         self.scale = 2.0 ** -round(float(np.log2(spread)) / 2) if 1e-200 < spread < 1e200 else 1.0
 
 
@@ -73,7 +73,7 @@ class Screen:
         error = 2.0 * (d + 8) * 2.0**-24
         view = self.right.numpy()
         start = 0
-        for chunk in chunks(features):
+        for chunk in float64_parts(features):
             rows = slice(start, start + len(chunk))
             chunk -= frame.centre
             self.along[rows] = chunk @ frame.centre
@@ -106,9 +106,9 @@ class Screen:
         return torch.cat([right[:, :d], right[:, d + 2 :], right[:, d : d + 2]], dim=1)
 
 
-def chunks(features: FeatureSet) -> Iterator[np.ndarray]:
+def float64_parts(features: FeatureSet) -> Iterator[np.ndarray]:
     """The rows in float64, some at a time."""
-    step = max(1, CHUNK // features.width)
+    step = max(1, CONVERTED // features.width)
     for start in range(0, len(features), step):
         yield features.values[start : start + step].astype(np.float64)
 

@@ -10,7 +10,7 @@ from scipy.linalg import blas, lapack
 
 from ganbench.metrics.numerics.feature_set import FeatureSet
 
-CHUNK = 1024
+SUMMED_ROWS = 1024
 """Rows whose products are summed at a time."""
 SMALL = 128
 """Features up to which singular values cost next to nothing."""
@@ -47,11 +47,19 @@ class Gaussian:
 
     @cached_property
     def _stream(self) -> tuple[torch.Tensor, np.ndarray]:
-        parts = self.features.tensor.split(CHUNK)
+        known = self.features.arrays
+        if not {"mean", "covariance"} <= known.keys():
+            mean, covariance = self._summed()
+            known |= {"mean": mean.numpy(), "covariance": covariance.T}
+        return torch.from_numpy(known["mean"]), known["covariance"].T  # LAPACK reads columns, rows are kept
+
+    def _summed(self) -> tuple[torch.Tensor, np.ndarray]:
+        """Mean, and covariance in column order, from sums over some rows at a time."""
+        parts = self.features.tensor.split(SUMMED_ROWS)
         shift = parts[0].double().mean(dim=0)
         total = torch.zeros_like(shift)
         found = np.zeros((self.width, self.width), order="F")
-        space = torch.empty(CHUNK, self.width, dtype=torch.float64)
+        space = torch.empty(SUMMED_ROWS, self.width, dtype=torch.float64)
         for part in parts:
             rows = space[: len(part)].copy_(part).sub_(shift)
             total += rows.sum(dim=0)
@@ -93,8 +101,13 @@ class Gaussian:
     @cached_property
     def cholesky(self) -> np.ndarray | None:
         """L with S = L L', lower, ``(d, d)`` in column order; None where S is singular."""
-        factor, failed = lapack.dpotrf(self.covariance, lower=1, clean=1)
-        return None if failed else factor
+        known = self.features.arrays
+        if "cholesky" not in known:
+            factor, failed = lapack.dpotrf(self.covariance, lower=1, clean=1)
+            if failed:
+                return None
+            known["cholesky"] = factor.T
+        return known["cholesky"].T
 
 
 def gaussian_of(features: FeatureSet) -> Gaussian:

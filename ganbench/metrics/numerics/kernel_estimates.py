@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,32 +45,82 @@ def combined(within_real: Any, within_fake: Any, between: Any, n: int, m: int) -
     return within_real / (n * (n - 1)) + within_fake / (m * (m - 1)) - 2.0 * between / (n * m)
 
 
-class Everything:
-    """The one estimate from all rows."""
-
-    sums = None
+class WholeEstimate:
+    """The one estimate from all rows of both sets."""
 
     def __init__(self, real: FeatureSet, fake: FeatureSet) -> None:
         self.real, self.fake = real, fake
 
     def estimates(self) -> np.ndarray:
+        """``(1,)``."""
         x, y = extended(self.real.values), extended(self.fake.values)
         own = self.real.once("cubes", lambda: cubes(x, x))
         return np.array([combined(own, cubes(y, y), cubes(x, y), len(x), len(y))])
 
 
-def draw(n: int, m: int, subsets: int, size: int, rng: int | np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-    """Rows ``(subsets, size)`` of either set; of each subset first those of the real one."""
-    state = rng if isinstance(rng, np.random.RandomState) else np.random.RandomState(rng)
-    drawn = [[np.int32(state.choice(rows, size, replace=False)) for rows in (n, m)] for _ in range(subsets)]
-    return np.stack([pair[0] for pair in drawn]), np.stack([pair[1] for pair in drawn])
+class Draws:
+    """The rows of each subset, and what estimates need of the real ones alone.
+
+    Args:
+        real: real features.
+        m: how many fakes there are.
+        subsets: how many.
+        size: rows of either set in each.
+        rng: of each subset first the real rows are drawn, then the fakes.
+
+    Attributes:
+        of_real: rows ``(subsets, size)`` of the real set.
+        of_fake: the same of the fakes.
+        sums: ``(subsets,)`` kernel sums over real rows from float32 values, once they were found.
+    """
+
+    def __init__(self, real: FeatureSet, m: int, subsets: int, size: int, rng: int | np.random.RandomState) -> None:
+        self.real = real
+        state = rng if isinstance(rng, np.random.RandomState) else np.random.RandomState(rng)
+        sides = (len(real), m)
+        drawn = [[np.int32(state.choice(rows, size, replace=False)) for rows in sides] for _ in range(subsets)]
+        self.of_real, self.of_fake = np.stack([pair[0] for pair in drawn]), np.stack([pair[1] for pair in drawn])
+        self.sums: np.ndarray | None = None
+
+    @cached_property
+    def moments(self) -> list[tuple[torch.Tensor, float]]:
+        """Third moments of each subset's real rows, and their kernel sum."""
+        return [(vector.clone(), own) for vector, own in third_moments(self.real, self.of_real)]
+
+    @cached_property
+    def cubes(self) -> list[float]:
+        """Kernel sums over each subset's real rows from float64 values."""
+        x = extended(self.real.values)
+        return [cubes(rows, rows) for rows in (x[torch.from_numpy(index)] for index in self.of_real)]
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The real rows, ready for float32 kernel values."""
+        return rows_of(self.real, frame_of(self.real), self.of_real)
 
 
-class Subsets:
-    """Estimates of subsets of rows.
+def draws_of(real: FeatureSet, m: int, subsets: int, size: int, rng: int | np.random.RandomState) -> Draws:
+    """The draws of a seed, remembered with the real set; those of a RandomState are not repeated."""
+    if isinstance(rng, np.random.RandomState):
+        return Draws(real, m, subsets, size, rng)
+    return real.once(("draws", m, subsets, size, rng), lambda: Draws(real, m, subsets, size, rng))
+
+
+def third_moments(features: FeatureSet, draws: np.ndarray) -> Iterator[tuple[torch.Tensor, float]]:
+    """The third moments of each subset's rows, overwritten by the next, and the kernel sum over its different rows."""
+    third = ThirdMoments(draws.shape[1], features.width + 1)
+    rows = extended(features.values)
+    diagonal = rows.square().sum(dim=1) ** 3
+    for index in draws:
+        vector = third(rows.index_select(0, torch.from_numpy(index)))
+        yield vector, float(torch.dot(vector, vector) - diagonal[index].sum())
+
+
+class SubsetEstimates:
+    """Estimates from random subsets of rows.
 
     Few features go by third moments, few rows by float64 kernel values. Otherwise kernel values are
-    float32: those of all pairs, in a pass that others may share (``sums`` is there to be filled before
+    float32: those of all pairs, in a scan that other scores may share (``sums`` must be filled by it before
     ``estimates`` is called), or, where there are so many rows that this is more work, subset by subset.
     """
 
@@ -77,12 +128,9 @@ class Subsets:
         self, real: FeatureSet, fake: FeatureSet, subsets: int, size: int, rng: int | np.random.RandomState
     ) -> None:
         self.real, self.fake, self.size = real, fake, size
-        n, m, d = len(real), len(fake), real.width
-        # What the seed and the real set decide is kept with the real set; draws from a state are not repeated.
-        self.keep = real if not isinstance(rng, np.random.RandomState) else FeatureSet(real.values)
-        self.key = (n, m, subsets, size, rng)
-        self.of_real, self.of_fake = self._once("draws", lambda: draw(n, m, subsets, size, rng))
+        self.draws = draws_of(real, len(fake), subsets, size, rng)
         self.sums: GramSums | None = None
+        n, m, d = len(real), len(fake), real.width
         work = 2.0 * subsets * size**2 * d
         if (d + 1) ** 2 <= 5 * size:
             self.way = self._by_moments
@@ -90,18 +138,14 @@ class Subsets:
             self.way = self._in_double
         elif (n * m + 0.5 * m * m) * (d + subsets) <= 1.5 * work:
             self.way = self._from_sums
-            reals = self._once("sums", lambda: None) if self.keep.knows(("sums", self.key)) else None
-            fakes = rows_of(fake, frame_of(real), self.of_fake)
-            self.sums = GramSums(self._real_rows(), fakes, frame_of(real), reals)
+            frame = frame_of(real)
+            self.sums = GramSums(self.draws.rows, rows_of(fake, frame, self.draws.of_fake), frame, self.draws.sums)
         else:
             self.way = self._one_by_one
 
     def estimates(self) -> np.ndarray:
-        """One for each subset."""
+        """``(subsets,)``."""
         return self.way()
-
-    def _once(self, name: str, compute: Callable[[], Any]) -> Any:
-        return self.keep.once((name, self.key), compute)
 
     def _in_range(self) -> bool:
         frame = frame_of(self.real)
@@ -114,42 +158,31 @@ class Subsets:
         return np.asarray(combined(sums[0], sums[1], sums[2], self.size, self.size))
 
     def _by_moments(self) -> np.ndarray:
-        third = ThirdMoments(self.size, self.real.width + 1)
-
-        def vectors(features: FeatureSet, draws: np.ndarray) -> Iterator[tuple[torch.Tensor, float]]:
-            rows = extended(features.values)
-            diagonal = rows.square().sum(dim=1) ** 3
-            for index in draws:
-                vector = third(rows.index_select(0, torch.from_numpy(index)))
-                yield vector, float(torch.dot(vector, vector) - diagonal[index].sum())
-
         with one_thread():
-            of_real = self._once("moments", lambda: [(v.clone(), own) for v, own in vectors(self.real, self.of_real)])
             found = [
                 (own, within, float(torch.dot(x, y)))
-                for (x, own), (y, within) in zip(of_real, vectors(self.fake, self.of_fake), strict=True)
+                for (x, own), (y, within) in zip(
+                    self.draws.moments, third_moments(self.fake, self.draws.of_fake), strict=True
+                )
             ]
         return self._combined(*zip(*found, strict=True))
 
     def _in_double(self) -> np.ndarray:
         x, y = extended(self.real.values), extended(self.fake.values)
-        reals = [x[torch.from_numpy(index)] for index in self.of_real]
-        fakes = [y[torch.from_numpy(index)] for index in self.of_fake]
-        own = self._once("cubes", lambda: [cubes(rows, rows) for rows in reals])
+        fakes = [y[torch.from_numpy(index)] for index in self.draws.of_fake]
+        reals = (x[torch.from_numpy(index)] for index in self.draws.of_real)
         between = [cubes(*pair) for pair in zip(reals, fakes, strict=True)]
-        return self._combined(own, [cubes(rows, rows) for rows in fakes], between)
-
-    def _real_rows(self) -> Rows:
-        return self._once("rows", lambda: rows_of(self.real, frame_of(self.real), self.of_real))
+        return self._combined(self.draws.cubes, [cubes(rows, rows) for rows in fakes], between)
 
     def _from_sums(self) -> np.ndarray:
         sums = self.sums
         assert sums is not None
-        return self._combined(self._once("sums", lambda: sums.reals), sums.fakes, sums.both)
+        self.draws.sums = sums.reals
+        return self._combined(sums.reals, sums.fakes, sums.both)
 
     def _one_by_one(self) -> np.ndarray:
-        frame = frame_of(self.real)
-        real, fake = self._real_rows(), rows_of(self.fake, frame, self.of_fake)
+        frame, draws = frame_of(self.real), self.draws
+        real, fake = draws.rows, rows_of(self.fake, frame, draws.of_fake)
 
         def sums(first: Rows, second: Rows | None = None) -> float:
             found = GramSums(first, second or first, frame)
@@ -161,6 +194,7 @@ class Subsets:
             return float(found.fakes[0] + found.both[0])
 
         with plain_float32():
-            own = self._once("sums", lambda: [sums(real.take(index)) for index in self.of_real])
-            pairs = [(real.take(i), fake.take(j)) for i, j in zip(self.of_real, self.of_fake, strict=True)]
-            return self._combined(own, [sums(two) for _, two in pairs], [sums(*pair) for pair in pairs])
+            if draws.sums is None:
+                draws.sums = np.array([sums(real.take(index)) for index in draws.of_real])
+            pairs = [(real.take(i), fake.take(j)) for i, j in zip(draws.of_real, draws.of_fake, strict=True)]
+            return self._combined(draws.sums, [sums(two) for _, two in pairs], [sums(*pair) for pair in pairs])

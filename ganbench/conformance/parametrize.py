@@ -1,11 +1,9 @@
-"""The decorator of the pytest plugin. It brings neither pytest's internals nor torch; collection does."""
+"""The decorator ``parametrize_with_checks``. Importing it brings neither pytest nor torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-MARK = "ganbench_checks"
 
 
 def parametrize_with_checks(
@@ -21,6 +19,8 @@ def parametrize_with_checks(
             failure: the entry is out of date.
     """
     import pytest
+
+    from ganbench.conformance.pytest_plugin import MARK
 
     if isinstance(plugins, str) or not isinstance(plugins, Iterable):
         plugins = [plugins]

@@ -1,4 +1,4 @@
-"""Everything of a process that a plugin has to leave as it was, but for the random states."""
+"""The settings of a process that a plugin must not change: read, compared and put back."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import torch
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
-from ganbench.conformance.bench import few
 from ganbench.conformance.errors import CheckFailed
+from ganbench.conformance.variant_runner import first_few
 from ganbench.harness.serialization import fingerprint
 from ganbench.utils.seeding import Settings, rng_state, seed_everything, set_rng_state
 
@@ -25,8 +25,8 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALR
 _AUTOCAST = ("cpu", "cuda")
 
 
-def surroundings() -> dict[str, Any]:
-    """Settings of torch, numpy and Python by their names."""
+def process_state() -> dict[str, Any]:
+    """Settings of torch, numpy and Python by names that a message can show; random states are not among them."""
     settings = Settings.now()
     return {
         **{f"torch's or Python's {f.name}": getattr(settings, f.name) for f in fields(settings)},
@@ -48,8 +48,8 @@ def _hooks(module: ModuleType) -> dict[str, int]:
     return {name: len(v) for name, v in vars(module).items() if name.startswith("_global_") and isinstance(v, dict)}
 
 
-def put_back(before: dict[str, Any]) -> None:
-    """Undo what can be undone."""
+def restore_process_state(before: dict[str, Any]) -> None:
+    """Set everything that can be set to what ``process_state`` found before."""
     now = Settings.now()
     Settings(**{f.name: before[f"torch's or Python's {f.name}"] for f in fields(now)}).set()
     torch.set_grad_enabled(before["whether gradients are recorded"])
@@ -72,26 +72,26 @@ def put_back(before: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
+def process_state_kept() -> Iterator[None]:
     """Run a block, and leave the process as it was, random states too."""
-    before, random = surroundings(), rng_state()
+    before, random = process_state(), rng_state()
     try:
         yield
     finally:
-        put_back(before)
+        restore_process_state(before)
         set_rng_state(random)
 
 
-def changed_surroundings(what: Any) -> None:
+def require_unchanged_process(what: Any) -> None:
     """Call something twice; raises CheckFailed if the second time it changes the process or a random state."""
     for attempt in (0, 1):  # what a first use imports may set is not the plugin's doing
         seed_everything(attempt)  # what sets a state to the same value each time changes this one
-        before, random = surroundings(), fingerprint(rng_state())
+        before, random = process_state(), fingerprint(rng_state())
         what()
-        after = surroundings()
-        put_back(before)
+        after = process_state()
+        restore_process_state(before)
         changed = [name for name in before if after[name] != before[name]]
         if fingerprint(rng_state()) != random:
             changed.append("global random states (use a generator of your own, seeded)")
         if changed and attempt:
-            raise CheckFailed(f"it changes {few(changed)} of the whole process")
+            raise CheckFailed(f"it changes {first_few(changed)} of the whole process")

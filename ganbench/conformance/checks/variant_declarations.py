@@ -1,4 +1,4 @@
-"""Checks of what a variant declares: its optimizers, what they hold, and its hyperparameters."""
+"""Checks of what a variant declares: its optimizers, the parameters in them, and its hyperparameters."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import typing
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from ganbench.conformance.bench import Bench, during, few
 from ganbench.conformance.checks.variants import ROLES, STEPS, VARIANTS
 from ganbench.conformance.errors import CheckFailed
+from ganbench.conformance.variant_runner import VariantRunner, during, first_few
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.hyperparameters import Hyperparameter, hyperparameters
 from ganbench.utils import canonical_json
@@ -20,8 +20,8 @@ from ganbench.utils import canonical_json
     """Steps of the optimizers in self.optimizers are counted, their gradients measured, their state saved. Verdicts
     read the roles generator and discriminator (critics too); what steps elsewhere is invisible and lost on resume."""
 )
-def optimizers_named(bench: Bench) -> str:
-    variant = bench.build()
+def optimizers_named(runner: VariantRunner) -> str:
+    variant = runner.build()
     for role, optimizer in variant.optimizers.items():
         if not isinstance(role, str) or not isinstance(optimizer, Optimizer):
             raise CheckFailed(
@@ -44,7 +44,7 @@ def optimizers_named(bench: Bench) -> str:
     handle = register_optimizer_step_pre_hook(noted)
     try:
         with during("train_step"):
-            bench.train(variant, STEPS)
+            runner.train(variant, STEPS)
     finally:
         handle.remove()
     if strangers:
@@ -59,8 +59,8 @@ def optimizers_named(bench: Bench) -> str:
     """A parameter in no optimizer never learns, one in two is moved twice. Averaged copies and parameters that are
     written by hand have requires_grad=False."""
 )
-def parameters_in_one_optimizer(bench: Bench) -> str:
-    variant = bench.build()
+def parameters_in_one_optimizer(runner: VariantRunner) -> str:
+    variant = runner.build()
     held: dict[int, list[str]] = {}
     for role, optimizer in variant.optimizers.items():
         for parameter in (p for group in optimizer.param_groups for p in group["params"]):
@@ -70,9 +70,11 @@ def parameters_in_one_optimizer(bench: Bench) -> str:
     twice = [f"{name} ({' and '.join(held[id(p)])})" for name, p in named.items() if len(held.get(id(p), ())) > 1]
     outside = set(held) - {id(p) for p in named.values()}
     if none:
-        raise CheckFailed(f"in no optimizer: {few(none)}. Give it to one, or freeze it with requires_grad_(False)")
+        raise CheckFailed(
+            f"in no optimizer: {first_few(none)}. Give it to one, or freeze it with requires_grad_(False)"
+        )
     if twice:
-        raise CheckFailed(f"in two optimizers: {few(twice)}. Leave it to one of them")
+        raise CheckFailed(f"in two optimizers: {first_few(twice)}. Leave it to one of them")
     if outside:
         raise CheckFailed(
             f"an optimizer steps {len(outside)} tensors that are no parameters of the variant: assign their module "
@@ -85,9 +87,9 @@ def parameters_in_one_optimizer(bench: Bench) -> str:
     """Records, ganbench list and ganbench tune read hyperparameters from __init__: a keyword with a default, and in
     its annotation what it means and where it makes sense: Annotated[float, Range(1e-5, 1e-2), "step size"]."""
 )
-def hyperparameters_documented(bench: Bench) -> str:
-    declared = hyperparameters(bench.cls)
-    variant = bench.build()
+def hyperparameters_documented(runner: VariantRunner) -> str:
+    declared = hyperparameters(runner.cls)
+    variant = runner.build()
     for h in declared.values():
         if not h.help:
             raise CheckFailed(f"{h.name} says nothing of itself: {h.name}: Annotated[{_type(h)}, ..., 'what it does']")

@@ -1,4 +1,4 @@
-"""Checks of a variant's state: repeated, saved, resumed, sampled, moved and sent, it stays the same to the bit."""
+"""Checks that a variant's state survives: equal bits when repeated, saved, resumed, sampled, moved and pickled."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from ganbench.conformance import fresh_process
-from ganbench.conformance.bench import (
-    BATCH,
-    TORCHS_OWN,
-    Bench,
-    differing,
-    during,
-    few,
-    lost,
-    prints,
-    same,
-    scoring,
-    unequal,
-)
 from ganbench.conformance.checks.variants import STEPS, VARIANTS
 from ganbench.conformance.errors import CheckFailed, NotChecked
-from ganbench.conformance.surroundings import put_back, surroundings
+from ganbench.conformance.process_state import process_state, restore_process_state
+from ganbench.conformance.variant_runner import (
+    BATCH,
+    TORCHS_OWN,
+    VariantRunner,
+    differing_names,
+    differing_parts,
+    during,
+    fingerprints,
+    first_few,
+    lost_attributes,
+    same_bits,
+    scoring,
+)
 from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.evaluation import shielded
 from ganbench.harness.metric_values import InvalidOutput
@@ -42,18 +42,18 @@ STOPS = (0, STEPS // 2)  # the steps after which a training is stopped
     """The seed of a trial decides every bit of it. In train_step draw from torch's, numpy's and random's global
     generators, which the harness seeds; in sample from rng alone. No time, no os.urandom, no generator of your own."""
 )
-def deterministic_under_a_seed(bench: Bench) -> None:
+def deterministic_under_a_seed(runner: VariantRunner) -> None:
     with during("train_step"):
-        first, again = (bench.trained(STEPS) for _ in range(2))
-    if moved := differing(capture(first), capture(again)):
-        raise CheckFailed(f"two trainings of {STEPS} steps under one seed differ in {few(moved)}")
+        first, again = (runner.trained(STEPS) for _ in range(2))
+    if moved := differing_parts(capture(first), capture(again)):
+        raise CheckFailed(f"two trainings of {STEPS} steps under one seed differ in {first_few(moved)}")
     with during("sample"):
-        before, after = bench.sample(first), bench.sample(again)
-        if not same(before, after):
+        before, after = runner.sample(first), runner.sample(again)
+        if not same_bits(before, after):
             raise CheckFailed("two calls of sample with one rng and the same weights differ")
         with scoring(first, seed=1):
-            other = first.sample(len(before), generator(3, bench.device)).detach().float()
-    if not same(before, other):
+            other = first.sample(len(before), generator(3, runner.device)).detach().float()
+    if not same_bits(before, other):
         raise CheckFailed("sample(n, rng) draws from a global generator too: pass generator=rng to every draw")
 
 
@@ -61,42 +61,42 @@ def deterministic_under_a_seed(bench: Bench) -> None:
     """A finished trial is scored again from its stored state. What sampling needs is in parameters, buffers,
     optimizers, plain scalar attributes or memory; all else (a list of tensors, a module outside the tree) is lost."""
 )
-def exact_save_and_load(bench: Bench) -> None:
-    variant = bench.trained(STEPS)
-    loaded = _loaded(bench, variant)
-    if moved := differing(capture(variant), capture(loaded)):
-        raise CheckFailed(f"what was loaded differs from what was saved in {few(moved)}")
-    x = bench.batch(0, tuple(variant.shape)).data
-    for name, of in (("sample", bench.sample), ("score_real", lambda v: _scores(v, x))):
-        if not same(of(variant), of(loaded)):
-            raise CheckFailed(f"{name} differs after saving and loading{_suspects(bench, variant)}")
+def exact_save_and_load(runner: VariantRunner) -> None:
+    variant = runner.trained(STEPS)
+    loaded = _loaded(runner, variant)
+    if moved := differing_parts(capture(variant), capture(loaded)):
+        raise CheckFailed(f"what was loaded differs from what was saved in {first_few(moved)}")
+    x = runner.batch(0, tuple(variant.shape)).data
+    for name, of in (("sample", runner.sample), ("score_real", lambda v: _scores(v, x))):
+        if not same_bits(of(variant), of(loaded)):
+            raise CheckFailed(f"{name} differs after saving and loading{_suspects(runner, variant)}")
 
 
 @VARIANTS.check(
     """A killed trial goes on from its last checkpoint to the bits of an uninterrupted one. What training needs from one
     step to the next is in parameters, buffers, optimizers, plain scalars or memory; anneal by writing group['lr']."""
 )
-def exact_resume(bench: Bench) -> None:
-    whole = bench.build()
+def exact_resume(runner: VariantRunner) -> None:
+    whole = runner.build()
     with tempfile.TemporaryDirectory() as folder:
         for i in range(STEPS):
             with during("train_step"):
-                bench.step(whole, i, STEPS)
+                runner.step(whole, i, STEPS)
             if i in STOPS:
                 with during("writing a checkpoint"):
                     save(Path(folder, str(i)), {"variant": capture(whole), "rng": rng_state()})
-        ended = prints(capture(whole))
-        _demand_determinism(bench, ended)
+        ended = fingerprints(capture(whole))
+        _demand_determinism(runner, ended)
         for stopped in STOPS:
-            resumed, saved = bench.build(), load(Path(folder, str(stopped)), bench.device)
+            resumed, saved = runner.build(), load(Path(folder, str(stopped)), runner.device)
             with during(f"resuming from a checkpoint of step {stopped + 1}"):
                 restore(resumed, saved["variant"])
                 set_rng_state(saved["rng"])
-                bench.train(resumed, STEPS, stopped + 1)
-            if moved := unequal(ended, prints(capture(resumed))):
+                runner.train(resumed, STEPS, stopped + 1)
+            if moved := differing_names(ended, fingerprints(capture(resumed))):
                 raise CheckFailed(
                     f"stopped after step {stopped + 1} of {STEPS} and resumed, it ends with other "
-                    f"{few(moved)}{_suspects(bench, whole)}"
+                    f"{first_few(moved)}{_suspects(runner, whole)}"
                 )
 
 
@@ -104,33 +104,33 @@ def exact_resume(bench: Bench) -> None:
     """How often a variant is evaluated must not change one bit of its final weights: sample, score_real and
     discriminator_features leave parameters, buffers, scalars, memory and optimizers as they are."""
 )
-def sampling_leaves_training_untouched(bench: Bench) -> None:
+def sampling_leaves_training_untouched(runner: VariantRunner) -> None:
     with during("train_step"):
-        alone = prints(capture(bench.trained(STEPS)))
-    watched = bench.build()
+        alone = fingerprints(capture(runner.trained(STEPS)))
+    watched = runner.build()
     for i in range(STEPS):
         with during("sample, score_real or discriminator_features"):
             try:
-                _evaluate(bench, watched, i)
+                _evaluate(runner, watched, i)
             except InvalidOutput as reason:
                 raise CheckFailed(f"{reason}: count and average in train_step") from None
         with during("train_step after an evaluation"):
-            bench.step(watched, i, STEPS)
-    if moved := unequal(alone, prints(capture(watched))):
-        _demand_determinism(bench, alone)
-        raise CheckFailed(f"a training with evaluations ends with other {few(moved)} than one without")
+            runner.step(watched, i, STEPS)
+    if moved := differing_names(alone, fingerprints(capture(watched))):
+        _demand_determinism(runner, alone)
+        raise CheckFailed(f"a training with evaluations ends with other {first_few(moved)} than one without")
 
 
-def _demand_determinism(bench: Bench, ended: dict[str, str]) -> None:
+def _demand_determinism(runner: VariantRunner, ended: dict[str, str]) -> None:
     """Raise NotChecked where another training, as it is, ends otherwise: nothing follows from a comparison then."""
-    if prints(capture(bench.trained(STEPS))) != ended:
+    if fingerprints(capture(runner.trained(STEPS))) != ended:
         raise NotChecked("two equal trainings already differ; see deterministic_under_a_seed")
 
 
-def _evaluate(bench: Bench, variant: Variant, step: int) -> None:
+def _evaluate(runner: VariantRunner, variant: Variant, step: int) -> None:
     with shielded(variant, 0):
-        variant.sample(BATCH, generator(3, bench.device))
-        x = bench.batch(step, tuple(variant.shape), "held out").data
+        variant.sample(BATCH, generator(3, runner.device))
+        x = runner.batch(step, tuple(variant.shape), "held out").data
         if variant.score_real is not None:
             variant.score_real(x)
         if variant.discriminator_features is not None:
@@ -142,20 +142,20 @@ def _evaluate(bench: Bench, variant: Variant, step: int) -> None:
     """Settings of the process (threads, default dtype, deterministic kernels, warnings, environment, working folder)
     are the harness's, and so are the seeds: a variant that reseeds a generator repeats the same noise at every step."""
 )
-def no_global_state_changed(bench: Bench) -> None:
+def no_global_state_changed(runner: VariantRunner) -> None:
     for attempt in (0, 1):  # what a first use imports (compilers, libraries) may set is not the variant's doing
-        before = surroundings()
+        before = process_state()
         with during("__init__, train_step or sample"):
-            bench.sample(bench.trained(2))
-        after = surroundings()
-        put_back(before)
+            runner.sample(runner.trained(2))
+        after = process_state()
+        restore_process_state(before)
         changed = [name for name in before if after[name] != before[name]]
         if changed and attempt:
-            raise CheckFailed(f"it changes {few(changed)} of the whole process: leave that to whoever runs it")
+            raise CheckFailed(f"it changes {first_few(changed)} of the whole process: leave that to whoever runs it")
     for what in ("__init__", "train_step"):
         ends = []
         for seed in (1, 2):
-            bench.construct(bench.home, seed) if what == "__init__" else bench.trained(2, seed)
+            runner.construct(runner.first_shape, seed) if what == "__init__" else runner.trained(2, seed)
             ends.append(rng_state())
         for name in ("torch", "numpy", "random"):
             if fingerprint(ends[0][name]) == fingerprint(ends[1][name]):
@@ -166,9 +166,9 @@ def no_global_state_changed(bench: Bench) -> None:
     """A variant is built on the CPU and then moved, and trials may run on a GPU. Constants are buffers
     (register_buffer), new tensors are made on the device of what they meet: torch.zeros(n, device=z.device)."""
 )
-def devices(bench: Bench) -> str:
+def devices(runner: VariantRunner) -> str:
     for device in dict.fromkeys([torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]):
-        here = Bench(bench.cls, device)
+        here = VariantRunner(runner.cls, device)
         variant = here.build()
         for path, module in variant.named_modules():
             for name, value in vars(module).items():
@@ -199,13 +199,13 @@ def _plain(value: object) -> bool:
     """Trials run in processes of their own. The class is found by its module and name, and a built variant can be
     pickled: no lambda and no local function as an attribute, no open file."""
 )
-def picklable_across_processes(bench: Bench) -> None:
-    variant = bench.trained(2)
+def picklable_across_processes(runner: VariantRunner) -> None:
+    variant = runner.trained(2)
     try:
         sent = bytes(ForkingPickler.dumps(variant))
     except Exception as reason:
         raise CheckFailed(f"a built variant cannot be pickled: {in_words(reason)}; {_unpicklable(variant)}") from None
-    if not fresh_process.same_elsewhere(sent, bench.sample(variant)):
+    if not fresh_process.same_elsewhere(sent, runner.sample(variant)):
         raise CheckFailed("unpickled in a fresh process, it draws other samples from the same generator")
 
 
@@ -220,17 +220,17 @@ def _unpicklable(variant: Variant) -> str:
                 ForkingPickler.dumps(value)
             except Exception:
                 found.append(f"self.{path + '.' if path else ''}{name}")
-    return f"look at {few(found)}" if found else "define its classes and functions at the top of a module"
+    return f"look at {first_few(found)}" if found else "define its classes and functions at the top of a module"
 
 
-def _loaded(bench: Bench, variant: Variant) -> Variant:
+def _loaded(runner: VariantRunner, variant: Variant) -> Variant:
     """A fresh variant with the state of another one, through a file."""
     with tempfile.TemporaryDirectory() as folder:
         with during("saving"):
             save(Path(folder, "state"), capture(variant))
-        fresh = bench.build()
+        fresh = runner.build()
         with during("loading"):
-            restore(fresh, load(Path(folder, "state"), bench.device))
+            restore(fresh, load(Path(folder, "state"), runner.device))
     return fresh
 
 
@@ -242,7 +242,7 @@ def _scores(variant: Variant, x: Tensor) -> Tensor:
     return found
 
 
-def _suspects(bench: Bench, trained: Variant) -> str:
+def _suspects(runner: VariantRunner, trained: Variant) -> str:
     """What training changed and no checkpoint holds, for a message."""
-    found = lost(bench.build(), trained)
-    return f". Training changes {few(found)}, which is no buffer, scalar or memory and is lost" if found else ""
+    found = lost_attributes(runner.build(), trained)
+    return f". Training changes {first_few(found)}, which is no buffer, scalar or memory and is lost" if found else ""

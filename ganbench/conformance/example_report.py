@@ -1,4 +1,4 @@
-"""A leaderboard and its trials for reporters to write: made from records as a sweep leaves them."""
+"""An example report for reporters to write, made from records such as ``ganbench run`` writes."""
 
 from __future__ import annotations
 

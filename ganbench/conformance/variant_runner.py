@@ -1,4 +1,4 @@
-"""The bench that variants are checked on: seeded construction, batches and steps, as a trial has them."""
+"""Build, train and sample a variant under check, with the seeds, batches and settings of a trial."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ BATCH = 16
 TORCHS_OWN = frozenset(vars(torch.nn.Module()))  # attributes that every module has
 
 
-def written(shape: Shape) -> str:
-    """``8x8x1`` or ``points``."""
+def shape_text(shape: Shape) -> str:
+    """A shape in words: ``8x8x1`` (height, width, channels) or ``points``."""
     return "points" if len(shape) == 1 else "x".join(map(str, (*shape[1:], shape[0])))
 
 
 @dataclass
-class Bench:
-    """A variant under check.
+class VariantRunner:
+    """Builds, trains and samples one class of variant.
 
     Attributes:
         cls: the class; every hyperparameter has its default.
@@ -45,7 +45,7 @@ class Bench:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @cached_property
-    def home(self) -> Shape:
+    def first_shape(self) -> Shape:
         """The first shape that suits the variant; raises CheckFailed if none does."""
         reasons = []
         for shape in (IMAGES[0], POINTS, *IMAGES[1:]):
@@ -53,17 +53,17 @@ class Bench:
                 self.build(shape)
                 return shape
             except Unsuitable as reason:
-                reasons.append(f"{written(shape)}: {reason}")
+                reasons.append(f"{shape_text(shape)}: {reason}")
         raise CheckFailed(f"it raises Unsuitable for every shape that was tried ({'; '.join(reasons)})")
 
     def build(self, shape: Shape | None = None, seed: int = 1) -> Variant:
-        """A fresh variant on its device; afterwards the stream of training is seeded."""
-        variant = self.construct(shape or self.home, seed).to(self.device)
+        """A new variant on its device; the random generators are then seeded for training."""
+        variant = self.construct(shape or self.first_shape, seed).to(self.device)
         seed_everything(derive(seed, "training"))
         return variant
 
     def construct(self, shape: Shape, seed: int) -> Variant:
-        """A variant on the CPU, as a trial constructs it: under the seed of initialisation."""
+        """A new variant on the CPU, its weights drawn under ``seed`` as in a trial."""
         values = resolve(self.cls, {})
         seed_everything(derive(seed, "initialisation"))
         if takes_classes(self.cls):
@@ -91,7 +91,7 @@ class Bench:
         return Batch(data.to(self.device), labels.to(self.device))
 
     def step(self, variant: Variant, i: int, steps: int, stream: str = "data") -> dict[str, Tensor]:
-        """Call number ``i`` of ``steps`` of ``train_step``; raises CheckFailed for what is no mapping of scalars."""
+        """Call ``train_step`` for step ``i`` of ``steps``; raises CheckFailed unless it returns scalars by name."""
         clock = Clock(i, i * BATCH, steps * BATCH, i / steps, i == steps - 1)
         losses = variant.train_step(self.batch(i, tuple(variant.shape), stream), clock)
         if not isinstance(losses, Mapping):
@@ -107,6 +107,7 @@ class Bench:
         return dict(losses)
 
     def train(self, variant: Variant, steps: int, start: int = 0, of: int | None = None, stream: str = "data") -> None:
+        """Take the steps ``start`` to ``steps`` of a training of ``of`` steps, or of ``steps``."""
         for i in range(start, steps):
             self.step(variant, i, of or steps, stream)
 
@@ -123,7 +124,7 @@ class Bench:
         return found.detach().float()
 
     def trained(self, steps: int, seed: int = 1) -> Variant:
-        """A variant after a whole training of so many steps."""
+        """A new variant that was trained for ``steps`` steps."""
         variant = self.build(seed=seed)
         self.train(variant, steps)
         return variant
@@ -144,8 +145,8 @@ def scoring(variant: Variant, seed: int = 0) -> Iterator[None]:
             module.training = training
 
 
-def prints(state: Mapping[str, Any]) -> dict[str, str]:
-    """Fingerprints of the parts of a captured state, for a comparison after they have changed."""
+def fingerprints(state: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of the parts of a captured state, to compare it with a later one."""
     found: dict[str, str] = {}
     for part, value in state.items():
         named = value.items() if isinstance(value, dict) else [("", value)]
@@ -153,14 +154,14 @@ def prints(state: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def same(a: Tensor, b: Tensor) -> bool:
+def same_bits(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are equal bit for bit, NaN counting as equal to itself."""
     return a.shape == b.shape and bool(torch.equal(a.nan_to_num(7), b.nan_to_num(7)))
 
 
 @contextlib.contextmanager
 def during(what: str) -> Iterator[None]:
-    """Say what was being done when the plugin's own code raised."""
+    """Turn whatever the plugin raises within the block into CheckFailed, with ``what`` was being done."""
     try:
         yield
     except (CheckFailed, Unsuitable, KeyboardInterrupt):
@@ -169,22 +170,22 @@ def during(what: str) -> Iterator[None]:
         raise CheckFailed(f"{what} raised {in_words(reason)}{location(reason)}") from reason
 
 
-def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+def differing_parts(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """Which parts of two captured states differ, by name."""
-    return unequal(prints(a), prints(b))
+    return differing_names(fingerprints(a), fingerprints(b))
 
 
-def unequal(first: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+def differing_names(first: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     """Names whose fingerprints differ, or that one side lacks."""
     return [name for name in {**first, **other} if first.get(name) != other.get(name)]
 
 
-def few(names: list[str], most: int = 3) -> str:
-    """Some names, and how many more there are."""
+def first_few(names: list[str], most: int = 3) -> str:
+    """The first names of a list, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def lost(fresh: Variant, trained: Variant) -> list[str]:
+def lost_attributes(fresh: Variant, trained: Variant) -> list[str]:
     """Attributes that training changed and no checkpoint holds: their values are no tensors, scalars or modules."""
     found = []
     modules = dict(fresh.named_modules())

@@ -1,4 +1,4 @@
-"""The subject of checks: one thing that a plugin offers, found by its name, its class or an instance."""
+"""Find what is to be checked: one thing that a plugin offers, by its name, its class or an instance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Subject:
     @property
     def expected_failed_checks(self) -> Mapping[str, str]:
         """Its attribute of that name: reasons by the names of checks that it is known to fail."""
-        return getattr(self.thing, "expected_failed_checks", {})
+        found: Mapping[str, str] = self.thing.expected_failed_checks
+        return found
 
 
 def subject(plugin: Any, kind: str | None = None) -> Subject:

@@ -1,4 +1,4 @@
-"""The jobs behind ``ganbench check``: what there is to check, and one check, each in a process of its own."""
+"""What ``ganbench check`` runs in processes of their own: listing the checks of a plugin, and running one of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ganbench.conformance.checking import run
 from ganbench.conformance.errors import CheckFailed, NotChecked
-from ganbench.conformance.subject import subject, subjects
+from ganbench.conformance.subjects import subject, subjects
 from ganbench.conformance.suite import expected_failures, suite
 
 

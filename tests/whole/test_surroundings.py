@@ -1,6 +1,6 @@
 """Where and when a sweep runs changes no bit of it: environment, folder, order, clock. What a disk refuses is said.
 
-pytest -m slow tests/conformance/test_surroundings.py      each difference alone, and a disk that fills at other places
+pytest -m slow tests/whole/test_surroundings.py      each difference alone, and a disk that fills at other places
 """
 
 from __future__ import annotations

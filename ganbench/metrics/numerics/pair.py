@@ -1,0 +1,131 @@
+"""A pair of feature sets, real and fake, with everything that is computed from pairs of their rows, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ganbench.metrics.numerics.balls import Balls
+from ganbench.metrics.numerics.distances import screened
+from ganbench.metrics.numerics.feature_set import FeatureSet
+from ganbench.metrics.numerics.float32_screen import Screen, frame_of, plain_float32, screen_of, tiles
+from ganbench.metrics.numerics.gram import GramSums
+from ganbench.metrics.numerics.kernel_estimates import SubsetEstimates, WholeEstimate
+from ganbench.metrics.numerics.neighbours import Neighbours
+
+BallKs = tuple[int | None, int | None]
+"""Neighbours that set the radii of precision and recall, and of density and coverage; None where they are not asked."""
+
+
+class Pair:
+    """Real features and fakes, and what scores need of both.
+
+    Precision, recall, density and coverage count rows in balls, and the kernel distance sums over pairs of rows: both
+    read the same products of rows, which take nearly all of the time. ``scan`` makes the products once for whatever is
+    asked of them: of the fakes among themselves, and of real rows with fakes. Those of the real rows among themselves
+    are made once for the real set, and what they give (radii, kernel sums) stays with it.
+    """
+
+    def __init__(self, real: FeatureSet, fake: FeatureSet) -> None:
+        self.real, self.fake = real, fake
+        self._ball_scores: dict[BallKs, dict[str, float]] = {}
+
+    def ball_scores(self, ks: BallKs) -> dict[str, float]:
+        """``precision`` and ``recall`` where the first k is given, ``density`` and ``coverage`` where the second is."""
+        if ks not in self._ball_scores:
+            self.scan(ks)
+        return self._ball_scores[ks]
+
+    def kernel_estimates(
+        self, subsets: int, size: int, rng: int | np.random.RandomState, balls: BallKs | None = None
+    ) -> np.ndarray:
+        """The kernel distance's estimates, one for each subset of ``size`` rows of either set, or one from all rows.
+
+        ``balls`` are ks for which ``ball_scores`` will be asked too: if the estimates need a scan, it counts them.
+        """
+        if size == len(self.real) == len(self.fake):
+            return WholeEstimate(self.real, self.fake).estimates()
+        plan = SubsetEstimates(self.real, self.fake, subsets, size, rng)
+        if plan.sums is not None:
+            self.scan(balls, plan.sums)
+        return plan.estimates()
+
+    def scan(self, balls: BallKs | None = None, sums: GramSums | None = None) -> None:
+        """Look at all pairs of rows once: count balls for ``ball_scores``, and fill ``sums``."""
+        ball_k, density_k = balls if balls is not None and balls not in self._ball_scores else (None, None)
+        with plain_float32():
+            real, fake = screen_of(self.real, frame_of(self.real)), screen_of(self.fake, frame_of(self.real))
+            ks = [k for k in (ball_k, density_k) if k is not None]
+            radii = dict(zip(ks, real_radii(self.real, *ks, sums=sums), strict=True))
+            neighbours = None if ball_k is None else Neighbours(fake, ball_k)
+            _within(fake, neighbours, None if sums is None else sums.among_fakes)
+            found = Balls(
+                real,
+                fake,
+                None if ball_k is None else radii[ball_k],
+                None if density_k is None else radii[density_k],
+                None if neighbours is None else neighbours.radii(neighbours.k)[0],
+            )
+            _across(real, fake, found if ks else None, sums)
+        if ks:
+            self._ball_scores[ball_k, density_k] = found.scores(density_k)
+
+
+def pair_of(real: FeatureSet, fake: FeatureSet) -> Pair:
+    """The pair of two sets, remembered with the fakes."""
+    return fake.once(("pair", real), lambda: Pair(real, fake))
+
+
+def real_radii(real: FeatureSet, *ks: int, sums: GramSums | None = None) -> list[np.ndarray]:
+    """Distances ``(n,)`` from each row to its k-th nearest other for each of ``ks``; found once for a set.
+
+    Fills the part of ``sums`` that is of the real set alone, where that is not known.
+    """
+    known = real.arrays
+    missing = [k for k in ks if f"radii.{k}" not in known]
+    screen = screen_of(real, frame_of(real))
+    neighbours = Neighbours(screen, max(missing)) if missing else None
+    _within(screen, neighbours, None if sums is None or sums.known else sums.among_reals)
+    if neighbours is not None:
+        known.update(zip((f"radii.{k}" for k in missing), neighbours.radii(*missing), strict=True))
+    return [known[f"radii.{k}"] for k in ks]
+
+
+def _within(
+    screen: Screen, neighbours: Neighbours | None, add: Callable[[slice, slice, torch.Tensor], None] | None
+) -> None:
+    """Show the products of a set with itself to whoever wants them."""
+    if not screen.fits or (add is None and neighbours is None):
+        return
+    for tile in tiles(screen):
+        if neighbours is not None:
+            neighbours.add(*tile)
+            if neighbours.crowded and add is None:
+                break
+        if add is not None:
+            add(*tile)
+
+
+def _across(real: Screen, fake: Screen, balls: Balls | None, sums: GramSums | None) -> None:
+    """Show the products of real rows with fakes to whoever wants them."""
+    if real.fits and fake.fits:
+        for rows, columns, tile in tiles(real, fake):
+            if balls is not None:
+                balls.add(rows, columns, tile)
+            if sums is not None:
+                sums.across(rows, columns, tile)
+        if balls is not None:
+            balls.finish()
+    elif balls is not None:
+        _in_double(balls)
+
+
+def _in_double(balls: Balls) -> None:
+    """Count balls from float64 products, for features that float32 has no range for."""
+    real, fake = balls.real.features.tensor.double(), balls.fake.features.tensor.double()
+    for rows, squared, bound in screened(real, fake):
+        row, column = np.indices(squared.shape).reshape(2, -1)
+        upper, lower = (-0.5 * balls.real.scale**2 * (squared + sign * bound).numpy().ravel() for sign in (-1.0, 1.0))
+        balls.decide(row + rows.start, column, upper, lower)
