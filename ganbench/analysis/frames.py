@@ -1,68 +1,125 @@
-"""Records as one tidy table, and that table as one row a trial: what ranking and comparison read."""
+"""Records as one table for pandas, a row for each metric of each evaluation; and as one row a trial, for ranking."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from ganbench.analysis.measures import SHOWN
-from ganbench.analysis.stability import verdict
+from ganbench.analysis.stability import Verdict, verdict
 from ganbench.results.schema import Record
 from ganbench.results.store import read_records
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import printable
 
-# What must be equal for two scores to be comparable, beside the content of the dataset.
-PROTOCOL_FIELDS = (
-    "extractor",
-    "extractor_hash",
-    "split",
-    "samples",
-    "evaluations",
-    "metrics_version",
-    "budget_images",
-    "batch_size",
-    "precision",
-    "engine",
-)
-ROW = ["dataset", "dataset_hash", "protocol", "variant", "hyperparameters", "source"]
-TRIAL = [*ROW, "seed", "trial"]
-# The verdict on a trial's stability: what decided it, where it happened, and everything that was measured.
-STABILITY = ["evidence", "verdict_step", "verdict_images", *SHOWN]
-_CONTEXT = [
-    *STABILITY,
-    "verdict",
-    "note",
-    "status",
-    "reason",
-    "role",
-    "primary",
-    "failure_score",
-    "environment",
-    *PROTOCOL_FIELDS,
+
+class Column(NamedTuple):
+    """One column of the frame that ``load_results`` returns.
+
+    Attributes:
+        read: its value for a trial, from the record and the verdict; None for what each row has of its own (``Cell``).
+        dtype: float64, int64 or bool; None for text, and for what may be missing and is no float.
+    """
+
+    name: str
+    read: Callable[[Record, Verdict], Any] | None = None
+    dtype: str | None = None
+
+
+class Cell(NamedTuple):
+    """One metric of a trial at one evaluation: what a row has beside the columns of its trial."""
+
+    images_seen: int
+    metric: str
+    value: float | None
+    final: bool
+    position: int
+    metric_label: str
+    direction: str
+    floor: float | None
+
+
+def _of_record(path: str) -> Callable[[Record, Verdict], Any]:
+    get = attrgetter(path)
+    return lambda record, _: get(record)
+
+
+def _of_verdict(path: str) -> Callable[[Record, Verdict], Any]:
+    get = attrgetter(path)
+    return lambda _, judged: get(judged)
+
+
+def _failure_score(record: Record, _: Verdict) -> float | None:
+    if record.primary == "fid":
+        return record.reference.trace
+    return 0.0 if record.primary in ("coverage", "modes") else None
+
+
+# The columns in their order.
+_TABLE = [
+    Column("dataset", _of_record("identity.trial.dataset")),
+    Column("extractor", _of_record("identity.evaluation.extractor")),
+    Column("protocol", _of_record("identity.protocol")),
+    Column("variant", _of_record("label")),
+    Column("seed", _of_record("identity.trial.seed"), "int64"),
+    Column("status", _of_record("status")),
+    Column("images_seen", dtype="int64"),
+    Column("metric"),
+    Column("value", dtype="float64"),
+    Column("final", dtype="bool"),
+    Column("verdict", lambda _, judged: judged.word or ""),
+    Column("note", _of_verdict("note")),
+    Column("reason", lambda record, _: record.reason or ""),
+    Column("role", _of_record("role")),
+    Column("primary", _of_record("primary")),
+    Column("failure_score", _failure_score, "float64"),
+    Column("position", dtype="int64"),
+    Column("metric_label"),
+    Column("direction"),
+    Column("floor", dtype="float64"),
+    Column("source", _of_record("identity.trial.source")),
+    Column("hyperparameters", lambda record, _: canonical_json.dumps(record.identity.trial.hyperparameters)),
+    Column("dataset_hash", _of_record("identity.trial.dataset_hash")),
+    Column("extractor_hash", _of_record("identity.evaluation.extractor_hash")),
+    Column("split", _of_record("identity.evaluation.split")),
+    Column("samples", _of_record("identity.evaluation.samples"), "int64"),
+    Column("evaluations", _of_record("identity.evaluation.evaluations"), "int64"),
+    Column("metrics_version", _of_record("identity.evaluation.metrics_version"), "int64"),
+    Column("budget_images", _of_record("identity.trial.budget_images"), "int64"),
+    Column("batch_size", _of_record("identity.trial.batch_size"), "int64"),
+    Column("precision", _of_record("identity.trial.precision")),
+    Column("engine", _of_record("identity.trial.engine")),
+    Column("evidence", _of_verdict("figures")),
+    Column("verdict_step", _of_verdict("step")),
+    Column("verdict_images", _of_verdict("images_seen")),
+    *(Column(name, _of_verdict(f"measures.{name}"), "float64") for name in SHOWN),
+    Column("environment", _of_record("environment_hash")),
+    Column("trial", _of_record("identity.id")),
 ]
+COLUMNS = [column.name for column in _TABLE]
+DTYPES = {column.name: column.dtype for column in _TABLE if column.dtype is not None}
+CONTEXT = [column.name for column in _TABLE if column.read is not None]  # of a trial, the same in all its rows
+# What must be equal for two scores to be comparable, beside the content of the dataset.
+PROTOCOL_FIELDS = ("extractor", *COLUMNS[COLUMNS.index("extractor_hash") : COLUMNS.index("evidence")])
+# The verdict on a trial's stability: what decided it, where it happened, and everything that was measured.
+STABILITY = COLUMNS[COLUMNS.index("evidence") : COLUMNS.index("environment")]
+ROW = ["dataset", "dataset_hash", "protocol", "variant", "hyperparameters", "source"]  # of a leaderboard
+TRIAL = [*ROW, "seed", "trial"]
+# What a trials.csv begins with, before its metrics.
+HEAD = ["dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note"]
 # What a trials.csv has after its trial, so that its rows can be compared without their records. A field of the
 # protocol has a prefix there, because precision is a metric too.
 COMPARABLE = (
     *("role", "primary", "direction", "failure_score", "dataset_hash", "hyperparameters", "environment", "source"),
     *(f"protocol_{field}" for field in PROTOCOL_FIELDS if field != "extractor"),
 )
-_CELL = ["images_seen", "metric", "value", "final", "position", "metric_label", "direction", "floor"]
-COLUMNS = [
-    *("dataset", "extractor", "protocol", "variant", "seed", "status", "images_seen", "metric", "value", "final"),
-    *("verdict", "note", "reason", "role", "primary", "failure_score"),
-    *("position", "metric_label", "direction", "floor", "source", "hyperparameters", "dataset_hash"),
-    *(field for field in PROTOCOL_FIELDS if field != "extractor"),
-    *STABILITY,
-    *("environment", "trial"),
-]
 
 
 class Trials(NamedTuple):
@@ -107,78 +164,45 @@ def to_frame(records: Iterable[Record], history: bool = True) -> pd.DataFrame:
     rank and tests: a constant at the real mean, which has FID ``tr Sigma_real``, coverage 0 and no modes;
     NaN for other metrics.
     """
-    ordered = sorted(records, key=_order)
-    trials: list[tuple[Any, ...]] = []
-    cells: list[tuple[Any, ...]] = []
+    judged = [(record, verdict(record)) for record in records]
+    trials = {column.name: [column.read(*each) for each in judged] for column in _TABLE if column.read is not None}
+    order = sorted(range(len(judged)), key=lambda i: (*(trials[name][i] for name in TRIAL), judged[i][0].sha256))
+    cells: list[Cell] = []
     owners: list[int] = []
-    for number, record in enumerate(ordered):
-        trials.append(_trial(record))
+    for i in order:
         before = len(cells)
-        cells.extend(_cells(record, history))
-        owners.extend([number] * (len(cells) - before))
-    context = _columns(trials, [*TRIAL, *_CONTEXT])
-    values = _columns(cells, _CELL)
+        cells.extend(_cells(judged[i][0], history))
+        owners.extend([i] * (len(cells) - before))
+    # Rows of one trial share their Python objects instead of copying them.
     index = np.array(owners, dtype=int)
-    frame = pd.DataFrame({**{name: column.take(index) for name, column in context.items()}, **values})
-    for name in ("value", "floor", "failure_score", *SHOWN):
-        frame[name] = frame[name].astype(np.float64)
-    for name in ("images_seen", "seed", "position"):
-        frame[name] = frame[name].astype(np.int64)
-    frame["final"] = frame["final"].astype(bool)
-    return frame[COLUMNS]
+    columns = {name: _objects(values).take(index) for name, values in trials.items()}
+    columns |= {name: _objects([cell[i] for cell in cells]) for i, name in enumerate(Cell._fields)}
+    return pd.DataFrame(columns)[COLUMNS].astype(DTYPES)
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> dict[str, Any]:
-    """Columns of Python objects: rows of one trial share their strings instead of copying them."""
-    columns = zip(*rows, strict=True) if rows else [() for _ in names]
-    return {name: pd.Series(list(column), dtype=object).to_numpy() for name, column in zip(names, columns, strict=True)}
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
 
 
-def _order(record: Record) -> tuple[Any, ...]:
-    identity, trial = record.identity, record.identity.trial
-    hyperparameters = canonical_json.dumps(trial.hyperparameters)
-    return (
-        *(trial.dataset, trial.dataset_hash, identity.protocol, record.label, hyperparameters),
-        *(trial.source, trial.seed, identity.id, record.sha256),
-    )
-
-
-def _trial(record: Record) -> tuple[Any, ...]:
-    """The values of ``TRIAL`` and ``_CONTEXT``."""
-    both = {**asdict(record.identity.trial), **asdict(record.identity.evaluation)}
-    judged = verdict(record)
-    return (
-        *_order(record)[:-1],
-        *(judged.figures, judged.step, judged.images_seen, *(getattr(judged.measures, name) for name in SHOWN)),
-        *(judged.word or "", judged.note, record.status, record.reason or "", record.role),
-        *(record.primary, _failure_score(record), record.environment_hash),
-        *(both[field] for field in PROTOCOL_FIELDS),
-    )
-
-
-def _failure_score(record: Record) -> float | None:
-    if record.primary == "fid":
-        return record.reference.trace
-    return 0.0 if record.primary in ("coverage", "modes") else None
-
-
-def _cells(record: Record, history: bool) -> Iterable[tuple[Any, ...]]:
-    """The values of ``_CELL``, evaluations first. The last evaluation of a completed trial is the end of training."""
+def _cells(record: Record, history: bool) -> Iterable[Cell]:
+    """Evaluations first. The last evaluation of a completed trial is the end of training."""
     named = sorted(record.metrics.items(), key=lambda item: item[1].position)
     metrics = [
-        (name, position, about.label, about.direction, about.floor) for position, (name, about) in enumerate(named)
-    ] or [("", 0, "", "none", None)]
+        (name, (position, about.label, about.direction, about.floor)) for position, (name, about) in enumerate(named)
+    ] or [("", (0, "", "none", None))]
     evaluations = record.evaluations
     completed = record.status == "completed"
     if history:
         for evaluation in evaluations[:-1] if completed else evaluations:
-            for name, position, label, direction, floor in metrics:
+            for name, about in metrics:
                 if (value := evaluation.values.get(name)) is not None:
-                    yield evaluation.images_seen, name, value, False, position, label, direction, floor
+                    yield Cell(evaluation.images_seen, name, value, False, *about)
     budget = record.identity.trial.budget_images
     end = budget if completed else evaluations[-1].images_seen if evaluations else 0
-    for name, position, label, direction, floor in metrics:
-        yield end, name, record.values.get(name), True, position, label, direction, floor
+    for name, about in metrics:
+        yield Cell(end, name, record.values.get(name), True, *about)
 
 
 def final_trials(source: Source) -> Trials:
@@ -196,7 +220,7 @@ def final_trials(source: Source) -> Trials:
     final = final.iloc[np.lexsort((final["metric"].to_numpy(), final["position"].to_numpy(), trial))]
     trial = np.sort(trial)
     _, first = np.unique(trial, return_index=True)
-    context = final.iloc[first][[*TRIAL, *_CONTEXT]].reset_index(drop=True)
+    context = final.iloc[first][CONTEXT].reset_index(drop=True)
     names = final["metric"].to_numpy()
     orders = [tuple(name for name in part if name) for part in np.split(names, first[1:])] if len(first) else []
     metrics = _merge(sorted(set(zip(context["dataset"], orders, strict=True))))

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ganbench.analysis.frames import COMPARABLE, STABILITY, Source, Trials, final_trials, named
+from ganbench.analysis.frames import COMPARABLE, HEAD, STABILITY, Source, Trials, final_trials, named
 from ganbench.analysis.measures import SHOWN
 from ganbench.analysis.stability import WORDS
 from ganbench.analysis.statistics import Floats, interval
@@ -82,11 +82,10 @@ def trials_table(source: Source) -> pd.DataFrame:
     """
     trials = final_trials(source)
     context = named(trials.context)
-    head = ["dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note"]
     scores = pd.DataFrame(trials.values, columns=pd.Index(trials.metrics, dtype=object))
     context = context.assign(direction=[trials.directions.get(name, "none") for name in context["primary"]])
     conditions = [context[name.removeprefix("protocol_")].rename(name) for name in COMPARABLE]
-    table = pd.concat([context[head], scores, context[["trial", *STABILITY]], *conditions], axis=1)
+    table = pd.concat([context[HEAD], scores, context[["trial", *STABILITY]], *conditions], axis=1)
     table = table.astype({"verdict_step": "Int64", "verdict_images": "Int64"})
     return table.sort_values(["dataset", "protocol", "variant", "seed", "trial"], kind="stable", ignore_index=True)
 

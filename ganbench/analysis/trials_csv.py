@@ -13,19 +13,14 @@ from typing import Any
 
 import pandas as pd
 
-from ganbench.analysis.frames import COLUMNS, COMPARABLE, STABILITY
-from ganbench.analysis.measures import SHOWN
+from ganbench.analysis.frames import COLUMNS, COMPARABLE, DTYPES, HEAD, PROTOCOL_FIELDS, STABILITY
 from ganbench.results.schema import STATUSES
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
 from ganbench.utils.files import read_plain
 from ganbench.utils.names import check_column
 
-_HEAD = ("dataset", "extractor", "protocol", "variant", "seed", "status", "reason", "verdict", "note")
-_WHOLE = (
-    *("seed", "protocol_samples", "protocol_evaluations", "protocol_metrics_version"),
-    *("protocol_budget_images", "protocol_batch_size"),
-)
+_WHOLE = ["seed", *(f"protocol_{name}" for name in PROTOCOL_FIELDS if DTYPES.get(name) == "int64")]
 _CHOICES = {
     "status": STATUSES,
     "role": ("variant", "baseline", "planted"),
@@ -65,7 +60,7 @@ def read_trials(path: Path) -> pd.DataFrame:
         raise UsageError(f"{path} is no trials.csv of ganbench: it has {len(header):,} columns")
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise UsageError(f"{path} is no trials.csv of ganbench: it has two columns {', '.join(repeated)}")
-    if missing := [name for name in (*_HEAD, "trial", *COMPARABLE) if name not in header]:
+    if missing := [name for name in (*HEAD, "trial", *COMPARABLE) if name not in header]:
         what = (
             "ganbench report --results FOLDER writes one" if len(missing) == len(COMPARABLE) else "compare its folder"
         )
@@ -84,8 +79,8 @@ def read_trials(path: Path) -> pd.DataFrame:
         if len(found) > _MOST_VALUES:
             raise UsageError(f"{path} holds more than {_MOST_VALUES:,} values; compare its folder")
     frame = pd.DataFrame(found, columns=pd.Index(COLUMNS, dtype=object))
-    numbers = dict.fromkeys(("value", "floor", "failure_score", *SHOWN), "float64")
-    return frame.astype({**numbers, "final": "bool"})
+    # A whole number may be as long as a stranger likes.
+    return frame.astype({name: dtype for name, dtype in DTYPES.items() if dtype != "int64"})
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -187,7 +182,7 @@ class _Row:
 def _cells(row: _Row, metrics: list[str]) -> Iterator[dict[str, Any]]:
     """A row of the frame for each metric; a trial without one has a row all the same."""
     text = row.cells
-    trial: dict[str, Any] = {name: text[name] for name in (*_HEAD, "trial", *COMPARABLE)}
+    trial: dict[str, Any] = {name: text[name] for name in (*HEAD, "trial", *COMPARABLE)}
     trial |= {name: row.whole(name) for name in _WHOLE}
     trial |= {name: _SUFFIX.sub("", text[name]) for name in ("dataset", "variant")}
     trial["failure_score"] = row.number("failure_score")
