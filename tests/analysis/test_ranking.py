@@ -223,10 +223,9 @@ def test_medians_intervals_and_floors_of_every_metric_over_completed_trials():
 def test_medians_of_stability_are_over_completed_trials_too():
     records = [record("dcgan", seed, fid=1.0) for seed in range(3)]
     for seed in (3, 4, 5, 6):
-        failed = {**record("dcgan", seed, fid=1.0), "status": "diverged", "values": {}}
-        for evaluation in failed["evaluations"]:
-            evaluation["watch"] = {"fid": 81.0, "trace": TRACE}
-        records.append(failed)
+        ended = record("dcgan", seed, fid=1.0)
+        history = [replace(evaluation, watch=Watch(fid=81.0, trace=TRACE)) for evaluation in ended.evaluations]
+        records.append(replace(ended, status="diverged", values={}, evaluations=history))
     found = row(leaderboard(records), "dcgan")
     assert found[["u_end", "failed"]].tolist() == [pytest.approx(0.1), 4]
 

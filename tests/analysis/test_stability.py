@@ -27,8 +27,8 @@ def typed(parts):
     return convert(json.loads(json.dumps(json.loads(REAL.read_text()) | parts)), Record)
 
 
-def verdict(parts):
-    return stability.verdict(typed(parts))
+def verdict(parts, limits=THRESHOLDS):
+    return stability.verdict(typed(parts), limits)
 
 
 def measures(parts):

@@ -20,7 +20,7 @@ VARIANTS = {cls.name: cls for module in MODULES for cls in import_module(module)
 
 def test_reference_records_are_of_todays_sources() -> None:
     records = read_records(ROOT / "results" / "reference").records
-    found = {r["identity"]["trial"]["variant"]: r["identity"]["trial"]["source"] for r in records}
+    found = {r.identity.trial.variant: r.identity.trial.source for r in records}
     assert len(found) > 15
     assert {name: source_hash.source_hash(VARIANTS[name], "ganbench") for name in found} == found
 
