@@ -15,7 +15,10 @@ class InvalidOutput(TypeError):
 
 
 def apply(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, float | None]:
-    """Compute metrics: values by column name; None where a metric does not apply. A mapping's other keys become ``<metric>.<key>``."""
+    """Compute metrics: values by column name, None where a metric does not apply.
+
+    The other keys of a mapping become ``<metric>.<key>``.
+    """
     values: dict[str, float | None] = {}
     for metric in metrics:
         try:

@@ -102,7 +102,7 @@ class Training:
         self.seconds = {"training": 0.0, "evaluation": 0.0}
 
     def resume(self, checkpoint: Path) -> bool:
-        """Continue from a checkpoint if there is one that fits; raises StateMismatch if the variant was left half restored."""
+        """Continue from a checkpoint if one fits; raises StateMismatch if the variant was left half restored."""
         if not checkpoint.exists():
             return False
         try:
