@@ -87,8 +87,8 @@ class Classifier(Extractor):
         """The file of its weights."""
         return WEIGHTS / f"{self.name}.safetensors"
 
-    @cached_property
-    def weights_hash(self) -> str:  # type: ignore[override, misc]
+    @cached_property  # type: ignore[misc]
+    def weights_hash(self) -> str:  # type: ignore[override]
         return hashlib.sha256(self.content()).hexdigest()
 
     def content(self) -> bytes:

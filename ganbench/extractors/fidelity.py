@@ -76,8 +76,8 @@ class Network(Extractor):
         """The file of its weights; raises UsageError where there is none."""
         return self._given or self.published.obtain(self.name)
 
-    @cached_property
-    def weights_hash(self) -> str:  # type: ignore[override, misc]
+    @cached_property  # type: ignore[misc]
+    def weights_hash(self) -> str:  # type: ignore[override]
         """Hex SHA-256 of the architecture, of what is done to images before it, and of the weights."""
         text = f"{self.network}: float32, TensorFlow 1 bilinear resize: {weight_files.digest(self.path)}"
         return hashlib.sha256(text.encode()).hexdigest()
