@@ -37,35 +37,34 @@ def here(
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Begin a command in a process group of its own, and wait until ``count`` files of a pattern are there."""
-    begun: list[subprocess.Popen[str]] = []
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Begin a command in a process group of its own, and wait until ``count`` files of a pattern are there.
 
-    def run(*arguments: str, until: str, count: int = 1, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ganbench", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    What it says on standard error stands in the file ``stderr`` of the test's folder.
+    """
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def run(*arguments: str, until: str, count: int = 1, **environment: str) -> subprocess.Popen[bytes]:
+        with open(tmp_path / "stderr", "ab") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ganbench", *arguments],
+                cwd=tmp_path,
+                env={**os.environ, **environment},
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
         begun.append(process)
         deadline = time.monotonic() + 300
         while len(list(tmp_path.glob(until))) < count:
             assert process.poll() is None, f"it ended before there were {count} {until}"
             assert time.monotonic() < deadline, f"there are no {count} {until}"
             time.sleep(0.02)
+        assert process.poll() is None, "it ended before it could be killed"
         return process
 
     yield run
     for process in begun:
-        kill(process)
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    """End a process and all of its group at once."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
