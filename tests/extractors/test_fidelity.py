@@ -97,7 +97,7 @@ def theirs(real: Path, fake: Path, weights: Path, n: int) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("n", [12, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [7, pytest.param(50, marks=pytest.mark.slow)])
 def test_two_folders_score_as_torch_fidelity_scores_them(inception: Path, tmp_path: Path, n: int) -> None:
     real, fake = pictures(tmp_path / "real", n, 1, 0), pictures(tmp_path / "fake", n, 2, 30)
     found = score(str(real), str(fake), Options(extractor="inception-v3", weights=inception))
