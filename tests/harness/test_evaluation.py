@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganbench.harness.evaluation import Evaluator, eval_mode
+from ganbench.harness.evaluation import Evaluator, draw_samples, eval_mode
 from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.real_data import RealData
 from ganbench.harness.telemetry import Diverged, Telemetry
@@ -112,6 +112,16 @@ def test_samples_and_metrics_have_streams_of_their_own_the_same_at_every_evaluat
     one.samples(variant)
     assert variant.seeds == [derive(7, "evaluation")] * 3
     assert {evidence.seed for evidence, _ in one.metrics[0].asked} == {derive(7, "metrics")}
+
+
+def test_as_many_samples_are_drawn_as_were_asked_for_a_part_at_a_time() -> None:
+    class Counting(Fixed):
+        def sample(self, n, rng=None):
+            return torch.randn(n, 2, generator=rng)
+
+    drawn = draw_samples(Counting(), 1234, 5, torch.device("cpu"))
+    expected = torch.Generator().manual_seed(5)
+    assert torch.equal(drawn, torch.cat([torch.randn(n, 2, generator=expected) for n in (500, 500, 234)]))
 
 
 def test_a_discriminator_is_asked_about_whole_batches_in_an_order_of_each_sides_own() -> None:
