@@ -1,4 +1,4 @@
-"""Several datasets at once: average ranks with their tests, normalised scores, performance profiles.
+"""Compares variants over several datasets: average ranks and their tests, normalised scores, performance profiles.
 
 The normalised score of a trial is 0 for a constant and 1 for as many real samples (the floor):
 
@@ -45,8 +45,8 @@ class Across(NamedTuple):
     notes: list[str]
 
 
-class Shared(NamedTuple):
-    """What can be compared over datasets.
+class CommonVariants(NamedTuple):
+    """The variants that can be compared over datasets, because each of these ranks them.
 
     Attributes:
         tables: one of each dataset, sorted by its name.
@@ -76,7 +76,7 @@ def across(source: Source) -> pd.DataFrame:
     ``difference``, or None; ``notes``, sentences on what was tested, what was not, and why.
     """
     trials = final_trials(source)
-    found = aggregate(shared(trials, list(tables(trials))))
+    found = aggregate(common_variants(trials, list(tables(trials))))
     tested = found.friedman
     summary = tested and {"statistic": tested.statistic, "p": tested.p, "difference": tested.difference}
     found.table.attrs.update({"datasets": found.datasets, "friedman": summary, "notes": found.notes})
@@ -92,10 +92,10 @@ def profiles(source: Source) -> pd.DataFrame:
     Software with Performance Profiles", Mathematical Programming 91 (2002).
     """
     trials = final_trials(source)
-    return profile(shared(trials, list(tables(trials))))
+    return profile(common_variants(trials, list(tables(trials))))
 
 
-def shared(trials: Trials, found: list[Table]) -> Shared:
+def common_variants(trials: Trials, found: list[Table]) -> CommonVariants:
     """The variants that stand on every dataset, and their normalised scores."""
     by_dataset: dict[str, list[Table]] = {}
     for table in found:
@@ -113,7 +113,8 @@ def shared(trials: Trials, found: list[Table]) -> Shared:
     if missing := sorted(set.union(*names) - set(variants)) if len(names) > 1 else []:
         notes.append(f"Not on every dataset, so not compared here: {', '.join(missing)}.")
     if len(variants) < 2:
-        return Shared(chosen, [], {}, [*notes, f"No two variants stand on all of {_list(chosen)}."] if names else [])
+        none = f"No two variants stand on all of {', '.join(table.dataset for table in chosen)}."
+        return CommonVariants(chosen, [], {}, [*notes, none] if names else [])
     scores: dict[str, list[Floats]] = {name: [] for name in variants}
     for table in chosen:
         normalised = _normalised(trials, table)
@@ -122,14 +123,14 @@ def shared(trials: Trials, found: list[Table]) -> Shared:
             continue
         for name in variants:
             scores[name].append(normalised[name])
-    return Shared(chosen, variants, scores, notes)
+    return CommonVariants(chosen, variants, scores, notes)
 
 
-def aggregate(together: Shared) -> Across:
-    """Ranks, tests and normalised scores of what is shared."""
-    datasets, variants = together.tables, together.variants
+def aggregate(common: CommonVariants) -> Across:
+    """Average ranks, their tests, and normalised scores of the common variants."""
+    datasets, variants = common.tables, common.variants
     places = np.array([_ranks(table, variants) for table in datasets]).reshape(len(datasets), len(variants))
-    display, tested, notes = [UNTESTED] * len(variants), None, list(together.notes)
+    display, tested, notes = [UNTESTED] * len(variants), None, list(common.notes)
     order = np.argsort(places.mean(axis=0), kind="stable") if variants else np.arange(0)
     if variants and len(datasets) >= FEWEST_DATASETS and len(variants) >= FEWEST_VARIANTS:
         tested = friedman(places)
@@ -140,27 +141,28 @@ def aggregate(together: Shared) -> Across:
         notes.insert(0, _untested(len(datasets), len(variants)))
     lines = []
     for i, tier in zip(order, display, strict=True):
-        middle = _interquartile(together.scores[variants[i]])
+        middle = _interquartile(common.scores[variants[i]])
         trials = sum(len(row.trials) for table in datasets for row in table.ranked if row.variant == variants[i])
         lines.append([variants[i], len(datasets), trials, places[:, i].mean(), tier, *middle])
     board = pd.DataFrame(lines, columns=pd.Index(COLUMNS, dtype=object))
-    numbers = dict.fromkeys(("average_rank", "score", "score_low", "score_high"), "float64")
+    numbers = dict.fromkeys(["average_rank", "score", "score_low", "score_high"], "float64")
     board = board.astype({"datasets": "int64", "trials": "int64", **numbers})
     return Across(board, [table.dataset for table in datasets], tested, notes)
 
 
-def profile(together: Shared) -> pd.DataFrame:
-    """``profiles`` of what is shared."""
+def profile(common: CommonVariants) -> pd.DataFrame:
+    """Performance profiles of the common variants, as ``profiles`` returns them."""
     parts = []
-    for name in together.variants:
-        if scores := together.scores[name]:
+    for name in common.variants:
+        if scores := common.scores[name]:
             above = np.concatenate(scores)[:, None] > TAUS
             band = _ends(_weights(scores, _RESAMPLES) @ above)
             share = (_weights(scores) @ above)[0]
             parts.append(pd.DataFrame({"variant": name, "tau": TAUS, "share": share, "low": band[0], "high": band[1]}))
-    columns = {"variant": object, **dict.fromkeys(("tau", "share", "low", "high"), float)}
-    empty = pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})
-    return pd.concat(parts, ignore_index=True) if parts else empty
+    if parts:
+        return pd.concat(parts, ignore_index=True)
+    types = {"variant": object, "tau": float, "share": float, "low": float, "high": float}
+    return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in types.items()})
 
 
 def _normalised(trials: Trials, table: Table) -> dict[str, Floats] | None:
@@ -226,10 +228,6 @@ def _interquartile(strata: list[Floats]) -> tuple[float, float, float]:
 
 def _ends(found: Floats) -> Floats:
     return np.percentile(found, [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2], axis=0)
-
-
-def _list(found: list[Table]) -> str:
-    return ", ".join(table.dataset for table in found)
 
 
 def _untested(datasets: int, variants: int) -> str:

@@ -1,4 +1,4 @@
-"""Two sets of results compared, variant by variant: better, worse, or no evidence."""
+"""Compares two sets of results variant by variant: better, worse, or no evidence."""
 
 from __future__ import annotations
 
@@ -14,8 +14,21 @@ from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, see
 from ganbench.analysis.tiers import p_values
 
 COLUMNS = [
-    *("dataset", "extractor", "protocol", "variant", "metric", "before", "after"),
-    *("difference", "p", "effect", "conclusion", "seeds_before", "seeds_after", "seeds_needed", "note"),
+    "dataset",
+    "extractor",
+    "protocol",
+    "variant",
+    "metric",
+    "before",
+    "after",
+    "difference",
+    "p",
+    "effect",
+    "conclusion",
+    "seeds_before",
+    "seeds_after",
+    "seeds_needed",
+    "note",
 ]
 _CONDITIONS = ["dataset_hash", *PROTOCOL_FIELDS]
 SIDES = ("before", "after")
@@ -69,7 +82,7 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
         line["seeds_needed"] = None if needed is None else max(needed, MINIMUM_SEEDS)
         gained = line.pop("gained")
         line["conclusion"] = ("better" if gained > 0 else "worse") if adjusted <= ALPHA else "no evidence"
-    types = dict.fromkeys(("before", "after", "difference", "p", "effect"), "float64")
+    types = dict.fromkeys(["before", "after", "difference", "p", "effect"], "float64")
     types |= {"seeds_before": "int64", "seeds_after": "int64", "seeds_needed": "Int64"}
     return pd.DataFrame(lines, columns=pd.Index(COLUMNS, dtype=object)).astype(types)
 

@@ -1,4 +1,4 @@
-"""What the statistics say beside the leaderboard: neighbours, ranks without failures, interquartile means.
+"""Statistics beside the leaderboard: tests of neighbours, ranks without failures, interquartile means.
 
 All are pure functions of the records, one row a variant or a pair of them.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ganbench.analysis.aggregation import Across, aggregate, profile, shared
+from ganbench.analysis.aggregation import Across, aggregate, common_variants, profile
 from ganbench.analysis.frames import Source, final_trials
 from ganbench.analysis.ranking import Table, tables
 from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, interquartile_mean, seeds_to_separate, superiority
@@ -32,10 +32,8 @@ def findings(source: Source) -> Findings:
     """All of them; ``source`` is a frame of ``load_results``, or records."""
     trials = final_trials(source)
     found = list(tables(trials))
-    together = shared(trials, found)
-    return Findings(
-        _neighbours(found), _ranks(found), _interquartile_means(found), aggregate(together), profile(together)
-    )
+    common = common_variants(trials, found)
+    return Findings(_neighbours(found), _ranks(found), _interquartile_means(found), aggregate(common), profile(common))
 
 
 def neighbours(source: Source) -> pd.DataFrame:

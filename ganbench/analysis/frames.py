@@ -117,7 +117,14 @@ HEAD = ["dataset", "extractor", "protocol", "variant", "seed", "status", "reason
 # What a trials.csv has after its trial, so that its rows can be compared without their records. A field of the
 # protocol has a prefix there, because precision is a metric too.
 COMPARABLE = (
-    *("role", "primary", "direction", "failure_score", "dataset_hash", "hyperparameters", "environment", "source"),
+    "role",
+    "primary",
+    "direction",
+    "failure_score",
+    "dataset_hash",
+    "hyperparameters",
+    "environment",
+    "source",
     *(f"protocol_{field}" for field in PROTOCOL_FIELDS if field != "extractor"),
 )
 

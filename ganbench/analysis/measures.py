@@ -1,4 +1,4 @@
-"""What the history of one trial measures; ``ganbench.analysis.stability`` judges it.
+"""Measures of stability from the history of one trial, which ``ganbench.analysis.stability`` judges.
 
 Everything is judged on ``u = sqrt(max(FID, 0) / tr Sigma_real)``: 0 is perfect, 1 a constant at the real
 mean (whose FID is exactly that trace). It is dimensionless, so scaling the features changes nothing,
@@ -61,14 +61,28 @@ Series = Sequence[float | None]
 FEWEST_STEPS = 100  # of the discriminator, below which its gradients are not compared
 # The measures that tables show, in this order.
 SHOWN = (
-    *("u_end", "u_best", "u_rise", "oscillation", "trend", "modes_end", "mode_drop", "coverage_drop", "kl_rise"),
-    *("d_auc_late", "d_auc_gap", "d_dominance", "d_saturation", "grad_spikes", "parameter_growth", "gradient_growth"),
+    "u_end",
+    "u_best",
+    "u_rise",
+    "oscillation",
+    "trend",
+    "modes_end",
+    "mode_drop",
+    "coverage_drop",
+    "kl_rise",
+    "d_auc_late",
+    "d_auc_gap",
+    "d_dominance",
+    "d_saturation",
+    "grad_spikes",
+    "parameter_growth",
+    "gradient_growth",
 )
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What one history measures; None where it cannot be (no modes, no discriminator, too few evaluations).
+    """The measures of one history; None where there is none (no modes, no discriminator, too few evaluations).
 
     Attributes:
         u: of each evaluation with a score.

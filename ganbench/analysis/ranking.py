@@ -1,4 +1,4 @@
-"""The tables: trials, and the leaderboard with ranks, tiers, intervals and failures.
+"""Makes the two tables: trials, and the leaderboard with ranks, tiers, intervals and failures.
 
 Both are pure functions of the records: no clock, host or order of the input is in them.
 """
@@ -26,8 +26,12 @@ _LOG_OFFSET = 1e-6
 
 
 class Primary(NamedTuple):
-    """Primary metric of n trials: ``scores``, failed ones substituted (NaN: not measured), ``completed``, and
-    ``tested``, the scores on the scale of the tests; each ``(n,)``.
+    """The primary metric of n trials.
+
+    Attributes:
+        scores: ``(n,)``; a failed trial has that of a constant, NaN is not measured.
+        completed: ``(n,)``, whether the trial completed.
+        tested: ``(n,)``, ``scores`` on the scale of the tests.
     """
 
     metric: str

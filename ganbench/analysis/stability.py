@@ -1,8 +1,7 @@
-"""The verdict on the stability of one trial, in one word, from what its history measures.
+"""Judges the stability of one training in a word: stable, or one of five failures, from the measures of its history.
 
-Failure against stable is what the word promises; the kind of failure is less certain, because on well
-separated modes oscillation is mode hopping, and over-training loses classes as collapse does. There is
-no published standard for any of it.
+That a training failed is more certain than how: on well separated modes a generator that oscillates hops between
+modes, and one that is trained too long loses classes as in a collapse. There is no published standard for any of it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Intervals, tests and effect sizes over seeds.
+"""Statistics over seeds: intervals of the median, Welch's and Friedman's tests, effect sizes, seeds needed.
 
-Seeds of different variants are independent draws, not pairs: everything here is unpaired. Samples are
-small (five seeds is usual) and heavy-tailed (a trial can fail), hence medians, order statistics and,
-for tests, a Welch t on scores that the caller has put on a log scale where that fits.
+Seeds of different variants are independent draws, not pairs: everything here is unpaired. Samples are small (five
+seeds is usual) and heavy-tailed (a trial can fail), hence medians, order statistics and, for tests, Welch's t on
+scores that the caller has put on a log scale where that fits.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TrimmedMean(NamedTuple):
 
 
 class Friedman(NamedTuple):
-    """What N datasets say about k variants.
+    """Friedman's test of k variants on N datasets, with Nemenyi's of each pair.
 
     Attributes:
         statistic, p: Friedman's chi-squared with k - 1 degrees of freedom, corrected for ties.
@@ -173,7 +173,7 @@ def superiority(a: ArrayLike, b: ArrayLike, direction: Literal["min", "max"] = "
 
 
 def friedman(ranks: ArrayLike) -> Friedman:
-    """Do k variants rank alike over N datasets, and if not, which pairs differ? ``ranks`` is ``(N, k)``, k >= 3.
+    """Test whether k variants rank alike over N datasets, and which pairs differ. ``ranks`` is ``(N, k)``, k >= 3.
 
     Each row holds the ranks of one dataset, 1 to k, ties shared (``scipy.stats.rankdata``). Friedman, "A
     Comparison of Alternative Tests of Significance for the Problem of m Rankings" (1940), then Nemenyi

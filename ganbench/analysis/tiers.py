@@ -1,7 +1,7 @@
-"""Tiers: which variants of one table can be told apart, and the letters that show it.
+"""Tests every pair of variants of a table, and shows by letters which pairs cannot be told apart.
 
-"Cannot be told apart" is not transitive (a may equal b, and b equal c, with a better than c), so a
-single tier number would lie; letters do not.
+One number a tier could not say it: a may be indistinguishable from b, and b from c, while a beats c. Then a has the
+letter a, c the letter b, and b has both.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UNTESTED = "?"
 
 
 class Separation(NamedTuple):
-    """What all pairwise tests say about k variants given in rank order.
+    """The results of all pairwise tests between k variants, given in rank order.
 
     Attributes:
         p: ``(k, k)`` symmetric, Holm-adjusted; NaN where no test is made (the diagonal, too few seeds).

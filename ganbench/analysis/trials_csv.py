@@ -1,4 +1,4 @@
-"""``trials.csv``, or a page with the same table, read back: the frame that ``leaderboard`` and ``compare`` take."""
+"""Reads ``trials.csv``, or the same table in a page, into the frame that ``leaderboard`` and ``compare`` take."""
 
 from __future__ import annotations
 

@@ -200,9 +200,13 @@ def lines(
         middle = y(line.middle[keep])
         groups.append(
             {
-                **{"name": line.name, "style": line.style % STYLES, "key": line.key, "band": band},
-                **{"short": line.name if len(line.name) <= 14 else f"{line.name[:13]}…"},
-                **{"line": path(x, middle), "end": float(middle[np.isfinite(middle)][-1])},
+                "name": line.name,
+                "style": line.style % STYLES,
+                "key": line.key,
+                "band": band,
+                "short": line.name if len(line.name) <= 14 else f"{line.name[:13]}…",
+                "line": path(x, middle),
+                "end": float(middle[np.isfinite(middle)][-1]),
                 "factors": [(name, f"{factor:.4g}") for name, factor in factors.items()],
                 "marks": [
                     {"at": dots(LEFT + width * np.array([a]) / most[""], y(np.array([b]))), "text": text}
@@ -214,13 +218,20 @@ def lines(
     if named:
         _spread(groups)
     return {
-        **{"title": title, "named": named, "groups": groups, "right": LEFT + width, "bottom": TOP + height},
+        "title": title,
+        "named": named,
+        "groups": groups,
+        "right": LEFT + width,
+        "bottom": TOP + height,
         "y_ticks": [(f"{position:.1f}", text) for position, text in _placed(vertical, y)],
-        "axes": [_horizontal(name, label, most["" if not i else name], width)
-                 for i, (name, label) in enumerate(axes) if not i or name in most],
+        "axes": [
+            _horizontal(name, label, most["" if not i else name], width)
+            for i, (name, label) in enumerate(axes)
+            if not i or name in most
+        ],
         "log": vertical.log,
         "table": _table(drawn, heads),
-    }  # fmt: skip
+    }
 
 
 def _placed(vertical: Axis, y: Any) -> list[tuple[float, str]]:

@@ -53,7 +53,7 @@ def to_html(report: Report, folder: Path, pages: bool = True) -> str:
     across = found.across.table["variant"] if found is not None else ()
     keys = {str(name): key for key, name in enumerate(dict.fromkeys([*report.leaderboard["variant"], *across]))}
     described = [leaderboard_page.describe(section, index, keys) for section in sections(report)]
-    leaderboard_page.illustrate(described, folder)
+    leaderboard_page.add_samples(described, folder)
     repeated = Counter(section["dataset"] for section in described)
     return page(
         "leaderboard.html",
@@ -66,7 +66,7 @@ def to_html(report: Report, folder: Path, pages: bool = True) -> str:
         across=across_datasets(report),
         profiles=leaderboard_charts.performance_profiles(found.profiles, keys) if found is not None else None,
         ranks=leaderboard_charts.critical_difference_diagram(found.across) if found is not None else None,
-        trials=columns(report.trials),
+        trials=embedded_table(report.trials),
     )
 
 
@@ -102,7 +102,7 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def columns(trials: pd.DataFrame) -> dict[str, Any]:
+def embedded_table(trials: pd.DataFrame) -> dict[str, Any]:
     """The table of trials for a program to read: of each column its values, or numbers of a list of distinct texts."""
     found: dict[str, Any] = {}
     for name in trials.columns:
@@ -131,15 +131,15 @@ def write_trials(report: Report, folder: Path) -> None:
             continue
         path = place / f"{trial.about['trial']}.html"
         written.add(path.name)
-        made_of = _made_of(trial)
-        if _earlier(path) != made_of:
+        made_of = _fingerprint(trial)
+        if _fingerprint_in(path) != made_of:
             write_atomic(path, page("trial.html", made_of=made_of, trial=trial_page.describe(trial, folder)).encode())
     for path in place.glob("*.html"):
-        if path.name not in written and _earlier(path):
+        if path.name not in written and _fingerprint_in(path):
             remove(path)
 
 
-def _made_of(trial: Trial) -> str:
+def _fingerprint(trial: Trial) -> str:
     """A hash over what a trial's page shows: its record and costs, and which pictures of which size it has.
 
     No time of a file is in it, so a page that was copied or checked out is not written again.
@@ -163,7 +163,7 @@ def _made_of(trial: Trial) -> str:
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
-def _earlier(path: Path) -> str:
+def _fingerprint_in(path: Path) -> str:
     """What the page that stands there was made of; nothing where none of ours does."""
     try:
         found = _MADE_OF.search(read_plain(path, MOST_BYTES)[:2000])

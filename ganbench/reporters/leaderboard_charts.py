@@ -35,7 +35,7 @@ COST = (("training_seconds", "seconds of training"), ("parameters", "parameters"
 RANKS_WIDTH, RANKS_TOP, RANKS_STEP = 640, 46, 18  # of the diagram of average ranks
 
 
-def of_section(section: Section, variants: Variants) -> list[dict[str, Any]]:
+def section_charts(section: Section, variants: Variants) -> list[dict[str, Any]]:
     """Scatter plots of a section's variants, a large point for the median over seeds and a small one for each seed."""
     if not section.metrics:
         return []
@@ -83,18 +83,28 @@ def scatter_plot(
         cy = float(TOP + height * (1 - up.share(middle[1])))
         points.append(
             {
-                **{"key": key, "style": key % STYLES, "name": name, "seeds": dots(*places), "cx": cx, "cy": cy},
+                "key": key,
+                "style": key % STYLES,
+                "name": name,
+                "seeds": dots(*places),
+                "cx": cx,
+                "cy": cy,
                 "shape": marker(key, cx, cy),
-                **{"x": number(middle[0]), "y": number(middle[1])},
+                "x": number(middle[0]),
+                "y": number(middle[1]),
             }
         )
     _place_names(points, LEFT + width, TOP + height)
     return {
-        **{"title": y_title, "across": x_title, "points": points, "bottom": TOP + height, "right": LEFT + width},
+        "title": y_title,
+        "across": x_title,
+        "points": points,
+        "bottom": TOP + height,
+        "right": LEFT + width,
         "y_ticks": [(f"{TOP + height * (1 - float(up.share(value))):.1f}", text) for value, text in up.ticks],
         "x_ticks": [(f"{LEFT + width * float(across.share(value)):.1f}", text) for value, text in _few(across)],
         "table": {"head": [y_title], "rows": [(f"{p['name']}: {p['x']}", [p["y"]]) for p in points]},
-    }  # fmt: skip
+    }
 
 
 def _few(across: Axis, most: int = 7) -> list[tuple[float, str]]:
@@ -189,8 +199,14 @@ def critical_difference_diagram(across: Across) -> dict[str, Any] | None:
         names.append({"path": f"M{x(rank):.1f} {RANKS_TOP}V{y}H{end}", "text": text, "y": y + 4, "left": left})
     distance = f"{tested.difference:.2f}"
     return {
-        **{"width": RANKS_WIDTH, "height": first + RANKS_STEP * half, "top": RANKS_TOP, "bars": bars, "names": names},
-        **{"ticks": [(f"{x(rank):.1f}", str(rank)) for rank in range(1, count + 1)], "margin": margin},
-        **{"distance": distance, "end": f"{x(1) + (x(2) - x(1)) * tested.difference:.1f}"},
+        "width": RANKS_WIDTH,
+        "height": first + RANKS_STEP * half,
+        "top": RANKS_TOP,
+        "bars": bars,
+        "names": names,
+        "ticks": [(f"{x(rank):.1f}", str(rank)) for rank in range(1, count + 1)],
+        "margin": margin,
+        "distance": distance,
+        "end": f"{x(1) + (x(2) - x(1)) * tested.difference:.1f}",
         "told": ", ".join(f"{name} {rank:.2f}" for name, rank in zip(variants, average.tolist(), strict=True)),
-    }  # fmt: skip
+    }

@@ -12,7 +12,7 @@ from ganbench.reporters.formatting import seeds
 from ganbench.reporters.pictures import last_samples, size_of_samples
 from ganbench.reporters.sections import Section
 from ganbench.reporters.sentences import about_neighbours, about_table, failed_trainings
-from ganbench.reporters.training_curves import of_section
+from ganbench.reporters.training_curves import section_curves
 from ganbench.reporters.trials import Trial, TrialIndex, median_first
 
 PICTURES = 800_000  # bytes of a leaderboard's pictures, all together
@@ -26,7 +26,7 @@ def describe(section: Section, index: TrialIndex, keys: Mapping[str, int]) -> di
         own.setdefault(str(about["variant"]), []).append(index.find(about))
     variants = [(keys[str(variant)], str(variant), own.get(variant, [])) for variant in section.rows["variant"]]
     lines = leaderboard_rows.table(section, own, _superseded(index.folder, section), keys)
-    curves = of_section(section, variants)
+    curves = section_curves(section, variants)
     return {
         "id": re.sub(r"[^A-Za-z0-9._-]", "-", f"{section.dataset}-{section.protocol}"),
         "dataset": section.dataset,
@@ -53,7 +53,7 @@ def describe(section: Section, index: TrialIndex, keys: Mapping[str, int]) -> di
         "only_at_end": ", ".join(
             section.title(m) for m in section.metrics if curves and m not in {curve["metric"] for curve in curves}
         ),
-        "tradeoffs": leaderboard_charts.of_section(section, variants),
+        "tradeoffs": leaderboard_charts.section_charts(section, variants),
         "judged": failed_trainings(section),
         "failures": [
             {"variant": variant, "seed": trial.seed, "page": trial.page, **trial.about}
@@ -88,7 +88,7 @@ def _superseded(folder: Path, section: Section) -> dict[str, int]:
     return found
 
 
-def illustrate(described: Sequence[dict[str, Any]], folder: Path) -> None:
+def add_samples(described: Sequence[dict[str, Any]], folder: Path) -> None:
     """Give each section the last samples of its variants' median seeds, as pictures or scatter plots.
 
     All pictures together have ``PICTURES`` bytes: small ones have what they need, large ones share the rest.
@@ -109,8 +109,13 @@ def illustrate(described: Sequence[dict[str, Any]], folder: Path) -> None:
             seconds = trial.cost.get("wall_seconds")
             section["figures"].append(
                 {
-                    **{"key": key, "variant": variant, "seed": trial.seed, "page": trial.page},
-                    **{"seconds": "" if seconds is None else f"{seconds:,.0f}", "rows": 8, **drawn},
+                    "key": key,
+                    "variant": variant,
+                    "seed": trial.seed,
+                    "page": trial.page,
+                    "seconds": "" if seconds is None else f"{seconds:,.0f}",
+                    "rows": 8,
+                    **drawn,
                 }
             )
 

@@ -26,12 +26,12 @@ COSTS = (
 
 
 def table(
-    section: Section, trials: Mapping[str, Sequence[Trial]], set_aside: Mapping[str, int], keys: Mapping[str, int]
+    section: Section, trials: Mapping[str, Sequence[Trial]], superseded: Mapping[str, int], keys: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """The rows of a section as the template has them; ``set_aside`` counts each variant's trials of earlier code."""
+    """The rows of a section as the template has them; ``superseded`` counts each variant's trials of earlier code."""
     scales = {metric: _scale(section, metric, trials) for metric in section.metrics}
     most = max((int(n) for n in section.rows["seeds"]), default=0)
-    usual = _usual([trial for own in trials.values() for trial in own])
+    usual = _in_usual_environment([trial for own in trials.values() for trial in own])
     found = []
     for _, row in section.rows.iterrows():
         own = trials.get(row["variant"], [])
@@ -46,7 +46,7 @@ def table(
                 "bad": any(word in FAILURES or word not in ("stable", "unknown") for word in words),
                 "scores": [_score(section, row, metric, own, scales[metric]) for metric in section.metrics],
                 "costs": _costs(own),
-                "badges": _badges(row, own, most, usual, set_aside),
+                "badges": _badges(row, own, most, usual, superseded),
                 "trials": [
                     {
                         "seed": trial.seed,
@@ -128,14 +128,14 @@ def _costs(own: Sequence[Trial]) -> list[dict[str, Any]]:
     ]
 
 
-def _usual(trials: Sequence[Trial]) -> Trial | None:
-    """A trial of the environment that most trials have."""
+def _in_usual_environment(trials: Sequence[Trial]) -> Trial | None:
+    """A trial that ran where most trials did."""
     counted = Counter(trial.environment for trial in trials)
     return min(trials, key=lambda trial: (-counted[trial.environment], trial.environment), default=None)
 
 
 def _badges(
-    row: Any, own: Sequence[Trial], most: int, usual: Trial | None, set_aside: Mapping[str, int]
+    row: Any, own: Sequence[Trial], most: int, usual: Trial | None, superseded: Mapping[str, int]
 ) -> list[tuple[str, str]]:
     """Why a row does not quite compare with the others: a word, and the reason."""
     found = []
@@ -158,7 +158,7 @@ def _badges(
         found.append(
             ("source", f"the table holds {name} more than once; {digest} begins the hash of what made this row")
         )
-    if n := set_aside.get(str(row["variant"]).partition("@")[0], 0):
+    if n := superseded.get(str(row["variant"]).partition("@")[0], 0):
         found.append(("superseded", f"{n} trials of earlier code are in superseded/ and count nowhere"))
     return found
 
@@ -166,8 +166,8 @@ def _badges(
 def _differs(trial: Trial, usual: Trial) -> str:
     """In which fields two environments differ, as far as records are there to say."""
     here, there = (_flat(side.record.environment if side.record else {}) for side in (trial, usual))
-    told = [f"{name} {here.get(name)} instead of {there.get(name)}" for name in sorted(here | there)
-            if here.get(name) != there.get(name)]  # fmt: skip
+    names = [name for name in sorted(here | there) if here.get(name) != there.get(name)]
+    told = [f"{name} {here.get(name)} instead of {there.get(name)}" for name in names]
     return "; ".join(told[:4]) + (f"; and {len(told) - 4} more" if len(told) > 4 else "") or "its hash differs"
 
 

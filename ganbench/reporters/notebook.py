@@ -1,4 +1,4 @@
-"""``ganbench.load_results`` and ``ganbench.leaderboard``: the frames, and how a notebook shows them."""
+"""``ganbench.load_results`` and ``ganbench.leaderboard``: frames that a notebook shows as tables with labels."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class Results(pd.DataFrame):
             return pd.DataFrame(self)._repr_html_()  # type: ignore[operator]
         ends = self[self["final"].astype(bool)].drop_duplicates(["dataset", "protocol", "variant", "seed", "trial"])
         counts = ends.groupby(["dataset", "protocol", "variant"], sort=True)["status"].agg(["size", _failed])
-        rows = [[*map(str, names), str(size), str(failed)] for names, (size, failed) in
-                zip(counts.index, counts.to_numpy().tolist(), strict=True)]  # fmt: skip
+        rows = [
+            list(map(str, [*names, *numbers])) for names, numbers in zip(counts.index, counts.to_numpy(), strict=True)
+        ]
         some = self[SHOWN].head(SHOWN_ROWS)
         tables = [
             {

@@ -1,4 +1,4 @@
-"""What a trial left to be looked at, as a page can hold it: PNG as data URLs, points as a plot. Missing is allowed."""
+"""Reads the samples and pictures of a trial for a page: PNG as data URLs, points as a scatter plot, none if missing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ MOST_SIDE = 1 << 14  # pixels of a picture
 MOST_PIXELS = 1 << 24  # of a picture that is cut, for which it has to be unpacked
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # what every one begins with
 ROWS = 8  # of samples in a picture
+MOST_PLOTS = 12  # of the points at several times of a training
 PLOT = 400  # width and height of a scatter plot in its own units
-OF_TRAINING = {  # pictures that a trial makes at its end: title and caption
+TRAINING_PICTURES = {  # pictures that a trial makes at its end: title and caption
     "nearest": (
         "Nearest training images",
         "Samples, and below each row the training image nearest to each: copies would look the same.",
@@ -108,9 +109,6 @@ def scatters(path: Path, centres: list[list[float]], last: bool = True) -> list[
     return [plot for plot in plots if plot]
 
 
-MOST_PLOTS = 12
-
-
 def _plot(images: int, points: np.ndarray, centres: list[list[float]]) -> dict[str, Any] | None:
     points = points[(np.abs(points) <= MOST_MEASURE).all(axis=1)]
     if not len(points):
@@ -157,14 +155,14 @@ def last_samples(place: Path, root: Path, centres: list[list[float]], share: int
     return plots[0] if plots else None
 
 
-def of_training(place: Path, root: Path) -> list[dict[str, Any]]:
+def training_pictures(place: Path, root: Path) -> list[dict[str, Any]]:
     """The pictures beside the samples: nearest training images, interpolation, arithmetic, as far as they are there."""
     folder = place / "pictures"
     if leads_outside(folder, root):
         return []
     about = _about(folder / "about.json")
     found = []
-    for name, (title, caption) in OF_TRAINING.items():
+    for name, (title, caption) in TRAINING_PICTURES.items():
         if drawn := picture(folder / f"{name}.png"):
             columns = about if name == "arithmetic" else []
             found.append({"title": title, "caption": caption, **drawn, "columns": columns})

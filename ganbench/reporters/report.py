@@ -1,4 +1,4 @@
-"""From a results folder to its tables on disk."""
+"""Builds the report of a results folder from its records, and has the reporters write it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ AXES = (("images", "real images seen"), ("updates", "updates of the generator"),
 _D = (("test", "held-out real"), ("train", "training real"), ("fake", "fake"))
 
 
-def of_section(section: Section, rows: Variants) -> list[dict[str, Any]]:
+def section_curves(section: Section, rows: Variants) -> list[dict[str, Any]]:
     """A chart of every metric that was computed during training: the median over seeds, from lowest to highest."""
     found = []
     prepared = []
@@ -82,7 +82,7 @@ def _paces(trials: Sequence[tuple[Trial, Record]]) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in found.items() if values and np.median(values) > 0}
 
 
-def of_trial(record: Record, mark: tuple[int, str] | None) -> list[dict[str, Any]]:
+def trial_curves(record: Record, mark: tuple[int, str] | None) -> list[dict[str, Any]]:
     """Charts of one trial: every metric, losses, the discriminator on real and fake, gradient and parameter norms.
 
     ``mark``: the images at which its verdict fell, and the verdict.

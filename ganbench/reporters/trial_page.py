@@ -1,4 +1,4 @@
-"""``trials/<id>.html``: what one trial was, how it went, what it drew, and the command that makes it again."""
+"""The page of a trial, ``trials/<id>.html``: settings, scores, curves, pictures, and the command to repeat it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from msgspec.structs import asdict
 
 from ganbench.analysis.stability import FAILURES, MEANINGS
 from ganbench.reporters.formatting import number, ordered, thousands, titled
-from ganbench.reporters.pictures import MOST_BYTES, of_training, picture, sample_pictures, scatters
-from ganbench.reporters.training_curves import of_trial
+from ganbench.reporters.pictures import MOST_BYTES, picture, sample_pictures, scatters, training_pictures
+from ganbench.reporters.training_curves import trial_curves
 from ganbench.reporters.trials import Trial
 from ganbench.results.schema import Record
 from ganbench.results.spec import LANES, SEEDS
@@ -47,9 +47,9 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
         "meaning": MEANINGS.get(trial.word, ""),
         "at": trial.images,
         "scores": list(scores(record)),
-        "courses": of_trial(record, mark),
+        "courses": trial_curves(record, mark),
         "samples": _samples(place, root, centres) if place else [],
-        "pictures": of_training(place, root) if place else [],
+        "pictures": training_pictures(place, root) if place else [],
         "command": command(record),
         "facts": list(facts(trial)),
         "environment": list(flat(record.environment)),

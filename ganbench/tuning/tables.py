@@ -1,4 +1,4 @@
-"""What a search leaves: ``tuning.csv``, ``tuning_curve.csv``, ``tuning.md``, and the table on the terminal."""
+"""The tables of a search: ``tuning.csv``, ``tuning_curve.csv``, ``tuning.md``, and the one on the terminal."""
 
 from __future__ import annotations
 

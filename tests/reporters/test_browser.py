@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from ganbench.harness.artifacts import image_grid
 from ganbench.plugin.report import Report
 from ganbench.reporters.html import to_html
-from ganbench.reporters.pictures import OF_TRAINING
+from ganbench.reporters.pictures import TRAINING_PICTURES
 from ganbench.reporters.report import write_reports
 from ganbench.results.records import read
 from ganbench.results.schema import Evaluation, Watch
@@ -70,7 +70,7 @@ def reference(fifteen, tmp_path_factory) -> Path:
     rng = np.random.default_rng(0)
     for record in folder.glob("*/*/*/record.json"):
         for name in [f"samples/{images}" for images in range(0, 64_001, 16_000)] + [
-            f"pictures/{n}" for n in OF_TRAINING
+            f"pictures/{n}" for n in TRAINING_PICTURES
         ]:
             path = record.parent / f"{name}.png"
             path.parent.mkdir(exist_ok=True)

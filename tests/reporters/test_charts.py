@@ -33,7 +33,7 @@ from ganbench.reporters.charts import (
 from ganbench.reporters.formatting import tick
 from ganbench.reporters.leaderboard_charts import critical_difference_diagram, performance_profiles, scatter_plot
 from ganbench.reporters.leaderboard_page import fair_share
-from ganbench.reporters.pictures import of_training, picture
+from ganbench.reporters.pictures import picture, training_pictures
 from ganbench.reporters.trials import Trial, median_first
 
 NAN = float("nan")
@@ -218,8 +218,8 @@ def test_pictures_of_a_trial_have_captions_as_far_as_they_are_sound(tmp_path):
     about = tmp_path / "t" / "pictures" / "about.json"
     for text, columns in (('{"arithmetic":[[1,2,3]]}', [[1, 2, 3]]), ('{"arithmetic":[[1,"<b>",3]]}', []), ("[", [])):
         about.write_text(text)
-        (found,) = of_training(tmp_path / "t", tmp_path)
+        (found,) = training_pictures(tmp_path / "t", tmp_path)
         assert found["title"] == "Latent arithmetic" and found["columns"] == columns
     (tmp_path / "link").mkdir()
     (tmp_path / "link" / "pictures").symlink_to(tmp_path / "t" / "pictures")
-    assert of_training(tmp_path / "link", tmp_path / "link") == []
+    assert training_pictures(tmp_path / "link", tmp_path / "link") == []
