@@ -38,12 +38,12 @@ def ask(
     results: list[dict[str, Any]] = []
     for number, end in run_jobs(executor, range(len(payloads)), lambda number: job(payloads[number])):
         ended[number] = end
-        while (end := ended.get(len(results))) is not None:  # of several that fail, the first is named
-            payload = payloads[len(results)]
-            if end.lost and end.how is not End.MACHINE_LOST and payload.get("build"):
+        while len(results) in ended:  # of several that fail, the first is named
+            payload, first = payloads[len(results)], ended[len(results)]
+            if first.lost and first.how is not End.MACHINE_LOST and payload.get("build"):
                 # If it was building the variant that ended the process, its trials will record it.
-                end = run_one_job(executor, job({**payload, "build": False}))
-            results.append(_answer(executor, payload, end))
+                first = run_one_job(executor, job({**payload, "build": False}))
+            results.append(_answer(executor, payload, first))
     return results
 
 
