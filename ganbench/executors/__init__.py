@@ -1,8 +1,9 @@
-"""Executors: engines that run jobs, behind one narrow seam, ``submit(job) -> concurrent.futures.Future``.
+"""Executors, the engines that run jobs: here, in processes of this machine, on a Ray cluster, or under SLURM.
 
-A job is a JSON payload plus the resources it wants; every engine calls ``ganbench.executors.jobs.run_job`` with it.
-Retries, records and progress live above the seam. An executor is the entry point of group
-``ganbench.executors``: a callable ``(jobs=, threads=, options=)`` that returns one.
+Every engine has one method that matters, ``submit(job) -> concurrent.futures.Future``. A job is a JSON payload plus the
+resources that it needs; every engine calls ``ganbench.executors.jobs.run_job`` with the payload. Submitting many jobs,
+trying again and stopping are the same for all (``running.py``); records and progress belong in ``runner``. An executor
+is an entry point of group ``ganbench.executors``: a callable ``(jobs=, threads=, options=)`` that returns one.
 """
 
 from __future__ import annotations

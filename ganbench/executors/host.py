@@ -1,7 +1,7 @@
-"""The process beside an engine's own that runs its jobs: ``python -m ganbench.executors.host THREADS``.
+"""Runs the jobs that Ray or SLURM brings to a machine: ``python -m ganbench.executors.host THREADS``.
 
-A line of JSON comes in for each job, and one goes out with its answer. The end of the input is the engine's end, and
-ends what runs here.
+A line of JSON comes in for each job, and one goes out with its answer. When the input ends, so has the engine, and
+what runs here is ended too.
 """
 
 from __future__ import annotations

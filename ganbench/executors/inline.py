@@ -1,4 +1,4 @@
-"""Runs each job in this process, at once: for a debugger. Plugins are not isolated from each other here."""
+"""The ``inline`` engine runs each job in this process, at once: for debuggers. Plugins share the process here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from typing import Any
 
 from ganbench.executors import Job, known_options
-from ganbench.executors.worker import call
 
 
 class InlineExecutor:
@@ -21,10 +20,12 @@ class InlineExecutor:
         known_options("inline", options, {})
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
+        from ganbench.executors.jobs import run_job  # which imports torch
+
         future: Future[dict[str, Any]] = Future()
         future.set_running_or_notify_cancel()
         try:
-            future.set_result(call({**job.payload, "isolated": False}))
+            future.set_result(run_job({**job.payload, "isolated": False}))
         except BaseException as reason:
             future.set_exception(reason)
             if isinstance(reason, KeyboardInterrupt):

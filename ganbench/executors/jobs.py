@@ -1,7 +1,7 @@
-"""What an executor runs: one top-level function for every kind of job, JSON in and JSON out.
+"""Runs a job in a worker process: ``run_job`` takes the job as JSON, does what it asks for, and returns JSON.
 
-A job runs in a process of its own. Nothing that a plugin does at import or later reaches the driver
-or another trial.
+Each job has a process of its own, so that nothing that a plugin does, at import or later, reaches the command that the
+user started or another trial.
 """
 
 from __future__ import annotations
@@ -54,9 +54,18 @@ _OWN_DOING = {errno.EMFILE, errno.EBADF, errno.EFBIG, errno.ENOENT, errno.ENOTDI
 
 
 def run_job(payload: dict[str, Any]) -> dict[str, Any]:
-    """Run one job. ``payload["kind"]`` says which; a failure comes back as ``{"failed": reason, "usage": ...}``,
-    and a disk that cannot be written as ``{"unwritable": reason}``.
+    """Run one job in this process; ``payload["kind"]`` says what it does.
+
+    A failure comes back as ``{"failed": reason, "usage": ...}``, and a disk that cannot be written as
+    ``{"unwritable": reason}``.
     """
+    try:
+        return _run(payload)
+    except StoreError as reason:  # its log cannot be written
+        return {"unwritable": str(reason)}
+
+
+def _run(payload: dict[str, Any]) -> dict[str, Any]:
     if payload["isolated"]:
         _isolate()
         if payload.get("visible_gpus") is not None:  # before anything asks CUDA what there is

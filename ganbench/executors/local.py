@@ -1,10 +1,9 @@
-"""Runs each job in a fresh process on this machine, started by a forkserver that has torch loaded.
+"""The ``local`` engine runs each job in a fresh process on this machine, forked from one that has torch loaded.
 
-A process costs hundredths of a second instead of the seconds that importing torch takes. It belongs to
-one job alone, and is gone when the job is: whatever a plugin leaves behind (a thread, a child process,
-a broken standard output, an exit code of 0 without a result) ends with it and costs no other job. Pebble, which
-does likewise, was tried: it hung where a job ended itself with code 0, lost a slot to a thread that a job left
-behind, and raised for the whole pool.
+Starting such a process takes hundredths of a second instead of the seconds that importing torch takes. It ends with its
+job: whatever a plugin leaves behind (a thread, a child process, a broken standard output, an exit code of 0 without a
+result) ends with it and costs no other job. Pebble does likewise and was tried: it hung where a job ended itself with
+code 0, lost a slot to a thread that a job left behind, and raised for the whole pool.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, OutOfMemory, WorkerDied, ending, known_options
-from ganbench.executors.worker import call
 from ganbench.utils import memory, signals
 
 # What nearly every trial imports, the compiler that torch's optimizers load at their first use among it.
@@ -115,7 +113,9 @@ def _serve(sender: Connection, payload: dict[str, Any]) -> None:
         os.setsid()  # with a session of its own, the children of a plugin can be ended with it
     _die_with_parent()
     try:
-        sender.send_bytes(json.dumps(call(payload)).encode())
+        from ganbench.executors.jobs import run_job  # which imports torch, as the forkserver has done
+
+        sender.send_bytes(json.dumps(run_job(payload)).encode())
     except MemoryError:  # at its limit there may be no room for its reason; a traceback is nobody's
         os._exit(1)
     os._exit(0)

@@ -1,6 +1,6 @@
-"""Runs jobs on a Ray cluster: Ray places them and sees what is lost, everything else is ganbench's own.
+"""The ``ray`` engine runs jobs on a Ray cluster: Ray chooses the node for each, and notices when one is lost.
 
-Only Ray Core is used. Ray's retries are off: whether a job is tried again is decided above the seam.
+Only Ray Core is used. Ray's retries are off: ``executors/running.py`` decides whether a job is tried again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What engines on other machines share: a job as it travels, and how it is run there.
+"""What Ray and SLURM share: how a job is sent to another machine, and how it is run there.
 
-On the machine, one clean Python process beside the engine's own (``ganbench.executors.host``) gives every job a fresh
-process, as the ``local`` executor does. The engine's process imports no torch, and what a plugin does to its own
-process neither reaches the engine nor the next job.
+On the machine, Ray or SLURM starts a worker process, and that starts one clean Python process
+(``ganbench.executors.host``), which gives every job a fresh process as the ``local`` engine does. So the worker imports
+no torch, and what a plugin does to its own process reaches neither the worker nor the next job.
 """
 
 from __future__ import annotations

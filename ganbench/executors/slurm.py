@@ -1,4 +1,4 @@
-"""Runs jobs on a SLURM cluster, each as one batch job that submitit writes and starts.
+"""The ``slurm`` engine runs jobs on a SLURM cluster, each as one batch job that submitit writes and starts.
 
 submitit asks ``sacct`` how a job ended, and waits for ever where accounting is off. So the queue itself is asked here
 (``squeue`` remembers an ended job for some minutes), and a deadline is kept on the driver too.
@@ -17,9 +17,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from ganbench.executors import DeadlineExceeded, EngineLost, Job, batch
+from ganbench.executors import DeadlineExceeded, EngineLost, Job, slurm_commands
 from ganbench.executors.remote import incoming, outgoing
-from ganbench.executors.submission import Submitted, answer, loss, work
+from ganbench.executors.slurm_job import Submitted, answer, loss, work
 from ganbench.utils.errors import UsageError, in_words, one_line
 
 WINDOW = 100  # jobs in the queue at a time, unless --jobs says
@@ -57,15 +57,15 @@ class SlurmExecutor:
             )
         self.slots, self.window, self._threads = jobs, jobs or WINDOW, threads
         submitit = _submitit()
-        batch.require()
-        if (why := batch.why_no_accounting()) is not None:
+        slurm_commands.require()
+        if (why := slurm_commands.why_no_accounting()) is not None:
             print(
                 f"SLURM accounting is off here ({why}): how a job ended is asked of the queue, which forgets it after "
                 "some minutes; with --timeout no trial is waited for longer than that",
                 file=sys.stderr,
             )
         self._resources = contextlib.ExitStack()
-        self._folder = self._resources.enter_context(batch.exchange(_root(options.get("folder"))))
+        self._folder = self._resources.enter_context(slurm_commands.exchange(_root(options.get("folder"))))
         self._submitit = submitit.SlurmExecutor(folder=self._folder)
         self._lock = threading.Lock()
         self._jobs: dict[str, Submitted] = {}
@@ -115,7 +115,8 @@ class SlurmExecutor:
     def stop(self) -> None:
         if time.monotonic() - self._told > 2 * POLL_SECONDS:
             self._told = time.monotonic()
-            batch.cancel([name for name, one in self._known().items() if one.started is not None], "--signal=TERM")
+            started = [name for name, one in self._known().items() if one.started is not None]
+            slurm_commands.cancel(started, "--signal=TERM")
 
     def close(self, cancel: bool = False) -> None:
         if not cancel:
@@ -178,15 +179,15 @@ class SlurmExecutor:
     def _ask(self, jobs: Mapping[str, Submitted]) -> None:
         """Learn the states of jobs from the queue."""
         now = self._asked = time.monotonic()
-        states = batch.states(self._folder.name)
+        states = slurm_commands.states(self._folder.name)
         if states is None:
             return
         self._heard = now
         for name, one in jobs.items():
             one.state = states.get(name, "GONE")
-            if one.state in batch.RUNNING and one.started is None:
+            if one.state in slurm_commands.RUNNING and one.started is None:
                 one.started = now
-            if one.state not in (*batch.WAITING, *batch.RUNNING) and one.ended is None:
+            if one.state not in (*slurm_commands.WAITING, *slurm_commands.RUNNING) and one.ended is None:
                 one.ended = now
 
     def _look(self, name: str, one: Submitted) -> None:
@@ -195,7 +196,7 @@ class SlurmExecutor:
         if (finished or one.started is not None) and not one.future.running():
             one.future.set_running_or_notify_cancel()
         if one.future.cancelled():
-            batch.cancel([name])
+            slurm_commands.cancel([name])
         else:
             try:
                 if not finished:
@@ -219,7 +220,7 @@ class SlurmExecutor:
             and one.job.deadline is not None
             and now - one.started > one.job.deadline + GRACE_SECONDS
         ):
-            batch.cancel([name])
+            slurm_commands.cancel([name])
             raise DeadlineExceeded(f"it ran longer than {one.job.deadline:g} s")
         if now - self._heard > SILENT_SECONDS:
             raise EngineLost(f"SLURM's controller has not answered for {SILENT_SECONDS:g} s")

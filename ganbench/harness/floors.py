@@ -12,7 +12,7 @@ from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of, trace_of_covariance
 from ganbench.plugin.interfaces import Evidence, Metric, Side
 
-FLOOR_DRAWS = 10
+FLOOR_DRAWS = 10  # of real training images, whose mean value is a metric's floor
 
 
 def reference_scale(real: RealData) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Features and real-side statistics, kept from one scoring to the next under the hash of what they were made from.
+"""Keeps an extractor's features of images on disk, so that scoring the same images again takes no time.
 
-Never under a name: the same pixels under another path are found again, other pixels under the same path
-are not. An interrupted pass over many images goes on where it was.
+Features stand under the hash of the pixels and of everything else that decides them, never under a path: the same
+pixels elsewhere are found again, other pixels under the same path are not. An interrupted pass over many images goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ def _digest(key: str, content: bytes) -> bytes:
     return hashlib.sha256(key.encode() + content).hexdigest().encode()
 
 
-class Kept:
-    """What scores derive from real features alone, found before scoring and kept after it."""
+class CachedStatistics:
+    """Statistics of real features alone, such as their covariance: read before scoring, and written after it."""
 
     def __init__(self, cache: Cache, features: FeatureSet) -> None:
         about = (VERSION, __version__, features.values.dtype, features.values.shape)
@@ -85,7 +86,7 @@ class Kept:
             self.cache.put(self.key, {name: torch.from_numpy(array) for name, array in found.items()})
 
 
-class Wrapped(Extractor):
+class ExtractorWrapper(Extractor):
     """An extractor that goes through another one: whatever it does not define is the other's."""
 
     def __init__(self, inner: Extractor) -> None:
@@ -108,7 +109,7 @@ class Wrapped(Extractor):
         return self.inner.learns
 
 
-class Cached(Wrapped):
+class CachedExtractor(ExtractorWrapper):
     """An extractor that looks into the cache first.
 
     The key is the pixels, the hash of the extractor with its preprocessing, and what else decides the last

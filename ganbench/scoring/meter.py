@@ -1,4 +1,4 @@
-"""How far a long pass through a network is: a bar on a terminal, a line now and then elsewhere."""
+"""Shows how fast images go through a slow network: a line redrawn on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganbench.plugin.interfaces import Extractor
-from ganbench.scoring.feature_cache import Wrapped
+from ganbench.scoring.feature_cache import ExtractorWrapper
 
 SIGN_OF_LIFE = 50  # images between two signs of life of a network that takes tenths of a second for each
 SECONDS = 10.0  # between two lines
@@ -54,7 +54,7 @@ class Meter:
             print(text, file=sys.stderr, flush=True)
 
 
-class Metered(Wrapped):
+class MeteredExtractor(ExtractorWrapper):
     """An extractor whose passes are counted."""
 
     def __init__(self, inner: Extractor, meter: Meter) -> None:

@@ -1,4 +1,4 @@
-"""Samples from wherever they are: folders and archives of images, arrays, datasets, trained variants."""
+"""Loads samples from what the user names: a folder or archive of images, an array, a dataset, a trained variant."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ganbench.metrics.samples import quantised
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import device_of
 from ganbench.results.store import locate, typed_path
-from ganbench.scoring.archives import MOST_MEMBER, images_in, pixels, read_arrays
+from ganbench.scoring.untrusted_files import MOST_MEMBER, images_in_zip, read_arrays, read_image
 from ganbench.utils.errors import UsageError, in_words
 from ganbench.utils.files import read_plain
 from ganbench.utils.seeding import derive
@@ -101,7 +101,7 @@ def load(text: str, request: Request) -> Samples:
         return _of_images(text, *_in_folder(path), request)
     if path.is_file():
         if path.suffix.lower() == ".zip":
-            return _of_images(text, *images_in(path), request)
+            return _of_images(text, *images_in_zip(path), request)
         if path.suffix.lower() in FILES:
             return _of_arrays(text, *read_arrays(path), request)
         raise UsageError(
@@ -137,7 +137,7 @@ def _of_images(text: str, names: Sequence[str], take: Callable[[str], bytes], re
     sizes: dict[tuple[int, ...], str] = {}
     for name in (names[row] for row in request.rows(len(names), text)):
         try:
-            image = pixels(io.BytesIO(take(name)), request.size)
+            image = read_image(io.BytesIO(take(name)), request.size)
         except Unreadable as reason:
             failures.append(f"{name} ({reason})")
             continue

@@ -14,6 +14,7 @@ from torch import Tensor
 from ganbench.discovery.loader import discover
 from ganbench.harness import environment
 from ganbench.harness.defaults import default_extractor
+from ganbench.harness.floors import FLOOR_DRAWS
 from ganbench.harness.metric_values import apply
 from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of
@@ -21,15 +22,15 @@ from ganbench.metrics.bias import bias_warnings
 from ganbench.metrics.intervals import LEVEL
 from ganbench.metrics.samples import EXTRACTOR_BATCH
 from ganbench.plugin.interfaces import Dataset, Evidence, Extractor, Metric, MetricError, NotApplicable, Side
-from ganbench.scoring.feature_cache import Cache, Cached, Kept, folder
-from ganbench.scoring.meter import Meter, Metered
+from ganbench.scoring.feature_cache import Cache, CachedExtractor, CachedStatistics, folder
+from ganbench.scoring.meter import Meter, MeteredExtractor
 from ganbench.scoring.samples import Request, Samples, load
 from ganbench.utils import seeding
 from ganbench.utils.errors import UsageError
 from ganbench.utils.seeding import derive
 
 METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
-IMAGES = "inception-v3"  # the extractor of images that belong to no dataset
+IMAGE_EXTRACTOR = "inception-v3"  # the extractor of images that belong to no dataset
 
 
 @dataclass(frozen=True)
@@ -100,28 +101,28 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
     device = environment.select_device(options.device)
     meter = meter or Meter()
     held, fake = load(real_text, options.request), load(fake_text, options.request)
-    held.data, fake.data = alike(held, fake)
-    dataset = held.dataset or nameless(held)
+    held.data, fake.data = with_equal_channels(held, fake)
+    dataset = held.dataset or dataset_of_samples(held)
     chosen = choose_extractor(held, fake, options)
     catalog = discover([("metric", name) for name in options.metrics or METRICS])
     metrics: list[Metric] = [catalog.get("metric", name).thing for name in options.metrics or METRICS]
     for metric in metrics:
         if options.metrics and (missing := metric.needs & {"variant", "history"}):
             raise UsageError(f"metric {metric.name} needs {' and '.join(sorted(missing))}, which samples do not have")
-    inner: Extractor = Metered(chosen, meter)
-    cached = Cached(inner, Cache(folder())) if options.cache else None
-    side = Sides(held, dataset, cached or inner, len(fake.data), device)
+    inner: Extractor = MeteredExtractor(chosen, meter)
+    cached = CachedExtractor(inner, Cache(folder())) if options.cache else None
+    inputs = MetricInputs(held, dataset, cached or inner, len(fake.data), device)
     try:
         with meter.measuring(f"{chosen.name}, {real_text}"):
-            first = side.of(held)
+            first = inputs.side(held)
         with meter.measuring(f"{chosen.name}, {fake_text}"):
-            second = side.of(fake)
-        kept = Kept(cached.cache, features_of(first)) if cached is not None else None
-        evidence = side.evidence(second, first, derive(options.request.seed or 0, "metrics"))
-        values = measured(metrics, evidence)
+            second = inputs.side(fake)
+        kept = CachedStatistics(cached.cache, features_of(first)) if cached is not None else None
+        evidence = inputs.evidence(second, first, derive(options.request.seed or 0, "metrics"))
+        values = compute_metrics(metrics, evidence)
         bounds = intervals(metrics, values, evidence)
         with meter.measuring(f"{chosen.name}, floor"):
-            floors = side.floors(metrics, first)
+            floors = inputs.floors(metrics, first)
         if kept is not None:
             kept.keep()
     except ValueError as reason:  # an extractor's or a metric's: of the wrong shape, or too few
@@ -153,10 +154,10 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
     }
     if cached is not None:
         about["cache"] = {"found": cached.found, "computed": cached.missed}
-    return Scores(about, lines, [*side.notes, *chosen.notes, *warnings(metrics, held, fake, first)])
+    return Scores(about, lines, [*inputs.notes, *chosen.notes, *comparison_warnings(metrics, held, fake, first)])
 
 
-def alike(one: Samples, other: Samples) -> tuple[Tensor, Tensor]:
+def with_equal_channels(one: Samples, other: Samples) -> tuple[Tensor, Tensor]:
     """Both sets as the same kind of thing; grey images become RGB where the others are."""
     first, second = one.data, other.data
     if first.dim() != second.dim():
@@ -166,7 +167,7 @@ def alike(one: Samples, other: Samples) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def nameless(samples: Samples) -> Dataset:
+def dataset_of_samples(samples: Samples) -> Dataset:
     """What stands for the dataset of samples that belong to none: neither labels, modes nor a training split."""
 
     def load(split: str) -> tuple[Any, Any]:
@@ -178,14 +179,14 @@ def nameless(samples: Samples) -> Dataset:
 def choose_extractor(held: Samples, fake: Samples, options: Options) -> Extractor:
     """By its name, by the dataset, by what a trained variant was scored with, or by the kind of samples."""
     own = default_extractor(held.dataset) if held.dataset is not None else None
-    name = options.extractor or own or fake.extractor or (IMAGES if held.data.dim() == 4 else "identity")
+    name = options.extractor or own or fake.extractor or (IMAGE_EXTRACTOR if held.data.dim() == 4 else "identity")
     if options.fast:
         name = f"{name}-fast"
     chosen: Extractor = discover([("extractor", name)]).get("extractor", name).thing
     return chosen.with_weights(options.weights) if options.weights else chosen
 
 
-def warnings(metrics: Sequence[Metric], held: Samples, fake: Samples, side: Side) -> list[str]:
+def comparison_warnings(metrics: Sequence[Metric], held: Samples, fake: Samples, side: Side) -> list[str]:
     """What makes these numbers hard to compare."""
     n, d = min(len(held.data), len(fake.data)), side.features.shape[1]
     found = bias_warnings([metric.about for metric in metrics], n, d)
@@ -197,10 +198,7 @@ def warnings(metrics: Sequence[Metric], held: Samples, fake: Samples, side: Side
     return found
 
 
-DRAWS = 10  # of training images, whose scores' mean is the floor; one where the network is slow
-
-
-class Sides:
+class MetricInputs:
     """Turns samples into what metrics read, and a dataset's training images into floors."""
 
     def __init__(self, held: Samples, dataset: Dataset, extractor: Extractor, fakes: int, device: torch.device) -> None:
@@ -212,7 +210,7 @@ class Sides:
         if self.real is None and extractor.learns:
             raise UsageError(f"extractor {extractor.name} is trained on a dataset: name it with --real, or another one")
 
-    def of(self, samples: Samples) -> Side:
+    def side(self, samples: Samples) -> Side:
         with torch.no_grad():
             outputs = [self.extractor(chunk.to(self.device)) for chunk in samples.data.split(EXTRACTOR_BATCH)]
         features = torch.cat([torch.as_tensor(found).float().cpu() for found, _ in outputs]).numpy()
@@ -234,21 +232,21 @@ class Sides:
         real = self.real
         if real is None or not self.has_floor:
             return {}
-        draws = DRAWS if self.fakes < len(real.images["train"]) and not self.extractor.dear else 1
+        draws = FLOOR_DRAWS if self.fakes < len(real.images["train"]) and not self.extractor.dear else 1
         found: dict[str, list[float]] = {}
         for kind, times in (("train", draws), ("test", 1)):
             chosen = [metric for metric in metrics if metric.floor == kind]
             for i in range(times if chosen else 0):
                 rows = real.draw("train", self.fakes, "floor", i)
                 side = held if kind == "test" else real.side("train", rows, whole=True)
-                for values in measured(chosen, self.evidence(side, held)).values():
+                for values in compute_metrics(chosen, self.evidence(side, held)).values():
                     for name, value in values.items():
                         if value is not None:
                             found.setdefault(name, []).append(value)
         return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def measured(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, dict[str, float | None]]:
+def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, dict[str, float | None]]:
     """Values by metric and column name."""
     values = {}
     for metric in metrics:

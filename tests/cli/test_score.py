@@ -30,10 +30,10 @@ from ganbench.metrics import (
     precision_recall,
 )
 from ganbench.scoring import meter
-from ganbench.scoring.archives import read_arrays
-from ganbench.scoring.feature_cache import Cache, Cached, Kept
+from ganbench.scoring.feature_cache import Cache, CachedExtractor, CachedStatistics
 from ganbench.scoring.samples import Request, load
 from ganbench.scoring.score import Options, Scores, score
+from ganbench.scoring.untrusted_files import read_arrays
 from ganbench.utils.errors import UsageError
 
 TEST, LABELS = digits.ganbench_datasets()[0].load("test")
@@ -329,23 +329,23 @@ def test_statistics_of_the_real_side_are_kept_too(tmp_path: Path) -> None:
         return {"fid": frechet_distance(features, fake), **precision_recall(features, fake)}
 
     first = FeatureSet(real)
-    kept = Kept(Cache(tmp_path), first)
+    kept = CachedStatistics(Cache(tmp_path), first)
     expected = scores(first)
     kept.keep()
     second = FeatureSet(real)
-    Kept(Cache(tmp_path), second)
+    CachedStatistics(Cache(tmp_path), second)
     known = second.export_arrays()
     assert set(known) == {"mean", "covariance", "cholesky", "radii.3"} and scores(second) == expected
     assert all(np.array_equal(known[name], array) for name, array in first.export_arrays().items())
     third = FeatureSet(real + np.float32(1))  # other features find nothing
-    Kept(Cache(tmp_path), third)
+    CachedStatistics(Cache(tmp_path), third)
     assert third.export_arrays() == {}
 
 
 def test_a_long_pass_says_how_fast_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(meter, "SECONDS", 0.0)
     clock = meter.Meter()
-    metered = meter.Metered(CNN, clock)
+    metered = meter.MeteredExtractor(CNN, clock)
     with clock.measuring("digits-cnn, a folder"):
         features, probabilities = metered(torch.from_numpy(TEST[:120]))
     assert torch.equal(features, CNN(torch.from_numpy(TEST[:120]))[0]) and len(probabilities) == 120
@@ -360,7 +360,9 @@ def test_the_cache_tells_extractors_apart(tmp_path: Path) -> None:
         name, size, weights_hash = "digits-cnn", 32, hashlib.sha256(b"other").hexdigest()
 
     batch = torch.from_numpy(TEST[:5])
-    keys = {Cached(one, Cache(tmp_path)).key(images) for one in (CNN, Other()) for images in (batch, batch.float())}
+    keys = {
+        CachedExtractor(one, Cache(tmp_path)).key(images) for one in (CNN, Other()) for images in (batch, batch.float())
+    }
     assert len(keys) == 4
 
 

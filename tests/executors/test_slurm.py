@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from ganbench.executors import Job, OutOfMemory, batch
-from ganbench.executors.submission import Submitted, loss
+from ganbench.executors import Job, OutOfMemory, slurm_commands
+from ganbench.executors.slurm_job import Submitted, loss
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'ganbench[slurm]'")
 
@@ -294,16 +294,17 @@ def test_jobs_that_cannot_be_seen_to_end_keep_their_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(batch, "GONE_SECONDS", 0.1)
-    with batch.exchange(tmp_path / "root") as folder:
+    monkeypatch.setattr(slurm_commands, "GONE_SECONDS", 0.1)
+    with slurm_commands.exchange(tmp_path / "root") as folder:
         pass
     assert folder.is_dir() and f"scancel --name={folder.name}" in capsys.readouterr().err
-    monkeypatch.setattr(batch, "states", lambda name: {})
-    with batch.exchange(tmp_path / "root") as other, batch.exchange(tmp_path / "root"):  # one that lives is left alone
+    monkeypatch.setattr(slurm_commands, "states", lambda name: {})
+    root = tmp_path / "root"
+    with slurm_commands.exchange(root) as other, slurm_commands.exchange(root):  # one that lives is left alone
         assert not folder.exists() and other.is_dir()
     assert folder.name in capsys.readouterr().err and not list((tmp_path / "root").iterdir())
 
 
 def test_a_silent_controller_tells_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert batch.states("ganbench-x") is None and batch.why_no_accounting() == "sacct does not answer"
+    assert slurm_commands.states("ganbench-x") is None and slurm_commands.why_no_accounting() == "sacct does not answer"

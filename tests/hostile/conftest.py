@@ -18,8 +18,8 @@ import ganbench.analysis.tiers
 import ganbench.cli
 import ganbench.cli.merge
 import ganbench.runner.session
-import ganbench.scoring.archives
 import ganbench.scoring.samples
+import ganbench.scoring.untrusted_files
 from ganbench.cli.merge import command as merge
 from ganbench.harness.checkpoint import StateMismatch
 from ganbench.harness.serialization import Unreadable

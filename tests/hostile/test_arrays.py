@@ -31,8 +31,8 @@ from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.serialization import encode, save
 from ganbench.harness.serialization import load as load_tree
 from ganbench.plugin.gan import GAN
-from ganbench.scoring.archives import read_arrays
 from ganbench.scoring.samples import Request, load
+from ganbench.scoring.untrusted_files import read_arrays
 from ganbench.utils.errors import UsageError
 from ganbench.utils.names import check_column, check_name
 

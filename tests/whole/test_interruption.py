@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,15 @@ def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool], seco
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
     assert condition()
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str, seconds: float = 600) -> None:
+    """Read standard error up to a line with that text; one that ends without it, or goes on without it, has failed."""
+    late = threading.Timer(seconds, process.kill)
+    late.start()
+    found = any(text in line for line in iter(process.stderr.readline, ""))
+    late.cancel()
+    assert found, f"it did not say {text}"
 
 
 def evaluated(folder: Path, trials: int) -> Callable[[], bool]:
@@ -153,9 +163,8 @@ def test_the_second_ctrl_c_ends_at_once(site: Path, tmp_path: Path) -> None:
     wait_for(process, evaluated(tmp_path, 1))
     left = workers(process.pid)
     os.kill(process.pid, signal.SIGINT)
-    assert "asking" in process.stderr.readline()
-    while "stopping" not in process.stderr.readline():
-        pass
+    wait_for_line(process, "asking")
+    wait_for_line(process, "stopping")
     time.sleep(0.5)
     os.kill(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=300)

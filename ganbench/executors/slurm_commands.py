@@ -1,4 +1,4 @@
-"""What is asked of SLURM's own commands, and the folders through which batch jobs are started and answer."""
+"""Calls SLURM's own commands, and makes the folder through which a sweep's batch jobs are started and answer."""
 
 from __future__ import annotations
 

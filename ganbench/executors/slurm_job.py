@@ -1,4 +1,4 @@
-"""A batch job of SLURM: what submitit runs on the node, and how it ended."""
+"""A batch job of SLURM: the function that submitit runs on the node, and how the job ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays and images in files that anybody may have made: read with checks, in memory, and never run."""
+"""Reads arrays and images from files that anybody may have made: with checks, in memory, running nothing in them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _chosen(path: Path, names: list[str], take: Callable[[str], np.ndarray]) -> 
     return take(samples), None if labels is None else take(labels)
 
 
-def images_in(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
+def images_in_zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     """Names of the images in a zip archive in order, and what reads one; raises UsageError."""
     try:
         archive = zipfile.ZipFile(path)
@@ -85,7 +85,7 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not any(part.startswith((".", "__MACOSX")) for part in parts)
 
 
-def pixels(source: Any, size: int | None) -> np.ndarray:
+def read_image(source: Any, size: int | None) -> np.ndarray:
     """An image ``(height, width, 1 or 3)`` in uint8, from a path or a binary file, as torch-fidelity reads it.
 
     Grey stays one channel; anything else becomes RGB as Pillow does it, which drops an alpha channel.
