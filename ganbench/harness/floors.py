@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,16 +33,27 @@ def reference_scale(real: RealData) -> dict[str, Any]:
     }
 
 
+def stand_ins(real: RealData, kind: str, held: Side, draws: int = FLOOR_DRAWS, whole: bool = False) -> Iterator[Side]:
+    """The real images that stand in for samples when floors are computed.
+
+    Args:
+        kind: ``train`` for draws of training images, as many as there are samples; ``test`` for ``held``.
+        draws: where they differ; all training images are drawn once.
+        whole: features of all images, also where the extractor is slow.
+    """
+    if kind == "test":
+        yield held
+        return
+    for i in range(draws if real.samples < len(real.images["train"]) else 1):
+        yield real.side("train", real.draw("train", real.samples, "floor", i), whole=whole)
+
+
 def floors(real: RealData, metrics: Sequence[Metric]) -> dict[str, float | None]:
     """Each metric's value for real images in place of samples: the mean of ten seeded draws where draws differ."""
-    found: dict[str, list[dict[str, float | None]]] = {"train": [], "test": []}
-    if any(m.floor == "train" for m in metrics):
-        draws = FLOOR_DRAWS if real.samples < len(real.images["train"]) else 1
-        for i in range(draws):
-            fake = real.side("train", real.draw("train", real.samples, "floor", i))
-            found["train"].append(_values(real, fake, [m for m in metrics if m.floor == "train"]))
-    if any(m.floor == "test" for m in metrics):
-        found["test"].append(_values(real, real.held_out, [m for m in metrics if m.floor == "test"]))
+    found: dict[str, list[dict[str, float | None]]] = {}
+    for kind in ("train", "test"):
+        if chosen := [metric for metric in metrics if metric.floor == kind]:
+            found[kind] = [_values(real, fake, chosen) for fake in stand_ins(real, kind, real.held_out)]
     result: dict[str, float | None] = {}
     for metric in metrics:
         drawn = found.get(metric.floor or "", [])

@@ -1,4 +1,4 @@
-"""How long trials will take, going by what earlier ones in the results folder have taken.
+"""Estimates how long trials will take, from what earlier ones in the results folder have taken.
 
 A sweep ends early if its longest trials begin first: at most 4/3 of the shortest possible time (Graham 1969), where
 lengths are known.

@@ -1,4 +1,7 @@
-"""The plugins named with ``--observe``. Each watches from a process of its own: nothing it does can end the sweep."""
+"""Runs observers, the plugins named with ``--observe`` that are told of every evaluation and of every finished trial.
+
+Each has a process of its own: nothing that it does can end the sweep.
+"""
 
 from __future__ import annotations
 

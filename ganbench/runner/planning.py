@@ -1,4 +1,7 @@
-"""From a request to the list of trials. Plugins are asked in processes of their own; nothing here imports torch."""
+"""Makes the list of trials to run from what the user asked for, such as two variants on one dataset with five seeds.
+
+Plugins are asked about themselves in processes of their own; nothing here imports torch.
+"""
 
 from __future__ import annotations
 

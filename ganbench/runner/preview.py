@@ -1,4 +1,4 @@
-"""``--dry-run``: what would be trained, in which order, and how long that takes."""
+"""Prints what ``ganbench run --dry-run`` tells: what would be trained, in which order, and how long that takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress of a sweep on the screen: bars on a terminal, lines elsewhere."""
+"""Shows the progress of a sweep on the screen: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class PlainDisplay:
         self.note(f"{len(trials)} trials to run, {kept} finished earlier")
 
     def progress(self, trial: Planned, images: int, evaluation: Evaluation | None) -> None:
-        """Nothing: a log wants what is final."""
+        """Prints nothing: a log holds finished trials alone."""
 
     def finished(self, trial: Planned, record: Record, cost: dict[str, Any]) -> None:
         self.done += 1
         self.note(f"[{self.done}/{self.total}] {describe(trial, record, cost)}")
 
     def close(self) -> None:
-        """Nothing is drawn, so nothing has to be put away."""
+        """Does nothing: there are no bars to remove."""
 
 
-class Rest(ProgressColumn):
-    """What the other columns leave of the line is for a task's text, which is cut there."""
+class RemainingTextColumn(ProgressColumn):
+    """A task's text, cut where the width that the other columns leave ends."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["text"], no_wrap=True, overflow="ellipsis")
@@ -63,7 +63,7 @@ class LiveDisplay(PlainDisplay):
             BarColumn(bar_width=bar, table_column=Column(no_wrap=True, min_width=bar)),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
-            Rest(),
+            RemainingTextColumn(),
             console=console,
             transient=True,
         )

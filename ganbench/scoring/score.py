@@ -14,7 +14,7 @@ from torch import Tensor
 from ganbench.discovery.loader import discover
 from ganbench.harness import environment
 from ganbench.harness.defaults import default_extractor
-from ganbench.harness.floors import FLOOR_DRAWS
+from ganbench.harness.floors import FLOOR_DRAWS, stand_ins
 from ganbench.harness.metric_values import apply
 from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of
@@ -202,7 +202,7 @@ class MetricInputs:
     """Turns samples into what metrics read, and a dataset's training images into floors."""
 
     def __init__(self, held: Samples, dataset: Dataset, extractor: Extractor, fakes: int, device: torch.device) -> None:
-        self.extractor, self.dataset, self.device, self.fakes = extractor, dataset, device, fakes
+        self.extractor, self.dataset, self.device = extractor, dataset, device
         # Only a held-out split has training images to be compared with.
         self.real = RealData(dataset, extractor, fakes, device) if held.split else None
         self.has_floor = held.split == "test"
@@ -232,13 +232,11 @@ class MetricInputs:
         real = self.real
         if real is None or not self.has_floor:
             return {}
-        draws = FLOOR_DRAWS if self.fakes < len(real.images["train"]) and not self.extractor.dear else 1
+        draws = 1 if self.extractor.dear else FLOOR_DRAWS
         found: dict[str, list[float]] = {}
-        for kind, times in (("train", draws), ("test", 1)):
+        for kind in ("train", "test"):
             chosen = [metric for metric in metrics if metric.floor == kind]
-            for i in range(times if chosen else 0):
-                rows = real.draw("train", self.fakes, "floor", i)
-                side = held if kind == "test" else real.side("train", rows, whole=True)
+            for side in stand_ins(real, kind, held, draws, whole=True) if chosen else ():
                 for values in compute_metrics(chosen, self.evidence(side, held)).values():
                     for name, value in values.items():
                         if value is not None:
