@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -89,8 +89,8 @@ def test_every_command_is_in_the_readme() -> None:
         assert f"ganbench {name}" in text("README.md"), f"README.md does not mention ganbench {name}"
 
 
-def options(command: click.Command) -> list[str]:
-    return [flag for option in command.params for flag in option.opts if flag.startswith("--")]
+def flags(command: click.Command) -> set[str]:
+    return {flag for option in command.params for flag in option.opts if flag.startswith("-")}
 
 
 def mentions(page: str, option: str) -> bool:
@@ -98,25 +98,59 @@ def mentions(page: str, option: str) -> bool:
     return re.search(rf"(?<![\w-]){option}(?![\w-])", page) is not None
 
 
-def test_every_option_is_explained_somewhere() -> None:
+def unexplained(commands: Mapping[str, click.Command], places: list[str]) -> list[str]:
+    """Options that stand on no page, and in no section of the README, that names their command.
+
+    An option that several commands have with the same words of help is explained with any of them.
+    """
+    sharing: dict[tuple[str, str], list[str]] = {}
+    for name, command in commands.items():
+        for option in command.params:
+            for flag in (flag for flag in option.opts if flag.startswith("--")):
+                sharing.setdefault((flag, getattr(option, "help", "")), []).append(name)
+    return [
+        f"{flag} of ganbench {', '.join(names)}"
+        for (flag, _), names in sharing.items()
+        if not any(mentions(p, flag) and any(mentions(p, f"ganbench {name}") for name in names) for p in places)
+    ]
+
+
+def test_every_option_is_explained_where_its_command_is_named() -> None:
     assert mentions("`--no`, `-n`", "--no") and not mentions("--no-plugin NAME", "--no")
-    everything = "\n".join(map(text, PAGES))
-    for name, command in cli.commands.items():
-        for option in options(command):
-            assert mentions(everything, option), f"no page mentions {option} of ganbench {name}"
+    places = [*re.split(r"^#+ ", text("README.md"), flags=re.MULTILINE), *map(text, PAGES[1:])]
+    assert unexplained(cli.commands, places) == []
+
+
+def test_an_option_explained_with_another_command_is_missing() -> None:
+    def command(help: str) -> click.Command:
+        return click.Command("x", params=[click.Option(["--jobs"], help=help)])
+
+    places = ["ganbench run --jobs", "ganbench tune", "ganbench report"]
+    commands = {"run": command("At a time."), "tune": command("At a time."), "report": command("Of it.")}
+    assert unexplained(commands, places) == ["--jobs of ganbench report"]
+
+
+def parse(line: str) -> None:
+    """Raise unless a command of the documentation exists and knows its options; values are not looked at."""
+    name, *words = shlex.split(re.sub(r" {3,}\S.*|#.*|[][]", "", line.strip()))[1:]  # without the remark beside it
+    if name.startswith("-"):
+        return
+    command = cli.commands.get(name)
+    assert command is not None, f"{line}: there is no ganbench {name}"
+    for word in words:
+        if re.match(r"--?[a-z]", word):
+            assert word in flags(command), f"{line}: ganbench {name} has no {word}"
 
 
 def test_commands_of_the_documentation_exist() -> None:
     shown = [line for page in PAGES for line in re.findall(r"^ {4}ganbench .*", text(page), flags=re.MULTILINE)]
-    assert len(shown) > 50
-    for line in shown:
-        name, *words = shlex.split(re.sub(r" {3,}\S.*|#.*|[][]", "", line.strip()))[1:]  # without the remark beside it
-        if name.startswith("-"):
-            continue
-        assert name in cli.commands, line
-        for word in words:
-            if word.startswith("--"):
-                assert word in options(cli.commands[name]), f"{line}: ganbench {name} has no {word}"
+    within = [span for page in PAGES for span in re.findall(r"`(ganbench [a-z][^`\n]*)`", text(page))]
+    assert len(shown) > 50 and len(within) > 30
+    for line in [*shown, *within]:
+        parse(line)
+    for wrong in ("ganbench rnu", "ganbench run --nonsense", "ganbench report -p dcgan", "ganbench list --seeds 3"):
+        with pytest.raises(AssertionError):
+            parse(wrong)
 
 
 def tables(page: str) -> list[tuple[list[str], list[list[str]]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -24,10 +25,9 @@ from ganbench.utils.errors import EXIT_COMPLETED, EXIT_FAILED
 from ganbench.utils.files import StoreError, make_folder, naming
 
 # A small GAN on points and on images, scored at a few points.
-COMMAND = (
-    *("run", "--plugins", "vanilla", "--datasets", "ring8,digits", "--seeds", "2", "--jobs", "2"),
-    *("--images", "6400", "--evaluations", "4", "--samples", "200", "--metrics", "coverage"),
-    *("--set", "vanilla.width=16"),
+COMMAND = shlex.split(
+    "run --plugins vanilla --datasets ring8,digits --seeds 2 --jobs 2 --images 6400 --evaluations 4 --samples 200 "
+    "--metrics coverage --set vanilla.width=16"
 )
 TRIALS = 4
 CHECKPOINT_SECONDS = "0.2"

@@ -31,6 +31,11 @@ from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_INTERRUPTED
 from ganbench.utils.files import leads_outside, make_folder, read_plain
 from ganbench.utils.typed_json import convert
 
+SAME, CLOSE, WRONG, UNKNOWN = "bit-identical", "within tolerance", "MISMATCH", "not checked"
+TOLERANCE = 0.01  # of a number computed from a stored state in another environment, relative or of 1
+ENOUGH = 3  # seeds of a row whose spread says how much two trainings of a trial in other environments may differ
+OUTCOME = ("status", "reason", "evaluations", "fid_train", "state_sha256")
+
 
 @click.command("verify")
 @click.argument("results", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -255,18 +260,6 @@ def _summary(rows: list[Row], options: Options) -> str:
         if counts:
             parts.append(f"{what}: {', '.join(counts)}")
     return "; ".join(parts)
-
-
-SAME, CLOSE, WRONG, UNKNOWN = "bit-identical", "within tolerance", "MISMATCH", "not checked"
-
-
-TOLERANCE = 0.01  # of a number computed from a stored state in another environment, relative or of 1
-
-
-ENOUGH = 3  # seeds of a row whose spread says how much two trainings of a trial in other environments may differ
-
-
-OUTCOME = ("status", "reason", "evaluations", "fid_train", "state_sha256")
 
 
 def compare_values(recorded: Mapping[str, Any], found: Mapping[str, Any], exact: bool) -> tuple[str, str]:

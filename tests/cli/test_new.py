@@ -54,8 +54,13 @@ def test_a_package_is_complete(kind: str, ganbench: Ganbench, tmp_path: Path) ->
     folder = tmp_path / "ganbench-my-gan"
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert found == {
-        *("pyproject.toml", "ganbench_my_gan.py", "tests/test_ganbench_my_gan.py", "tox.ini", "README.md"),
-        *(".github/workflows/ci.yml", ".gitignore"),
+        "pyproject.toml",
+        "ganbench_my_gan.py",
+        "tests/test_ganbench_my_gan.py",
+        "tox.ini",
+        "README.md",
+        ".github/workflows/ci.yml",
+        ".gitignore",
     }
     project = tomllib.loads((folder / "pyproject.toml").read_text())
     assert project["project"]["name"] == "ganbench-my-gan"

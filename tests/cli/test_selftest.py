@@ -91,6 +91,6 @@ def test_it_passes_and_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_it_fails_where_a_sweep_fails_and_keeps_what_it_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(selftest, "COMMAND", ("run", "--plugins", "planted-nan", "--seeds", "1", "--images", "64"))
+    monkeypatch.setattr(selftest, "COMMAND", ["run", "--plugins", "planted-nan", "--seeds", "1", "--images", "64"])
     assert selftest.selftest(1, tmp_path, 0) == 1
     assert "FAILED: a sweep ended with exit code 1" in capsys.readouterr().err and list(tmp_path.iterdir())
