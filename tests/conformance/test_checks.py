@@ -277,6 +277,14 @@ def test_sound_plugins_of_other_kinds_pass(plugin) -> None:
     assert failing(plugin) == {}
 
 
+def test_the_package_offers_its_names_whatever_was_imported_before() -> None:
+    import ganbench.conformance
+
+    assert ganbench.conformance.Subject.__name__ == "Subject"
+    for name in ganbench.conformance.__all__:
+        assert callable(getattr(ganbench.conformance, name)), name  # a module of the same name is not
+
+
 def test_what_cannot_be_checked_is_refused() -> None:
     from flawed import Sound
 

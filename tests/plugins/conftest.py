@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,8 +26,8 @@ def digits() -> RealData:
     return RealData(dataset, extractor, samples=900)
 
 
-@pytest.fixture
-def digits_trained(digits: RealData, tmp_path: Path) -> Callable[..., Variant]:
+@pytest.fixture(scope="session")
+def digits_trained(digits: RealData, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Variant]:
     """Train a variant on so many images of digits with its defaults; ``variant.fid`` is its score after that."""
 
     def train(cls: type[Variant], images: int, seed: int = 0, **hyperparameters: Any) -> Variant:
@@ -46,7 +45,8 @@ def digits_trained(digits: RealData, tmp_path: Path) -> Callable[..., Variant]:
             seed=seed,
             environment="here",
         )
-        training.run(tmp_path / cls.name, lambda entry, samples: None, lambda images: None, checkpoint_seconds=1e9)
+        place = tmp_path_factory.mktemp(cls.name) / "checkpoint"
+        training.run(place, lambda entry, samples: None, lambda images: None, checkpoint_seconds=1e9)
         variant.eval().fid = training.history[-1]["values"]["fid"]
         return variant
 

@@ -111,16 +111,32 @@ def test_each_sample_depends_on_its_own_latent_alone(name: str) -> None:
         torch.testing.assert_close(variant.generate(z)[2:3], variant.generate(z[2:3]), rtol=1e-4, atol=1e-5)
 
 
-# Images of digits seen where 19,200 do not teach enough.
-IMAGES_SEEN = {"vanilla": 32_000}
+# Images of digits seen where 9,600 do not teach enough.
+SLOW_LEARNERS = (
+    "dragan",
+    "minibatch",
+    "minimax",
+    "pacgan",
+    "rbm",
+    "relativistic",
+    "unrolled",
+    "wgan",
+    "wgan-gp",
+)
+IMAGES_SEEN = {**dict.fromkeys(SLOW_LEARNERS, 19_200), "vanilla": 32_000}
+
+
+@pytest.fixture(scope="session")
+def noise_fid(digits_trained: Callable[..., Variant]) -> float:
+    """The score of pure noise, which learns nothing."""
+    return digits_trained(VARIANTS["noise"], 64).fid
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_it_learns(name: str, digits_trained: Callable[..., Variant]) -> None:
-    """Seconds of real training on real digits end far below noise (FID 11.8), which stays where it is."""
-    noise = digits_trained(VARIANTS["noise"], 64)
-    assert noise.fid > 11
-    assert digits_trained(VARIANTS[name], IMAGES_SEEN.get(name, 19_200)).fid < 0.6 * noise.fid
+def test_it_learns(name: str, digits_trained: Callable[..., Variant], noise_fid: float) -> None:
+    """Seconds of real training on real digits end far below noise (FID 11.8)."""
+    assert noise_fid > 11
+    assert digits_trained(VARIANTS[name], IMAGES_SEEN.get(name, 9_600)).fid < 0.6 * noise_fid
 
 
 @pytest.mark.parametrize("name", [n for n in GANS if VARIANTS[n].role == "variant"])

@@ -196,7 +196,7 @@ def test_cgan_makes_the_class_it_is_asked_for(digits_trained: Any) -> None:
     from ganbench.extractors.classifier import ganbench_extractors
 
     classify = next(e for e in ganbench_extractors() if e.name == "digits-cnn")
-    variant = digits_trained(CGAN, 25_600)
+    variant = digits_trained(CGAN, 19_200)
     z = variant.latent(500, torch.Generator().manual_seed(0))
     with torch.no_grad():
         fake = variant.fake(z)
