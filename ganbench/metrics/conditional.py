@@ -9,7 +9,7 @@ import torch
 
 from ganbench.metrics.classifier import BATCH, STEPS, SmallClassifier
 from ganbench.metrics.frechet import frechet_distance
-from ganbench.metrics.intervals import bootstrap
+from ganbench.metrics.intervals import MeanMetric
 from ganbench.metrics.numerics.checks import as_array, feature_pair, positive_integer
 from ganbench.metrics.probing import class_numbers
 from ganbench.metrics.samples import EXTRACTOR_BATCH, extract, quantised
@@ -121,11 +121,6 @@ def labelled(evidence: Evidence) -> Side:
         return Side(drawn.cpu().numpy(), extract(evidence, drawn), labels=torch.cat(labels).cpu().numpy())
 
 
-def hits_of_evidence(evidence: Evidence) -> np.ndarray:
-    fake, real = evidence.once(labelled), evidence.real
-    return classification_hits(fake.samples, fake.labels, real.samples, real.labels)
-
-
 class ConditionalMetric(Metric):
     """Needs the variant, but is not marked so: real samples, which have labels, stand in for its samples in a floor."""
 
@@ -133,7 +128,7 @@ class ConditionalMetric(Metric):
     needs = frozenset({"samples", "labels"})
 
 
-class ClassificationAccuracyScore(ConditionalMetric):
+class ClassificationAccuracyScore(ConditionalMetric, MeanMetric):
     """Accuracy on real images of a classifier trained on samples alone; compare with one trained on real images."""
 
     name = "cas"
@@ -143,11 +138,9 @@ class ClassificationAccuracyScore(ConditionalMetric):
     rows = (1, 1)
     requires = "samples of classes"
 
-    def __call__(self, evidence: Evidence) -> float:
-        return float(evidence.once(hits_of_evidence).mean())
-
-    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
-        return bootstrap(np.mean, evidence.once(hits_of_evidence))
+    def values(self, evidence: Evidence) -> np.ndarray:
+        fake, real = evidence.once(labelled), evidence.real
+        return classification_hits(fake.samples, fake.labels, real.samples, real.labels)
 
 
 class IntraFID(ConditionalMetric):

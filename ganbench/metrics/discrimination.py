@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -68,12 +69,26 @@ def _threshold(scores: Scores) -> float:
 
 
 class DiscriminatorMetric(Metric):
-    """Reads the discriminator's scores. At equilibrium each is 1/2; real data have no value of their own."""
+    """A statistic of the discriminator's scores. At equilibrium it is 1/2; real data have no value of their own."""
 
     direction = "none"
     needs = frozenset({"variant"})
     floor = None
     requires = "one training batch"
+
+    def statistic(self, scores: Scores) -> tuple[Callable[[Any, Any], float], np.ndarray]:
+        """A function of real and fake scores, and the real ones that it takes."""
+        raise NotImplementedError
+
+    def __call__(self, evidence: Evidence) -> float:
+        scores = _scores(evidence)
+        function, real = self.statistic(scores)
+        return function(real, scores.fake)
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        scores = _scores(evidence)
+        function, real = self.statistic(scores)
+        return bootstrap(function, real, scores.fake)
 
 
 class DiscriminatorAUC(DiscriminatorMetric):
@@ -82,13 +97,8 @@ class DiscriminatorAUC(DiscriminatorMetric):
     name = "d_auc"
     label = "D AUC"
 
-    def __call__(self, evidence: Evidence) -> float:
-        scores = _scores(evidence)
-        return roc_auc(scores.test, scores.fake)
-
-    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
-        scores = _scores(evidence)
-        return bootstrap(roc_auc, scores.test, scores.fake)
+    def statistic(self, scores: Scores) -> tuple[Callable[[Any, Any], float], np.ndarray]:
+        return roc_auc, scores.test
 
 
 class DiscriminatorTrainAUC(DiscriminatorMetric):
@@ -97,13 +107,8 @@ class DiscriminatorTrainAUC(DiscriminatorMetric):
     name = "d_auc_train"
     label = "D AUC (train)"
 
-    def __call__(self, evidence: Evidence) -> float:
-        scores = _scores(evidence)
-        return roc_auc(scores.train, scores.fake)
-
-    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
-        scores = _scores(evidence)
-        return bootstrap(roc_auc, scores.train, scores.fake)
+    def statistic(self, scores: Scores) -> tuple[Callable[[Any, Any], float], np.ndarray]:
+        return roc_auc, scores.train
 
 
 class DiscriminatorAccuracy(DiscriminatorMetric):
@@ -112,13 +117,8 @@ class DiscriminatorAccuracy(DiscriminatorMetric):
     name = "d_accuracy"
     label = "D accuracy"
 
-    def __call__(self, evidence: Evidence) -> float:
-        scores = _scores(evidence)
-        return balanced_accuracy(scores.test, scores.fake, _threshold(scores))
-
-    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
-        scores = _scores(evidence)
-        return bootstrap(partial(balanced_accuracy, threshold=_threshold(scores)), scores.test, scores.fake)
+    def statistic(self, scores: Scores) -> tuple[Callable[[Any, Any], float], np.ndarray]:
+        return partial(balanced_accuracy, threshold=_threshold(scores)), scores.test
 
 
 @hookimpl

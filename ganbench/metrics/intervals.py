@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ganbench.metrics.numerics.checks import as_array, positive_integer
-from ganbench.plugin.interfaces import MetricError
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError
 
 DRAWS = 1000
 SEED = 2020
@@ -88,3 +88,17 @@ def percentiles(values: Any, level: float = LEVEL) -> tuple[float, float]:
         raise MetricError("a bootstrap's function returned a value that is not finite for some of the resamples")
     low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
+
+
+class MeanMetric(Metric):
+    """The mean of independent values, each of one sample, pair or path; its interval resamples them."""
+
+    def values(self, evidence: Evidence) -> np.ndarray:
+        """What the mean is taken of, ``(n,)``; asked for once an evaluation. Raises NotApplicable."""
+        raise NotImplementedError
+
+    def __call__(self, evidence: Evidence) -> float:
+        return float(evidence.once(self.values).mean())
+
+    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
+        return bootstrap(np.mean, evidence.once(self.values))

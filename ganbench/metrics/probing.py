@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganbench.metrics.intervals import bootstrap
+from ganbench.metrics.intervals import MeanMetric
 from ganbench.metrics.numerics.checks import feature_pair
 from ganbench.metrics.samples import normalised
 from ganbench.plugin import hookimpl
@@ -86,17 +86,7 @@ def _discriminator_features(evidence: Evidence, side: Side, rng: np.random.Gener
     return torch.cat(parts).flatten(1).numpy(), side.labels[rows]
 
 
-def of_evidence(evidence: Evidence) -> np.ndarray:
-    if evidence.variant is None or evidence.variant.discriminator_features is None:
-        raise NotApplicable("the variant has no discriminator features")
-    rng = np.random.default_rng(evidence.seed)
-    return probe_hits(
-        *_discriminator_features(evidence, evidence.train(), rng),
-        *_discriminator_features(evidence, evidence.real, rng),
-    )
-
-
-class DiscriminatorProbe(Metric):
+class DiscriminatorProbe(MeanMetric):
     """What the discriminator has learnt of the classes: held-out accuracy of a linear classifier on its features."""
 
     name = "d_probe"
@@ -108,11 +98,14 @@ class DiscriminatorProbe(Metric):
     floor = None
     requires = "one training batch"
 
-    def __call__(self, evidence: Evidence) -> float:
-        return float(evidence.once(of_evidence).mean())
-
-    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
-        return bootstrap(np.mean, evidence.once(of_evidence))
+    def values(self, evidence: Evidence) -> np.ndarray:
+        if evidence.variant is None or evidence.variant.discriminator_features is None:
+            raise NotApplicable("the variant has no discriminator features")
+        rng = np.random.default_rng(evidence.seed)
+        return probe_hits(
+            *_discriminator_features(evidence, evidence.train(), rng),
+            *_discriminator_features(evidence, evidence.real, rng),
+        )
 
 
 @hookimpl

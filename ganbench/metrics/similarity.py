@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ganbench.metrics.intervals import bootstrap
+from ganbench.metrics.intervals import MeanMetric
 from ganbench.metrics.numerics.checks import as_array, positive_integer
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable
@@ -122,14 +122,7 @@ def similarities(images: Any, pairs: int = PAIRS, rng: int = SEED) -> np.ndarray
     return ms_ssim(array[first], array[second])
 
 
-def of_evidence(evidence: Evidence) -> np.ndarray:
-    shape = evidence.dataset.shape
-    if len(shape) != 3 or min(shape[1:]) < SMALLEST:
-        raise NotApplicable(f"structural similarity needs images of at least {SMALLEST} pixels a side")
-    return similarities(evidence.fake.samples)
-
-
-class MultiScaleSimilarity(Metric):
+class MultiScaleSimilarity(MeanMetric):
     """How alike two samples look on average; far above the value of real images, the generator repeats itself."""
 
     name = "ms_ssim"
@@ -141,11 +134,11 @@ class MultiScaleSimilarity(Metric):
     rows = (0, 2)
     requires = f"{SMALLEST} pixels a side"
 
-    def __call__(self, evidence: Evidence) -> float:
-        return float(evidence.once(of_evidence).mean())
-
-    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
-        return bootstrap(np.mean, evidence.once(of_evidence))
+    def values(self, evidence: Evidence) -> np.ndarray:
+        shape = evidence.dataset.shape
+        if len(shape) != 3 or min(shape[1:]) < SMALLEST:
+            raise NotApplicable(f"structural similarity needs images of at least {SMALLEST} pixels a side")
+        return similarities(evidence.fake.samples)
 
 
 @hookimpl

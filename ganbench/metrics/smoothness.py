@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganbench.metrics.intervals import bootstrap
+from ganbench.metrics.intervals import MeanMetric
 from ganbench.metrics.numerics.checks import features
 from ganbench.metrics.samples import EXTRACTOR_BATCH, extract, unquantised
 from ganbench.plugin import hookimpl
@@ -75,32 +75,7 @@ def path_steps(
     return np.square(there - here).sum(axis=1) / epsilon**2
 
 
-def of_evidence(evidence: Evidence) -> np.ndarray:
-    """Steps ``(n,)`` of paths between the variant's own latents, of float images.
-
-    What a latent carries behind its ``latent_dim`` numbers (a class) stays the first's along the path.
-    """
-    variant = evidence.variant
-    if variant is None or variant.generate is None:
-        raise NotApplicable("the variant has no latent space")
-    device = next((p.device for p in variant.parameters()), torch.device("cpu"))
-    rng = torch.Generator(device).manual_seed(evidence.seed)
-    first, second = variant.latent(PATHS, rng), variant.latent(PATHS, rng)
-    t = torch.rand(PATHS, 1, generator=rng, device=device, dtype=torch.float64)
-    size = variant.latent_dim or first.shape[1]
-
-    def seen(kept: Tensor) -> Callable[[Tensor], np.ndarray]:
-        return lambda z: extract(evidence, unquantised(variant.generate(torch.cat([z, kept], dim=1))))
-
-    with torch.no_grad():
-        parts = [
-            path_steps(seen(a[:, size:]), a[:, :size], b[:, :size], place)
-            for a, b, place in zip(*(rows.split(EXTRACTOR_BATCH) for rows in (first, second, t)), strict=True)
-        ]
-    return np.concatenate(parts)
-
-
-class Smoothness(Metric):
+class Smoothness(MeanMetric):
     """How much samples change in small steps through latent space, in features of unrounded samples (path length)."""
 
     name = "smoothness"
@@ -112,11 +87,29 @@ class Smoothness(Metric):
     floor = None
     requires = "a latent space"
 
-    def __call__(self, evidence: Evidence) -> float:
-        return float(evidence.once(of_evidence).mean())
+    def values(self, evidence: Evidence) -> np.ndarray:
+        """Steps ``(n,)`` of paths between the variant's own latents, of float images.
 
-    def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
-        return bootstrap(np.mean, evidence.once(of_evidence))
+        What a latent carries behind its ``latent_dim`` numbers (a class) stays the first's along the path.
+        """
+        variant = evidence.variant
+        if variant is None or variant.generate is None:
+            raise NotApplicable("the variant has no latent space")
+        device = next((p.device for p in variant.parameters()), torch.device("cpu"))
+        rng = torch.Generator(device).manual_seed(evidence.seed)
+        first, second = variant.latent(PATHS, rng), variant.latent(PATHS, rng)
+        t = torch.rand(PATHS, 1, generator=rng, device=device, dtype=torch.float64)
+        size = variant.latent_dim or first.shape[1]
+
+        def seen(kept: Tensor) -> Callable[[Tensor], np.ndarray]:
+            return lambda z: extract(evidence, unquantised(variant.generate(torch.cat([z, kept], dim=1))))
+
+        with torch.no_grad():
+            parts = [
+                path_steps(seen(a[:, size:]), a[:, :size], b[:, :size], place)
+                for a, b, place in zip(*(rows.split(EXTRACTOR_BATCH) for rows in (first, second, t)), strict=True)
+            ]
+        return np.concatenate(parts)
 
 
 @hookimpl

@@ -9,6 +9,7 @@ from ganbench.metrics import (
     MetricError,
     NotApplicable,
     classification_accuracy,
+    classifier,
     frechet_distance,
     intra_class_frechet_distance,
 )
@@ -101,7 +102,8 @@ def test_a_dropped_class_costs_its_share():
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 40, 37)])
-def test_images(shape):
+def test_images(shape, monkeypatch):
+    monkeypatch.setattr(classifier, "STEPS", 60)
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 3
     images = rng.integers(0, 90, size=(120, *shape), dtype=np.uint8)
@@ -112,7 +114,8 @@ def test_images(shape):
     assert classification_accuracy(images[:60], labels[:60], images[60:], labels[60:]) > 0.9
 
 
-def test_seeded_and_global_states_left_alone():
+def test_seeded_and_global_states_left_alone(monkeypatch):
+    monkeypatch.setattr(classifier, "STEPS", 60)
     x, labels = np.random.default_rng(0).normal(size=(100, 2)), np.arange(100) % 4
     before = torch.get_rng_state()
     with torch.no_grad():

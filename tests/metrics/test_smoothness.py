@@ -8,7 +8,7 @@ from torch_fidelity.noise import batch_slerp_any
 
 from ganbench.harness.metric_values import apply
 from ganbench.metrics import MetricError, path_steps
-from ganbench.metrics.smoothness import EPSILON, Smoothness, of_evidence, spherical_interpolation
+from ganbench.metrics.smoothness import EPSILON, Smoothness, spherical_interpolation
 from ganbench.plugin.interfaces import Extractor
 from ganbench.plugin.variant import Variant
 
@@ -88,8 +88,8 @@ def test_images_are_neither_rounded_nor_left_unclamped(make_evidence):
             grey = 1e-3 * super().generate(z)
             return torch.cat([grey, torch.full_like(grey, 7.0)], 1)[:, None, :, None]
 
-    steps = of_evidence(at(make_evidence, Images(1.0)))
-    points = of_evidence(at(make_evidence, Planted(1.0)))
+    steps = Smoothness().values(at(make_evidence, Images(1.0)))
+    points = Smoothness().values(at(make_evidence, Planted(1.0)))
     # Float32 numbers near 127.5 are 8e-6 apart and steps about 1e-3: rounded to 8 bits they would be 0.
     assert steps == pytest.approx(points * (1e-3 * 127.5) ** 2, rel=0.1, abs=1e-3)
 
