@@ -76,8 +76,10 @@ def test_the_selection_the_rest_and_what_pytest_is_told(suite, monkeypatch) -> N
     }
 
 
-def test_the_selection_meets_every_package() -> None:
+def test_the_selection_exists_and_meets_every_package() -> None:
     lines = (TESTS / "quick.txt").read_text().splitlines()
-    assert [line for line in lines if not (TESTS.parent / line.partition("::")[0]).exists()] == []
+    for path, _, name in (line.partition("::") for line in lines):
+        assert (TESTS.parent / path).exists(), path
+        assert not name or f"def {name}(" in (TESTS.parent / path).read_text(), f"{path} has no {name}"
     folders = {path.parent.relative_to(TESTS).parts[0] for path in TESTS.glob("*/**/test_*.py")} - {"fixtures"}
     assert folders - {line.split("/")[1] for line in lines} == set()
