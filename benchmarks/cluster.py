@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="an existing folder to make a temporary one in")
     options = parser.parse_args()
     record = read(min(REFERENCE.glob("digits/vanilla/seed-*/record.json")))
-    signals.drive()
+    signals.handle_in_driver()
     with tempfile.TemporaryDirectory(dir=options.results) as folder:
         engine, store, request = StandIn(record), Store(folder), Request(("variant",))
         print("| what | CPU seconds of the driver | wall seconds | peak MiB |\n|---|---|---|---|")

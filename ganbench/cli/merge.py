@@ -21,7 +21,7 @@ from ganbench.results.state_digest import stored_digest
 from ganbench.results.store import SET_ASIDE, UNFINISHED, Problem, Store
 from ganbench.utils.console import say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, UsageError
-from ganbench.utils.files import clear, make_folder, read_plain, write_atomic
+from ganbench.utils.files import make_folder, read_plain, remove_links, write_atomic
 
 RECORD, STATE = "record.json", "state.safetensors"
 # Nothing else in a stranger's folder is looked at; the record comes last, so that a trial is there whole or not at all.
@@ -154,7 +154,7 @@ def _bring(store: Store, place: Path, sources: list[Path], done: Merge) -> None:
     folder = store.place(first[1].identity)  # which raises where a link leads out of the target
     for inside in (folder, folder / "samples"):
         if inside.is_dir():
-            clear(inside)
+            remove_links(inside)
     there = first[0] == store.root
     for number, root in enumerate(sources):
         _copy(root, store.root, place, first[1], done, replace=not there and number == 0)

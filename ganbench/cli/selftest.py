@@ -22,7 +22,7 @@ import click
 from ganbench.utils import signals
 from ganbench.utils.console import say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_FAILED
-from ganbench.utils.files import StoreError, make_folder, naming
+from ganbench.utils.files import StoreError, make_folder, store_errors
 
 # A small GAN on points and on images, scored at a few points.
 COMMAND = shlex.split(
@@ -67,10 +67,10 @@ def selftest(kills: int, folder: Path | None, seed: int) -> int:
     """Kill sweeps that many times and continue them; return the exit code."""
     if folder is not None:
         make_folder(folder)
-    with naming("create a folder in", folder or Path(tempfile.gettempdir())):
+    with store_errors("create a folder in", folder or Path(tempfile.gettempdir())):
         place = Path(tempfile.mkdtemp(prefix="ganbench-selftest-", dir=folder))
     say(f"an uninterrupted sweep of {TRIALS} trials in {place} ...")
-    signals.drive()
+    signals.handle_in_driver()
     crashes = Crashes(place, random.Random(seed))
     try:
         crashes.measure()
@@ -83,7 +83,7 @@ def selftest(kills: int, folder: Path | None, seed: int) -> int:
         say(f"FAILED: {reason}. Everything is left in {place}", sys.stderr)
         return EXIT_FAILED
     except BaseException:
-        with signals.shielded():
+        with signals.ignored():
             crashes.end()
             shutil.rmtree(place, ignore_errors=True)
         raise

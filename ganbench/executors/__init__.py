@@ -146,14 +146,14 @@ def on_this_machine(name: str, jobs: int | None = None, threads: int = 1) -> Ite
     """
     if getattr(_maker(name), "remote", False):
         raise UsageError(f"--executor {name}: only run and tune send work to other machines; here, local or inline")
-    signals.drive()
+    signals.handle_in_driver()
     engine = load_executor(name, jobs, threads)
     finished = False
     try:
         yield engine
         finished = True
     finally:
-        with signals.shielded():  # a second Ctrl-C must not leave a process behind
+        with signals.ignored():  # a second Ctrl-C must not leave a process behind
             engine.close(cancel=not finished)
 
 

@@ -30,7 +30,7 @@ from ganbench.harness.stored_trial import rerun_trial, rescore_trial, sample_tri
 from ganbench.harness.trial import run_trial
 from ganbench.utils import failpoints, memory, seeding, signals
 from ganbench.utils.errors import UsageError, one_line
-from ganbench.utils.files import StoreError, make_folder, naming, remove
+from ganbench.utils.files import StoreError, make_folder, remove, store_errors
 
 _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "dataset": describe.describe_dataset,
@@ -100,7 +100,7 @@ def _run(payload: dict[str, Any]) -> dict[str, Any]:
 
 def _isolate() -> None:
     """Leave Ctrl-C to the driver, stop at the next checkpoint on SIGTERM, and end when the driver is gone."""
-    signals.follow()
+    signals.handle_in_worker()
     failpoints.arm()
     driver = multiprocessing.parent_process()  # not getppid(): that may be the forkserver, which outlives the driver
     if driver is None:
@@ -124,7 +124,7 @@ def _logged(payload: dict[str, Any]) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
-    with naming("write", log), open(log, "ab") as file:
+    with store_errors("write", log), open(log, "ab") as file:
         if "log" in payload:
             failpoints.reach("open", log)
         for descriptor in (1, 2):

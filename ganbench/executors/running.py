@@ -136,7 +136,7 @@ def run_jobs(
             if reached > one.lost_at:
                 one.attempt = 1
             ended = how_it_ended(future)
-            if signals.requested() and ended.how in (*REPEATED, End.DIED):
+            if signals.stop_requested() and ended.how in (*REPEATED, End.DIED):
                 continue  # ended by the interrupt; the next command continues it
             if ended.how in REPEATED and one.attempt < ATTEMPTS:
                 again = "continuing it" if on_interrupt is OnInterrupt.CHECKPOINT else "trying it again"
@@ -163,10 +163,10 @@ def run_jobs(
             note(f"{title(one.task)}: it did not stop in time{used}")
 
     gentle = on_interrupt is not OnInterrupt.ABANDON
-    with signals.gently() if gentle else contextlib.nullcontext():
-        while (waiting or running) and not signals.requested():
+    with signals.graceful() if gentle else contextlib.nullcontext():
+        while (waiting or running) and not signals.stop_requested():
             # No more than the engine has use for: a sweep of thousands would fill the driver, and its queue.
-            while waiting and len(running) < executor.window and not signals.requested():
+            while waiting and len(running) < executor.window and not signals.stop_requested():
                 task = waiting.popleft()
                 future = executor.submit(make_job(task))
                 running[future] = _Running(task)
@@ -174,7 +174,7 @@ def run_jobs(
                     yield from collect(0)
             if running:
                 yield from collect(POLL_SECONDS)
-        if signals.requested():
+        if signals.stop_requested():
             if gentle:
                 yield from stop()
             raise KeyboardInterrupt

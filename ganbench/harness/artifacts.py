@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganbench.utils import canonical_json
-from ganbench.utils.files import NotPlain, clear, make_folder, naming, read_plain, write_atomic
+from ganbench.utils.files import NotPlain, make_folder, read_plain, remove_links, store_errors, write_atomic
 
 GRID = 8  # samples a side
 CELL = 32  # smaller images are enlarged to about this many pixels, whole pixels only
@@ -28,7 +28,7 @@ def write_samples(folder: Path, images_seen: int, samples: Tensor) -> None:
     """The first samples of an evaluation: ``samples/<images_seen>.png``, or rows of ``samples/points.csv``."""
     folder = folder / "samples"
     make_folder(folder)
-    clear(folder)
+    remove_links(folder)
     if samples.dim() == 4:
         write_atomic(folder / f"{images_seen}.png", image_grid(samples[: GRID * GRID].cpu().numpy()))
     else:
@@ -43,7 +43,7 @@ def write_pictures(folder: Path, pictures: Mapping[str, bytes], about: dict[str,
     if files:
         folder = folder / "pictures"
         make_folder(folder)
-        clear(folder)
+        remove_links(folder)
     for name, content in files.items():
         write_atomic(folder / name, content)
 
@@ -140,7 +140,7 @@ def history_csv(evaluations: list[dict[str, Any]]) -> bytes:
 
 def _write_points(path: Path, images_seen: int, points: np.ndarray) -> None:
     """Keep the rows of earlier evaluations; a resumed trial may write its last one again."""
-    with naming("read", path):
+    with store_errors("read", path):
         try:
             earlier = read_plain(path, MOST_BYTES).decode(errors="replace").splitlines()
         except (FileNotFoundError, NotPlain):

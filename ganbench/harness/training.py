@@ -140,7 +140,7 @@ class Training:
         with self.telemetry:
             while True:
                 step = self.telemetry.step
-                if signals.requested():
+                if signals.stop_requested():
                     self.save(checkpoint)
                     raise signals.Interrupted
                 if step in points and (not self.history or self.history[-1]["step"] < step):
@@ -168,7 +168,7 @@ class Training:
             )
             clock = Clock(telemetry.step, seen, budget, seen / budget, telemetry.step + 1 == self.steps)
             telemetry.observe(variant.train_step(batch, clock))
-            if time.monotonic() >= deadline or signals.requested():
+            if time.monotonic() >= deadline or signals.stop_requested():
                 return
 
     def evaluate(self, last: bool) -> tuple[dict[str, Any], Tensor]:

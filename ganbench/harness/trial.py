@@ -20,7 +20,7 @@ from ganbench.harness.serialization import save
 from ganbench.harness.training import Training
 from ganbench.results.spec import TrialSpec
 from ganbench.utils import canonical_json
-from ganbench.utils.files import NotPlain, append, make_folder, naming, read_plain, remove, write_atomic
+from ganbench.utils.files import NotPlain, append, make_folder, read_plain, remove, store_errors, write_atomic
 from ganbench.utils.seeding import Settings
 from ganbench.utils.signals import Interrupted
 
@@ -160,7 +160,7 @@ class ProgressFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with naming("read", path):
+        with store_errors("read", path):
             try:
                 earlier = read_plain(path, MOST_PROGRESS)
             except FileNotFoundError:

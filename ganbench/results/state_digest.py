@@ -39,7 +39,7 @@ def digest(content: Any, tensors: Iterable[tuple[str, str, tuple[int, ...], Any]
 
 
 def stored_digest(path: Path) -> str:
-    """The fingerprint of the value that ``tree.save`` wrote into ``path``.
+    """The fingerprint of the value that ``harness.serialization.save`` wrote into ``path``.
 
     Raises:
         ValueError: it is no such file.

@@ -27,14 +27,14 @@ from ganbench.utils.errors import UsageError
 from ganbench.utils.failpoints import reach
 from ganbench.utils.files import (
     StoreError,
-    clear,
-    fetch,
+    copy_plain_files,
     leads_outside,
     make_folder,
     move,
-    naming,
     read_plain,
     remove,
+    remove_links,
+    store_errors,
     write_atomic,
 )
 
@@ -193,7 +193,7 @@ class Store:
         """The folder of a trial that is about to run, made if need be; nothing in it leads elsewhere."""
         folder = self.workplace(spec)
         make_folder(folder)
-        clear(folder)
+        remove_links(folder)
         for name in WRITTEN:
             if (folder / name).is_dir():
                 raise StoreError(f"{folder / name} is a folder where a file belongs: remove it")
@@ -228,7 +228,7 @@ class Store:
         folder = self.folder(spec)
         make_folder(folder)
         if self.work is not None:
-            fetch(self.workplace(spec), folder, leave=(*UNFINISHED, "record.json", "cost.json"))
+            copy_plain_files(self.workplace(spec), folder, leave=(*UNFINISHED, "record.json", "cost.json"))
         write_atomic(folder / "cost.json", (json.dumps(cost, indent=2, sort_keys=True) + "\n").encode())
         write_atomic(folder / "record.json", seal(record).encode())
         self.tidy(spec)
@@ -245,7 +245,7 @@ class Store:
         """Forget a trial's files, its record first, so that it starts from the beginning."""
         folder = self.folder(spec)
         remove(folder / "record.json")
-        with naming("remove", folder):
+        with store_errors("remove", folder):
             reach("rmtree", folder)
             shutil.rmtree(folder)
         if self.work is not None and self.workplace(spec).exists():
@@ -282,5 +282,5 @@ class Store:
 
 def _read(path: Path) -> Record:
     """A record; raises DamagedRecord, or StoreError where the disk does not let it be read."""
-    with naming("read", path):
+    with store_errors("read", path):
         return read(path)

@@ -137,7 +137,7 @@ def run_session(options: EngineOptions, threads: int, work: Callable[[Session], 
         work: trains, and returns the function that prints what came of it once no worker is left, and returns the exit
             code. An interrupt ends the workers and leaves what is finished.
     """
-    signals.drive()
+    signals.handle_in_driver()
     session = Session(options, threads)
     finished = False
     try:
@@ -153,7 +153,7 @@ def run_session(options: EngineOptions, threads: int, work: Callable[[Session], 
         return EXIT_INTERRUPTED
     finally:
         session.screen.close()
-        with signals.shielded():  # a second Ctrl-C must not leave a process behind
+        with signals.ignored():  # a second Ctrl-C must not leave a process behind
             session.engine.close(cancel=not finished)
             session.observers.close()
     return conclude()

@@ -1,4 +1,4 @@
-"""Canonical JSON: one text for one value, so that hashes and files are equal when values are."""
+"""Canonical JSON: the same value always gives the same text, so that files and hashes can be compared."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 
 def dumps(value: Any) -> str:
-    """Sorted keys, no spaces, shortest exact floats, UTF-8; raises ValueError for NaN and infinity."""
+    """Write a value with sorted keys, no spaces and shortest exact floats; raises ValueError for NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def loads(text: bytes) -> Any:
-    """The value of a JSON text in UTF-8, from anybody.
+    """Read a JSON text in UTF-8 that anybody may have written.
 
     Raises:
-        ValueError: it is no JSON, or holds what JSON has not: NaN, infinity, a number that only fits one of them,
-            one key twice; or it is nested deeper than any record.
+        ValueError: it is not JSON, or has NaN, infinity, a number too large for a float, a key twice, or too many
+            nested values.
     """
     try:
         return json.loads(text.decode(), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_object)

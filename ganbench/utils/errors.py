@@ -1,4 +1,4 @@
-"""Errors that are the request's, not a trial's: the command line prints their one line and exits 2."""
+"""Exit codes, the error for what a user asked for and cannot have, and messages that are safe to print."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"]+)+[/\\]
 
 
 class UsageError(ValueError):
-    """What was asked for cannot be done. The message says what, why, and what to do instead."""
+    """What was asked for cannot be done: the command line prints the message and exits 2.
+
+    The message says what, why, and what to do instead.
+    """
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Places where a write can be made to fail or to be the last thing that a process does, for tests of crash safety.
+"""Failpoints: places where tests of crash safety make a write fail, or kill the process.
 
 Every step that changes a results folder passes one. Its name is the operation and the file: ``rename.record.json``.
 ``GANBENCH_FAILPOINT=NAME:N:ACTION`` makes the N-th passage of NAME (a pattern: ``rename.*``, ``*``) end the process

@@ -1,7 +1,7 @@
-"""Files of a results folder, which a stranger may have filled and in which a kill may come at any moment.
+"""Reading and writing files safely: a stranger may have made them, and a kill may come while one is written.
 
-What is read is a regular file of a bounded size. What is written appears whole or not at all: under another name,
-synced, and renamed; a failure names the file, no link is followed, and every step passes a failpoint.
+Only regular files of a bounded size are read. A file is written under another name, synced and renamed, so that it is
+there whole or not at all; a failure names the file, no link is followed, and every step passes a failpoint.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CL
 
 
 class NotPlain(OSError):
-    """What stands there is no regular file, or a larger one than was expected; ``strerror`` says which."""
+    """It is not a regular file, or a larger one than was expected; ``strerror`` says which."""
 
 
 def read_plain(path: Path, most: int) -> bytes:
@@ -38,19 +38,19 @@ def read_plain(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
-def clear(folder: Path) -> None:
-    """Remove links, pipes and sockets that stand in a folder: what is written under their names goes nowhere else."""
-    with naming("write into", folder):
+def remove_links(folder: Path) -> None:
+    """Remove links, pipes and sockets from a folder, so that writing to such a name does not lead elsewhere."""
+    with store_errors("write into", folder):
         paths = list(folder.iterdir())
     for path in paths:
-        with naming("remove", path):
+        with store_errors("remove", path):
             kind = path.lstat().st_mode
             if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
                 path.unlink()
 
 
 def leads_outside(path: Path, root: Path) -> bool:
-    """Whether a path below ``root`` is, through links, somewhere else; links in a circle are nowhere inside."""
+    """Whether links lead a path below ``root`` out of it; links in a circle count as leading out."""
     try:
         return not path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # as Python 3.13 has it, and as earlier ones do
@@ -58,7 +58,7 @@ def leads_outside(path: Path, root: Path) -> bool:
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a regular file to read; raises as ``read_plain`` does, and is held up by nothing either."""
+    """Open a regular file to read, without waiting for a pipe or device; raises as ``read_plain`` does."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     except OSError as reason:
@@ -76,7 +76,7 @@ class StoreError(RuntimeError):
 
 
 @contextlib.contextmanager
-def naming(what: str, path: Path) -> Iterator[None]:
+def store_errors(what: str, path: Path) -> Iterator[None]:
     """Turn an OSError of the block into a StoreError: ``cannot <what> <path>``."""
     try:
         yield
@@ -90,7 +90,7 @@ def naming(what: str, path: Path) -> Iterator[None]:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that a crash at any moment leaves the old one or the new one, never part of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with naming("write", path):
+    with store_errors("write", path):
         try:
             if os.path.lexists(temporary):  # it is made anew: a link of that name is not followed
                 temporary.unlink()
@@ -110,7 +110,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def append(path: Path, data: bytes) -> None:
     """Add to the end of a file; a crash may leave part of it."""
-    with naming("write", path):
+    with store_errors("write", path):
         reach("open", path)
         with open(path, "ab") as file:
             _write(file.fileno(), path, "append", data)
@@ -121,7 +121,7 @@ def make_folder(path: Path) -> None:
     if path.is_dir():
         return
     make_folder(path.parent)
-    with naming("create", path):
+    with store_errors("create", path):
         reach("mkdir", path)
         path.mkdir(exist_ok=True)
         _sync_folder(path)
@@ -131,26 +131,26 @@ def remove(path: Path) -> None:
     """Remove a file if it is there."""
     if not path.is_symlink() and not path.exists():
         return
-    with naming("remove", path):
+    with store_errors("remove", path):
         reach("unlink", path)
         path.unlink(missing_ok=True)
 
 
-def fetch(source: Path, target: Path, leave: Collection[str]) -> None:
-    """Copy the regular files of a folder, and of the folders in it, but for some names and what is hidden.
+def copy_plain_files(source: Path, target: Path, leave: Collection[str]) -> None:
+    """Copy the regular files of a folder and of the folders in it, except hidden ones and those named in ``leave``.
 
-    Each appears whole or not at all; what is no regular file stays where it is.
+    Each copy is there whole or not at all; links, pipes and devices are not copied.
     """
     make_folder(target)
-    with naming("read", source):
+    with store_errors("read", source):
         entries = sorted(os.scandir(source), key=lambda entry: entry.name)
     for entry in entries:
         if entry.name in leave or entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            fetch(Path(entry.path), target / entry.name, leave)
+            copy_plain_files(Path(entry.path), target / entry.name, leave)
         elif entry.is_file(follow_symlinks=False):
-            with naming("read", Path(entry.path)):
+            with store_errors("read", Path(entry.path)):
                 content = read_plain(Path(entry.path), entry.stat(follow_symlinks=False).st_size)
             write_atomic(target / entry.name, content)
 
@@ -158,13 +158,13 @@ def fetch(source: Path, target: Path, leave: Collection[str]) -> None:
 def move(source: Path, target: Path) -> None:
     """Move a folder to a place that is free, in one step."""
     make_folder(target.parent)
-    with naming("move", source):
+    with store_errors("move", source):
         reach("rename", source)
         os.replace(source, target)
 
 
 def _write(descriptor: int, path: Path, operation: str, data: bytes) -> None:
-    """Write all of it; its failpoint is in the middle, where half a file is on the disk."""
+    """Write all of it, passing the failpoint when half of it is on the disk."""
     middle = len(data) // 2
     _write_all(descriptor, memoryview(data)[:middle])
     reach(operation, path)
@@ -177,7 +177,7 @@ def _write_all(descriptor: int, data: memoryview) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Make the entry of a file or folder in the one above it last, where the file system can."""
+    """Sync the folder that holds ``path``, so that its entry survives a crash, where the file system can."""
     if os.name == "nt":  # a folder cannot be opened for syncing there
         return
     reach("sync", path)

@@ -1,4 +1,6 @@
-"""Limits on the memory of a job, and who was killed for want of it. It reads Linux's /proc; elsewhere there is none.
+"""Limits the memory of a job, and counts processes that the system killed for lack of it.
+
+It reads Linux's /proc; other systems have no such limit.
 
 What is measured is resident memory: the pages that a process holds in RAM, the libraries that it maps among them.
 A watcher outside the process reads it, because a plugin that fills memory from C holds the interpreter's lock.
@@ -32,14 +34,14 @@ def limit_allocations(bytes_more: float) -> None:
     """Let this process map at most so much more writable memory than it has: a larger request fails at once.
 
     A request is refused where it is made, so the trial's reason names the line. RLIMIT_AS would not do: torch
-    reserves several GB of addresses that it never touches. A slow leak never meets this limit: the watcher is first.
+    reserves several GB of addresses that it never touches. For a slow leak the watcher acts before this limit does.
     """
     most = int(_pages(os.getpid(), 5) * os.sysconf("SC_PAGE_SIZE") + bytes_more)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def system_kills() -> int:
-    """How many processes the system has killed for want of memory since it started; 0 where it does not say."""
+    """How many processes the system has killed for lack of memory since it started; 0 where it does not say."""
     try:
         for line in (_PROC / "vmstat").read_text().splitlines():
             name, _, count = line.partition(" ")
@@ -51,7 +53,7 @@ def system_kills() -> int:
 
 
 class Watch:
-    """Tells when a job's process, with those of its session that it started, holds more than ``most`` bytes."""
+    """Tells when a job's process, together with those that it started, holds more than ``most`` bytes."""
 
     def __init__(self, pid: int, most: float) -> None:
         self.pid, self.most = pid, most

@@ -1,4 +1,4 @@
-"""What names may look like: as folders on every system, as arguments, and as cells and columns of tables."""
+"""Rules for names that serve as folders on every system, as arguments, and as cells and columns of tables."""
 
 from __future__ import annotations
 
@@ -13,8 +13,20 @@ _VALUE = re.compile(r"[0-9][0-9_]*(\.[0-9_]*)?(e-?[0-9]+)?|nan|inf|infinity|na|n
 # Columns that every table has beside the metrics.
 COLUMNS = frozenset(
     {
-        *("dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"),
-        *("seed", "status", "reason", "note", "trial"),
+        "dataset",
+        "extractor",
+        "protocol",
+        "rank",
+        "tier",
+        "variant",
+        "seeds",
+        "failed",
+        "verdict",
+        "seed",
+        "status",
+        "reason",
+        "note",
+        "trial",
     }
 )
 _ENDINGS = ("_low", "_high", "_floor")  # of the columns beside a metric's own
@@ -22,7 +34,7 @@ MOST_COLUMN = 200
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if it is a name that folders, tables and commands can carry; raise ValueError if not."""
+    """Return ``name`` if folders, tables and commands can have it; raise ValueError if not."""
     shown = repr(name)[:80]
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(

@@ -14,7 +14,7 @@ from typing import Any
 # The terminal and a wrapper (timeout, a package runner, a batch system) may both send the first one.
 TWICE_SECONDS = 0.3
 
-_gentle = False
+_graceful = False
 _requested: float | None = None
 
 
@@ -22,31 +22,31 @@ class Interrupted(Exception):
     """A trial that was asked to stop has written its checkpoint."""
 
 
-def requested() -> bool:
+def stop_requested() -> bool:
     """Whether this process was asked to stop at the next checkpoint."""
     return _requested is not None
 
 
-def request() -> None:
+def request_stop() -> None:
     """Ask this process to stop at the next checkpoint."""
     global _requested
     _requested = time.monotonic()
 
 
 @contextlib.contextmanager
-def gently() -> Iterator[None]:
-    """Within the block the first signal only makes ``requested`` true; any other raises KeyboardInterrupt."""
-    global _gentle
-    _gentle = True
+def graceful() -> Iterator[None]:
+    """In the block the first signal only makes ``stop_requested`` true; a second one raises KeyboardInterrupt."""
+    global _graceful
+    _graceful = True
     try:
         yield
     finally:
-        _gentle = False
+        _graceful = False
 
 
 @contextlib.contextmanager
-def shielded() -> Iterator[None]:
-    """Within the block Ctrl-C and SIGTERM are ignored: what ends other processes must come to its own end."""
+def ignored() -> Iterator[None]:
+    """In the block Ctrl-C and SIGTERM are ignored, so that ending other processes is not cut short."""
     previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -55,8 +55,8 @@ def shielded() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def drive() -> None:
-    """Let Ctrl-C and SIGTERM end this process with KeyboardInterrupt, or in a block of ``gently`` ask first."""
+def handle_in_driver() -> None:
+    """Raise KeyboardInterrupt on Ctrl-C and SIGTERM; in a block of ``graceful`` only on the second one."""
     global _requested
     _requested = None
     owner = os.getpid()
@@ -67,8 +67,8 @@ def drive() -> None:
         first = _requested is None
         if _requested is not None and time.monotonic() - _requested < TWICE_SECONDS:
             return
-        request()
-        if not (first and _gentle):
+        request_stop()
+        if not (first and _graceful):
             raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -76,26 +76,26 @@ def drive() -> None:
             signal.signal(number, interrupt)
 
 
-def follow() -> None:
-    """In a worker: leave Ctrl-C to the driver, and take SIGTERM as a request to stop at the next checkpoint."""
+def handle_in_worker() -> None:
+    """Ignore Ctrl-C, which the driver answers, and take SIGTERM as a request to stop at the next checkpoint."""
     owner = os.getpid()
 
     def terminate(number: int, frame: Any) -> None:
         if os.getpid() != owner:
             _die(number)
-        request()
+        request_stop()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, terminate)
 
 
 def end_with_parent() -> None:
-    """Have the system end this process when its parent has ended, also in a call that hangs. Linux only."""
+    """Have the system kill this process when its parent ends, even while it hangs. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _die(number: int) -> None:
-    """A process that a plugin forked has inherited the handler; it ends as it would without."""
+    """End by that signal: in a process that a plugin forked and that inherited the handler."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

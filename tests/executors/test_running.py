@@ -181,7 +181,7 @@ def test_an_interrupt_begins_nothing_and_gives_what_runs_its_time(
         for task, _ in run_jobs(engine, range(4), make_job, on_interrupt=how, note=notes.append):
             ended.append(task)
     assert engine.submitted == [0, 1] and ended == [0]
-    assert notes == told and bool(engine.stopped) == stopped and not signals._gentle
+    assert notes == told and bool(engine.stopped) == stopped and not signals._graceful
 
 
 def test_a_job_that_ends_in_time_is_yielded_and_one_that_the_interrupt_killed_is_not(
@@ -208,6 +208,6 @@ def test_what_fails_in_the_middle_leaves_signals_as_they_were() -> None:
     engine = Engine(lambda task: {})
     with pytest.raises(ZeroDivisionError):
         for _ in run_jobs(engine, range(3), make_job, on_interrupt=OnInterrupt.FINISH):
-            assert signals._gentle
+            assert signals._graceful
             1 / 0  # noqa: B018
-    assert not signals._gentle
+    assert not signals._graceful

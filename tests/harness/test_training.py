@@ -173,7 +173,7 @@ def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_to_the_same_bits(
 ) -> None:
     whole = run(training(), tmp_path)
     first = training()
-    monkeypatch.setattr(signals, "requested", lambda: first.telemetry.step >= stop)
+    monkeypatch.setattr(signals, "stop_requested", lambda: first.telemetry.step >= stop)
     with pytest.raises(signals.Interrupted):
         run(first, tmp_path)
     monkeypatch.undo()

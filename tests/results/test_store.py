@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from ganbench.reporters.report import write_reports
-from ganbench.results.records import DamagedRecord, as_json, columns, compose, seal, unseal
+from ganbench.results.records import DamagedRecord, columns, compose, seal, unseal
 from ganbench.results.schema import Nonfinite, Outcome, Record, Reference, Status, Telemetry
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store, locate, read_records
-from ganbench.utils import canonical_json, sealed_json
+from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
 from ganbench.utils.files import StoreError, write_atomic
 
@@ -43,12 +43,6 @@ def record(of: TrialSpec, status: Status = "completed") -> Record:
     )
     outcome = Outcome(status=status, reason=None, values={"fid": 2.5})
     return compose(planned, Reference(trace=25.0, modes=10), {"fid": 0.1}, outcome)
-
-
-def test_canonical_json_is_one_text_for_one_value() -> None:
-    assert canonical_json.dumps({"b": 1.0, "a": [None, "é"]}) == '{"a":[null,"é"],"b":1.0}'
-    with pytest.raises(ValueError):
-        canonical_json.dumps(float("nan"))
 
 
 def test_the_trial_hash_covers_what_makes_weights_and_the_evaluation_hash_what_makes_numbers() -> None:
@@ -92,12 +86,6 @@ def test_a_record_reads_back_and_every_edit_is_noticed() -> None:
     ):
         with pytest.raises(DamagedRecord):
             unseal(edited)
-
-
-def test_a_record_with_a_right_hash_but_a_wrong_shape_is_refused() -> None:
-    for key, value in (("status", "perfect"), ("evaluations", {}), ("values", None), ("schema", 99)):
-        with pytest.raises(DamagedRecord):
-            unseal(sealed_json.seal({**as_json(record(spec())), key: value}))
 
 
 def sealed(text: str) -> str:

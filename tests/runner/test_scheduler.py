@@ -132,7 +132,7 @@ def test_a_sweep_that_is_to_stop_waits_for_checkpoints_and_records_what_ends(tmp
         one._run([[trial]])
     assert executor.asked == 3 and one.store.find(trial.spec) is None
     assert len(one.display.notes) == 1 and "stopping" in one.display.notes[0]
-    assert not signals._gentle
+    assert not signals._graceful
 
 
 def test_what_dies_while_a_sweep_stops_is_neither_tried_again_nor_recorded(tmp_path: Path, asked) -> None:

@@ -68,7 +68,7 @@ class Lockstep:
         """
         first, saved = self.trainings[0], time.monotonic()
         while self.alive:
-            if signals.requested():
+            if signals.stop_requested():
                 self.save(checkpoints)
                 raise signals.Interrupted
             if self.step in first.points and any(self._is_due(k) for k in self.alive):
@@ -121,7 +121,7 @@ class Lockstep:
             self.step += 1
             if self.step % GATHER_STEPS == 0:
                 self._move()
-            if time.monotonic() >= deadline or signals.requested():
+            if time.monotonic() >= deadline or signals.stop_requested():
                 return
 
     def _is_due(self, k: int) -> bool:

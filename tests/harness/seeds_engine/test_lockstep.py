@@ -165,7 +165,7 @@ def test_stopped_and_continued_it_ends_in_the_same_bits(tmp_path: Path, monkeypa
     first = trainings([0, 1])
     lockstep = Lockstep(first, [t.stream for t in first])  # type: ignore[attr-defined]
     paths = [tmp_path / f"{k}.safetensors" for k in range(2)]
-    monkeypatch.setattr(signals, "requested", lambda: lockstep.step >= 7)
+    monkeypatch.setattr(signals, "stop_requested", lambda: lockstep.step >= 7)
     with pytest.raises(signals.Interrupted):
         lockstep.run(paths, [lambda e, s: None] * 2, lambda images: None, lambda k, reason: None)
     monkeypatch.undo()
