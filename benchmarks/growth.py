@@ -66,13 +66,10 @@ def point(name: str, value: int) -> tuple[float, float | None]:
         words = {"samples": 900, "evaluations": 5, "trials": 1} | {name: value}
         plugin, images = ("noise", 64) if name == "trials" else ("vanilla", 6400)
         evaluations = 1 if name == "trials" else words["evaluations"]
-        command = [
-            *(sys.executable, "-m", "ganbench", "run", "-p", plugin, "-d", "digits", "--images", str(images)),
-            *("--evaluations", str(evaluations), "--samples", str(words["samples"])),
-            *("--seeds", str(words["trials"]), "--jobs", "1", "--results", folder),
-        ]
+        sizes = f"--images {images} --evaluations {evaluations} --samples {words['samples']} --seeds {words['trials']}"
+        command = f"-m ganbench run -p {plugin} -d digits {sizes} --jobs 1 --results".split()
         start = time.perf_counter()
-        subprocess.run(command, capture_output=True, check=True)
+        subprocess.run([sys.executable, *command, folder], capture_output=True, check=True)
         wall = time.perf_counter() - start
         if name == "trials":
             return wall, None

@@ -7,6 +7,7 @@ The first trials, which start the forkserver, do not count. Run it on an otherwi
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import tempfile
@@ -62,4 +63,6 @@ def cost(engine: LocalExecutor, trial: Planned, folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("trials", type=int, nargs="?", default=30)
+    main(parser.parse_args().trials)

@@ -116,7 +116,7 @@ class Harness:
     def __init__(self, game: Game, size: int, steps: int, precision: str = "fp32") -> None:
         import torch
 
-        from ganbench.harness.real_data import Real
+        from ganbench.harness.real_data import RealData
         from ganbench.harness.training import Training
         from ganbench.plugin.interfaces import Dataset, Extractor
 
@@ -126,7 +126,7 @@ class Harness:
         self.rng = torch.manual_seed(1).get_state()
         self.training = Training(
             self.variant,
-            Real(dataset, Extractor("unused", 1, "0" * 64), samples=2),
+            RealData(dataset, Extractor("unused", 1, "0" * 64), samples=2),
             evaluator=None,  # type: ignore[arg-type]
             budget_images=steps * size,
             batch_size=size,
@@ -138,10 +138,10 @@ class Harness:
         self.gathered = 0
 
     def __call__(self, steps: int) -> None:
-        from ganbench.harness.precision import casting
+        from ganbench.harness.precision import autocast
 
         telemetry = self.training.telemetry
-        with telemetry, casting(self.training.real.device, self.training.precision):
+        with telemetry, autocast(self.training.real.device, self.training.precision):
             self.training.advance(telemetry.step + steps, math.inf)
         if telemetry.step - self.gathered >= self.training.steps // 20:  # as often as evaluations ask for them
             telemetry.gather()

@@ -131,13 +131,8 @@ def mimicry(images: Any, options: argparse.Namespace) -> Callable[[], Any]:
     batches = loader(images, options)
 
     def turn() -> None:
-        Trainer(
-            *(d, g, of_d, of_g, batches, options.batches),
-            log_dir=tempfile.mkdtemp(),
-            n_dis=1,
-            lr_decay=None,
-            device=torch.device("cpu"),
-        ).train()
+        settings = {"log_dir": tempfile.mkdtemp(), "n_dis": 1, "lr_decay": None, "device": torch.device("cpu")}
+        Trainer(d, g, of_d, of_g, batches, options.batches, **settings).train()
 
     return turn
 

@@ -80,7 +80,7 @@ def ganbench(images: Any, options: argparse.Namespace, equal: bool = False) -> C
     import torch
 
     from ganbench.discovery.loader import discover
-    from ganbench.harness.real_data import Real
+    from ganbench.harness.real_data import RealData
     from ganbench.harness.training import Training
     from ganbench.plugin.interfaces import Dataset, Extractor
 
@@ -92,7 +92,7 @@ def ganbench(images: Any, options: argparse.Namespace, equal: bool = False) -> C
             dcgan.optimizers[role] = torch.optim.Adam(getattr(dcgan, role).parameters(), lr=LR, betas=BETAS)
     dataset = Dataset("noise", SHAPE, None, "fid", len(images) * 10_000, lambda split: (images, None))
     about = {"budget_images": len(images) * 10_000, "batch_size": options.batch_size, "evaluations": 1, "seed": 0}
-    real = Real(dataset, Extractor("unused", 1, "0" * 64), samples=2)
+    real = RealData(dataset, Extractor("unused", 1, "0" * 64), samples=2)
     training = Training(dcgan, real, None, **about, environment="")  # type: ignore[arg-type]
 
     def turn() -> None:

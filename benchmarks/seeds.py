@@ -54,7 +54,7 @@ def compare(name: str, steps: int, chunk: int, size: int) -> None:
     """Print one row: milliseconds a step of one seed, and how many times as fast ten go together."""
     import torch
 
-    from ganbench.harness.seeds_engine.cohort import gain, work
+    from ganbench.harness.seeds_engine.cohort import expected_speedup, step_flops
     from ganbench.harness.seeds_engine.lockstep import Lockstep
 
     variant, shape, settings = GAMES[name]
@@ -73,13 +73,13 @@ def compare(name: str, steps: int, chunk: int, size: int) -> None:
         middle = time.process_time()
         stack.advance(turn * chunk, math.inf)
         rows.append((middle - start, time.process_time() - middle))
-    flops = work(stack.stack, torch.zeros(SEEDS, size, *shape))
+    flops = step_flops(stack.stack, torch.zeros(SEEDS, size, *shape))
     rows = rows[1:]
     ratios = [a / b for a, b in rows]
     low, _, high = statistics.quantiles(ratios, n=4)
     print(
         f"{name:>13} {flops / 1e6:6.1f} {statistics.median(a for a, _ in rows) / SEEDS / chunk * 1e3:10.3f} "
-        f"{traced:8.2f} {statistics.median(ratios):6.2f} {low:6.2f}-{high:.2f} {gain(flops, SEEDS):9.2f}",
+        f"{traced:8.2f} {statistics.median(ratios):6.2f} {low:6.2f}-{high:.2f} {expected_speedup(flops, SEEDS):9.2f}",
         flush=True,
     )
 
@@ -89,7 +89,7 @@ def trainings(variant: str, shape: tuple[int, ...], settings: dict[str, Any], st
     import torch
 
     from ganbench.discovery.loader import discover
-    from ganbench.harness.real_data import Real
+    from ganbench.harness.real_data import RealData
     from ganbench.harness.training import Training
     from ganbench.plugin.interfaces import Dataset, Extractor
 
@@ -97,7 +97,7 @@ def trainings(variant: str, shape: tuple[int, ...], settings: dict[str, Any], st
     is_image = len(shape) == 3
     rows = torch.randint(0, 256, (4000, *shape), dtype=torch.uint8, generator=rng) if is_image else None
     rows = torch.randn(4000, *shape, generator=rng) if rows is None else rows
-    real = Real(
+    real = RealData(
         Dataset("noise", shape, None, "fid", steps * size, lambda split: (rows, None)),
         Extractor("unused", 1, "0" * 64),
         samples=2,

@@ -37,13 +37,12 @@ def main() -> None:
     options = parser.parse_args()
     images, words = GAMES[options.game]
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            *(sys.executable, "-m", "ganbench", "run", "--plugins", options.game, *words),
-            *("--seeds", str(options.trials), "--images", str(options.images or images), "--jobs", str(options.jobs)),
-            *("--evaluations", str(options.evaluations), "--results", folder),
-        ]
+        sizes = f"--seeds {options.trials} --images {options.images or images} --evaluations {options.evaluations}"
+        command = f"-m ganbench run --plugins {options.game} {sizes} --jobs {options.jobs} --results".split()
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, *command, folder, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         driver = 0.0
         while process.poll() is None:
             driver = max(driver, own_seconds(process.pid))

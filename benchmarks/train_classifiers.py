@@ -26,7 +26,7 @@ from ganbench.extractors.training import Recipe, accuracy, mirrored, moved, trai
 # The module that offers the dataset, and how its classifier is trained.
 RECIPES = {
     "digits": ("ganbench.datasets.digits", Recipe(moved, epochs=60, batch_size=64)),
-    "fashion-mnist": ("ganbench.datasets.vision", Recipe(mirrored, epochs=5, batch_size=128, lr=2e-3)),
+    "fashion-mnist": ("ganbench.datasets.mnist", Recipe(mirrored, epochs=5, batch_size=128, lr=2e-3)),
 }
 
 

@@ -7,6 +7,7 @@ It trains nothing: ``ganbench run --config results/digits.toml``, and the other 
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import re
@@ -146,4 +147,6 @@ def main(results: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "results" / "reference")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path, nargs="?", default=ROOT / "results" / "reference")
+    main(parser.parse_args().results)

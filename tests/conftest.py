@@ -102,6 +102,8 @@ SUITE = dict(os.environ)
 # What pytest, and ganbench where a test uses it in this process, write into the environment.
 OURS = {"PYTEST_CURRENT_TEST", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_WAIT_POLICY"}
 OURS |= {f"{library}_NUM_THREADS" for library in ("OMP", "MKL", "OPENBLAS")}
+# How variables begin that are read when a command runs, and not when a module is imported.
+LATE = ("GANBENCH_", "XDG_", "TORCH_HOME")
 
 
 class Zygote:
@@ -112,12 +114,14 @@ class Zygote:
         start = [sys.executable, str(Path(__file__).parent / "fixtures" / "zygote.py"), "all"]
         self.process = subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=SUITE)
 
-    def run(self, where: Path, arguments: tuple[str, ...], path: list[str]) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, where: Path, arguments: tuple[str, ...], path: list[str], environment: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
         """``python -m ganbench`` in a folder; it is killed after a quarter of an hour."""
         for file in self.files:
             file.unlink(missing_ok=True)
-        order = {"arguments": arguments, "folder": str(where), "environment": {}, "seconds": 900, "audit": None}
-        order |= {"path": path, "output": str(self.files[0]), "errors": str(self.files[1])}
+        order = {"arguments": arguments, "folder": str(where), "environment": environment, "seconds": 900}
+        order |= {"audit": None, "path": path, "output": str(self.files[0]), "errors": str(self.files[1])}
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
@@ -133,20 +137,22 @@ class Zygote:
 def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ganbench]:
     """Run the command line in a folder: ``command(folder, "list", site=site, LC_ALL="C")``.
 
-    Where the environment is the suite's own, in a fork of a process that has imported what ganbench imports: the same
-    code without the seconds that importing torch takes. Otherwise, and with ``timeout``, in a new interpreter.
+    Where the environment is the suite's own but for what commands read late, in a fork of a process that has imported
+    what ganbench imports: the same code without the seconds that importing torch takes. Otherwise, and with
+    ``timeout``, in a new interpreter.
     """
     zygotes: list[Zygote] = []
 
     def run(
         where: Path, *arguments: str, site: Path | None = None, timeout: float | None = None, **environment: Any
     ) -> subprocess.CompletedProcess[str]:
-        changed = {k for k in os.environ.keys() | SUITE.keys() if os.environ.get(k) != SUITE.get(k)}
-        if hasattr(os, "fork") and not environment and timeout is None and changed <= OURS:
+        env = {**os.environ, **environment}
+        changed = {k for k in env.keys() | SUITE.keys() if env.get(k) != SUITE.get(k)} - OURS
+        late = {k: env[k] for k in changed & env.keys() if k.startswith(LATE)}
+        if hasattr(os, "fork") and timeout is None and changed == late.keys():
             if not zygotes:
                 zygotes.append(Zygote(tmp_path_factory.mktemp("commands")))
-            return zygotes[0].run(where, arguments, [str(site)] if site is not None else [])
-        env = {**os.environ, **environment}
+            return zygotes[0].run(where, arguments, [str(site)] if site is not None else [], late)
         if site is not None:
             env["PYTHONPATH"] = str(site)
         return subprocess.run(

@@ -12,14 +12,14 @@ from settings import SET_SEEDS, SETTINGS, Setting
 def command(setting: Setting, folder: Path) -> list[str]:
     """``ganbench run`` of one setting; the same command again continues."""
     seeds = [*(SET_SEEDS if setting.sets else ()), *setting.seeds]
-    return [
-        *(sys.executable, "-m", "ganbench", "run", "--plugins", setting.variant, "--datasets", setting.dataset),
-        *("--images", str(setting.images), "--seeds", f"{','.join(map(str, seeds))},"),
-        *("--metrics", "coverage" if setting.dataset in ("ring8", "grid25") else "fid"),
-        *(("--samples", "2000") if setting.dataset == "fashion-mnist" else ()),
-        *(f"--set={setting.variant}.{option}" for option in setting.options),
-        *("--results", str(place(setting, folder))),
-    ]
+    metric = "coverage" if setting.dataset in ("ring8", "grid25") else "fid"
+    words = f"--plugins {setting.variant} --datasets {setting.dataset} --images {setting.images} --metrics {metric}"
+    words += f" --seeds {','.join(map(str, seeds))}," + (
+        " --samples 2000" if setting.dataset == "fashion-mnist" else ""
+    )
+    options = [f"--set={setting.variant}.{option}" for option in setting.options]
+    results = str(place(setting, folder))
+    return [sys.executable, "-m", "ganbench", "run", *words.split(), *options, "--results", results]
 
 
 def place(setting: Setting, folder: Path) -> Path:

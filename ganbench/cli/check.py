@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from concurrent.futures import Future, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +12,8 @@ import click
 from ganbench import __version__
 from ganbench.cli.new import KINDS
 from ganbench.cli.options import Seconds, names_option, plugin_options
-from ganbench.executors import LOST, DeadlineExceeded, Executor, Job, on_this_machine
+from ganbench.executors import Executor, Job, on_this_machine
+from ganbench.executors.running import End, Ended, run_jobs, run_one_job
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_FAILED, UsageError, printable
 
@@ -118,15 +118,14 @@ def check(options: Options) -> int:
 
 def _subjects(engine: Executor, name: str, options: Options) -> list[dict[str, Any]]:
     """What is installed under a name; raises UsageError, also where importing it does not end, or ends the process."""
-    job = Job({"kind": "checks", "name": name, "of": options.kind, **_COMMON}, deadline=options.timeout)
-    try:
-        result = engine.submit(job).result()
-    except LOST as reason:
-        raise UsageError(f"{name} cannot be checked: {reason} while it was imported") from None
-    if "failed" in result:
-        hint = "" if result["usage"] else "; --executor inline shows the traceback"
-        raise UsageError(result["failed"] + hint)
-    found: list[dict[str, Any]] = result["subjects"]
+    payload = {"kind": "checks", "name": name, "of": options.kind, **_COMMON}
+    ended = run_one_job(engine, Job(payload, deadline=options.timeout))
+    if ended.lost:
+        raise UsageError(f"{name} cannot be checked: {ended.reason} while it was imported")
+    if not ended.returned:
+        hint = "; --executor inline shows the traceback" if ended.how is End.FAILED else ""
+        raise UsageError(ended.reason + hint)
+    found: list[dict[str, Any]] = ended.result["subjects"]
     return found
 
 
@@ -145,37 +144,33 @@ _COMMON = {"device": "cpu", "threads": 1}
 
 def _outcomes(engine: Executor, about: dict[str, Any], options: Options) -> list[Outcome]:
     """Run the checks of one plugin, several at a time."""
+
+    def job(one: dict[str, Any]) -> Job:
+        payload = {"kind": "check", "name": about["name"], "of": about["kind"], "check": one["name"], **_COMMON}
+        return Job(payload, deadline=options.timeout)
+
     done: dict[str, Outcome] = {}
     together = [one for one in about["checks"] if one["name"] not in ALONE]
     for part in (together, [one for one in about["checks"] if one["name"] in ALONE]):
-        running: dict[Future[dict[str, Any]], dict[str, Any]] = {}
-        for one in part:
-            payload = {"kind": "check", "name": about["name"], "of": about["kind"], "check": one["name"], **_COMMON}
-            running[engine.submit(Job(payload, deadline=options.timeout))] = one
-        for future in as_completed(running):
-            one = running[future]
-            done[one["name"]] = _outcome(one, future)
+        for one, ended in run_jobs(engine, part, job):
+            done[one["name"]] = _outcome(one, ended)
             if not options.as_json:
                 _tell(len(done), len(about["checks"]), about, done[one["name"]])
     return [done[one["name"]] for one in about["checks"]]
 
 
-def _outcome(one: dict[str, Any], future: Future[dict[str, Any]]) -> Outcome:
-    try:
-        result = future.result()
-    except DeadlineExceeded as reason:
-        result = {"status": "failed", "message": f"{reason}, and was ended: it hangs, or --timeout is too short"}
-    except LOST as reason:
-        result = {"status": "failed", "message": f"{reason}: the plugin, or a library of its own, ended it"}
-    if "failed" in result:
-        result = {"status": "failed", "message": result["failed"]}
-    status, message = result["status"], result["message"]
+def _outcome(one: dict[str, Any], ended: Ended) -> Outcome:
+    status, message = ended.result.get("status", "failed"), ended.result.get("message", ended.reason)
+    if ended.how is End.DEADLINE:
+        message += ", and was ended: it hangs, or --timeout is too short"
+    elif ended.lost:
+        message += ": the plugin, or a library of its own, ended it"
     if one["expected"]:
         if status == "failed":
             status, message = "known", f"{one['expected']} ({message})"
         elif status == "passed":
             status, message = "outdated", f"expected_failed_checks says: {one['expected']}"
-    seconds = result.get("seconds")
+    seconds = ended.result.get("seconds")
     return Outcome(one["name"], status, message, one["reason"], None if seconds is None else round(seconds, 2))
 
 

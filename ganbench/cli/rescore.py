@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,22 +11,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganbench.cli.options import names_option, plugin_options, weights_option
-from ganbench.executors import LOST, Executor, Job, on_this_machine
+from ganbench.executors import Executor, Job, on_this_machine
+from ganbench.executors.running import OnInterrupt, run_jobs
 from ganbench.reporters import DEFAULT
 from ganbench.results import rescored
 from ganbench.results.records import MOST_BYTES, DamagedRecord, columns
 from ganbench.results.schema import Record
 from ganbench.results.store import Contents, Store, read_records
 from ganbench.runner.preflight import ask
-from ganbench.utils import signals
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from ganbench.utils.files import read_plain, write_atomic
 
 if TYPE_CHECKING:
     from ganbench.runner.progress import PlainDisplay
-
-POLL_SECONDS = 0.1
-STOP_SECONDS = 10.0  # that what runs has to be finished when it is to stop
 
 
 @click.command("rescore")
@@ -60,7 +55,7 @@ def command(
     computes only what is missing.
     """
     if weights:
-        from ganbench.extractors.pretrained import digest, remember
+        from ganbench.extractors.weight_files import digest, remember
 
         remember(Path(weights), digest(Path(weights)))
     sys.exit(rescore(results, Options(metrics, plugins, datasets, device, threads), jobs, executor))
@@ -105,7 +100,7 @@ def rescore(results: Path, options: Options, jobs: int | None, executor: str) ->
             tasks = list(_tasks(store, contents, options))
             todo = [task for task in tasks if task.metrics]
             screen.note(f"{len(todo)} trials to rescore, {len(tasks) - len(todo)} rescored earlier")
-            failed = _Rescoring(engine, todo, options, screen).run() if todo else 0
+            failed = _rescore_tasks(engine, todo, options, screen) if todo else 0
             contents, report = write_reports(results, DEFAULT)
     except KeyboardInterrupt:
         screen.note("interrupted: what was rescored is kept; run the same command again to continue")
@@ -144,70 +139,37 @@ def _earlier(folder: Path, record: Record) -> rescored.Rescored | None:
         return None
 
 
-class _Rescoring:
-    """The jobs of some tasks, each of its own: what was found is written as soon as it is there."""
+def _rescore_tasks(engine: Executor, tasks: list[Task], options: Options, screen: PlainDisplay) -> int:
+    """Write what each task's job found as soon as it is there; return how many could not be rescored.
 
-    def __init__(self, engine: Executor, tasks: list[Task], options: Options, screen: PlainDisplay) -> None:
-        self.engine, self.tasks, self.options, self.screen = engine, tasks, options, screen
-        self.running: dict[Future[dict[str, Any]], Task] = {}
-        self.ended = self.failed = 0
+    Asked to stop, it finishes what runs and raises KeyboardInterrupt.
+    """
+    floors = _floors(engine, tasks, options)
 
-    def run(self) -> int:
-        """Return how many could not be rescored. Asked to stop, it finishes what runs and raises KeyboardInterrupt."""
-        self.floors = _floors(self.engine, self.tasks, self.options)
-        with signals.gently():
-            for task in self.tasks:
-                if signals.requested():
-                    break
-                self.running[self.engine.submit(self._job(task))] = task
-                if any(future.done() for future in self.running):  # an engine that runs a job as it is submitted
-                    self._collect(0)
-            while self.running and not signals.requested():
-                self._collect(POLL_SECONDS)
-            if signals.requested():
-                self._stop()
-        return self.failed
-
-    def _job(self, task: Task) -> Job:
+    def job(task: Task) -> Job:
         payload = {
             "kind": "rescore",
             "folder": str(task.folder.absolute()),
             "metrics": task.metrics,
-            "device": self.options.device,
-            "threads": self.options.threads,
+            "device": options.device,
+            "threads": options.threads,
         }
-        return Job(payload, cpus=self.options.threads)
+        return Job(payload, cpus=options.threads)
 
-    def _stop(self) -> None:
-        for future in [future for future in self.running if future.cancel()]:
-            del self.running[future]
-        if self.running:
-            self.screen.note(
-                f"stopping: what runs is finished, within {STOP_SECONDS:g} s; Ctrl-C again ends it at once"
-            )
-        deadline = time.monotonic() + STOP_SECONDS
-        while self.running and time.monotonic() < deadline:
-            self._collect(POLL_SECONDS)
-        raise KeyboardInterrupt
-
-    def _collect(self, seconds: float) -> None:
-        """Write what was found by the jobs that end within some seconds."""
-        done, _ = wait(self.running, timeout=seconds, return_when=FIRST_COMPLETED)
-        for future in done:
-            task = self.running.pop(future)
-            self.ended += 1
-            try:
-                result = future.result()
-            except LOST as reason:
-                result = {"failed": str(reason)}
-            if "failed" in result:
-                self.failed += 1
-                told = f"not rescored: {result['failed']}"
-            else:
-                _write(task, result, self.floors[_key(task, self.options)])
-                values = [f"{name} {value:.6g}" for name, value in result["values"].items() if value is not None]
-                told = ", ".join(values) or "none of them applies"
-            self.screen.note(f"[{self.ended}/{len(self.tasks)}] {task.record.title}: {told}")
+    failed = 0
+    runs = run_jobs(
+        engine, tasks, job, on_interrupt=OnInterrupt.FINISH, title=lambda task: task.record.title, note=screen.note
+    )
+    for done, (task, ended) in enumerate(runs, 1):
+        if ended.returned:
+            _write(task, ended.result, floors[_key(task, options)])
+            values = [f"{name} {value:.6g}" for name, value in ended.result["values"].items() if value is not None]
+            told = ", ".join(values) or "none of them applies"
+        else:
+            failed += 1
+            told = f"not rescored: {ended.reason}"
+        screen.note(f"[{done}/{len(tasks)}] {task.record.title}: {told}")
+    return failed
 
 
 def _floors(engine: Executor, tasks: list[Task], options: Options) -> dict[tuple[Any, ...], dict[str, float | None]]:

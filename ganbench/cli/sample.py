@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from ganbench.cli.options import plugin_options, results_option
-from ganbench.executors import LOST, Job, on_this_machine
+from ganbench.executors import Job, on_this_machine
+from ganbench.executors.running import run_one_job
 from ganbench.results.store import locate
 from ganbench.utils.console import say
 from ganbench.utils.errors import UsageError
@@ -55,12 +56,10 @@ def sample(text: str, results: Path, n: int, seed: int | None, out: Path, device
     folder = locate(text, results)
     payload = {"kind": "sample", "folder": str(folder.absolute()), "n": n, "seed": seed, "suffix": suffix}
     with on_this_machine(executor, 1) as engine:
-        try:
-            result = engine.submit(Job({**payload, "device": device, "threads": 1})).result()
-        except LOST as reason:
-            raise UsageError(f"{folder}: its variant draws no samples: {reason}") from None
-    if "failed" in result:
-        raise UsageError(f"{folder}: {result['failed']}")
-    write_atomic(out, base64.b64decode(result["content"]))
-    say(f"{n} samples of {folder.name}, {tuple(result['shape'])}: {out}")
+        ended = run_one_job(engine, Job({**payload, "device": device, "threads": 1}))
+    if not ended.returned:
+        why = "its variant draws no samples: " if ended.lost else ""
+        raise UsageError(f"{folder}: {why}{ended.reason}")
+    write_atomic(out, base64.b64decode(ended.result["content"]))
+    say(f"{n} samples of {folder.name}, {tuple(ended.result['shape'])}: {out}")
     return 0

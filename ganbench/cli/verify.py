@@ -9,7 +9,6 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,7 +18,8 @@ import click
 from msgspec.structs import replace
 
 from ganbench.cli.options import plugin_options
-from ganbench.executors import LOST, Executor, Job, on_this_machine
+from ganbench.executors import Executor, Job, on_this_machine
+from ganbench.executors.running import Ended, run_jobs
 from ganbench.reporters import DEFAULT, load_reporters
 from ganbench.results import rescored
 from ganbench.results.records import MOST_BYTES, DamagedRecord, as_json, read
@@ -182,21 +182,22 @@ def _row(folder: Path) -> Row:
 
 def _check_stored(engine: Executor, rows: list[Row], options: Options) -> None:
     """Draw samples from every stored state and compute the last evaluation again."""
-    running: dict[Future[dict[str, Any]], Row] = {}
+    able = []
     for row in rows:
         if row.record.status != "completed":
             row.stored = (UNKNOWN, "")  # it left no state
         elif not (row.folder / "state.safetensors").is_file():
             row.stored = (UNKNOWN, "its state.safetensors is not there")
         else:
-            running[_submit(engine, "verify", row, row.folder, options)] = row
-    for (_, row), result in zip(running.items(), _results(running), strict=True):
-        row.stored = _judge_stored(row, result)
+            able.append(row)
+    for row, ended in run_jobs(engine, able, lambda row: _job("verify", row, row.folder, options)):
+        row.stored = _judge_stored(row, ended)
 
 
-def _judge_stored(row: Row, result: dict[str, Any]) -> tuple[str, str]:
-    if "failed" in result:
-        return UNKNOWN, result["failed"]
+def _judge_stored(row: Row, ended: Ended) -> tuple[str, str]:
+    if not ended.returned:
+        return UNKNOWN, ended.reason
+    result = ended.result
     if "unfaithful" in result:
         return WRONG, result["unfaithful"]
     exact = result["environment"] == row.record.environment
@@ -215,14 +216,15 @@ def _check_reruns(engine: Executor, rows: list[Row], options: Options) -> None:
     drawn = random.Random(options.seed).sample(able, min(options.rerun, len(able)))
     say(f"training {len(drawn)} trials again ...", sys.stderr)
     with tempfile.TemporaryDirectory(prefix="ganbench-verify-") as scratch:
-        running = {
-            _submit(engine, "rerun", row, Path(scratch) / str(number), options): row for number, row in enumerate(drawn)
-        }
-        for (_, row), result in zip(running.items(), _results(running), strict=True):
-            row.rerun = judge_rerun(row.record, result, [other.record for other in rows])
+        folders = {row.folder: Path(scratch) / str(number) for number, row in enumerate(drawn)}
+        for row, ended in run_jobs(engine, drawn, lambda row: _job("rerun", row, folders[row.folder], options)):
+            if ended.returned:
+                row.rerun = judge_rerun(row.record, ended.result, [other.record for other in rows])
+            else:
+                row.rerun = (UNKNOWN, ended.reason)
 
 
-def _submit(engine: Executor, kind: str, row: Row, folder: Path, options: Options) -> Future[dict[str, Any]]:
+def _job(kind: str, row: Row, folder: Path, options: Options) -> Job:
     record = row.record
     threads = record.environment["threads"]
     found = record.metrics if kind == "rerun" or row.added is None else {**record.metrics, **row.added.metrics}
@@ -235,16 +237,7 @@ def _submit(engine: Executor, kind: str, row: Row, folder: Path, options: Option
         "threads": threads,
         **({"identity": as_json(record.identity)} if kind == "rerun" else {}),
     }
-    return engine.submit(Job(payload, cpus=threads))
-
-
-def _results(running: Iterable[Future[dict[str, Any]]]) -> Iterable[dict[str, Any]]:
-    for future in running:
-        try:
-            result = future.result()
-        except LOST as reason:
-            result = {"failed": str(reason)}
-        yield {"failed": result["unwritable"]} if "unwritable" in result else result
+    return Job(payload, cpus=threads)
 
 
 def _table(rows: list[Row], options: Options) -> str:
@@ -295,8 +288,6 @@ def judge_rerun(record: Record, found: Mapping[str, Any], others: Iterable[Recor
     In another environment a training ends elsewhere, as with another seed: then its score has to lie where those of the
     other seeds lie, their range widened by its width.
     """
-    if "failed" in found:
-        return UNKNOWN, found["failed"]
     outcome = convert(found, Outcome)
     pairs = {name: (getattr(record, name), getattr(outcome, name)) for name in OUTCOME}
     pairs["telemetry"] = (record.telemetry, outcome.full_telemetry)

@@ -1,4 +1,4 @@
-"""Conformance: named checks of what a plugin offers, each with a reason that its author can act on.
+"""Conformance checks: does a plugin keep the contract? Each check has a name, and a reason its author can act on.
 
     from ganbench.conformance import parametrize_with_checks
 

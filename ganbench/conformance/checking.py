@@ -1,4 +1,4 @@
-"""What a check is: a name, a reason, and a function that raises where a plugin does not conform."""
+"""The classes Check and Suite, and running a check: a named function that raises where a plugin breaks a rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check raises or returns: it failed, it does not apply, or it passed with a remark."""
+"""The outcomes of a check: it failed, it does not apply, or it passed with a remark."""
 
 from __future__ import annotations
 

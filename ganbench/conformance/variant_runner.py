@@ -17,6 +17,7 @@ from ganbench.harness.serialization import fingerprint, is_scalar
 from ganbench.plugin.hyperparameters import resolve, takes_classes
 from ganbench.plugin.variant import Batch, Clock, Unsuitable, Variant
 from ganbench.utils.errors import in_words, location
+from ganbench.utils.pixels import from_uint8
 from ganbench.utils.seeding import derive, generator, preserved_rng, seed_everything
 
 Shape = tuple[int, ...]
@@ -87,7 +88,7 @@ class VariantRunner:
         else:
             coarse = torch.rand(rows, shape[0], 4, 4, generator=rng)
             grey = torch.nn.functional.interpolate(coarse, size=shape[1:], mode="bilinear")
-            data = (grey * 255).round() / 127.5 - 1
+            data = from_uint8((grey * 255).round())
         return Batch(data.to(self.device), labels.to(self.device))
 
     def step(self, variant: Variant, i: int, steps: int, stream: str = "data") -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Zip archives and the arrays in them, from files that anybody may have made: checked first, and never run."""
+"""Read NumPy arrays from .npz and .npy files that may be damaged or malicious: checked first, never unpickled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Take = Callable[[str], np.ndarray]
 
 
 def checked(path: Path, archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
-    """The files of an archive; raises DatasetError if one is not what an archive of samples holds."""
+    """The files of a zip archive; raises DatasetError for links, encryption, paths outside, and zip bombs."""
     for info in archive.infolist():
         place = PurePosixPath(info.filename)
         if place.is_absolute() or ".." in place.parts or "\\" in info.filename or ":" in info.filename:
@@ -40,7 +40,10 @@ def checked(path: Path, archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
 
 @contextlib.contextmanager
 def npz(path: Path) -> Iterator[tuple[list[str], Take]]:
-    """Names of the arrays in a NumPy archive, and what reads one; raises DatasetError, or what the readers raise."""
+    """Open a .npz archive: the names of its arrays, and a function that reads one.
+
+    Raises DatasetError, or what the readers of zip and NumPy raise.
+    """
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in checked(path, archive)}
 
@@ -60,5 +63,5 @@ def npz(path: Path) -> Iterator[tuple[list[str], Take]]:
 
 
 def npy(path: Path) -> np.ndarray:
-    """The array in a file, mapped, not read; raises what its reader raises."""
+    """The array in a .npy file, memory-mapped; raises what NumPy's reader raises."""
     return np.lib.format.open_memmap(path, mode="r")

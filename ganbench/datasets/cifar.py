@@ -54,7 +54,7 @@ class Cifar(Published):
 
 
 def read_members(path: Path, names: list[str], size: int) -> bytes:
-    """The contents of plain files of ``size`` bytes in a gzipped tar archive, one after the other.
+    """Read files of ``size`` bytes from a gzipped tar archive and join them.
 
     Nothing is written to disk. Links, and files of another size, are refused before they are read.
 

@@ -13,7 +13,7 @@ HELD_OUT = 900
 
 
 def split_order(images: np.ndarray, seed: str) -> np.ndarray:
-    """Indices of ``images`` in an arbitrary order that depends on their pixels and ``seed`` alone.
+    """Shuffle images reproducibly: indices in an order that depends on pixels and ``seed`` alone.
 
     Sorting by SHA-256 makes the split independent of any library's random numbers and of the order of the rows.
     """
@@ -23,7 +23,7 @@ def split_order(images: np.ndarray, seed: str) -> np.ndarray:
 
 
 def stratified_sizes(counts: np.ndarray, total: int) -> np.ndarray:
-    """``total`` places shared among classes in proportion to ``counts``, by the largest remainder."""
+    """Divide ``total`` among classes in proportion to ``counts``, by the largest remainder."""
     places = counts * total // counts.sum()
     remainders = counts * total % counts.sum()
     places[np.argsort(-remainders, kind="stable")[: total - places.sum()]] += 1
@@ -31,7 +31,10 @@ def stratified_sizes(counts: np.ndarray, total: int) -> np.ndarray:
 
 
 class Digits(Dataset):
-    """1,797 digits of the UCI test set (Alpaydin and Kaynak 1998): 897 for training and 900 held out."""
+    """8x8 grey images of handwritten digits: 897 for training and 900 held out.
+
+    From scikit-learn; they are the test set of Alpaydin and Kaynak 1998 (UCI).
+    """
 
     name = "digits"
     shape = (1, 8, 8)

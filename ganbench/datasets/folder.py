@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ganbench.datasets import DatasetError
-from ganbench.datasets.collection import NAMED, Collection, Options, Pictures, side_of, square
+from ganbench.datasets.user_images import NAMED, Collection, Options, Pictures, side_of, square
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import Dataset
 
@@ -82,7 +82,7 @@ def files_below(root: Path) -> Iterator[Path]:
 
 
 def decoded(file: Path, root: Path, use: Callable[[Any], Any]) -> Any:
-    """``use(image)`` of a file inside ``root``; raises Unreadable, naming no folder."""
+    """Open an image file inside ``root`` and return ``use(image)``; raises Unreadable, naming no folder."""
     from PIL import Image
 
     try:
@@ -106,7 +106,7 @@ def decoded(file: Path, root: Path, use: Callable[[Any], Any]) -> Any:
 
 
 def refuse(failures: list[str], total: int, options: Options) -> list[str]:
-    """What to say of files that cannot be read; raises DatasetError unless they may be left out."""
+    """A note about files that cannot be read; raises DatasetError unless they may be left out."""
     if not failures:
         return []
     named = "; ".join(failures[:NAMED]) + (f"; and {len(failures) - NAMED:,} more" if len(failures) > NAMED else "")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ganbench.datasets import DatasetError
 from ganbench.datasets.arrays import npz
-from ganbench.datasets.collection import Collection, Options, Pictures, side_of, square
+from ganbench.datasets.user_images import Collection, Options, Pictures, side_of, square
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import Dataset
 
@@ -45,7 +45,7 @@ class Archive(Collection):
 
 
 def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The images and the labels of an archive; objects, which reading could run, are refused.
+    """The images and the labels of an archive; arrays of Python objects, which would be unpickled, are refused.
 
     Raises:
         DatasetError: it cannot be read, or has no images.
@@ -78,7 +78,7 @@ def channels_last(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def classes_of(path: Path, labels: np.ndarray | None, n: int) -> tuple[np.ndarray | None, list[str] | None]:
-    """Class numbers and names; a single class is none."""
+    """Class numbers and names; (None, None) where there is a single class."""
     if labels is None:
         return None, None
     labels = labels.reshape(len(labels)) if labels.shape == (n, 1) else labels

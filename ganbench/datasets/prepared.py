@@ -1,4 +1,4 @@
-"""A user's images after decoding, resizing and splitting, kept in the cache folder under the name of their content.
+"""The cache of users' images after decoding, resizing and splitting; each is named after a hash of its content.
 
 ``folder-1a2b3c4d`` is a dataset of its own: a process that trains on it needs neither the folder nor
 the time to decode it, and a folder that is moved, or whose files are renamed, keeps its name.
@@ -61,7 +61,7 @@ class Remembered(Struct, frozen=True):
 
 @plugin_dataclass
 class Prepared(Dataset):
-    """Prepared images.
+    """A dataset of a user's images that were resized and split earlier, from the cache folder.
 
     Attributes:
         path: the file in the cache folder.
@@ -101,7 +101,7 @@ class Prepared(Dataset):
 
 
 def digest(images: np.ndarray, labels: np.ndarray | None) -> str:
-    """Hex SHA-256 of one split."""
+    """Hex SHA-256 of the images and labels of one split."""
     found = hashlib.sha256(repr((images.shape, labels is not None)).encode())
     for part in (images, labels):
         if part is not None:
@@ -112,7 +112,7 @@ def digest(images: np.ndarray, labels: np.ndarray | None) -> str:
 def split(
     images: np.ndarray, labels: np.ndarray | None, held_out: float, seed: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """Both splits; ``held_out`` is the share of ``test``, of each class alike.
+    """Split images into training and held-out ones; ``held_out`` is the share of ``test``, the same in each class.
 
     Which images are held out follows from their pixels and ``seed``: not from names, nor from their order.
 
@@ -155,12 +155,12 @@ def keep(family: str, splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
 
 
 def _digits(sums: Sums) -> str:
-    """What the name of prepared images ends in."""
+    """The hash that the name of prepared images ends in."""
     return hashlib.sha256(f"{sums.train}{sums.test}".encode()).hexdigest()[:8]
 
 
 def remember(fingerprint: str, name: str, notes: Sequence[str]) -> None:
-    """Note what images of that fingerprint became, and what is to be said of them."""
+    """Remember under which name the images of a fingerprint are kept, and what to tell the user about them."""
     noted = canonical_json.dumps(to_builtins(Remembered(name, list(notes))))
     _write(folder() / f"{fingerprint}.json", lambda path: path.write_text(noted))
 
@@ -202,7 +202,7 @@ def recall(name: str) -> Prepared | None:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """A file that is there whole or not at all."""
+    """Write a file so that it is there whole or not at all."""
     from safetensors import SafetensorError
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,4 +1,4 @@
-"""Published datasets: where their files may lie, how they are downloaded, and that they are the right ones."""
+"""The base class of published datasets: it finds, downloads and verifies their files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCK = 2**16
 
 @plugin_dataclass
 class Published(Dataset):
-    """A dataset whose files somebody publishes.
+    """A dataset in files that can be downloaded, verified by their SHA-256.
 
     Attributes:
         sums: by file name as published, the hex SHA-256 of that file.
@@ -118,7 +118,7 @@ class Published(Dataset):
 
 
 def resume(url: str, output: str | os.PathLike[str], pooch: object) -> None:
-    """Download ``url`` to ``output`` as pooch asks, by way of a hidden partial file beside it that outlives a crash.
+    """Download ``url`` to ``output``, going on where an earlier download stopped: the downloader that pooch calls.
 
     Bytes that an earlier attempt got are not asked for again where the server can begin in the middle.
     pooch compares the whole with its SHA-256, so a file that changed in between is not accepted.

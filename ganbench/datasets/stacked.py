@@ -1,4 +1,4 @@
-"""Three digits in the colour channels: 1,000 modes that a classifier of one digit can count.
+"""Images with a digit in each colour channel: 1,000 modes that a classifier of one digit can count.
 
 Metz et al. 2017, "Unrolled Generative Adversarial Networks", and Srivastava et al. 2017, "VEEGAN",
 section 4, stack MNIST; the digits of scikit-learn stacked in the same way need no download.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ganbench.datasets.digits import Digits
+from ganbench.datasets.mnist import IDX
 from ganbench.datasets.synthetic import named_stream
-from ganbench.datasets.vision import IDX
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import REQUIRED, Dataset, plugin_dataclass
 
@@ -19,7 +19,9 @@ COUNTS = {"train": 51_200, "test": 26_000}
 
 @plugin_dataclass
 class Stacked(Dataset):
-    """Images of three channels, each a digit drawn from one split of another dataset.
+    """Three digits in the colour channels of one image: 1,000 classes, for counting modes.
+
+    Each channel is a digit from the same split of another dataset.
 
     Which digits are stacked is drawn with replacement from a stream that depends on the dataset's name
     and the split alone. The label of digits a, b and c, in red, green and blue, is ``100 a + 10 b + c``.

@@ -14,7 +14,7 @@ POINTS = {"train": 50_000, "test": 2_500}
 
 
 def named_stream(name: str) -> np.random.RandomState:
-    """A random stream of its own for ``name``.
+    """A random generator that is seeded by ``name``.
 
     RandomState is frozen (NEP 19): unlike those of Generator, its draws never change with the NumPy version.
     """
@@ -22,7 +22,7 @@ def named_stream(name: str) -> np.random.RandomState:
 
 
 class GaussianMixture(Dataset):
-    """Equally likely round Gaussians; a point's label is the index of the one it was drawn from.
+    """Points in the plane from a mixture of equally likely round Gaussians; a point's class is its Gaussian.
 
     Draws are made in float64 and rounded to float32, which hides the last digits in which the
     mathematical functions of two platforms may differ.

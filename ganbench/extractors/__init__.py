@@ -1,4 +1,4 @@
-"""The extractors that ship with ganbench: what turns images and points into features and class probabilities.
+"""The feature extractors that ship with ganbench: from images or points to features and class probabilities.
 
 A new feature network belongs here; scores computed from features belong in ``metrics``.
 """

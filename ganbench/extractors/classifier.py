@@ -27,7 +27,7 @@ SMALLEST = 7  # feature maps are halved while their side is longer than this
 
 
 def network(weights: Mapping[str, Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
-    """Features ``(n, size)`` in [-1, 1] and logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 255].
+    """The classifier as a function of images in [0, 255]: features ``(n, size)`` in [-1, 1], logits ``(n, classes)``.
 
     Two 3x3 convolutions with ReLU and max pooling, a linear layer with tanh (the features), a linear layer.
     Bounded features cannot be blown up by images unlike any real one; unlike ReLU's none is dead, so that
@@ -35,7 +35,9 @@ def network(weights: Mapping[str, Tensor], images: Tensor) -> tuple[Tensor, Tens
     """
     from torch.nn import functional as F
 
-    hidden = images.float() / 127.5 - 1
+    from ganbench.utils.pixels import from_uint8
+
+    hidden = from_uint8(images)
     for layer in ("conv1", "conv2"):
         hidden = F.relu(F.conv2d(hidden, weights[f"{layer}.weight"], weights[f"{layer}.bias"], padding=1))
         if min(hidden.shape[2:]) > SMALLEST:
@@ -46,7 +48,7 @@ def network(weights: Mapping[str, Tensor], images: Tensor) -> tuple[Tensor, Tens
 
 @contextlib.contextmanager
 def full_precision(device: str) -> Iterator[None]:
-    """Float32 arithmetic in float32, whatever a plugin allows itself: no autocast, no TF32, no bfloat16."""
+    """Compute in real float32 within the block, whatever a plugin has switched on: no autocast, TF32 or bfloat16."""
     import torch
 
     backends: Any = torch.backends
@@ -64,7 +66,7 @@ def full_precision(device: str) -> Iterator[None]:
 
 @plugin_dataclass
 class Classifier(Extractor):
-    """The layer before the last of a classifier, and its class probabilities.
+    """Features and class probabilities of a small convolutional classifier.
 
     Attributes:
         shape: of the images it takes, ``(channels, height, width)``.
@@ -85,8 +87,8 @@ class Classifier(Extractor):
         """The file of its weights."""
         return WEIGHTS / f"{self.name}.safetensors"
 
-    @cached_property
-    def weights_hash(self) -> str:  # type: ignore[override, misc]
+    @cached_property  # type: ignore[misc]
+    def weights_hash(self) -> str:  # type: ignore[override]
         return hashlib.sha256(self.content()).hexdigest()
 
     def content(self) -> bytes:

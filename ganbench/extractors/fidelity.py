@@ -1,4 +1,4 @@
-"""Features from large pretrained networks, through torch-fidelity: those that published scores are computed with.
+"""The large pretrained networks that published scores use (Inception, VGG, CLIP, DINOv2), as in torch-fidelity.
 
 torch-fidelity, and torchvision with it, are imported at the first image.
 """
@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganbench.extractors import pretrained
+from ganbench.extractors import weight_files
 from ganbench.extractors.classifier import full_precision
-from ganbench.extractors.pretrained import Published
+from ganbench.extractors.weight_files import Published
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import REQUIRED, Extractor, plugin_dataclass
 from ganbench.utils.errors import UsageError
@@ -26,7 +26,7 @@ BATCH = 32  # images at a time: activations of large images are large
 
 @plugin_dataclass
 class Network(Extractor):
-    """A pretrained network.
+    """Features of a large pretrained network, as in torch-fidelity.
 
     Attributes:
         network: the function of ``extractors.networks`` that builds it from its weights.
@@ -49,8 +49,8 @@ class Network(Extractor):
             UsageError: it cannot be read.
         """
         path = path.expanduser().absolute()
-        found = pretrained.digest(path)
-        pretrained.remember(path, found)
+        found = weight_files.digest(path)
+        weight_files.remember(path, found)
         other = self._from(path, found)
         other.notes = (f"{other.name}: weights of {path}, SHA-256 {found}; scores by other weights are not comparable",)
         return other
@@ -60,8 +60,8 @@ class Network(Extractor):
         own, _, hash8 = name.partition("@")
         if own != self.name or not hash8:
             return None
-        path = pretrained.recall(own, hash8)
-        return self._from(path, pretrained.digest(path))
+        path = weight_files.recall(own, hash8)
+        return self._from(path, weight_files.digest(path))
 
     def _from(self, path: Path, sha256: str) -> Network:
         other = copy.copy(self)
@@ -76,10 +76,10 @@ class Network(Extractor):
         """The file of its weights; raises UsageError where there is none."""
         return self._given or self.published.obtain(self.name)
 
-    @cached_property
-    def weights_hash(self) -> str:  # type: ignore[override, misc]
-        """Of the architecture, what is done to images before it, and the weights."""
-        text = f"{self.network}: float32, TensorFlow 1 bilinear resize: {pretrained.digest(self.path)}"
+    @cached_property  # type: ignore[misc]
+    def weights_hash(self) -> str:  # type: ignore[override]
+        """Hex SHA-256 of the architecture, of what is done to images before it, and of the weights."""
+        text = f"{self.network}: float32, TensorFlow 1 bilinear resize: {weight_files.digest(self.path)}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def build(self) -> nn.Module:
@@ -96,7 +96,7 @@ class Network(Extractor):
         return network.eval()
 
     def state(self) -> dict[str, Tensor]:
-        return pretrained.read(self.path)
+        return weight_files.read(self.path)
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features ``(n, size)`` and class probabilities ``(n, 1008)`` where there are any, float32.
@@ -140,7 +140,7 @@ class Clip(Network):
 
         import torch
 
-        if pretrained.digest(self.path) == self.published.digest:
+        if weight_files.digest(self.path) == self.published.digest:
             # Its publisher's file is a TorchScript archive, which holds code: read for its hash's sake alone.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # TorchScript is on its way out

@@ -1,4 +1,4 @@
-"""Points are their own features."""
+"""The extractor of points in the plane: their coordinates are the features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch-fidelity's networks, built from weights that were read elsewhere.
+"""Build the pretrained networks of torch-fidelity from tensors in memory.
 
 A network takes RGB images ``(n, 3, height, width)`` as float32 in [0, 255] of any size and returns
 features, and logits where it has them. Resizing is TensorFlow 1's bilinear, as in torch-fidelity.
@@ -27,9 +27,25 @@ Output = tuple[Tensor, Tensor | None]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 LAYERS = (
-    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "MaxPool_2"),
-    *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
-    *("Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"),
+    "Conv2d_1a_3x3",
+    "Conv2d_2a_3x3",
+    "Conv2d_2b_3x3",
+    "MaxPool_1",
+    "Conv2d_3b_1x1",
+    "Conv2d_4a_3x3",
+    "MaxPool_2",
+    "Mixed_5b",
+    "Mixed_5c",
+    "Mixed_5d",
+    "Mixed_6a",
+    "Mixed_6b",
+    "Mixed_6c",
+    "Mixed_6d",
+    "Mixed_6e",
+    "Mixed_7a",
+    "Mixed_7b",
+    "Mixed_7c",
+    "AvgPool",
 )
 
 
@@ -41,7 +57,7 @@ def resized(images: Tensor, side: int) -> Tensor:
 
 
 def resized_by_products(images: Tensor, side: int) -> Tensor:
-    """``resized`` as two matrix products: what it does to rows and to columns is linear and the same for each image."""
+    """The same as ``resized``, computed by two matrix products: resizing is linear in rows and in columns."""
     if images.shape[2:] == (side, side):
         return images
     rows, columns = (weights(size, side).to(images.device) for size in images.shape[2:])
@@ -60,7 +76,7 @@ def weights(size: int, side: int) -> Tensor:
 
 
 class Inception(nn.Module):
-    """The network of FID: features before the last layer, and its logits without their bias."""
+    """The Inception network of FID: the features before its last layer, and its logits without their bias."""
 
     resize: Callable[[Tensor, int], Tensor] = staticmethod(resized)
 
@@ -85,7 +101,7 @@ class Inception(nn.Module):
 
 
 class FastInception(Inception):
-    """The same function in other arithmetic: batch norm within the convolutions, channels next to each other."""
+    """Inception made faster, equal up to rounding: batch norm folded into convolutions, channels last."""
 
     resize = staticmethod(resized_by_products)
 
@@ -102,7 +118,7 @@ class FastInception(Inception):
 
 
 class Normalised(nn.Module):
-    """A network that takes images of one size, with each channel's mean and deviation taken away."""
+    """Resize and normalise images before a network: each channel's mean and standard deviation are removed."""
 
     def __init__(self, network: nn.Module, side: int, statistics: Any) -> None:
         super().__init__()
@@ -115,7 +131,7 @@ class Normalised(nn.Module):
 
 
 class Rectified(nn.Sequential):
-    """What torch-fidelity calls ``fc2_relu``."""
+    """Layers followed by ReLU; with VGG16 they give what torch-fidelity calls ``fc2_relu``."""
 
     def forward(self, images: Tensor) -> Tensor:
         return F.relu(super().forward(images))

@@ -1,4 +1,4 @@
-"""Images as a coarse grid of colours: features for images without labels that need no weights."""
+"""An extractor without weights: the mean colours of an 8x8 grid, for images without labels."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ class Pixels(Extractor):
         import torch
         from torch.nn import functional as F
 
+        from ganbench.utils.pixels import from_uint8
+
         if batch.ndim != 4 or batch.shape[1] not in (1, 3):
             raise ValueError(f"extractor pixels expects images (n, 1 or 3, height, width), got {tuple(batch.shape)}")
         with torch.no_grad(), torch.autocast(batch.device.type, enabled=False):
-            means = F.adaptive_avg_pool2d(batch.float(), SIDE) / 127.5 - 1
+            means = from_uint8(F.adaptive_avg_pool2d(batch.float(), SIDE))
         return means.expand(-1, 3, -1, -1).flatten(1), None
 
 

@@ -30,12 +30,12 @@ class Stacked(Extractor):
 
     digit: Classifier = REQUIRED
 
-    @property
-    def size(self) -> int:  # type: ignore[override, misc]
+    @property  # type: ignore[misc]
+    def size(self) -> int:  # type: ignore[override]
         return 3 * self.digit.size
 
-    @property
-    def weights_hash(self) -> str:  # type: ignore[override, misc]
+    @property  # type: ignore[misc]
+    def weights_hash(self) -> str:  # type: ignore[override]
         return hashlib.sha256(f"three channels: {self.digit.weights_hash}".encode()).hexdigest()
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The classifier of a labelled dataset for which no weights are shipped: trained once on this machine, then kept.
+"""Train a classifier for a labelled dataset that has no shipped weights: once on this machine, then cached.
 
 ``<dataset>-cnn`` lies in the cache folder under a name that holds the hash of the data and of the
 recipe, and of the file itself.
@@ -32,7 +32,7 @@ MOST_EPOCHS = 60
 
 
 class Trained(Classifier):
-    """Features of the classifier trained on one dataset. ``fit`` comes before every use."""
+    """Features of a classifier that is trained on the dataset itself; call ``fit`` first."""
 
     size = SIZE
     shape = (0, 0, 0)  # these two are the dataset's once it is fitted
@@ -100,7 +100,7 @@ class Trained(Classifier):
 
 
 class AnyTrained(Extractor):
-    """Stands for ``<dataset>-cnn``: the classifier of a labelled dataset for which no weights are shipped."""
+    """The classifier ``<dataset>-cnn`` of any labelled dataset, trained once on this machine."""
 
     name = "cnn"
     size = SIZE
@@ -124,7 +124,7 @@ def _digest(data: bytes) -> str:
 
 
 def _train(splits: Splits, classes: int) -> tuple[dict[str, Tensor], float]:
-    """Weights, and the accuracy on held-out images."""
+    """Train a classifier: its weights, and its accuracy on held-out images."""
     import torch
 
     from ganbench.extractors.training import Recipe, accuracy, shifted, train

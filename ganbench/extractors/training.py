@@ -1,4 +1,4 @@
-"""Training the small classifiers whose features scores are computed from: deterministic on one machine.
+"""Train the small classifiers whose features scores use: deterministic on one machine.
 
 Fixed seed, one thread, training split only. Another processor or version of torch gives other last
 digits, and with them another ``weights_hash``.
@@ -17,7 +17,7 @@ from ganbench.extractors.classifier import BATCH, SMALLEST, full_precision, netw
 
 
 def moved(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Each image turned, scaled, sheared and shifted a little: 897 digits are few."""
+    """Augment: each image turned, scaled, sheared and shifted a little, since 897 digits are few."""
     n = len(images)
 
     def uniform(width: float, *shape: int) -> Tensor:
@@ -31,13 +31,13 @@ def moved(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def mirrored(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Each image as it is or left-right reversed."""
+    """Augment: each image as it is or mirrored left to right, at random."""
     flip = torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5
     return torch.where(flip, images.flip(-1), images)
 
 
 def shifted(images: Tensor, rng: torch.Generator) -> Tensor:
-    """The batch moved by up to a sixteenth of its side, its edges repeated: hardly any class is lost by it."""
+    """Augment: the whole batch moved by up to a sixteenth of its side, its edges repeated."""
     height, width = images.shape[2:]
     most = max(1, min(height, width) // 16)
     down, right = torch.randint(0, 2 * most + 1, (2,), generator=rng).tolist()
@@ -47,7 +47,7 @@ def shifted(images: Tensor, rng: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained.
+    """The settings of a training.
 
     Attributes:
         augment: what is done to a batch of images in [0, 255] before each step.
@@ -64,7 +64,7 @@ class Recipe:
 
 
 def untrained(shape: tuple[int, ...], size: int, classes: int, recipe: Recipe) -> dict[str, Tensor]:
-    """Weights as torch's layers initialise them: ``size`` features and ``classes`` logits of images of ``shape``."""
+    """Initial weights, as torch initialises layers, for ``size`` features and ``classes`` logits of such images."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         conv1 = nn.Conv2d(shape[0], recipe.channels, 3)

@@ -1,4 +1,4 @@
-"""What a trial leaves for people to look at: sample pictures, points, its history as CSV."""
+"""Files of a trial for people to look at: pictures of samples, points, its history as CSV."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_samples(folder: Path, images_seen: int, samples: Tensor) -> None:
     make_folder(folder)
     clear(folder)
     if samples.dim() == 4:
-        write_atomic(folder / f"{images_seen}.png", picture(samples[: GRID * GRID].cpu().numpy()))
+        write_atomic(folder / f"{images_seen}.png", image_grid(samples[: GRID * GRID].cpu().numpy()))
     else:
         _write_points(folder / "points.csv", images_seen, samples[:POINTS].cpu().numpy())
 
@@ -48,19 +48,19 @@ def write_pictures(folder: Path, pictures: Mapping[str, bytes], about: dict[str,
         write_atomic(folder / name, content)
 
 
-def differing(
+def differing_files(
     folder: Path, evaluations: list[dict[str, Any]], samples: Tensor, pictures: Mapping[str, bytes]
 ) -> list[str]:
-    """Which of a trial's ``history.csv``, last samples and ``pictures`` are not what its record and state give.
+    """Names those of a trial's ``history.csv``, last samples and ``pictures`` that its record and state do not give.
 
     ``pictures`` are looked at only where the trial left some: those of earlier versions have none.
     """
     images_seen = evaluations[-1]["images_seen"]
     files: dict[str, Callable[[Path], bool]] = {
-        "history.csv": lambda path: _rows(_text(path)) == _rows(history(evaluations).decode()),
+        "history.csv": lambda path: _rows(_text(path)) == _rows(history_csv(evaluations).decode()),
     }
     if samples.dim() == 4:
-        files[f"samples/{images_seen}.png"] = _as_drawn(picture(samples[: GRID * GRID].cpu().numpy()))
+        files[f"samples/{images_seen}.png"] = _as_drawn(image_grid(samples[: GRID * GRID].cpu().numpy()))
     else:
         points = samples[:POINTS].cpu().numpy()
         files["samples/points.csv"] = lambda path: _same_points(_text(path), images_seen, points)
@@ -107,7 +107,7 @@ def _same_pixels(content: bytes, expected: bytes) -> bool:
         return False
 
 
-def picture(images: np.ndarray) -> bytes:
+def image_grid(images: np.ndarray) -> bytes:
     """A grid of uint8 images ``(n, channels, height, width)``, 8 a row, as PNG with grey lines between them.
 
     3 channels are colour; of any other number the first is shown, as grey.
@@ -127,7 +127,7 @@ def picture(images: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def history(evaluations: list[dict[str, Any]]) -> bytes:
+def history_csv(evaluations: list[dict[str, Any]]) -> bytes:
     """``history.csv``: one row an evaluation, nested names joined by dots."""
     rows = [_flat(entry) for entry in evaluations]
     columns = list(dict.fromkeys(name for row in rows for name in row))

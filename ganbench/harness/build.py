@@ -1,4 +1,4 @@
-"""What a trial stands on: its variant's class, the real data and the metrics, and a training at its beginning."""
+"""Builds a trial from its spec: the variant, the real data, the metrics, and a training at its beginning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from ganbench.discovery.loader import Catalog, discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.harness.evaluation import Evaluator
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.training import Training
 from ganbench.plugin.hyperparameters import takes_classes
 from ganbench.plugin.interfaces import Dataset, Metric
@@ -20,7 +20,7 @@ from ganbench.utils.seeding import Settings, derive, seed_everything
 
 
 class Changed(RuntimeError):
-    """A variant's code or a dataset's content is not what the sweep was planned with."""
+    """A variant's code or a dataset's content has changed since the sweep was planned."""
 
 
 def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any], seed: int) -> Variant:
@@ -34,17 +34,17 @@ def build(cls: type[Variant], dataset: Dataset, hyperparameters: dict[str, Any],
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What all seeds of a variant on a dataset share: its class, the real data, the metrics, the environment."""
+class TrialSetup:
+    """What trials of one variant on one dataset have in common: its class, the real data, metrics, the environment."""
 
     cls: type[Variant]
-    real: Real
+    real: RealData
     metrics: list[Metric]
     settings: Settings
     environment: str
 
-    def fresh(self, spec: TrialSpec) -> Training:
-        """A trial at its beginning; the global generators are those of its training."""
+    def new_training(self, spec: TrialSpec) -> Training:
+        """The training of a trial before its first step; global generators are seeded for it."""
         variant = build(self.cls, self.real.dataset, spec.hyperparameters, spec.seed).to(self.real.device)
         seed_everything(derive(spec.seed, "training"))
         return Training(
@@ -62,8 +62,8 @@ class Ground:
 
 def prepare(
     spec: TrialSpec, metrics: list[str], device: torch.device, environment_hash: str, settings: Settings
-) -> Ground:
-    """Find what a trial needs; raises Changed where it is not what was planned."""
+) -> TrialSetup:
+    """Load the plugins and data that a trial needs; raises Changed where they are not those of the plan."""
     protocol = spec.protocol
     catalog: Catalog = discover(
         [
@@ -76,7 +76,7 @@ def prepare(
     cls = catalog.get("variant", spec.variant).thing
     if source_hash(cls, spec.distribution) != spec.source:
         raise Changed(f"the code of {spec.variant} is not what the sweep was planned with")
-    real = Real(
+    real = RealData(
         catalog.get("dataset", spec.dataset).thing,
         catalog.get("extractor", protocol.extractor).thing,
         protocol.samples,
@@ -84,4 +84,4 @@ def prepare(
     )
     if real.hash != spec.dataset_hash:
         raise Changed(f"dataset {spec.dataset} returned other data than for the plan; its load() must be deterministic")
-    return Ground(cls, real, [catalog.get("metric", name).thing for name in metrics], settings, environment_hash)
+    return TrialSetup(cls, real, [catalog.get("metric", name).thing for name in metrics], settings, environment_hash)

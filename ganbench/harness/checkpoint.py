@@ -1,4 +1,4 @@
-"""The whole state of a variant as nested values, and back: what a checkpoint holds.
+"""Takes the whole state of a variant for a checkpoint, and puts it back.
 
 State is parameters, buffers (of any, also changed, shape), plain scalar attributes of the variant and
 its submodules, ``memory`` and ``optimizers``. It is saved by parameter *name*, so that swapped
@@ -18,7 +18,7 @@ from ganbench.plugin.variant import Variant, device_of
 from ganbench.utils.errors import in_words
 
 
-class Misfit(ValueError):
+class StateMismatch(ValueError):
     """A state that does not fit a freshly built variant; its trial starts again from the beginning."""
 
 
@@ -37,34 +37,36 @@ def capture(variant: Variant) -> dict[str, Any]:
 
 
 def restore(variant: Variant, state: dict[str, Any]) -> None:
-    """Put a captured state into a freshly built variant; raises Misfit if it is not one of such a variant."""
+    """Put a captured state into a freshly built variant; raises StateMismatch if it is not one of such a variant."""
     try:
         _restore(variant, state)
-    except Misfit:
+    except StateMismatch:
         raise
     except Exception as reason:  # parts of another type, in a file that anybody may have made
-        raise Misfit(f"the saved state is not one of {variant.name}: {in_words(reason)}") from reason
+        raise StateMismatch(f"the saved state is not one of {variant.name}: {in_words(reason)}") from reason
 
 
 def _restore(variant: Variant, state: dict[str, Any]) -> None:
     modules = dict(variant.named_modules())
     parameters = dict(variant.named_parameters())
     if parameters.keys() != state["parameters"].keys() or modules.keys() != state["scalars"].keys():
-        raise Misfit("the saved state has other parameters or modules")
+        raise StateMismatch("the saved state has other parameters or modules")
     with torch.no_grad():
         for name, saved in state["parameters"].items():
             if parameters[name].shape != saved.shape:
-                raise Misfit(f"parameter {name} has shape {tuple(parameters[name].shape)}, saved {tuple(saved.shape)}")
+                raise StateMismatch(
+                    f"parameter {name} has shape {tuple(parameters[name].shape)}, saved {tuple(saved.shape)}"
+                )
             parameters[name].copy_(saved)
         _restore_buffers(variant, state["buffers"])
     for path, scalars in state["scalars"].items():
         for name, value in scalars.items():
             # A scalar takes the place of a scalar, or of nothing: never of a method or a layer.
             if not is_scalar(value) or not is_scalar(getattr(modules[path], name, None)):
-                raise Misfit(f"the saved {name} of {path or variant.name} is not a scalar there")
+                raise StateMismatch(f"the saved {name} of {path or variant.name} is not a scalar there")
             setattr(modules[path], name, value)
     if not isinstance(state["memory"], dict):
-        raise Misfit("the saved memory is no dict")
+        raise StateMismatch("the saved memory is no dict")
     variant.memory = state["memory"]
     for role in set(variant.optimizers) - set(state["optimizers"]):
         del variant.optimizers[role]
@@ -84,7 +86,7 @@ def _buffers(variant: Variant) -> dict[str, Tensor | None]:
 def _restore_buffers(variant: Variant, saved: dict[str, Tensor | None]) -> None:
     current = _buffers(variant)
     if current.keys() != saved.keys():
-        raise Misfit("the saved state has other buffers")
+        raise StateMismatch("the saved state has other buffers")
     for name, value in saved.items():
         now = current[name]
         if now is not None and value is not None and now.shape == value.shape and now.dtype == value.dtype:
@@ -126,10 +128,10 @@ def _restore_optimizer(
         else:
             cls = getattr(torch.optim, saved["class"], None)
             if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
-                raise Misfit(f"the saved optimizer {saved['class']} is not one of torch.optim")
+                raise StateMismatch(f"the saved optimizer {saved['class']} is not one of torch.optim")
             optimizer = cls(groups)  # type: ignore[call-arg]
     except KeyError as name:
-        raise Misfit(f"the saved optimizer steps {name}, which the variant does not have") from None
+        raise StateMismatch(f"the saved optimizer steps {name}, which the variant does not have") from None
     index = {id(p): i for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
     # torch's own loading moves values where each optimizer wants them; it counts parameters instead of naming them.
     described = optimizer.state_dict()["param_groups"]

@@ -1,4 +1,4 @@
-"""What planning asks of plugins, answered in a process of its own."""
+"""Jobs that tell the planner of datasets, variants and extractors; plugins are imported in these alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ganbench.extractors import Unfit
 from ganbench.harness import environment
 from ganbench.harness.build import build
 from ganbench.harness.defaults import default_extractor, default_metrics
-from ganbench.harness.floors import describe, floors
-from ganbench.harness.precision import is_native
-from ganbench.harness.real_data import MOST_SAMPLES, Real, load_split
+from ganbench.harness.floors import floors, reference_scale
+from ganbench.harness.precision import multiplies_bfloat16_fast
+from ganbench.harness.real_data import MOST_SAMPLES, RealData, load_split
 from ganbench.harness.seeds_engine.cohort import why_serial
 from ganbench.metrics.bias import bias_warnings
 from ganbench.plugin.hyperparameters import hyperparameters, label, resolve, space
@@ -42,7 +42,7 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         chosen = catalog.get("extractor", extractor).thing
         if payload.get("weights"):
             chosen = chosen.with_weights(Path(payload["weights"]))
-        real = Real(dataset, chosen, payload["samples"] or most)
+        real = RealData(dataset, chosen, payload["samples"] or most)
     except (DiscoveryError, Unfit) as reason:
         if payload["extractor"]:
             raise
@@ -81,7 +81,7 @@ def _about(metric: Offer) -> dict[str, Any]:
 
 def _precision_notes(payload: dict[str, Any]) -> list[str]:
     device = environment.select_device(payload["device"])
-    if payload.get("precision", "fp32") == "fp32" or is_native(device):
+    if payload.get("precision", "fp32") == "fp32" or multiplies_bfloat16_fast(device):
         return []
     return [f"--precision bf16: this {device.type} has no units for bfloat16; expect it to be slower than fp32"]
 
@@ -90,13 +90,16 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
     """The scale of a dataset's real side, and the floors of metrics."""
     dataset, extractor, metrics = payload["dataset"], payload["extractor"], payload["metrics"]
     catalog = discover([("dataset", dataset), ("extractor", extractor), *(("metric", m) for m in metrics)])
-    real = Real(
+    real = RealData(
         catalog.get("dataset", dataset).thing,
         catalog.get("extractor", extractor).thing,
         payload["samples"],
         environment.select_device(payload["device"]),
     )
-    return {"reference": describe(real), "floors": floors(real, [catalog.get("metric", m).thing for m in metrics])}
+    return {
+        "reference": reference_scale(real),
+        "floors": floors(real, [catalog.get("metric", m).thing for m in metrics]),
+    }
 
 
 def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def select_device(name: str) -> torch.device:
 
 
 def devices(name: str) -> list[str]:
-    """The devices that trials are spread over: every GPU for ``auto`` or ``cuda``, else the one that was named."""
+    """List the devices that trials are spread over: every GPU for ``auto`` or ``cuda``, else the one that was named."""
     device = select_device(name)
     if device.type == "cuda" and device.index is None:
         return [f"cuda:{i}" for i in range(torch.cuda.device_count())]

@@ -1,6 +1,6 @@
 """One evaluation: samples, their features in one pass, and metric values; the training is left as it was.
 
-How often one evaluates must not change one bit of the final weights, so everything here is shielded:
+How often one evaluates must not change one bit of the final weights, so everything here runs in ``eval_mode``:
 global random states, training flags and the default dtype are put back, and the variant's state is
 compared with what it was.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.metric_values import InvalidOutput, apply
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.telemetry import Diverged, Telemetry, rounded
 from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
@@ -30,8 +30,10 @@ MOST_SCORED = 2048  # rows of each kind that the discriminator scores
 
 
 @contextlib.contextmanager
-def shielded(variant: Variant, seed: int) -> Iterator[None]:
-    """Eval mode without gradients, global generators freshly seeded; afterwards everything is as before.
+def eval_mode(variant: Variant, seed: int) -> Iterator[None]:
+    """A block in which a variant is in eval mode, without gradients, and global generators are seeded anew.
+
+    Afterwards modes, generators and the default type are as before.
 
     Raises InvalidOutput if the block changed the variant's state.
     """
@@ -88,7 +90,7 @@ class Evaluator:
 
     def __init__(
         self,
-        real: Real,
+        real: RealData,
         metrics: Sequence[Metric],
         seed: int,
         batch_size: int,
@@ -103,7 +105,7 @@ class Evaluator:
     ) -> tuple[dict[str, Any], Tensor]:
         """The evaluation as the record keeps it, and its samples; raises Diverged for one that is not finite."""
         norms = telemetry.parameter_norms()
-        with shielded(variant, self.stream):
+        with eval_mode(variant, self.stream):
             evidence, samples = self._evidence(variant, telemetry.step, history)
             with self.settings.hold():
                 values = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
@@ -127,14 +129,14 @@ class Evaluator:
             step: steps of its training.
             history: the evaluations before the last.
         """
-        with shielded(variant, self.stream):
+        with eval_mode(variant, self.stream):
             evidence = self._evidence(variant, step, history)[0]
             with self.settings.hold():
                 return apply(self.metrics, evidence)
 
     def samples(self, variant: Variant) -> Tensor:
         """The samples that every evaluation scores, as pictures and points show them."""
-        with shielded(variant, self.stream):
+        with eval_mode(variant, self.stream):
             raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
         return quantised(raw)
 
@@ -145,7 +147,7 @@ class Evaluator:
             raise Diverged(step, "a sample")
         with self.settings.hold():
             samples = quantised(raw)
-            described, real = self.real.describe(samples), self.real.real
+            described, real = self.real.describe(samples), self.real.held_out
         evidence = Evidence(
             fake=described,
             real=real,

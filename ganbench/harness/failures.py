@@ -1,4 +1,4 @@
-"""Why a trial failed, in one line that is the same on every machine."""
+"""How a failed trial ends: its status, and the reason in one line that is the same on every machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scores are read against: each metric's floor, and the scale of the real data."""
+"""Floors, the value of each metric for real images in place of samples, and the scale of the real data."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 
 from ganbench.harness.metric_values import apply
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of, trace_of_covariance
 from ganbench.plugin.interfaces import Evidence, Metric, Side
 
 FLOOR_DRAWS = 10
 
 
-def describe(real: Real) -> dict[str, Any]:
-    """The scale: ``trace`` of the held-out features' covariance, sizes, the number of true modes and their centres.
+def reference_scale(real: RealData) -> dict[str, Any]:
+    """What scores are read against: ``trace`` of the held-out features' covariance, sizes, true modes and centres.
 
     ``real`` are the held-out rows that have features, ``features`` how many each has: a few rows of many make FID bias.
     """
     dataset = real.dataset
     modes = len(dataset.centres) if dataset.centres is not None else dataset.classes
     return {
-        "trace": trace_of_covariance(features_of(real.real)),
-        "real": len(real.real.features),
-        "features": int(real.real.features.shape[1]),
+        "trace": trace_of_covariance(features_of(real.held_out)),
+        "real": len(real.held_out.features),
+        "features": int(real.held_out.features.shape[1]),
         "fake": real.samples,
         "train": min(real.samples, len(real.images["train"])),
         "modes": modes,
@@ -33,7 +33,7 @@ def describe(real: Real) -> dict[str, Any]:
     }
 
 
-def floors(real: Real, metrics: Sequence[Metric]) -> dict[str, float | None]:
+def floors(real: RealData, metrics: Sequence[Metric]) -> dict[str, float | None]:
     """Each metric's value for real images in place of samples: the mean of ten seeded draws where draws differ."""
     found: dict[str, list[dict[str, float | None]]] = {"train": [], "test": []}
     if any(m.floor == "train" for m in metrics):
@@ -42,7 +42,7 @@ def floors(real: Real, metrics: Sequence[Metric]) -> dict[str, float | None]:
             fake = real.side("train", real.draw("train", real.samples, "floor", i))
             found["train"].append(_values(real, fake, [m for m in metrics if m.floor == "train"]))
     if any(m.floor == "test" for m in metrics):
-        found["test"].append(_values(real, real.real, [m for m in metrics if m.floor == "test"]))
+        found["test"].append(_values(real, real.held_out, [m for m in metrics if m.floor == "test"]))
     result: dict[str, float | None] = {}
     for metric in metrics:
         drawn = found.get(metric.floor or "", [])
@@ -52,6 +52,6 @@ def floors(real: Real, metrics: Sequence[Metric]) -> dict[str, float | None]:
     return result
 
 
-def _values(real: Real, fake: Side, metrics: Sequence[Metric]) -> dict[str, float | None]:
-    evidence = Evidence(fake=fake, real=real.real, train=lambda: real.train, dataset=real.dataset)
+def _values(real: RealData, fake: Side, metrics: Sequence[Metric]) -> dict[str, float | None]:
+    evidence = Evidence(fake=fake, real=real.held_out, train=lambda: real.train, dataset=real.dataset)
     return apply([m for m in metrics if not m.needs & {"variant", "history"}], evidence)

@@ -1,4 +1,4 @@
-"""Values of metrics: what each gives for the evidence of one evaluation, checked for what a table can hold."""
+"""Computes metrics for one evaluation, and checks that a table can hold their values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from ganbench.utils.names import check_column
 
 
 class InvalidOutput(TypeError):
-    """A variant or a metric returned something else than its contract says."""
+    """A variant or a metric returned what its contract does not allow."""
 
 
 def apply(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, float | None]:
-    """Values by column name; None where a metric does not apply. A mapping's other keys become ``<metric>.<key>``."""
+    """Compute metrics: values by column name, None where a metric does not apply.
+
+    The other keys of a mapping become ``<metric>.<key>``.
+    """
     values: dict[str, float | None] = {}
     for metric in metrics:
         try:

@@ -1,4 +1,4 @@
-"""Pictures of a trained variant that take its networks to make: nearest training images, paths and sums of latents."""
+"""Pictures that a trained variant's networks make: nearest training images, interpolations, latent arithmetic."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganbench.harness.artifacts import GRID, picture
-from ganbench.harness.evaluation import shielded
-from ganbench.harness.real_data import Real
+from ganbench.harness.artifacts import GRID, image_grid
+from ganbench.harness.evaluation import eval_mode
+from ganbench.harness.real_data import RealData
 from ganbench.metrics.samples import EXTRACTOR_BATCH
-from ganbench.metrics.smoothness import spherical
+from ganbench.metrics.smoothness import spherical_interpolation
 from ganbench.plugin.variant import Variant, device_of
 from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import derive, generator
@@ -25,7 +25,9 @@ SUREST = 3  # latents of a class whose mean stands for it; one alone is unstable
 ROWS = 4096  # training images compared at a time
 
 
-def draw_pictures(variant: Variant, real: Real, samples: Tensor, seed: int) -> tuple[dict[str, bytes], dict[str, Any]]:
+def draw_pictures(
+    variant: Variant, real: RealData, samples: Tensor, seed: int
+) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Pictures by name, as PNG grids of 8 columns, and what a caption needs to know of them.
 
     ``nearest``: rows of samples, and under each its nearest training image (Euclidean, over pixels).
@@ -47,17 +49,17 @@ def draw_pictures(variant: Variant, real: Real, samples: Tensor, seed: int) -> t
     if samples.dim() != 4:
         return pictures, about
     try:
-        pictures["nearest"] = picture(_nearest(samples[:SHOWN], real.images["train"]).numpy())
+        pictures["nearest"] = image_grid(_nearest(samples[:SHOWN], real.images["train"]).numpy())
         if variant.generate is None:
             return pictures, about
         stream = derive(seed, "pictures")
-        with shielded(variant, stream):
+        with eval_mode(variant, stream):
             rng = generator(stream, device_of(variant))
-            pictures["interpolation"] = picture(_interpolation(variant, rng))
+            pictures["interpolation"] = image_grid(_interpolation(variant, rng))
             found = _arithmetic(variant, real, rng)
         if found is not None:
             about["arithmetic"] = found[0]
-            pictures["arithmetic"] = picture(found[1])
+            pictures["arithmetic"] = image_grid(found[1])
     except Exception:
         traceback.print_exc()
     return pictures, about
@@ -85,13 +87,13 @@ def _interpolation(variant: Variant, rng: torch.Generator) -> np.ndarray:
     steps = []
     for t in torch.linspace(0, 1, GRID, dtype=torch.float64, device=first.device):
         ends = first[:, :size].double(), second[:, :size].double()
-        between = spherical(*ends, t.expand(PATHS, 1)).to(first.dtype)
+        between = spherical_interpolation(*ends, t.expand(PATHS, 1)).to(first.dtype)
         steps.append(torch.cat([between, first[:, size:]], dim=1))
     path = torch.stack(steps, dim=1).flatten(0, 1)
     return _images(variant, path)
 
 
-def _arithmetic(variant: Variant, real: Real, rng: torch.Generator) -> tuple[list[list[int]], np.ndarray] | None:
+def _arithmetic(variant: Variant, real: RealData, rng: torch.Generator) -> tuple[list[list[int]], np.ndarray] | None:
     """Classes of each column, and the images row by row; None without a classifier of at least three of them."""
     latents = variant.latent(LATENTS, rng)
     images = torch.cat([torch.from_numpy(_images(variant, part)) for part in latents.split(EXTRACTOR_BATCH)])

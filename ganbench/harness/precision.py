@@ -13,8 +13,8 @@ from torch import Tensor, nn
 PRECISIONS = ("fp32", "bf16")
 
 
-def casting(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The context in which ``train_step`` runs."""
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """The context in which ``train_step`` runs: bfloat16 products if that is the precision."""
     if precision == "fp32":
         return contextlib.nullcontext()
     # Without the cache: it would hand the generator's pass the weights that one without gradients has converted, and
@@ -22,13 +22,13 @@ def casting(device: torch.device, precision: str) -> AbstractContextManager[Any]
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
-def widen(networks: nn.Module) -> None:
-    """Let each network of a variant hand over float32, so that no loss is taken of eight bits."""
+def cast_outputs_to_float32(networks: nn.Module) -> None:
+    """Let each network of a variant return float32, so that no loss is computed with eight bits."""
     for network in networks.children():
         network.register_forward_hook(_as_float)
 
 
-def is_native(device: torch.device) -> bool:
+def multiplies_bfloat16_fast(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 faster than float32: AMX tiles of a CPU, tensor cores from Ampere on."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

@@ -1,4 +1,4 @@
-"""The real side of an evaluation: a dataset's two splits on a device, and their features.
+"""Real data: a dataset's two splits on a device, and the features of what evaluations compare samples with.
 
 Samples are compared with the held-out split: the whole of it, or a fixed draw where it is larger.
 """
@@ -23,7 +23,7 @@ _DRAW = 2020  # the root of draws that are the same for every trial
 
 
 def content_hash(splits: dict[str, tuple[Tensor, Tensor | None]]) -> str:
-    """Hex SHA-256 of both splits after decoding, labels included."""
+    """Hash both splits after decoding, labels included: hex SHA-256."""
     digest = hashlib.sha256()
     for name in sorted(splits):
         for part in splits[name]:
@@ -61,11 +61,11 @@ def rows(total: int, n: int, *stream: str | int) -> Tensor:
     return torch.randperm(total, generator=generator(derive(_DRAW, *stream)))[:n].sort().values
 
 
-class Real:
+class RealData:
     """A dataset's splits on one device, with the features of what evaluations compare.
 
     Attributes:
-        samples: fakes that an evaluation draws; ``real`` holds as many held-out samples, or all.
+        samples: fakes that an evaluation draws; ``held_out`` has as many real samples, or all.
         features: rows of them that have features. Where modes are counted in many samples, their class
             probabilities are of all and their features of the first: neighbours cost the square of their number.
         notes: what the user should be told of the dataset and the extractor.
@@ -95,7 +95,7 @@ class Real:
         return from_uint8(rows) if rows.dtype == torch.uint8 else rows
 
     @cached_property
-    def real(self) -> Side:
+    def held_out(self) -> Side:
         """The held-out samples that fakes are compared with."""
         return self.side("test", self.draw("test", self.samples, "reference"))
 

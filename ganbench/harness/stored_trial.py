@@ -1,4 +1,4 @@
-"""A completed trial as it lies on disk: its record, and its variant as training left it."""
+"""Reads completed trials from disk: scores, verifies, samples or trains again the variant that one left."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import torch
 from ganbench.discovery.loader import Catalog, discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.harness import environment
-from ganbench.harness.artifacts import differing, picture
+from ganbench.harness.artifacts import differing_files, image_grid
 from ganbench.harness.build import build
-from ganbench.harness.checkpoint import Misfit, capture, restore
-from ganbench.harness.evaluation import Evaluator, draw_samples, shielded
+from ganbench.harness.checkpoint import StateMismatch, capture, restore
+from ganbench.harness.evaluation import Evaluator, draw_samples, eval_mode
 from ganbench.harness.pictures import draw_pictures
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.seeds_engine.cohort import run_cohort
 from ganbench.harness.serialization import Unreadable, fingerprint, load
 from ganbench.harness.trial import run_trial
@@ -36,8 +36,8 @@ from ganbench.utils.typed_json import convert
 STATE = "state.safetensors"
 
 
-class Unfaithful(UsageError):
-    """A file of a trial is not what its record names."""
+class RecordMismatch(UsageError):
+    """A file of a trial does not belong to its record."""
 
 
 def read_trial(folder: Path) -> Record:
@@ -54,15 +54,15 @@ def read_trial(folder: Path) -> Record:
     return record
 
 
-def trained(record: Record, folder: Path, catalog: Catalog, device: torch.device) -> Variant:
+def load_variant(record: Record, folder: Path, catalog: Catalog, device: torch.device) -> Variant:
     """The trial's variant at the end of its training.
 
     Raises:
         UsageError: its code is no longer what made the record.
-        Unfaithful: the stored state is not.
+        RecordMismatch: its stored state is not the one that the record names.
     """
     trial = record.identity.trial
-    cls = same_code(trial, catalog)
+    cls = variant_class(trial, catalog)
     dataset = catalog.get("dataset", trial.dataset).thing
     try:
         variant = build(cls, dataset, trial.hyperparameters, trial.seed).to(device)
@@ -73,14 +73,14 @@ def trained(record: Record, folder: Path, catalog: Catalog, device: torch.device
     try:
         state = load(folder / STATE, device)
         restore(variant, state)
-    except (Unreadable, Misfit) as reason:
-        raise Unfaithful(f"{folder / STATE} cannot be used: {reason}") from None
+    except (Unreadable, StateMismatch) as reason:
+        raise RecordMismatch(f"{folder / STATE} cannot be used: {reason}") from None
     if fingerprint(capture(variant)) != record.state_sha256:
-        raise Unfaithful(f"{folder / STATE} is not the state that the record names")
+        raise RecordMismatch(f"{folder / STATE} is not the state that the record names")
     return variant
 
 
-def same_code(trial: TrialIdentity, catalog: Catalog) -> type[Variant]:
+def variant_class(trial: TrialIdentity, catalog: Catalog) -> type[Variant]:
     """The class of a trial's variant; raises UsageError where its code is no longer what made the record."""
     cls: type[Variant] = catalog.get("variant", trial.variant).thing
     if source_hash(cls, trial.distribution) != trial.source:
@@ -90,8 +90,8 @@ def same_code(trial: TrialIdentity, catalog: Catalog) -> type[Variant]:
     return cls
 
 
-def wanted(identity: Identity) -> list[tuple[str, str]]:
-    """What discovery has to find to build the trial's variant and score it again."""
+def needed_plugins(identity: Identity) -> list[tuple[str, str]]:
+    """The plugins that are needed to build the trial's variant and score it again."""
     trial, extractor = identity.trial, identity.evaluation.extractor
     return [("variant", trial.variant), ("dataset", trial.dataset), ("extractor", extractor)]
 
@@ -103,12 +103,12 @@ def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
     """
     folder = Path(payload["folder"])
     record = read_trial(folder)
-    variant, evaluator, device = _reopened(payload, record)
+    variant, evaluator, device = _reopen(payload, record)
     history = as_json(record.evaluations)
     return {
         "values": evaluator.again(variant, history[-1]["step"], history[:-1]),
         "about": {metric.name: metric.about for metric in evaluator.metrics},
-        "environment": _environment(payload, record, device),
+        "environment": _environment_of(payload, record, device),
     }
 
 
@@ -120,8 +120,8 @@ def verify_trial(payload: dict[str, Any]) -> dict[str, Any]:
     folder = Path(payload["folder"])
     record = read_trial(folder)
     try:
-        variant, evaluator, device = _reopened(payload, record)
-    except Unfaithful as reason:
+        variant, evaluator, device = _reopen(payload, record)
+    except RecordMismatch as reason:
         return {"unfaithful": str(reason)}
     history = as_json(record.evaluations)
     values = evaluator.again(variant, history[-1]["step"], history[:-1])
@@ -129,8 +129,8 @@ def verify_trial(payload: dict[str, Any]) -> dict[str, Any]:
     pictures, _ = draw_pictures(variant, evaluator.real, samples, evaluator.seed)
     return {
         "values": values,
-        "differing": differing(folder, history, samples, pictures),
-        "environment": _environment(payload, record, device),
+        "differing": differing_files(folder, history, samples, pictures),
+        "environment": _environment_of(payload, record, device),
     }
 
 
@@ -144,9 +144,9 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
     record = read_trial(folder)
     trial = record.identity.trial
     device = environment.select_device(payload["device"] or trial.device)
-    variant = trained(record, folder, discover(wanted(record.identity)), device)
+    variant = load_variant(record, folder, discover(needed_plugins(record.identity)), device)
     stream = derive(trial.seed if payload["seed"] is None else payload["seed"], "evaluation")
-    with shielded(variant, stream):
+    with eval_mode(variant, stream):
         raw = draw_samples(variant, payload["n"], stream, device).cpu()
     if not bool(torch.isfinite(raw).all()):
         raise UsageError(f"{folder}: a sample is not finite")
@@ -157,7 +157,7 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
     array = quantised(raw).numpy()
     out = io.BytesIO()
     if payload["suffix"] == ".png":
-        out.write(picture(array))
+        out.write(image_grid(array))
     else:
         np.save(out, array, allow_pickle=False)
     return {"content": base64.b64encode(out.getvalue()).decode(), "shape": list(array.shape)}
@@ -172,25 +172,25 @@ def rerun_trial(payload: dict[str, Any]) -> dict[str, Any]:
     spec = TrialSpec.from_identity(identity)
     if spec.identity != identity:
         raise UsageError("it was made by a version of ganbench that trains or scores otherwise")
-    same_code(identity.trial, discover(wanted(identity)))
+    variant_class(identity.trial, discover(needed_plugins(identity)))
     if spec.protocol.engine == SEEDS:  # alone it has the bits that it has among others
         result = run_cohort({**payload, "specs": [spec.payload()], "folders": [payload["folder"]]})
         return dict(result.get("outcomes", [result])[0])
     return run_trial({**payload, "spec": spec.payload()})
 
 
-def _environment(payload: dict[str, Any], record: Record, device: torch.device) -> dict[str, Any]:
+def _environment_of(payload: dict[str, Any], record: Record, device: torch.device) -> dict[str, Any]:
     described = environment.describe(device, payload["threads"], record.identity.trial.distribution)
     return dict(json.loads(canonical_json.dumps(described)))
 
 
-def _reopened(payload: dict[str, Any], record: Record) -> tuple[Variant, Evaluator, torch.device]:
+def _reopen(payload: dict[str, Any], record: Record) -> tuple[Variant, Evaluator, torch.device]:
     """A stored trial's variant and what scores it, on their device."""
     folder = Path(payload["folder"])
     trial, evaluation = record.identity.trial, record.identity.evaluation
-    catalog = discover([*wanted(record.identity), *(("metric", name) for name in payload["metrics"])])
+    catalog = discover([*needed_plugins(record.identity), *(("metric", name) for name in payload["metrics"])])
     device = environment.select_device(payload["device"] or trial.device)
-    real = Real(
+    real = RealData(
         catalog.get("dataset", trial.dataset).thing,
         catalog.get("extractor", evaluation.extractor).thing,
         evaluation.samples,
@@ -204,4 +204,4 @@ def _reopened(payload: dict[str, Any], record: Record) -> tuple[Variant, Evaluat
             raise UsageError(f"{what} is no longer what {folder} was scored with")
     metrics = [catalog.get("metric", name).thing for name in payload["metrics"]]
     evaluator = Evaluator(real, metrics, trial.seed, trial.batch_size)
-    return trained(record, folder, catalog, device), evaluator, device
+    return load_variant(record, folder, catalog, device), evaluator, device

@@ -1,4 +1,4 @@
-"""Telemetry: what a training looks like from outside, without a word from the variant.
+"""Telemetry: losses, gradient norms and update counts of a training, measured without the variant's help.
 
 Losses come from what ``train_step`` returns; gradient norms and update counts from a hook that torch
 calls before every optimizer step. Nothing is clipped and nothing replaced: divergence is a result.
@@ -26,7 +26,7 @@ SPIKE_FACTOR, SPIKE_WINDOW, SPIKE_START = 10.0, 101, 20
 
 
 class Diverged(ArithmeticError):
-    """Something stopped being finite. ``step`` is the first call of ``train_step`` where it showed."""
+    """A loss, gradient or sample is no longer finite. ``step`` is the first call of ``train_step`` with one."""
 
     def __init__(self, step: int, what: str) -> None:
         super().__init__(f"{what} is not finite at step {step}")

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.evaluation import Evaluator
-from ganbench.harness.precision import casting, widen
-from ganbench.harness.real_data import Real
+from ganbench.harness.precision import autocast, cast_outputs_to_float32
+from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import Unreadable, load, save
 from ganbench.harness.telemetry import Telemetry
 from ganbench.plugin.variant import Batch, Clock, Variant
@@ -27,7 +27,7 @@ CHECKPOINT_SECONDS = float(os.environ.get("GANBENCH_CHECKPOINT_SECONDS", "5"))
 
 
 class DataOrder:
-    """The order in which training rows are seen: seeded permutations, one after the other, so every batch is full.
+    """The order of training rows: seeded permutations, one after the other, so every batch is full.
 
     It has no state: the rows of any batch follow from the seed and the number of images seen before it. An epoch's
     permutation is moved to the data's device as a whole, so that most steps wait for no copy.
@@ -79,7 +79,7 @@ class Training:
     def __init__(
         self,
         variant: Variant,
-        real: Real,
+        real: RealData,
         evaluator: Evaluator,
         *,
         budget_images: int,
@@ -93,7 +93,7 @@ class Training:
         self.budget_images, self.batch_size, self.environment = budget_images, batch_size, environment
         self.precision = precision
         if precision != "fp32":
-            widen(variant)
+            cast_outputs_to_float32(variant)
         self.steps = -(-budget_images // batch_size)
         self.points = evaluation_steps(self.steps, evaluations)
         self.order = DataOrder(len(real.images["train"]), seed, real.device)
@@ -102,7 +102,7 @@ class Training:
         self.seconds = {"training": 0.0, "evaluation": 0.0}
 
     def resume(self, checkpoint: Path) -> bool:
-        """Continue from a checkpoint if there is one that fits; raises Misfit if the variant was left half restored."""
+        """Continue from a checkpoint if one fits; raises StateMismatch if the variant was left half restored."""
         if not checkpoint.exists():
             return False
         try:
@@ -151,7 +151,7 @@ class Training:
                     self.save(checkpoint)
                     saved = time.monotonic()
                 progressed(step * self.batch_size)
-                with self.timed("training"), casting(self.real.device, self.precision):
+                with self.timed("training"), autocast(self.real.device, self.precision):
                     self.advance(min(p for p in points if p > step), saved + checkpoint_seconds)
 
     def advance(self, step: int, deadline: float) -> None:

@@ -1,4 +1,4 @@
-"""One trial from spec to outcome: build, train, evaluate, and say how it ended."""
+"""Runs one trial: builds it from its spec, trains and evaluates it, and tells how it ended."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from ganbench.harness import environment
-from ganbench.harness.artifacts import history, write_pictures, write_samples
-from ganbench.harness.build import Ground, prepare
+from ganbench.harness.artifacts import history_csv, write_pictures, write_samples
+from ganbench.harness.build import TrialSetup, prepare
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.failures import failure
 from ganbench.harness.metric_values import InvalidOutput
@@ -40,18 +40,18 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     settings = Settings.now()  # before any plugin is imported
     folder = Path(payload["folder"]).absolute()  # a plugin may change the working folder
     make_folder(folder)
-    progress = Progress(folder / "progress.jsonl")
+    progress = ProgressFile(folder / "progress.jsonl")
     start, cpu = time.perf_counter(), time.process_time()
-    device = choose(payload["device"])
+    device = use_device(payload["device"])
     described = environment.describe(device, payload["threads"], spec.distribution)
     training: Training | None = None
     outcome: dict[str, Any] = dict(COMPLETED)
     try:
-        ground = prepare(spec, payload["metrics"], device, canonical_json.sha256(described), settings)
-        training = _started(ground, spec, folder / CHECKPOINT)
-        keeper = Keeper(training, folder, progress)
-        training.run(folder / CHECKPOINT, keeper.evaluated, lambda images: progress.write({"images": images}))
-        keeper.conclude()
+        setup = prepare(spec, payload["metrics"], device, canonical_json.sha256(described), settings)
+        training = _started(setup, spec, folder / CHECKPOINT)
+        output = TrialOutput(training, folder, progress)
+        training.run(folder / CHECKPOINT, output.evaluated, lambda images: progress.write({"images": images}))
+        output.conclude()
     except Interrupted:
         return {"interrupted": True}
     except BaseException as reason:
@@ -65,27 +65,27 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def choose(device: str) -> torch.device:
-    """The device of a job; a plugin's bare "cuda", and the random state that is saved, are this GPU's."""
+def use_device(device: str) -> torch.device:
+    """The device of a job, made the current one: a plugin's bare "cuda" and saved random states are this GPU's."""
     chosen = torch.device(device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     return chosen
 
 
-def _started(ground: Ground, spec: TrialSpec, checkpoint: Path) -> Training:
-    training = ground.fresh(spec)
+def _started(setup: TrialSetup, spec: TrialSpec, checkpoint: Path) -> Training:
+    training = setup.new_training(spec)
     try:
         training.resume(checkpoint)
     except Exception:  # it does not fit, and the variant is half restored: start from the beginning
-        training = ground.fresh(spec)
+        training = setup.new_training(spec)
     return training
 
 
-class Keeper:
-    """Keeps what a training leaves in its trial's folder: samples at some points, a line of progress, pictures."""
+class TrialOutput:
+    """Writes what a training leaves in its trial's folder: samples at some points, lines of progress, pictures."""
 
-    def __init__(self, training: Training, folder: Path, progress: Progress) -> None:
+    def __init__(self, training: Training, folder: Path, progress: ProgressFile) -> None:
         self.training, self.folder, self.progress = training, folder, progress
         last = len(training.points) - 1
         self._kept = {training.points[round(last * i / (PICTURES - 1))] for i in range(PICTURES)}
@@ -123,7 +123,7 @@ def result(training: Training | None, folder: Path, completed: bool) -> dict[str
             "state_sha256": None,
         }
     variant = training.variant
-    write_atomic(folder / "history.csv", history(training.history))
+    write_atomic(folder / "history.csv", history_csv(training.history))
     final = training.history[-1] if completed else {}
     return {
         "evaluations": training.history,
@@ -155,7 +155,7 @@ def cost(training: Training | None, wall: float, cpu: float, attempts: int, toge
     }
 
 
-class Progress:
+class ProgressFile:
     """Lines that tell the driver how far a running trial is; one ``attempt`` line each time it is started."""
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The scores that one set of features and probabilities gives, together."""
+"""All scores that features and class probabilities give, in one call."""
 
 from __future__ import annotations
 

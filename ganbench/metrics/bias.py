@@ -1,4 +1,4 @@
-"""Where a score is mostly bias, because there are too few samples for so many features."""
+"""Warnings of scores that are mostly bias, because there are too few samples for so many features."""
 
 from __future__ import annotations
 

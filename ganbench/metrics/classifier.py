@@ -1,4 +1,4 @@
-"""A small classifier, trained from scratch on whatever labelled samples it is given."""
+"""A small classifier that is trained from scratch on labelled samples, for the classification accuracy score."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ def network(shape: tuple[int, ...], classes: int) -> nn.Sequential:
         return nn.Sequential(nn.Linear(shape[0], 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, classes))
     channels, height, width = shape
     return nn.Sequential(
-        *(nn.Conv2d(channels, 16, 3, stride=2, padding=1), nn.ReLU()),
-        *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
-        *(nn.Flatten(), nn.Linear(32 * -(-height // 4) * -(-width // 4), classes)),
+        nn.Conv2d(channels, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * -(-height // 4) * -(-width // 4), classes),
     )
 
 
-def prepared(samples: np.ndarray) -> Tensor:
+def downsampled(samples: np.ndarray) -> Tensor:
     """Images reduced to at most 32 pixels a side; points as is; float32."""
     if samples.ndim == 2 or max(samples.shape[2:]) <= LARGEST:
         return torch.from_numpy(np.float32(samples))
@@ -36,7 +39,7 @@ def prepared(samples: np.ndarray) -> Tensor:
     return torch.cat([functional.interpolate(chunk, size, mode="area") for chunk in chunks])
 
 
-class Trained:
+class SmallClassifier:
     """A classifier of ``samples``, ``(n, channels, height, width)`` or ``(n, d)``.
 
     300 steps of Adam on batches of 64, step size falling from 4e-3 to 0, standardised by the samples;
@@ -44,7 +47,7 @@ class Trained:
     """
 
     def __init__(self, samples: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> None:
-        x, y = prepared(samples), torch.from_numpy(labels)
+        x, y = downsampled(samples), torch.from_numpy(labels)
         axes = [0] if x.dim() == 2 else [0, 2, 3]
         self.mean, self.std = x.mean(axes, keepdim=True), x.std(axes, unbiased=False, keepdim=True)
         self.std[self.std == 0.0] = 1.0
@@ -73,6 +76,7 @@ class Trained:
         """Classes ``(n,)``."""
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             parts = [
-                self.network((part - self.mean) / self.std).argmax(1) for part in prepared(samples).split(ROWS_AT_ONCE)
+                self.network((part - self.mean) / self.std).argmax(1)
+                for part in downsampled(samples).split(ROWS_AT_ONCE)
             ]
         return torch.cat(parts).numpy()

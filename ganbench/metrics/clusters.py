@@ -1,4 +1,4 @@
-"""Precision and recall of distributions over clusters (PRD)."""
+"""PRD: precision and recall of how samples and real data spread over clusters."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def prd_scores(real: Any, fake: Any, clusters: int = CLUSTERS, runs: int = RUNS,
 
 
 class PrecisionRecallDistributions(Metric):
-    """F8 and F1/8 as ``prd.f8`` and ``prd.f_1_8``, and the balanced F1 of the same curve as ``prd``."""
+    """How alike samples and real data spread over clusters: F1 of precision and recall, with F8 and F1/8 beside it."""
 
     name = "prd"
     label = "PRD F1"

@@ -1,4 +1,4 @@
-"""Does a generator that is asked for a class give that class? Classification accuracy, and FID within classes."""
+"""Does a generator give the class that it is asked for? Classification accuracy score, and FID within classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganbench.metrics.classifier import BATCH, STEPS, Trained
+from ganbench.metrics.classifier import BATCH, STEPS, SmallClassifier
 from ganbench.metrics.frechet import frechet_distance
 from ganbench.metrics.intervals import bootstrap
 from ganbench.metrics.numerics.checks import as_array, feature_pair, positive_integer
@@ -57,7 +57,7 @@ def classification_hits(fake: Any, fake_labels: Any, real: Any, real_labels: Any
     known = class_numbers(fake_labels, "fake_labels", len(one))
     expected = class_numbers(real_labels, "real_labels", len(two))
     classes = int(max(known.max(), expected.max())) + 1
-    return np.asarray(Trained(one, known, classes, positive_integer(rng, "rng", least=0))(two) == expected)
+    return np.asarray(SmallClassifier(one, known, classes, positive_integer(rng, "rng", least=0))(two) == expected)
 
 
 def _samples(values: Any, name: str) -> np.ndarray:
@@ -134,13 +134,12 @@ class ConditionalMetric(Metric):
 
 
 class ClassificationAccuracyScore(ConditionalMetric):
-    """CAS of labelled samples. Its reference is the accuracy after training on real images."""
+    """Accuracy on real images of a classifier trained on samples alone; compare with one trained on real images."""
 
     name = "cas"
     label = "CAS"
     direction = "max"
     constants = {"classifier": "two convolutions on pixels", "steps": STEPS, "batch": BATCH, "seed": SEED}
-
     rows = (1, 1)
     requires = "samples of classes"
 
@@ -152,7 +151,7 @@ class ClassificationAccuracyScore(ConditionalMetric):
 
 
 class IntraFID(ConditionalMetric):
-    """Mean over classes of FID within a class."""
+    """FID between samples asked for a class and real samples of it, the mean over classes."""
 
     name = "intra_fid"
     label = "Intra-class FID"

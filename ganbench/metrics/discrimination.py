@@ -1,4 +1,4 @@
-"""Does a variant's own discriminator tell real from generated?"""
+"""How well a variant's own discriminator tells real images from samples."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class DiscriminatorMetric(Metric):
 
 
 class DiscriminatorAUC(DiscriminatorMetric):
-    """ROC area on held-out images."""
+    """How well the discriminator tells held-out images from samples (area under the ROC curve); 1/2 is chance."""
 
     name = "d_auc"
     label = "D AUC"
@@ -92,7 +92,7 @@ class DiscriminatorAUC(DiscriminatorMetric):
 
 
 class DiscriminatorTrainAUC(DiscriminatorMetric):
-    """ROC area on training images; what it has over ``d_auc`` is the discriminator's over-fitting."""
+    """How well the discriminator tells training images from samples; above ``d_auc``, it knows them by heart."""
 
     name = "d_auc_train"
     label = "D AUC (train)"
@@ -107,7 +107,7 @@ class DiscriminatorTrainAUC(DiscriminatorMetric):
 
 
 class DiscriminatorAccuracy(DiscriminatorMetric):
-    """Balanced accuracy on held-out images at the variant's decision threshold."""
+    """Share of held-out images and samples that the discriminator judges rightly, at its decision threshold."""
 
     name = "d_accuracy"
     label = "D accuracy"

@@ -43,7 +43,7 @@ def vendi_score(values: Any) -> float:
 
 
 class VendiScore(Metric):
-    """Vendi score of the samples' features. Its reference is the value of as many real images."""
+    """How many different samples there are, as an effective number; compare with that of as many real images."""
 
     name = "vendi"
     label = "Vendi"

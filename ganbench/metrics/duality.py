@@ -1,4 +1,4 @@
-"""How far two networks are from an equilibrium of their game: the duality gap."""
+"""The duality gap: how far generator and discriminator are from an equilibrium of their game."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ def duality_gap(
     with torch.enable_grad():
         for role in OTHER:
             with preserved_rng(rng):
-                player = answer(variant, role, finding, batch_size, positive_integer(steps, "steps"))
+                player = best_response(variant, role, finding, batch_size, positive_integer(steps, "steps"))
             with preserved_rng(rng + 1):  # the same draws on both sides
-                worst[role] = value(player, scoring, batch_size)
+                worst[role] = game_value(player, scoring, batch_size)
     gap = worst["discriminator"] - worst["generator"]
     if not math.isfinite(gap):
         raise NotApplicable("a best response diverged")
     return gap
 
 
-def answer(variant: GAN, role: str, real: Batch, batch_size: int, steps: int) -> GAN:
-    """A copy of ``variant`` after ``steps`` updates of ``role``'s network alone."""
+def best_response(variant: GAN, role: str, real: Batch, batch_size: int, steps: int) -> GAN:
+    """The best response of a role: a copy of ``variant`` after ``steps`` updates of ``role``'s network alone."""
     player = copy.deepcopy(variant).train()
     player.optimizers = {role: player.build_optimizer(getattr(player, role))}
     batches = shuffled(real, batch_size)
@@ -93,7 +93,7 @@ def answer(variant: GAN, role: str, real: Batch, batch_size: int, steps: int) ->
     return player
 
 
-def value(player: GAN, real: Batch, batch_size: int) -> float:
+def game_value(player: GAN, real: Batch, batch_size: int) -> float:
     """M, the mean over the whole batches of ``real`` against as many fakes."""
     values = []
     for start in range(0, len(real.data) - batch_size + 1, batch_size):
@@ -114,7 +114,10 @@ def shuffled(real: Batch, batch_size: int) -> Iterator[Batch]:
 
 
 class DualityGap(Metric):
-    """Duality gap of the variant's game: answers are found on one half of the held-out samples, scored on the other."""
+    """What generator and discriminator could still gain against each other as they stand; 0 is an equilibrium.
+
+    Best responses are found on one half of the held-out samples and scored on the other.
+    """
 
     name = "duality_gap"
     label = "Duality gap"

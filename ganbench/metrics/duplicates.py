@@ -1,4 +1,4 @@
-"""Are samples on top of each other? Near duplicates."""
+"""Near duplicates: do samples repeat each other?"""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _of_side(side: Side) -> np.ndarray:
 
 
 class NearDuplicates(Metric):
-    """Near duplicates among the samples; among real images they are 1 %."""
+    """Share of samples that nearly repeat another sample; among real images it is 1 %."""
 
     name = "near_duplicates"
     label = "Near duplicates"

@@ -54,7 +54,7 @@ def frechet_distance_infinity(real: Any, fake: Any, points: int = POINTS, rng: i
 
 
 class FrechetInfinity(Metric):
-    """FID extrapolated to infinitely many samples; the held-out real data stay as many as they are."""
+    """FID as it would be with infinitely many samples; the held-out real data stay as many as they are."""
 
     name = "fid_inf"
     label = "FID∞"

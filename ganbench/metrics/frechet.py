@@ -1,4 +1,4 @@
-"""The Frechet distance of Gaussian fits (FID)."""
+"""FID: the Frechet distance between Gaussians fitted to two sets of features."""
 
 from __future__ import annotations
 
@@ -52,11 +52,12 @@ def trace_of_covariance(values: Any) -> float:
 
 
 def of_evidence(evidence: Evidence) -> float:
+    """FID of one evaluation, for ``Evidence.once``."""
     return frechet_distance(features_of(evidence.real), features_of(evidence.fake))
 
 
 class FrechetInceptionDistance(Metric):
-    """FID between the samples and the held-out real data."""
+    """How far the samples' features are from those of held-out real data, as a distance between two Gaussians."""
 
     name = "fid"
     label = "FID"

@@ -1,4 +1,4 @@
-"""The inception score (IS)."""
+"""The inception score (IS): are samples clear, and of many classes?"""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _parts(probabilities: Any, splits: int | None) -> Iterator[tuple[np.ndarray,
 
 
 class InceptionScore(Metric):
-    """IS of the samples under the extractor's classifier."""
+    """How sure the extractor's classifier is of each sample's class, and how evenly samples spread over classes."""
 
     name = "is"
     label = "IS"

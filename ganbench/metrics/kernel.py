@@ -64,7 +64,7 @@ def kernel_distance(
 
 
 class KernelInceptionDistance(Metric):
-    """KID between the samples and the held-out real data. Its subsets are the same in every evaluation."""
+    """How far the samples' features are from real ones, by a kernel distance that is unbiased however few they are."""
 
     name = "kid"
     label = "KID"

@@ -1,4 +1,4 @@
-"""Scores by nearest-neighbour balls: precision and recall, density and coverage."""
+"""Precision and recall, density and coverage: which samples lie near real ones, and the other way round."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ganbench.plugin.interfaces import Evidence, Metric
 
 BALL_K = 3
 DENSITY_K = 5
+CLOSED, OPEN = {"k": BALL_K, "ball": "closed"}, {"k": DENSITY_K, "ball": "open"}
 
 
 def _scores(real: Any, fake: Any, ball_k: int | None, density_k: int | None) -> dict[str, float]:
@@ -80,6 +81,7 @@ def manifold_scores(real: Any, fake: Any, ball_k: int = BALL_K, density_k: int =
 
 
 def of_evidence(evidence: Evidence) -> dict[str, float]:
+    """All four scores of one evaluation, for ``Evidence.once``."""
     return manifold_scores(features_of(evidence.real), features_of(evidence.fake))
 
 
@@ -94,18 +96,40 @@ class ManifoldScore(Metric):
 
 
 class Precision(ManifoldScore):
-    """A share of samples."""
+    """Share of samples that look real: samples that lie near real ones in feature space."""
+
+    name = "precision"
+    label = "Precision"
+    constants = CLOSED
 
     def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
         return bootstrap_share(value, len(evidence.fake.features))
 
 
+class Recall(ManifoldScore):
+    """Share of real samples that the generator reaches: real samples that lie near generated ones in feature space."""
+
+    name = "recall"
+    label = "Recall"
+    constants = CLOSED
+
+
+class Density(ManifoldScore):
+    """How many real samples a sample lies near, against what is expected of real data; a few outliers hardly count."""
+
+    name = "density"
+    label = "Density"
+    constants = OPEN
+
+
+class Coverage(ManifoldScore):
+    """Share of real samples that have a generated sample near by."""
+
+    name = "coverage"
+    label = "Coverage"
+    constants = OPEN
+
+
 @hookimpl
 def ganbench_metrics() -> list[Metric]:
-    closed, opened = {"k": BALL_K, "ball": "closed"}, {"k": DENSITY_K, "ball": "open"}
-    return [
-        Precision(name="precision", label="Precision", constants=closed),
-        ManifoldScore(name="recall", label="Recall", constants=closed),
-        ManifoldScore(name="density", label="Density", constants=opened),
-        ManifoldScore(name="coverage", label="Coverage", constants=opened),
-    ]
+    return [Precision(), Recall(), Density(), Coverage()]

@@ -1,4 +1,4 @@
-"""Are samples copies of training data? Authenticity."""
+"""Authenticity: are samples copies of training data?"""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def authenticity(fake: Any, train: Any) -> float:
 
 
 class Authenticity(Metric):
-    """Authenticity against the whole training split. Its reference is the held-out real data's own value."""
+    """Share of samples that are no near copies of a training image; compare with that of held-out real images."""
 
     name = "authenticity"
     label = "Authenticity"

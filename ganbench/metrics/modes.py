@@ -1,4 +1,4 @@
-"""Which modes of a distribution samples reach: centres of points, or classes of images."""
+"""Which modes of the data samples reach: centres of points, or classes of images."""
 
 from __future__ import annotations
 
@@ -102,6 +102,7 @@ def class_coverage(predicted: Any, real_predicted: Any, classes: int) -> dict[st
 
 
 def of_evidence(evidence: Evidence) -> dict[str, float]:
+    """Scores over known centres or over classes of one evaluation, for ``Evidence.once``; raises NotApplicable."""
     dataset = evidence.dataset
     if dataset.centres is not None:
         if dataset.std is None:
@@ -138,9 +139,28 @@ class ModeScore(Metric):
         return scores[self.name]
 
 
-class HighQuality(ModeScore):
-    """A share of samples."""
+class Modes(ModeScore):
+    """How many of the data's modes or classes the samples reach."""
 
+    name = "modes"
+    label = "Modes"
+    direction = "max"
+
+
+class ModeKL(ModeScore):
+    """How unevenly the samples spread over the data's modes or classes (KL divergence); 0 is as the data do."""
+
+    name = "mode_kl"
+    label = "Mode KL"
+    direction = "min"
+
+
+class HighQuality(ModeScore):
+    """Share of samples within three standard deviations of a mode's centre."""
+
+    name = "high_quality"
+    label = "High quality"
+    direction = "max"
     rows = (0, 1)
     requires = "points with known modes"
 
@@ -150,8 +170,4 @@ class HighQuality(ModeScore):
 
 @hookimpl
 def ganbench_metrics() -> list[Metric]:
-    return [
-        ModeScore(name="modes", label="Modes", direction="max"),
-        ModeScore(name="mode_kl", label="Mode KL", direction="min"),
-        HighQuality(name="high_quality", label="High quality", direction="max"),
-    ]
+    return [Modes(), ModeKL(), HighQuality()]

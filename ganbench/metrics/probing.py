@@ -1,4 +1,4 @@
-"""What a discriminator knows: a linear probe of its features."""
+"""A linear probe: what the features of a discriminator tell of the classes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def linear_probe(train: Any, train_labels: Any, test: Any, test_labels: Any) -> 
     return float(probe_hits(train, train_labels, test, test_labels).mean())
 
 
-def _judged(evidence: Evidence, side: Side, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _discriminator_features(evidence: Evidence, side: Side, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Discriminator features of shuffled rows of a side, whole training batches of them, with their labels."""
     size = evidence.batch_size
     total = min(len(side.samples), max(MOST, size))
@@ -90,11 +90,14 @@ def of_evidence(evidence: Evidence) -> np.ndarray:
     if evidence.variant is None or evidence.variant.discriminator_features is None:
         raise NotApplicable("the variant has no discriminator features")
     rng = np.random.default_rng(evidence.seed)
-    return probe_hits(*_judged(evidence, evidence.train(), rng), *_judged(evidence, evidence.real, rng))
+    return probe_hits(
+        *_discriminator_features(evidence, evidence.train(), rng),
+        *_discriminator_features(evidence, evidence.real, rng),
+    )
 
 
 class DiscriminatorProbe(Metric):
-    """Held-out accuracy of a linear classifier on the discriminator's features: what it has learnt of the classes."""
+    """What the discriminator has learnt of the classes: held-out accuracy of a linear classifier on its features."""
 
     name = "d_probe"
     label = "D probe"

@@ -1,4 +1,4 @@
-"""Structural similarity over scales (MS-SSIM): do samples look alike?"""
+"""MS-SSIM, structural similarity over several scales: do samples look alike?"""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def of_evidence(evidence: Evidence) -> np.ndarray:
 
 
 class MultiScaleSimilarity(Metric):
-    """Mean MS-SSIM of pairs of samples. Its reference is the value of real images; far above it, samples are alike."""
+    """How alike two samples look on average; far above the value of real images, the generator repeats itself."""
 
     name = "ms_ssim"
     label = "MS-SSIM"

@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance."""
+"""The sliced Wasserstein distance: sets of features compared along random directions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def sliced_wasserstein(real: Any, fake: Any, projections: int = PROJECTIONS, rng
 
 
 class SlicedWasserstein(Metric):
-    """Squared sliced Wasserstein-2 distance to the held-out real data."""
+    """How far the samples' features are from real ones: Wasserstein distance along random directions, the mean."""
 
     name = "sliced_wasserstein"
     label = "Sliced W2²"

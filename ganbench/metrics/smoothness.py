@@ -1,4 +1,4 @@
-"""How fast samples change along paths in the latent space: perceptual path length."""
+"""Perceptual path length: how fast samples change along paths in latent space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPSILON = 1e-2
 PATHS = 1000
 
 
-def spherical(first: Tensor, second: Tensor, t: Tensor) -> Tensor:
+def spherical_interpolation(first: Tensor, second: Tensor, t: Tensor) -> Tensor:
     """The point at ``t`` on the arc from ``first`` to ``second``: rows ``(n, d)``, ``t`` ``(n, 1)``.
 
     ``sin((1 - t) w) / sin w * first + sin(t w) / sin w * second`` with the angle w between them, which
@@ -67,7 +67,9 @@ def path_steps(
     # Angles in float64: at 1e-2 a step is small beside the rounding of a float32 arc cosine.
     ends = first.double(), second.double()
     here, there = (
-        np.float64(features(generator(spherical(*ends, t.double() + step).to(first.dtype)), "features", rows=1))
+        np.float64(
+            features(generator(spherical_interpolation(*ends, t.double() + step).to(first.dtype)), "features", rows=1)
+        )
         for step in (0.0, epsilon)
     )
     return np.square(there - here).sum(axis=1) / epsilon**2
@@ -99,7 +101,7 @@ def of_evidence(evidence: Evidence) -> np.ndarray:
 
 
 class Smoothness(Metric):
-    """Perceptual path length with the extractor's features, of unrounded samples."""
+    """How much samples change in small steps through latent space, in features of unrounded samples (path length)."""
 
     name = "smoothness"
     label = "Path length"

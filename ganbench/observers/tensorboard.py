@@ -1,4 +1,4 @@
-"""``--observe tensorboard``: every evaluation as TensorBoard events, while the sweep runs.
+"""``--observe tensorboard`` writes every evaluation as TensorBoard events while the sweep runs.
 
 They go into ``runs/<dataset>/<variant>/seed-<seed>-<hash>`` in the current folder, or in the one that
 GANBENCH_TENSORBOARD names; the step is the number of real images seen. ``tensorboard --logdir runs`` shows them.
@@ -16,8 +16,18 @@ from ganbench.utils import canonical_json
 
 FOLDER = "GANBENCH_TENSORBOARD"
 WATCHED = (
-    *("losses", "gradient_norms", "parameter_norms", "d_scores", "updates", "d_auc", "d_auc_train"),
-    *("d_accuracy_real", "d_accuracy_fake", "d_accuracy_train", "trace", "modes"),
+    "losses",
+    "gradient_norms",
+    "parameter_norms",
+    "d_scores",
+    "updates",
+    "d_auc",
+    "d_auc_train",
+    "d_accuracy_real",
+    "d_accuracy_fake",
+    "d_accuracy_train",
+    "trace",
+    "modes",
 )
 _writers: dict[Path, Any] = {}
 

@@ -27,15 +27,23 @@ if TYPE_CHECKING:
     from ganbench.plugin.variant import Batch, Clock, Unsuitable, Variant
 
 _HOMES = {
-    "hookimpl": "ganbench.plugin.hookspecs",
-    "Range": "ganbench.plugin.hyperparameters",
-    **dict.fromkeys(
-        ("Dataset", "Evidence", "Extractor", "Metric", "MetricError", "NotApplicable", "Reporter", "Scores", "Side"),
-        "ganbench.plugin.interfaces",
-    ),
-    **dict.fromkeys(("Batch", "Clock", "Unsuitable", "Variant"), "ganbench.plugin.variant"),
-    "Report": "ganbench.plugin.report",
-    "GAN": "ganbench.plugin.gan",
+    "GAN": "gan",
+    "Batch": "variant",
+    "Clock": "variant",
+    "Dataset": "interfaces",
+    "Evidence": "interfaces",
+    "Extractor": "interfaces",
+    "Metric": "interfaces",
+    "MetricError": "interfaces",
+    "NotApplicable": "interfaces",
+    "Range": "hyperparameters",
+    "Report": "report",
+    "Reporter": "interfaces",
+    "Scores": "interfaces",
+    "Side": "interfaces",
+    "Unsuitable": "variant",
+    "Variant": "variant",
+    "hookimpl": "hookspecs",
 }
 
 __all__ = [
@@ -62,7 +70,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"ganbench.plugin has no {name!r}; it offers {', '.join(__all__)}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"ganbench.plugin.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

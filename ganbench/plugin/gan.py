@@ -1,4 +1,4 @@
-"""GAN: the two-phase game of generator and discriminator, ready to subclass."""
+"""The class GAN: alternating training of a generator and a discriminator, ready to subclass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ganbench.plugin.variant import Batch, Clock, Variant
 
 
 class GAN(Variant):
-    """The two-phase game of Goodfellow et al. 2014 (Algorithm 1): one small override is usually the whole plugin.
+    """A generator and a discriminator trained in turn, as in Goodfellow et al. 2014, Algorithm 1.
+
+    Usually a plugin overrides the networks and one loss, and nothing else.
 
     Phase 1 updates the discriminator with the generator held constant, at every call; phase 2 updates
     the generator with the discriminator held constant and the labels flipped, at every
@@ -47,44 +49,44 @@ class GAN(Variant):
             self.optimizers[role] = self.build_optimizer(getattr(self, role))
 
     def build_generator(self) -> nn.Module:
-        """The network from ``z`` to samples."""
+        """Build the generator: a network from latent vectors ``z`` to samples."""
         raise NotImplementedError(f"{type(self).__name__} does not define build_generator()")
 
     def build_discriminator(self) -> nn.Module:
-        """The network from samples to logits ``(n,)``, larger = more real."""
+        """Build the discriminator: a network from samples to logits ``(n,)``, larger for more real."""
         raise NotImplementedError(f"{type(self).__name__} does not define build_discriminator()")
 
     def build_optimizer(self, network: nn.Module) -> Optimizer:
-        """The optimizer of one network. Fused: the same rule in one kernel, faster on CPU and GPU."""
+        """Build the optimizer of one network: Adam by default, fused, which is the same rule in one faster kernel."""
         parameters = [p for p in network.parameters() if p.requires_grad]
         return Adam(parameters, lr=self.lr, betas=(self.beta1, 0.999), fused=True)
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """Real is 1, fake is 0: ``-E log D(x) - E log(1 - D(G(z)))``."""
+        """Cross-entropy with real as 1 and fake as 0: ``-E log D(x) - E log(1 - D(G(z)))``."""
         return (functional.softplus(-real_logits) + functional.softplus(fake_logits)).mean()
 
     def generator_loss(self, fake_logits: Tensor) -> Tensor:
-        """The labels flipped (non-saturating): ``-E log D(G(z))``."""
+        """Cross-entropy with fakes labelled as real, the non-saturating loss: ``-E log D(G(z))``."""
         return functional.softplus(-fake_logits).mean()
 
     def fake(self, z: Tensor) -> Batch:
-        """What the generator makes of ``z``."""
+        """Generate samples from ``z``, with labels if the variant has any."""
         return Batch(self.generator(z))
 
     def judge(self, batch: Batch) -> Tensor:
-        """The discriminator's logits ``(n,)``."""
+        """The discriminator's logits ``(n,)`` for a batch, real or fake."""
         return self.discriminator(batch.data).flatten()
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
-        """Phase 1's loss; the generator is constant. Penalties are added here."""
+        """The loss of the discriminator's update, in which the generator is constant. Add penalties here."""
         return self.discriminator_loss(self.judge(real), self.judge(fake))
 
     def generator_phase(self, real: Batch, fake: Batch) -> Tensor:
-        """Phase 2's loss; the discriminator is constant."""
+        """The loss of the generator's update, in which the discriminator is constant."""
         return self.generator_loss(self.judge(fake))
 
     def settle(self, clock: Clock) -> None:
-        """After the updates, without gradients: clip weights, move averages. Nothing by default."""
+        """Called after the updates, without gradients: to clip weights or move averages. By default it does nothing."""
 
     def train_step(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         n = len(batch.data)
@@ -106,7 +108,7 @@ class GAN(Variant):
         return self.judge(Batch(x))
 
     def discriminator_features(self, x: Tensor) -> Tensor:
-        """What the discriminator's last linear layer is given for ``x``, ``(n, d)``.
+        """Features of ``x``, ``(n, d)``: the input of the discriminator's last linear layer.
 
         Raises NotApplicable for a discriminator without a linear layer.
         """

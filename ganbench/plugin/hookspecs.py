@@ -1,4 +1,4 @@
-"""The hooks: what a plugin may implement.
+"""The hooks: functions that a plugin module defines and ganbench calls.
 
 A plugin is a module behind an entry point of group ``ganbench``; the entry point is named after one
 thing the module offers. Mark each function with ``hookimpl``:

@@ -1,4 +1,4 @@
-"""Hyperparameters: what a variant's ``__init__`` declares, and how a user's text becomes a value.
+"""Hyperparameters: read from the signature of a variant's ``__init__``, and parsed from the command line.
 
     def __init__(self, shape, lr: Annotated[float, Range(1e-5, 1e-2, log=True), "step size"] = 2e-4, **hyperparameters)
 
@@ -24,7 +24,7 @@ RESERVED = frozenset({"self", "shape", "classes"})
 
 @dataclass(frozen=True)
 class Range:
-    """Sensible values of a number, both ends included; ``log`` if it is searched on a logarithmic scale."""
+    """The sensible values of a number, both ends included; ``log`` to search them on a logarithmic scale."""
 
     low: float
     high: float
@@ -90,7 +90,7 @@ def takes_classes(cls: type) -> bool:
 
 
 def resolve(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every hyperparameter with its value, defaults included; raises ValueError for a name that is not declared.
+    """The value of every hyperparameter: what is given, else its default; raises ValueError for an unknown name.
 
     A text is parsed by the parameter's annotation; any other value is taken as it is.
     """
@@ -116,7 +116,7 @@ def label(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
 
 
 def space(cls: type) -> dict[str, dict[str, Any]]:
-    """What a search may choose from, as JSON: of each hyperparameter ``choices``, or ``low, high, log, whole``.
+    """The search space of a variant as JSON: ``choices``, or ``low, high, log, whole``, of each hyperparameter.
 
     These are the numbers with a ``Range``, and every bool and ``Literal``; the others keep their defaults.
     """

@@ -27,7 +27,7 @@ Offered = TypeVar("Offered", bound="Kind")
 
 
 class NotApplicable(Exception):
-    """Raised by a metric that has no meaning here; its cell stays empty. The message says why."""
+    """Raised by a metric that does not apply here, such as one that needs labels; its cell stays empty."""
 
 
 class MetricError(ValueError):
@@ -64,7 +64,7 @@ def plugin_dataclass(cls: type[Offered]) -> type[Offered]:
 
 @plugin_dataclass
 class Kind:
-    """What every kind has.
+    """The base of datasets, extractors, metrics and reporters.
 
     Attributes:
         name: what it is called.
@@ -112,7 +112,7 @@ class Kind:
 
 @plugin_dataclass
 class Dataset(Kind):
-    """Real data in two splits.
+    """Real data, split into training data and held-out data.
 
     ``load(split)`` is called with ``"train"`` or ``"test"`` (the held-out split that scores compare
     with) and returns ``(data, labels)``: uint8 images ``(n, channels, height, width)`` or float32
@@ -146,7 +146,7 @@ class Dataset(Kind):
 
 @plugin_dataclass
 class Extractor(Kind):
-    """What turns samples into features, and into class probabilities if it can.
+    """A network or function from samples to features, and to class probabilities if it has any.
 
     ``extractor(batch)`` takes a torch tensor: uint8 images ``(n, channels, height, width)``, float32
     images unrounded in [0, 255], or float32 points ``(n, 2)``; it returns ``(features,
@@ -238,19 +238,19 @@ class Metric(Kind):
         raise NotImplementedError(f"{self!r} does not define __call__(evidence)")
 
     def interval(self, evidence: Evidence, value: float) -> tuple[float, float] | None:
-        """Where ``value`` would lie for other samples, ``(low, high)``; None where no bootstrap is sound."""
+        """The bootstrap interval ``(low, high)`` of ``value`` over samples; None where a bootstrap is not sound."""
         return None
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a record keeps of it, for tables that are made without it."""
+        """What a record keeps of the metric, so that tables can be made where it is not installed."""
         about = {"label": self.label, "direction": self.direction, "rows_per_feature": self.rows_per_feature}
         return {key: value for key, value in about.items() if value}
 
 
 @plugin_dataclass
 class Reporter(Kind):
-    """A writer of tables in a format of its own. It defines one of two methods; what it is given, it does not change.
+    """A writer of the result tables in one file format. It defines one of two methods and leaves its input as it is.
 
     ``write(leaderboard, trials, folder)`` gets two DataFrames, one row a variant and one row a trial, and the Path of
     the folder to write into. ``write_report(report, folder)`` gets a ``ganbench.plugin.Report``: the same two frames
@@ -274,7 +274,7 @@ class Reporter(Kind):
 
 @dataclass(frozen=True)
 class Side:
-    """Samples of one kind, seen by the extractor once. Rows belong together.
+    """Samples with their features: the real or the fake ones of an evaluation. Row i of each array is sample i.
 
     Attributes:
         samples: uint8 images ``(n, channels, height, width)`` or float32 points ``(n, 2)``.
@@ -290,7 +290,7 @@ class Side:
     _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, compute: Callable[[Side], Any]) -> Any:
-        """``compute(self)``, remembered: what many evaluations need of one real side is done for the first."""
+        """``compute(self)``, computed once and kept: evaluations share what depends on the real samples alone."""
         if compute not in self._known:
             self._known[compute] = compute(self)
         return self._known[compute]
@@ -298,7 +298,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Scores:
-    """What the discriminator says (``Variant.score_real``); larger is more real.
+    """The discriminator's outputs (``Variant.score_real``); larger is more real.
 
     Attributes:
         train: scores of training images ``(n,)``.
@@ -343,7 +343,7 @@ class Evidence:
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def once(self, compute: Callable[[Evidence], Any]) -> Any:
-        """``compute(self)``, remembered: metrics that share a pass share its work."""
+        """``compute(self)``, computed once and kept: metrics that need the same intermediate result share it."""
         if compute not in self._known:
             self._known[compute] = compute(self)
         return self._known[compute]

@@ -1,4 +1,4 @@
-"""Variants: generative models that train under the harness, and GAN, the two-phase game ready to subclass.
+"""The class Variant: the interface of every generative model that ganbench trains.
 
 The variant owns the update; the harness owns everything else: seeds, data order, batch size, budget,
 device, precision, evaluation, checkpoints and records.
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 
 class Batch(NamedTuple):
-    """Samples, real or fake, on the variant's device.
+    """A batch of samples, real or fake, on the variant's device.
 
     Attributes:
         data: ``(n, *shape)``: images float32 NCHW in [-1, 1], or points ``(n, 2)``.
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Clock:
-    """Where training stands: everything counts what came before this call.
+    """How far the training is, counted before this call of ``train_step``.
 
     Attributes:
         step: calls of ``train_step`` so far; 0 at the first.
@@ -51,7 +51,7 @@ class Unsuitable(ValueError):
 
 
 class Variant(nn.Module):
-    """Anything that learns to generate. A plugin offers subclasses of it.
+    """A generative model: it learns from batches and draws samples. A plugin offers subclasses of it.
 
     What must survive a resume lives in parameters, buffers, ``optimizers``, plain scalar attributes
     (bool, int, float, str, None) or ``memory``; anything else is lost.
@@ -100,7 +100,7 @@ class Variant(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} does not define train_step(batch, clock)")
 
     def update(self, role: str, loss: Tensor) -> None:
-        """One step of ``optimizers[role]`` down the gradient of ``loss`` with respect to its own parameters only."""
+        """Take one step of ``optimizers[role]`` on ``loss``; only the parameters of that optimizer get gradients."""
         optimizer = self.optimizers[role]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if type(optimizer).zero_grad is Optimizer.zero_grad:
@@ -125,7 +125,7 @@ class Variant(nn.Module):
 
 
 def device_of(variant: Variant) -> torch.device:
-    """Where a variant's parameters are, or its buffers; the CPU if it has neither."""
+    """The device of a variant's parameters, or of its buffers; the CPU if it has neither."""
     for kind in ("_parameters", "_buffers"):
         state = _first(variant, kind)
         if state is not None:
@@ -134,7 +134,7 @@ def device_of(variant: Variant) -> torch.device:
 
 
 def _first(module: nn.Module, kind: str) -> Tensor | None:
-    """What ``next(module.parameters())`` would give, at a fifth of its cost: every step of a training asks twice."""
+    """The first parameter or buffer. Every training step asks twice, and this costs a fifth of ``parameters()``."""
     for value in getattr(module, kind).values():
         if value is not None:
             return cast(Tensor, value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -104,7 +105,13 @@ class Identity(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, trial: TrialIdentity, evaluation: EvaluationIdentity) -> Identity:
+        """The identity that follows from both parts."""
         return cls(**{**identify(asdict(trial), asdict(evaluation)), "trial": trial, "evaluation": evaluation})
+
+    @property
+    def folder(self) -> Path:
+        """Where the trial's files stand below a results folder."""
+        return Path(self.trial.dataset, self.trial.variant, f"seed-{self.trial.seed}-{self.id}")
 
 
 def identify(trial: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:

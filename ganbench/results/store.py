@@ -1,4 +1,7 @@
-"""The results folder: ``<dataset>/<variant>/seed-<seed>-<id>/record.json`` and what stands beside it."""
+"""The results folder: ``<dataset>/<variant>/seed-<seed>-<id>/record.json`` and what stands beside it.
+
+``read_records`` reads a folder whole, ``locate`` finds one trial of it, and ``Store`` writes into it.
+"""
 
 from __future__ import annotations
 
@@ -75,8 +78,8 @@ def read_records(root: Path | str) -> Contents:
             continue
         try:
             record = read(path)
-            if path.parent.relative_to(root) != _place(record.identity):
-                raise DamagedRecord(f"it belongs in {_place(record.identity)}: the folder was copied or renamed")
+            if path.parent.relative_to(root) != record.identity.folder:
+                raise DamagedRecord(f"it belongs in {record.identity.folder}: the folder was copied or renamed")
         except OSError as reason:
             problems.append(Problem(path, str(reason.strerror)))
         except DamagedRecord as reason:
@@ -89,6 +92,37 @@ def read_records(root: Path | str) -> Contents:
             records.append(record)
     superseded = sum(1 for _ in (root / "superseded").glob("*/*/seed-*"))
     return Contents(records, problems, interrupted, superseded)
+
+
+def locate(text: str, results: Path) -> Path:
+    """The folder of the trial that ``text`` names: that folder itself, or eight digits of an id below ``results``.
+
+    Raises:
+        UsageError: there is none, or several. The message says what to do.
+    """
+    path = typed_path(text)
+    if path.is_dir():
+        if any(path.glob("*/*/seed-*")):
+            raise UsageError(f"{text} is a results folder; name the folder of one of its trials")
+        return path
+    if not re.fullmatch(r"[0-9a-f]{8}", text):
+        raise UsageError(
+            f"there is no folder {text}; name a trial's folder, or its id of eight digits as trials.csv has it"
+        )
+    folders = sorted(results.glob(f"*/*/seed-*-{text}"))
+    if len(folders) != 1:
+        raise UsageError(f"{len(folders)} trials in {results} have the id {text}; name the trial's folder")
+    return folders[0]
+
+
+def typed_path(text: str) -> Path:
+    """The path that a user typed, ``~`` being a home folder; raises UsageError where no file can have that name."""
+    try:
+        path = Path(text).expanduser()
+        path.is_dir()
+    except (OSError, RuntimeError) as reason:  # too long, or the home folder of nobody
+        raise UsageError(f"{text[:100]} cannot be read: {getattr(reason, 'strerror', None) or reason}") from None
+    return path
 
 
 class Store:
@@ -142,7 +176,7 @@ class Store:
 
     def place(self, identity: Identity) -> Path:
         """Where the files of the trial with that identity stand; raises StoreError if a link leads elsewhere."""
-        return self._inside(self.root / _place(identity))
+        return self._inside(self.root / identity.folder)
 
     def workplace(self, spec: TrialSpec) -> Path:
         """Where a trial's files stand while it runs."""
@@ -250,39 +284,3 @@ def _read(path: Path) -> Record:
     """A record; raises DamagedRecord, or StoreError where the disk does not let it be read."""
     with naming("read", path):
         return read(path)
-
-
-def _place(identity: Identity) -> Path:
-    trial = identity.trial
-    return Path(trial.dataset, trial.variant, f"seed-{trial.seed}-{identity.id}")
-
-
-def typed_path(text: str) -> Path:
-    """The path that a user typed, ``~`` being a home folder; raises UsageError where no file can have that name."""
-    try:
-        path = Path(text).expanduser()
-        path.is_dir()
-    except (OSError, RuntimeError) as reason:  # too long, or the home folder of nobody
-        raise UsageError(f"{text[:100]} cannot be read: {getattr(reason, 'strerror', None) or reason}") from None
-    return path
-
-
-def locate(text: str, results: Path) -> Path:
-    """The folder of the trial that ``text`` names: that folder itself, or eight digits of an id below ``results``.
-
-    Raises:
-        UsageError: there is none, or several. The message says what to do.
-    """
-    path = typed_path(text)
-    if path.is_dir():
-        if any(path.glob("*/*/seed-*")):
-            raise UsageError(f"{text} is a results folder; name the folder of one of its trials")
-        return path
-    if not re.fullmatch(r"[0-9a-f]{8}", text):
-        raise UsageError(
-            f"there is no folder {text}; name a trial's folder, or its id of eight digits as trials.csv has it"
-        )
-    folders = sorted(results.glob(f"*/*/seed-*-{text}"))
-    if len(folders) != 1:
-        raise UsageError(f"{len(folders)} trials in {results} have the id {text}; name the trial's folder")
-    return folders[0]

@@ -1,17 +1,18 @@
-"""Small jobs that plugins answer before a sweep begins, and a message for the user where one cannot."""
+"""Asks plugins and datasets about themselves, before a sweep begins, in jobs of their own."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from typing import Any
 
 from msgspec import Struct
 
-from ganbench.executors import LOST, Executor, Job, MachineLost
+from ganbench.executors import Executor, Job
+from ganbench.executors.running import End, Ended, run_jobs, run_one_job
 from ganbench.results.schema import Identity, Record, Reference, Scores
 from ganbench.results.spec import Planned
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
+from ganbench.utils.files import StoreError
 from ganbench.utils.typed_json import convert
 
 
@@ -29,44 +30,55 @@ def ask(
     those of the trials: what is described is where they will run.
     """
 
-    def submit(payload: dict[str, Any]) -> Future[dict[str, Any]]:
-        limited = payload["kind"] == "variant"
-        limits = (deadline, memory) if limited else (None, None)
-        return executor.submit(Job(payload, cpus, gpus, *limits))
+    def job(payload: dict[str, Any]) -> Job:
+        limits = (deadline, memory) if payload["kind"] == "variant" else (None, None)
+        return Job(payload, cpus, gpus, *limits)
 
-    results = []
-    for payload, future in [(payload, submit(payload)) for payload in payloads]:
-        what = f"{payload['kind']} {payload.get('variant') or payload.get('dataset')}"
-        try:
-            try:
-                result = future.result()
-            except MachineLost:  # by no doing of the plugin's
-                result = submit(payload).result()
-            except LOST:
-                if not payload.get("build"):
-                    raise
+    ended: dict[int, Ended] = {}
+    results: list[dict[str, Any]] = []
+    for number, end in run_jobs(executor, range(len(payloads)), lambda number: job(payloads[number])):
+        ended[number] = end
+        while (end := ended.get(len(results))) is not None:  # of several that fail, the first is named
+            payload = payloads[len(results)]
+            if end.lost and end.how is not End.MACHINE_LOST and payload.get("build"):
                 # If it was building the variant that ended the process, its trials will record it.
-                result = submit({**payload, "build": False}).result()
-        except LOST as reason:
-            lost = f"{what} cannot be used: {reason} while it was being asked about itself"
-            raise UsageError(f"{lost}{_lethal(executor)}") from None
-        if "failed" in result:
-            if result["usage"]:
-                raise UsageError(result["failed"])
-            hint = "; --executor inline shows the traceback" if executor.isolated else ""
-            raise UsageError(f"{what} cannot be used: {result['failed']}{hint}")
-        results.append(result)
+                end = run_one_job(executor, job({**payload, "build": False}))
+            results.append(_answer(executor, payload, end))
     return results
 
 
-def _lethal(executor: Executor) -> str:
+def _answer(executor: Executor, payload: dict[str, Any], ended: Ended) -> dict[str, Any]:
+    """What a job returned; raises UsageError where that is nothing."""
+    if ended.returned:
+        return ended.result
+    if ended.how is End.USAGE:
+        raise UsageError(ended.reason)
+    if ended.how is End.UNWRITABLE:
+        raise StoreError(ended.reason)
+    what = f"{payload['kind']} {payload.get('variant') or payload.get('dataset')} cannot be used: {ended.reason}"
+    if ended.lost:
+        raise UsageError(f"{what} while it was being asked about itself{_broken_plugins(executor)}")
+    raise UsageError(f"{what}; --executor inline shows the traceback" if executor.isolated else what)
+
+
+def _broken_plugins(executor: Executor) -> str:
     """The installed plugins that end whatever imports them, for a message."""
-    try:
-        broken = executor.submit(Job({"kind": "broken", "threads": 1, "device": "cpu"})).result()["broken"]
-    except (*LOST, KeyError):
-        return ""
+    ended = run_one_job(executor, Job({"kind": "broken", "threads": 1, "device": "cpu"}))
+    broken = ended.result.get("broken", [])
     found = [f"{bad['entry']} ({bad['distribution']}): {bad['reason']}" for bad in broken]
     return f". These plugins cannot be imported: {'; '.join(found)}" if found else ""
+
+
+class Known(Struct, frozen=True):
+    """The scale of a dataset's real side, and the floors of metrics."""
+
+    reference: Reference
+    floors: Scores
+
+
+def reference_key(trial: Planned) -> tuple[str, ...]:
+    """What a trial's floors and scale are computed for."""
+    return _key(trial.spec.identity, trial.environment)
 
 
 def references(
@@ -104,18 +116,6 @@ def references(
         return found | {key: convert(answer, Known) for key, answer in zip(missing, answers, strict=True)}
     except ValueError as reason:
         raise UsageError(f"the reference of a dataset cannot be used: {reason}") from None
-
-
-class Known(Struct, frozen=True):
-    """The scale of a dataset's real side, and the floors of metrics."""
-
-    reference: Reference
-    floors: Scores
-
-
-def reference_key(trial: Planned) -> tuple[str, ...]:
-    """What a trial's floors and scale are computed for."""
-    return _key(trial.spec.identity, trial.environment)
 
 
 def _known_references(records: list[Record], keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], Known]:

@@ -1,32 +1,22 @@
-"""Runs the trials of a plan on an executor, until every one has its record.
+"""Runs the trials of a plan on an executor until each one has its record, and writes the records.
 
-What is finished is kept, what was interrupted goes on. Engine-neutral: it submits jobs, waits, classifies
-failures, retries what is the machine's fault, and is the only one to write records.
+What is finished is kept, and what was interrupted is continued from its checkpoint. How jobs are submitted, tried again
+and stopped stands in ``executors/running.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ganbench.executors import (
-    DeadlineExceeded,
-    EngineLost,
-    Executor,
-    Job,
-    MachineLost,
-    MemoryExceeded,
-    OutOfMemory,
-    WorkerDied,
-)
+from ganbench.executors import Executor, Job
+from ganbench.executors.running import End, Ended, OnInterrupt, run_jobs
 from ganbench.results.records import as_json, compose, seal, unseal
 from ganbench.results.schema import Evaluation, Outcome, ProgressLine, Record
 from ganbench.results.spec import SEEDS, Planned
@@ -34,16 +24,26 @@ from ganbench.results.store import Store, read_records
 from ganbench.runner.estimates import Estimates
 from ganbench.runner.planning import Plan, Request
 from ganbench.runner.preflight import reference_key, references
-from ganbench.utils import canonical_json, signals
-from ganbench.utils.errors import UsageError, in_words
+from ganbench.utils import canonical_json
+from ganbench.utils.errors import in_words
 from ganbench.utils.files import StoreError, open_plain
 from ganbench.utils.typed_json import convert
 
-ATTEMPTS = 3  # of a trial whose process or machine was lost, without getting further
-STOP_SECONDS = 10.0  # that a trial has for its checkpoint when a sweep is to stop
-POLL_SECONDS = 0.5
 MOST_READ = 200  # running trials whose progress is read each time: on a cluster every one is a call to its file system
-KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
+MOST_LINE = 1 << 20  # bytes of a line of progress; a longer one, and what follows it, is not shown
+
+STATUS_OF = {  # of a trial whose job gave no result
+    End.FAILED: "error",
+    End.USAGE: "error",
+    End.ENGINE_FAULT: "error",
+    End.DEADLINE: "timeout",
+    End.MEMORY: "oom",
+    End.OUT_OF_MEMORY: "oom",
+    End.DIED: "crashed",
+    End.KILLED: "crashed",
+    End.MACHINE_LOST: "crashed",
+    End.INTERRUPTED: "crashed",  # again and again
+}
 
 
 class Display(Protocol):
@@ -109,60 +109,44 @@ class Sweep:
         return self.statuses
 
     def _run(self, jobs: list[list[Planned]]) -> None:
-        waiting = deque(jobs)
-        running: dict[Future[dict[str, Any]], Running] = {}
-        self._looked = -math.inf
-        with signals.gently():
-            while (waiting or running) and not signals.requested():
-                # No more than the engine has use for: a sweep of thousands would fill the driver, and its queue.
-                while waiting and len(running) < self.executor.window and not signals.requested():
-                    trials = waiting.popleft()
-                    future = self._submit(trials)
-                    running[future] = Running([Reading(trial) for trial in trials], attempt=1)
-                    if future.done():  # an engine that runs a job as it is submitted
-                        self._collect(running, 0)
-                if running:
-                    self._collect(running, POLL_SECONDS)
-            if signals.requested():
-                self._stop(running)
+        running = [RunningJob([ProgressReader(self.store, trial) for trial in trials]) for trials in jobs]
+        for job, ended in run_jobs(
+            self.executor,
+            running,
+            self._job,
+            on_interrupt=OnInterrupt.CHECKPOINT,
+            title=lambda job: job.title,
+            note=self.display.note,
+            progress=self._read_progress,
+            watch=self._watch,
+        ):
+            for trial, outcome in zip(job.trials, _outcomes(ended, len(job.trials)), strict=True):
+                self._record(trial, outcome)
 
-    def _stop(self, running: dict[Future[dict[str, Any]], Running]) -> None:
-        """Give running trials time to write a checkpoint; then raise KeyboardInterrupt."""
-        for future in [future for future in running if future.cancel()]:
-            del running[future]
-        if running:
-            self.display.note(
-                f"stopping: what runs writes a checkpoint, within {STOP_SECONDS:g} s; Ctrl-C again ends it at once"
-            )
-        deadline = time.monotonic() + STOP_SECONDS
-        while running and time.monotonic() < deadline:
-            self.executor.stop()  # again: a process may have been starting when it was first asked
-            self._collect(running, POLL_SECONDS / 5)
-        for state in running.values():
-            self.display.note(f"{state.title}: it did not stop in time; its last checkpoint is used")
-        raise KeyboardInterrupt
+    def _watch(self, running: list[RunningJob]) -> None:
+        """Read the progress of the jobs that were looked at longest ago."""
+        for job in sorted(running, key=lambda job: job.looked)[:MOST_READ]:
+            self._read_progress(job)
+            job.looked = time.monotonic()
 
-    def _collect(self, running: dict[Future[dict[str, Any]], Running], seconds: float) -> None:
-        """Record what has ended within some seconds; submit again what somebody killed."""
-        done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
-        now = time.monotonic()
-        if now - self._looked >= POLL_SECONDS:
-            self._looked = now
-            for state in sorted(running.values(), key=lambda state: state.looked)[:MOST_READ]:
-                self._read_progress(state)
-                state.looked = now
-        for future in done:
-            state = running.pop(future)
-            self._read_progress(state)
-            outcomes = self._outcomes(future, state)
-            if outcomes is not None:
-                for trial, outcome in zip(state.trials, outcomes, strict=True):
-                    self._record(trial, outcome)
-            elif not signals.requested():
-                state.attempt, state.died_at = state.attempt + 1, state.images
-                running[self._submit(state.trials)] = state
+    def _read_progress(self, job: RunningJob) -> int:
+        """Tell observers and the display what is new of a job's trials; return the most images that one has seen."""
+        for reader in job.readers:
+            for entry in reader.new_lines():
+                evaluation, images = entry.evaluation, entry.images
+                if evaluation is not None and images is None:
+                    images = evaluation.images_seen
+                if evaluation and evaluation.images_seen > reader.evaluated:  # a resumed trial may repeat one
+                    reader.evaluated = evaluation.images_seen
+                    self.observed(as_json(reader.trial.spec.trial), as_json(evaluation))
+                if images is not None:
+                    job.images = max(job.images, images)
+                    self.display.progress(reader.trial, images, evaluation)
+        return job.images
 
-    def _submit(self, trials: list[Planned]) -> Future[dict[str, Any]]:
+    def _job(self, running: RunningJob) -> Job:
+        """What the engine is given: a trial, or the seeds that train together."""
+        trials = running.trials
         folders = [str(self.store.prepare(trial.spec).absolute()) for trial in trials]
         specs, first = [trial.spec.payload() for trial in trials], trials[0]
         payload = {
@@ -178,55 +162,7 @@ class Sweep:
             payload |= {"kind": "trial", "spec": specs[0], "folder": folders[0]}
         # Seeds that train together may take what they might take one after the other.
         deadline = None if self.timeout is None else self.timeout * len(trials)
-        return self.executor.submit(Job(payload, self.cpus, self.gpus, deadline=deadline, memory=self.memory))
-
-    def _outcomes(self, future: Future[dict[str, Any]], state: Running) -> list[dict[str, Any]] | None:
-        """How the trials of a job ended; None to try them again."""
-        result = self._result(future, state)
-        if result is None or "outcomes" not in result:
-            return None if result is None else [result] * len(state.readings)
-        match result["outcomes"]:
-            case [*outcomes] if len(outcomes) == len(state.readings) and all(isinstance(one, dict) for one in outcomes):
-                return outcomes
-        return [{"status": "error", "reason": "its executor returned other results"}] * len(state.readings)
-
-    def _result(self, future: Future[dict[str, Any]], state: Running) -> dict[str, Any] | None:
-        """What a job returned, or how it ended; None to try it again."""
-        if state.died_at is not None and state.images > state.died_at:
-            state.attempt = 1
-        try:
-            result = future.result()
-        except (EngineLost, UsageError):  # no trial can run, or none can where this one came to
-            raise
-        except DeadlineExceeded as reason:
-            return {"status": "timeout", "reason": str(reason)}
-        except MemoryExceeded as reason:
-            return {"status": "oom", "reason": str(reason)}
-        except WorkerDied as reason:
-            if signals.requested():
-                return None
-            # Somebody killed it (an operator, or the system for memory), or its node: the checkpoint is good, so go on.
-            lost = reason.exit_code in KILLED or isinstance(reason, MachineLost)
-            if lost and state.attempt < ATTEMPTS:
-                self.display.note(f"{state.title}: {reason}; continuing it (attempt {state.attempt + 1} of {ATTEMPTS})")
-                return None
-            tries = f", {state.attempt} times" if state.attempt > 1 else ""
-            return {"status": "oom" if isinstance(reason, OutOfMemory) else "crashed", "reason": f"{reason}{tries}"}
-        except Exception as reason:  # the engine's own fault, or its user cancelled the job
-            return {"status": "error", "reason": f"its executor lost it: {in_words(reason)}"}
-        if not isinstance(result, dict):
-            return {"status": "error", "reason": f"its executor returned no result but {type(result).__name__}"}
-        if "interrupted" in result:
-            if not signals.requested():
-                if state.attempt == ATTEMPTS:  # as under a time limit that is shorter than its start
-                    return {"status": "crashed", "reason": f"it was stopped {ATTEMPTS} times before it got any further"}
-                self.display.note(f"{state.title}: somebody stopped it with SIGTERM; continuing it")
-            return None
-        if "unwritable" in result:
-            raise StoreError(result["unwritable"])
-        if "failed" in result:
-            return {"status": "error", "reason": result["failed"]}
-        return result
+        return Job(payload, self.cpus, self.gpus, deadline=deadline, memory=self.memory)
 
     def _record(self, trial: Planned, outcome: dict[str, Any]) -> None:
         known = self.references[reference_key(trial)]
@@ -241,35 +177,34 @@ class Sweep:
         self.finished(as_json(record))
         self.display.finished(trial, record, cost)
 
-    def _read_progress(self, state: Running) -> None:
-        """Tell observers and the display what is new of a job's trials."""
-        for reading in state.readings:
-            for entry in reading.more(self.store.workplace(reading.trial.spec)):
-                evaluation, images = entry.evaluation, entry.images
-                if evaluation is not None and images is None:
-                    images = evaluation.images_seen
-                if evaluation and evaluation.images_seen > reading.evaluated:  # a resumed trial may repeat one
-                    reading.evaluated = evaluation.images_seen
-                    self.observed(as_json(reading.trial.spec.trial), as_json(evaluation))
-                if images is not None:
-                    state.images = max(state.images, images)
-                    self.display.progress(reading.trial, images, evaluation)
 
-
-MOST_LINE = 1 << 20  # bytes of a line of progress; a longer one, and what follows it, is not shown
+def _outcomes(ended: Ended, count: int) -> list[dict[str, Any]]:
+    """How each trial of a job ended; raises StoreError where the disk cannot be written."""
+    if ended.how is End.UNWRITABLE:
+        raise StoreError(ended.reason)
+    if not ended.returned:
+        return [{"status": STATUS_OF[ended.how], "reason": ended.reason}] * count
+    match ended.result.get("outcomes", [ended.result] * count):
+        case [*outcomes] if len(outcomes) == count and all(isinstance(one, dict) for one in outcomes):
+            return outcomes
+    return [{"status": "error", "reason": "its executor returned other results"}] * count
 
 
 @dataclass
-class Reading:
-    """A trial that runs, and how much of its progress was read."""
+class ProgressReader:
+    """Reads what a running trial has written of its progress since it was last asked.
 
+    Attributes:
+        offset: bytes read so far; ``evaluated``: images seen at the last evaluation that was read.
+    """
+
+    store: Store
     trial: Planned
     offset: int = 0
     evaluated: int = -1
 
-    def more(self, folder: Path) -> Iterator[ProgressLine]:
-        """The lines of progress that the trial has written into its folder since they were last read."""
-        with contextlib.suppress(OSError), open_plain(folder / "progress.jsonl") as file:
+    def new_lines(self) -> Iterator[ProgressLine]:
+        with contextlib.suppress(OSError), open_plain(self.store.workplace(self.trial.spec) / "progress.jsonl") as file:
             file.seek(self.offset)
             while (line := file.readline(MOST_LINE)).endswith(b"\n"):
                 self.offset += len(line)
@@ -281,18 +216,21 @@ class Reading:
 
 
 @dataclass
-class Running:
-    """Trials that one job runs, when their progress was read, and the images each saw, also at the job's last loss."""
+class RunningJob:
+    """The trials of one job: a single one, or seeds that train together.
 
-    readings: list[Reading]
-    attempt: int
-    looked: float = -math.inf
+    Attributes:
+        images: the most that one of the trials has seen.
+        looked: when their progress was last read (``time.monotonic``).
+    """
+
+    readers: list[ProgressReader]
     images: int = 0
-    died_at: int | None = None
+    looked: float = -math.inf
 
     @property
     def trials(self) -> list[Planned]:
-        return [reading.trial for reading in self.readings]
+        return [reader.trial for reader in self.readers]
 
     @property
     def title(self) -> str:

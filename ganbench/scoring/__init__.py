@@ -2,3 +2,7 @@
 
 The metrics themselves belong in ``metrics``; scoring during a training is ``harness.evaluation``.
 """
+
+from ganbench.scoring.score import Options, Scores, score
+
+__all__ = ["Options", "Scores", "score"]

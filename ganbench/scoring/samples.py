@@ -18,9 +18,9 @@ from torch import Tensor
 from ganbench.datasets.folder import Unreadable, files_below
 from ganbench.discovery.loader import discover
 from ganbench.harness import environment
-from ganbench.harness.evaluation import draw_samples, shielded
+from ganbench.harness.evaluation import draw_samples, eval_mode
 from ganbench.harness.real_data import load_split, rows
-from ganbench.harness.stored_trial import read_trial, trained, wanted
+from ganbench.harness.stored_trial import load_variant, needed_plugins, read_trial
 from ganbench.metrics.samples import quantised
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import device_of
@@ -218,13 +218,13 @@ def _of_trial(text: str, folder: Path, request: Request) -> Samples:
     """Drawn anew from the stored variant, as its evaluations did."""
     record = read_trial(folder)
     trial, evaluation = record.identity.trial, record.identity.evaluation
-    variant = trained(
-        record, folder, discover(wanted(record.identity)), torch.device(environment.select_device(trial.device))
+    variant = load_variant(
+        record, folder, discover(needed_plugins(record.identity)), torch.device(environment.select_device(trial.device))
     )
     stream = derive(trial.seed if request.seed is None else request.seed, "evaluation")
     device = device_of(variant)
     try:
-        with shielded(variant, stream):
+        with eval_mode(variant, stream):
             raw = draw_samples(variant, request.n or evaluation.samples, stream, device).cpu()
     except Exception as reason:
         raise UsageError(f"{text}: no samples can be drawn from {variant.name}: {in_words(reason)}") from None

@@ -15,7 +15,7 @@ from ganbench.discovery.loader import discover
 from ganbench.harness import environment
 from ganbench.harness.defaults import default_extractor
 from ganbench.harness.metric_values import apply
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of
 from ganbench.metrics.bias import bias_warnings
 from ganbench.metrics.intervals import LEVEL
@@ -206,7 +206,7 @@ class Sides:
     def __init__(self, held: Samples, dataset: Dataset, extractor: Extractor, fakes: int, device: torch.device) -> None:
         self.extractor, self.dataset, self.device, self.fakes = extractor, dataset, device, fakes
         # Only a held-out split has training images to be compared with.
-        self.real = Real(dataset, extractor, fakes, device) if held.split else None
+        self.real = RealData(dataset, extractor, fakes, device) if held.split else None
         self.has_floor = held.split == "test"
         self.notes = self.real.notes if self.real else []
         if self.real is None and extractor.learns:

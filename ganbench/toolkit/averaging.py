@@ -15,13 +15,13 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def frozen_copy(network: Network) -> Network:
-    """A copy whose parameters require no gradient. It is state: keep it as an attribute of the variant."""
+    """A copy of a network that is not trained. Keep it as an attribute of the variant, so that it is saved."""
     return copy.deepcopy(network).requires_grad_(False)
 
 
 @torch.no_grad()
 def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Parameters: ``average <- decay * average + (1 - decay) * network``. Buffers: copied.
+    """Update the averaged weights: ``average <- decay * average + (1 - decay) * network``; buffers are copied.
 
     Args:
         average: the ``frozen_copy`` of ``network``.
@@ -35,5 +35,5 @@ def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 def warm_decay(decay: float, step: int) -> float:
-    """``min(decay, (1 + step) / (10 + step))``: the memory grows with training, so the first weights are forgotten."""
+    """A decay that starts low, to forget the first weights soon: ``min(decay, (1 + step) / (10 + step))``."""
     return min(decay, (1 + step) / (10 + step))

@@ -1,4 +1,4 @@
-"""A GAN on standard networks, for variants whose paper is about a loss."""
+"""A GAN with ready-made networks, for variants that only change a loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from ganbench.toolkit.networks import (
 
 
 class BackboneGAN(GAN):
-    """Non-saturating GAN on networks that fit the samples; subclasses that change a loss differ in nothing else.
+    """A non-saturating GAN with convolutional networks for images and perceptrons for points.
+
+    Subclasses that change a loss differ in nothing else.
 
     Images: the convolutions of DCGAN, with batch normalisation in G only, so that each of D's logits
     depends on one image. Points: multilayer perceptrons with two hidden layers.
@@ -49,19 +51,19 @@ class BackboneGAN(GAN):
         return self.discriminator_on(self.shape)
 
     def generator_on(self, latent_dim: int) -> nn.Sequential:
-        """G's network from ``(n, latent_dim)`` to samples, for a z that carries more than the latent."""
+        """A generator network for another ``latent_dim``, such as a latent with a class appended."""
         if is_image(self.shape):
             return convolutional_generator(self.shape, latent_dim, self.width)
         return multilayer_perceptron(latent_dim, [4 * self.width] * 2, size_of(self.shape))
 
     def discriminator_on(self, shape: torch.Size, outputs: int = 1) -> nn.Sequential:
-        """D's network from ``(n, *shape)`` to ``(n, outputs)``, for a D that sees or says more than one thing."""
+        """A discriminator network for another input shape or number of outputs: ``(n, *shape)`` to ``(n, outputs)``."""
         if is_image(shape):
             return convolutional_discriminator(shape, self.width, outputs)
         return multilayer_perceptron(size_of(shape), [4 * self.width] * 2, outputs)
 
     def settle(self, clock: Clock) -> None:
-        """Step sizes fall linearly to 0 in the end: without it G circles around a narrow mode, never on it."""
+        """Lower the learning rates linearly to 0 at the end: otherwise G circles around a narrow mode, never on it."""
         if clock.fraction > 1 - self.decay:
             for optimizer in self.optimizers.values():
                 for group in optimizer.param_groups:

@@ -81,7 +81,7 @@ class EqualizedConv2d(nn.Module):
         return self.convolve(x, self.bias)
 
     def convolve(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The layer with another bias ``(outputs,)``, or none."""
+        """Apply the layer with another bias ``(outputs,)``, or none."""
         weight = self.weight * self.scale
         # Convolving and resampling in one strided convolution is the same map for less than half the work.
         if self.resample == "up":
@@ -92,20 +92,20 @@ class EqualizedConv2d(nn.Module):
 
 
 def _widen(weight: Tensor) -> Tensor:
-    """Kernels convolved with a square of 2x2 ones: ``(o, i, 3, 3) -> (o, i, 4, 4)``."""
+    """3x3 kernels convolved with a 2x2 square of ones: ``(o, i, 3, 3) -> (o, i, 4, 4)``."""
     w = functional.pad(weight, (1, 1, 1, 1))
     return w[..., 1:, 1:] + w[..., 1:, :-1] + w[..., :-1, 1:] + w[..., :-1, :-1]
 
 
 class PixelNorm(nn.Module):
-    """Every vector along dimension 1, a pixel's channels or a row, to unit mean square (section 4.2)."""
+    """Scale each pixel's channels, or each row, to a mean square of 1 (section 4.2)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 class MinibatchStdDev(nn.Module):
-    """``(n, c, h, w) -> (n, c + 1, h, w)``: how much the batch varies, as one more, constant channel (section 3).
+    """Append a constant channel that says how much the batch varies: ``(n, c, h, w) -> (n, c + 1, h, w)`` (section 3).
 
     Its value is the standard deviation over the batch of each feature at each place, averaged over them.
     """
@@ -116,7 +116,7 @@ class MinibatchStdDev(nn.Module):
 
 
 def pyramid(shape: Sequence[int], width: int) -> list[tuple[int, int, int]]:
-    """Shapes ``(channels, height, width)`` of features, from the lowest resolution to the image's.
+    """Feature shapes ``(channels, height, width)`` at each resolution, from the lowest to the image's.
 
     Channels are ``width`` next to the image and double as the sides halve, up to ``8 * width``.
     """

@@ -14,7 +14,7 @@ from ganbench.plugin.variant import Unsuitable
 
 
 class Reshape(nn.Module):
-    """``(n, ...)`` to ``(n, *shape)``."""
+    """Reshape each row: ``(n, ...)`` to ``(n, *shape)``."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def require_image(name: str, shape: Sequence[int]) -> None:
 
 
 def multilayer_perceptron(inputs: int, hidden: Sequence[int], outputs: int, slope: float = 0.2) -> nn.Sequential:
-    """Fully connected layers ``(n, inputs) -> (n, outputs)`` with leaky ReLU between them."""
+    """A multilayer perceptron ``(n, inputs) -> (n, outputs)`` with leaky ReLU between its layers."""
     layers: list[nn.Module] = []
     for width in hidden:
         layers += [nn.Linear(inputs, width), nn.LeakyReLU(slope)]
@@ -56,7 +56,7 @@ def multilayer_perceptron(inputs: int, hidden: Sequence[int], outputs: int, slop
 
 
 def convolutional_generator(shape: Sequence[int], latent_dim: int, width: int) -> nn.Sequential:
-    """The generator of Radford et al. 2015, section 3: ``(n, latent_dim)`` to images ``(n, *shape)`` in [-1, 1].
+    """The DCGAN generator: ``(n, latent_dim)`` to images ``(n, *shape)`` in [-1, 1] (Radford et al. 2015, section 3).
 
     Fractionally strided convolutions with batch normalisation and ReLU, tanh at the output; ``width``
     channels next to the image, twice as many at each halving, weights from N(0, 0.02^2).
@@ -81,7 +81,7 @@ def convolutional_generator(shape: Sequence[int], latent_dim: int, width: int) -
 def convolutional_discriminator(
     shape: Sequence[int], width: int, outputs: int = 1, batch_norm: bool = False
 ) -> nn.Sequential:
-    """The discriminator of Radford et al. 2015, section 3: images ``(n, *shape)`` to ``(n, outputs)``.
+    """The DCGAN discriminator: images ``(n, *shape)`` to ``(n, outputs)`` (Radford et al. 2015, section 3).
 
     Strided convolutions with leaky ReLU; batch normalisation (not at the input) only if asked for, since
     penalties on the gradient at one sample have no meaning where samples of a batch depend on each other.
@@ -101,7 +101,7 @@ def convolutional_discriminator(
 
 
 def normal_init(network: nn.Module, std: float = 0.02) -> None:
-    """Weights of (transposed) convolutions from N(0, std^2), batch normalisation from N(1, std^2), biases zero."""
+    """Initialise as DCGAN: convolutions from N(0, std^2), batch normalisation from N(1, std^2), biases 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, std)
@@ -113,5 +113,5 @@ def normal_init(network: nn.Module, std: float = 0.02) -> None:
 
 
 def size_of(shape: Sequence[int]) -> int:
-    """Numbers in one sample."""
+    """How many numbers one sample of a shape has."""
     return int(torch.Size(shape).numel())

@@ -9,7 +9,7 @@ from torch.func import grad
 
 
 def squared_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``|grad_x D(x)|^2`` for each sample, ``(n,)``.
+    """The squared norm of the discriminator's gradient at each sample: ``|grad_x D(x)|^2``, ``(n,)``.
 
     Args:
         judge: from samples to logits ``(n,)``, each depending on its own sample alone.
@@ -19,6 +19,6 @@ def squared_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def unit_gradient_penalty(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``E (|grad_x D(x)| - 1)^2``, the soft constraint of Gulrajani et al. 2017, equation 3, at ``x``."""
+    """The gradient penalty of WGAN-GP at ``x``: ``E (|grad_x D(x)| - 1)^2`` (Gulrajani et al. 2017, equation 3)."""
     # The square root has no derivative at 0, where a dead network is.
     return ((squared_gradient(judge, x) + 1e-12).sqrt() - 1).square().mean()

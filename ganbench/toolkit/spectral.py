@@ -1,4 +1,4 @@
-"""Spectral normalisation: layers that stretch no direction more than once."""
+"""Spectral normalisation: every weight matrix divided by its largest singular value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class SpectralNorm(nn.Module):
-    """``W / sigma(W)``: Miyato et al. 2018, Algorithm 1, one step of the power method at each training pass.
+    """A weight divided by its largest singular value, ``W / sigma(W)``, for ``torch.nn.utils.parametrize``.
+
+    Miyato et al. 2018, Algorithm 1: one step of the power method at each training pass.
 
     Unlike torch's own it writes to no tensor that a graph or a batched computation holds on to.
     """
@@ -37,7 +39,7 @@ class SpectralNorm(nn.Module):
 
 
 def spectrally_normalised(network: Network) -> Network:
-    """The network with every convolution and linear layer's weight divided by its largest singular value."""
+    """Give every convolution and linear layer of a network spectral normalisation; returns the network."""
     for layer in list(network.modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))

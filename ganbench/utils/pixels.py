@@ -17,5 +17,5 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def from_uint8(images: Tensor) -> Tensor:
-    """8-bit images as float32 in [-1, 1]."""
+    """Images in [0, 255], 8-bit or with fractions, as float32 in [-1, 1]."""
     return images.to(torch.float32) / 127.5 - 1

@@ -6,15 +6,19 @@ which raises ValueError.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from ganbench.utils.errors import printable
+
 MOST_WHOLE = 2**53  # what a float64 holds exactly
 MOST_TEXT = 10_000
 MOST_ITEMS = 1000
 DEPTH = 40
+MOST_MESSAGE = 300
 
 Whole = Annotated[int, Meta(ge=0, le=MOST_WHOLE)]
 Size = Annotated[int, Meta(ge=1, le=MOST_WHOLE)]
@@ -40,7 +44,7 @@ def convert(value: Any, kind: type[T]) -> T:
 
 def check_depth(value: Any) -> None:
     """Raise ValueError for a JSON value that is nested too deeply to be walked safely."""
-    level = [value]
+    level = [value] if type(value) in (dict, list) else []
     for _ in range(DEPTH):
         level = [
             item
@@ -55,20 +59,15 @@ def check_depth(value: Any) -> None:
 
 def _with_place(message: str, value: Any, kind: Any) -> str:
     """The place first, its keys by name: msgspec writes ``[...]`` for every key of an open mapping."""
-    what, _, path = message.rpartition(" - at `")
-    if not what:
-        return message
-    names, owner, whole = [], value, True
-    for part in path.rstrip("`").replace("[", ".[").split(".")[1:]:
-        key: Any = part
-        if part == "[...]" and whole and isinstance(owner, dict):
+    what, at, path = message.rpartition(" - at `$")
+    place, owner = "", value
+    for part in re.findall(r"\[[^]]*\]|[^.[\]`]+", path) if at else ():
+        key: Any = int(part[1:-1]) if part[1:-1].isdecimal() else part
+        if part == "[...]" and isinstance(owner, dict):
             key = _wrong_key(owner, message, value, kind)
-        elif part.startswith("["):
-            key = int(part[1:-1]) if part[1:-1].isdigit() else part
-        whole = whole and key != "[...]"
-        owner = owner[key] if whole else None
-        names.append(key if isinstance(key, str) and key.isidentifier() else f"{key!r:.100}")
-    return f"{'.'.join(names)}: {what}"
+        owner = owner[key] if key != "[...]" else None
+        place += f"[{key}]" if type(key) is int else f".{key:.100}"
+    return printable(f"{place[1:]}: {what}" if place else what or message)[:MOST_MESSAGE]
 
 
 def _wrong_key(owner: dict[str, Any], message: str, value: Any, kind: Any) -> str:

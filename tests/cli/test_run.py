@@ -14,11 +14,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ganbench.cli.selftest import contents
+
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., "subprocess.Popen[bytes]"]
 SMALL = ("--datasets", "digits,ring8", "--images", "1280", "--evaluations", "4", "--samples", "200")
-
-
 INLINE = ("--executor", "inline")  # where it is not the point that trials have processes of their own
+BEGUN = "results/*/*/seed-*/progress.jsonl"  # of trials that train
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -30,27 +32,6 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         text=True,
         timeout=900,
     )
-
-
-def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    """Begin a run in a process group of its own, to be killed by the test."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "ganbench", "run", *arguments],
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def artefacts(results: Path) -> dict[str, bytes]:
-    """Everything that must be equal from run to run: all files but costs, the page that shows them, and logs."""
-    return {
-        str(path.relative_to(results)): path.read_bytes()
-        for path in sorted(results.rglob("*"))
-        if path.is_file() and path.name not in ("cost.json", ".lock") and path.suffix != ".html"
-    }
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +129,7 @@ def test_another_order_jobs_hash_seed_locale_and_folder_give_the_same_bytes(swee
         TZ="Asia/Tokyo",
     )
     assert again.returncode == 0, again.stderr
-    assert artefacts(tmp_path / "elsewhere") == artefacts(sweep / "results")
+    assert contents(tmp_path / "elsewhere") == contents(sweep / "results")
 
 
 def test_the_same_command_again_trains_nothing_and_changes_nothing(sweep: Path, command: Ganbench) -> None:
@@ -166,57 +147,50 @@ def test_how_often_one_evaluates_changes_no_weight(sweep: Path, ganbench: Ganben
     assert states[0].parent.name != states[1].parent.name  # another protocol, another trial
 
 
-@pytest.mark.parametrize("when", [0.3, pytest.param(0.7, marks=pytest.mark.slow)])
-def test_killed_and_run_again_it_ends_in_the_same_bytes(sweep: Path, tmp_path: Path, when: float) -> None:
+@pytest.mark.parametrize("when", [3, pytest.param(7, marks=pytest.mark.slow)])
+def test_killed_and_run_again_it_ends_in_the_same_bytes(sweep: Path, start: Start, tmp_path: Path, when: int) -> None:
     command = ["--plugins", "dcgan,vanilla,noise", "--seeds", "2", *SMALL]
-    process = start(tmp_path, *command)
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("results/*/*/seed-*/record.json"))) < when * 10 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert process.poll() is None, "it ended before it could be killed"
+    process = start("run", *command, until="results/*/*/seed-*/record.json", count=when)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     done = len(list(tmp_path.glob("results/*/*/seed-*/record.json")))
     again = run(tmp_path, *command)
     assert again.returncode == 0, again.stderr
     assert f"{10 - done} trials to run, {done} finished earlier" in again.stderr
-    assert artefacts(tmp_path / "results") == artefacts(sweep / "results")
+    assert contents(tmp_path / "results") == contents(sweep / "results")
 
 
-def test_a_trial_killed_in_the_middle_goes_on_from_its_checkpoint(ganbench: Ganbench, tmp_path: Path) -> None:
+def test_a_trial_killed_in_the_middle_goes_on_from_its_checkpoint(
+    ganbench: Ganbench, start: Start, tmp_path: Path
+) -> None:
     command = ["--plugins", "dcgan", "--seeds", "1", "--images", "25600", "--evaluations", "4", "--metrics", "fid"]
     whole = ganbench("run", *command, "--results", "whole", *INLINE)
     assert whole.returncode == 0, whole.stderr
-    process = start(tmp_path, *command, GANBENCH_CHECKPOINT_SECONDS="0.2")
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("results/*/*/*/checkpoint.safetensors")) and time.monotonic() < deadline:
-        assert process.poll() is None, "it ended before its first checkpoint: give it more images"
-        time.sleep(0.02)
+    checkpoint = "results/*/*/*/checkpoint.safetensors"
+    process = start("run", *command, until=checkpoint, GANBENCH_CHECKPOINT_SECONDS="0.2")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not list(tmp_path.glob("results/*/*/*/record.json"))
     again = run(tmp_path, *command)
     assert again.returncode == 0, again.stderr
-    assert artefacts(tmp_path / "results") == artefacts(tmp_path / "whole")
+    assert contents(tmp_path / "results") == contents(tmp_path / "whole")
     cost = json.loads(next(tmp_path.glob("results/*/*/*/cost.json")).read_text())
     assert cost["attempts"] == 2 and cost["training_seconds"] > cost["wall_seconds"] / 4
 
 
-def test_ctrl_c_ends_it_with_130_and_leaves_no_process(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ganbench", "run", "--plugins", "dcgan", "--seeds", "2"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("results/*/*/seed-*/progress.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+def test_ctrl_c_ends_it_with_130_and_leaves_no_process(start: Start, tmp_path: Path) -> None:
+    process = start("run", "--plugins", "dcgan", "--seeds", "2", until=BEGUN)
     os.kill(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    process.wait(60)
+    stderr = (tmp_path / "stderr").read_text()
     assert process.returncode == 130 and "same command again" in stderr and "Traceback" not in stderr
+    assert gone(process.pid, seconds=20)
+
+
+def test_workers_end_with_their_driver(start: Start) -> None:
+    process = start("run", "--plugins", "dcgan", "--seeds", "2", "--images", "640000", until=BEGUN)
+    os.kill(process.pid, signal.SIGKILL)  # the driver alone
+    process.wait()
     assert gone(process.pid, seconds=20)
 
 
@@ -230,16 +204,6 @@ def gone(group: int, seconds: float) -> bool:
             return True
         time.sleep(0.1)
     return False
-
-
-def test_workers_end_with_their_driver(tmp_path: Path) -> None:
-    process = start(tmp_path, "--plugins", "dcgan", "--seeds", "2", "--images", "640000")
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("results/*/*/seed-*/progress.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)  # the driver alone
-    process.wait()
-    assert gone(process.pid, seconds=20)
 
 
 def test_hyperparameters_label_the_row_and_seeds_add_up(sweep: Path, ganbench: Ganbench, tmp_path: Path) -> None:
@@ -301,8 +265,8 @@ def test_report_writes_the_same_bytes_and_leaves_a_damaged_record_out(
         if path.is_file() and path.name != ".lock":
             (results / path.relative_to(sweep / "results")).parent.mkdir(parents=True, exist_ok=True)
             (results / path.relative_to(sweep / "results")).write_bytes(path.read_bytes())
-    before = artefacts(results)
-    assert ganbench("report").returncode == 0 and artefacts(results) == before
+    before = contents(results)
+    assert ganbench("report").returncode == 0 and contents(results) == before
     damaged = next((results / "digits/dcgan").glob("seed-1-*/record.json"))
     damaged.write_text(damaged.read_text().replace('"status":"completed"', '"status":"diverged"'))
     result = ganbench("report", "--format", "csv")
@@ -310,7 +274,7 @@ def test_report_writes_the_same_bytes_and_leaves_a_damaged_record_out(
     assert pd.read_csv(results / "trials.csv").shape[0] == 9
     mended = ganbench("run", "--plugins", "dcgan", "--seeds", "2", *SMALL, *INLINE)
     assert mended.returncode == 0 and "1 trials to run" in mended.stderr
-    assert {k: v for k, v in artefacts(results).items() if not k.startswith("quarantine")} == before
+    assert {k: v for k, v in contents(results).items() if not k.startswith("quarantine")} == before
 
 
 def test_a_locale_without_arrows_costs_no_table(sweep: Path, ganbench: Ganbench) -> None:

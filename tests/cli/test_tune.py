@@ -5,9 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
@@ -18,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ganbench.cli.selftest import contents
 from ganbench.results.store import read_records
 from ganbench.tuning.proposals import Proposer, rounds
 from ganbench.tuning.tables import best_of
@@ -144,21 +142,12 @@ INLINE = ("--executor", "inline")
 COMMAND = ("tune", "-p", "knob", "--trials", "4", "--seeds", "2", *SMALL)
 
 
-def artefacts(results: Path) -> dict[str, bytes]:
-    """All files that must be equal from run to run."""
-    return {
-        str(path.relative_to(results)): path.read_bytes()
-        for path in sorted(results.rglob("*"))
-        if path.is_file() and path.name not in ("cost.json", ".lock", "log.txt") and path.suffix != ".html"
-    }
-
-
 @pytest.fixture
 def site(install: Callable[..., Path]) -> Path:
     return install("ganbench-knob", {"knob.py": KNOB}, {"knob": "knob"})
 
 
-def test_a_search_killed_in_both_halves_ends_in_the_same_bytes(site: Path, ganbench, tmp_path: Path) -> None:
+def test_a_search_killed_in_both_halves_ends_in_the_same_bytes(site: Path, ganbench, start, tmp_path: Path) -> None:
     whole = ganbench(*COMMAND, "--results", "whole", "--jobs", "2", site=site)
     assert whole.returncode == 0, whole.stderr
     knob = pd.read_csv(tmp_path / "whole/tuning.csv", keep_default_na=False)
@@ -183,33 +172,30 @@ def test_a_search_killed_in_both_halves_ends_in_the_same_bytes(site: Path, ganbe
     assert "## ring8" in page and "Coverage (identity)" in page and best.label.iloc[0] in page
 
     for folder in ("search", "final"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ganbench", *COMMAND, "--jobs", "1", "--results", "killed"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(site)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        process = start(
+            *COMMAND,
+            "--jobs",
+            "1",
+            "--results",
+            "killed",
+            until=f"killed/{folder}/*/*/*/record.json",
+            PYTHONPATH=str(site),
         )
-        deadline = time.monotonic() + 300
-        while not list(tmp_path.glob(f"killed/{folder}/*/*/*/record.json")) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert process.poll() is None, "it ended before it could be killed"
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     again = ganbench(*COMMAND, "--results", "killed", "--jobs", "2", site=site)
     assert again.returncode == 0 and "0 trials to run, 4 finished earlier" in again.stderr, again.stderr
-    assert artefacts(tmp_path / "killed") == artefacts(tmp_path / "whole")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
     few = ganbench(*COMMAND, "--results", "killed", "--trials", "1", *INLINE, site=site)
     assert few.returncode == 0, few.stderr
     assert set(pd.read_csv(tmp_path / "killed/final/leaderboard.csv").variant) == {"knob"}
     assert len(list(tmp_path.glob("killed/final/superseded/*/*/seed-*"))) == 2
 
-    before = artefacts(tmp_path / "killed")
+    before = contents(tmp_path / "killed")
     other = ganbench(*COMMAND, "--results", "killed", "--images", "1280", *INLINE, site=site)
     assert other.returncode == 2 and "another budget" in other.stderr and "--results" in other.stderr
-    assert artefacts(tmp_path / "killed") == before
+    assert contents(tmp_path / "killed") == before
 
 
 @pytest.mark.slow  # pytest -m slow tests/cli/test_tune.py
@@ -218,7 +204,7 @@ def test_tpe_gives_the_same_search_with_any_number_of_jobs(site: Path, ganbench,
     for jobs in ("1", "3"):
         done = ganbench(*command, "--jobs", jobs, "--results", jobs, site=site)
         assert done.returncode == 0, done.stderr
-    assert artefacts(tmp_path / "1") == artefacts(tmp_path / "3")
+    assert contents(tmp_path / "1") == contents(tmp_path / "3")
 
 
 def test_dry_run_lists_the_search_and_changes_nothing(site: Path, ganbench, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,9 @@ SMALL = ("--images", "640", "--evaluations", "2", "--samples", "100", "--seeds",
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
     folder = tmp_path_factory.mktemp("swept")
-    command = [sys.executable, "-m", "ganbench", "run", "-p", "vanilla,planted-nan", "-d", "digits,ring8", *SMALL]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    done = command(folder, "run", "-p", "vanilla,planted-nan", "-d", "digits,ring8", "--executor", "inline", *SMALL)
     assert done.returncode == 1, done.stderr  # planted-nan diverges
     return folder / "results"
 

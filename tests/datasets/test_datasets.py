@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganbench.datasets import digits, stacked, synthetic, vision
+from ganbench.datasets import digits, mnist, stacked, synthetic
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 needs_files = pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 
 
 def named(name):
-    every = [dataset for module in (digits, stacked, synthetic, vision) for dataset in module.ganbench_datasets()]
+    every = [dataset for module in (digits, stacked, synthetic, mnist) for dataset in module.ganbench_datasets()]
     return next(dataset for dataset in every if dataset.name == name)
 
 
@@ -27,7 +27,7 @@ def content(dataset, split):
 
 def test_modules_are_light():
     code = (
-        "import sys; from ganbench.datasets import cifar, digits, folder, npz, stacked, svhn, synthetic, vision; "
+        "import sys; from ganbench.datasets import cifar, digits, folder, npz, stacked, svhn, synthetic, mnist; "
         "heavy = {'torch', 'torchvision', 'sklearn', 'pandas', 'scipy', 'pooch', 'requests', 'PIL', 'safetensors'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )

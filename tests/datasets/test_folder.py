@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganbench.datasets import DatasetError, collection, prepared
-from ganbench.datasets.collection import Options, parse, square
+from ganbench.datasets import DatasetError, prepared, user_images
 from ganbench.datasets.folder import Folder
 from ganbench.datasets.npz import Archive
+from ganbench.datasets.user_images import Options, parse, square
 
 
 @pytest.fixture(autouse=True)
@@ -469,5 +469,5 @@ def test_names_say_which_family_they_are_of(tmp_path):
     same = np.ascontiguousarray(np.stack([np.asarray(picture(i)) for i in range(30)]))
     folder, npz = asked(photos(tmp_path / "mine")), archive(tmp_path, images=same)
     assert folder.name.partition("-")[2] == npz.name.partition("-")[2]  # the same content
-    assert isinstance(npz, prepared.Prepared) and collection.USUAL_SIDE == 32
+    assert isinstance(npz, prepared.Prepared) and user_images.USUAL_SIDE == 32
     assert Path(npz.path).parent == Path(folder.path).parent

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from ganbench.datasets import DatasetError, digits, vision
+from ganbench.datasets import DatasetError, digits, mnist
 from ganbench.extractors import classifier, identity, pixels
 from ganbench.metrics import frechet_distance
 from ganbench.utils.errors import UsageError
@@ -22,7 +22,7 @@ each_classifier = pytest.mark.parametrize("extractor", CLASSIFIERS.values(), ids
 
 
 def dataset_of(extractor):
-    every = [*digits.ganbench_datasets(), *vision.ganbench_datasets()]
+    every = [*digits.ganbench_datasets(), *mnist.ganbench_datasets()]
     return next(dataset for dataset in every if f"{dataset.name}-cnn" == extractor.name)
 
 

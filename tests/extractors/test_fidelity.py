@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganbench.discovery.loader import discover
-from ganbench.extractors import fidelity, pretrained
+from ganbench.extractors import fidelity, weight_files
 from ganbench.extractors.dinov2 import VisionTransformer
 from ganbench.harness.describe import describe_dataset
 from ganbench.scoring.score import Options, score
@@ -97,11 +97,11 @@ def theirs(real: Path, fake: Path, weights: Path, n: int) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("n", [12, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [7, pytest.param(50, marks=pytest.mark.slow)])
 def test_two_folders_score_as_torch_fidelity_scores_them(inception: Path, tmp_path: Path, n: int) -> None:
     real, fake = pictures(tmp_path / "real", n, 1, 0), pictures(tmp_path / "fake", n, 2, 30)
     found = score(str(real), str(fake), Options(extractor="inception-v3", weights=inception))
-    name = f"inception-v3@{pretrained.digest(inception)[:8]}"
+    name = f"inception-v3@{weight_files.digest(inception)[:8]}"
     assert found.about["extractor"] == name and found.scores[0].label == f"FID ({name})"
     assert sum(str(inception) in note for note in found.notes) == 1
     assert any("below 2 d = 4,096" in note for note in found.notes)
@@ -336,7 +336,7 @@ def test_dinov2_as_an_extractor(tmp_path: Path) -> None:
 def test_given_weights_reach_every_process_of_a_run(ganbench: Any, tmp_path: Path) -> None:
     """CLIP's smallest shape stands for any of them: the point is the way of the file."""
     torch.save(small_clip(), tmp_path / "clip.pth")
-    name = f"clip-vit-b-32@{pretrained.digest(tmp_path / 'clip.pth')[:8]}"
+    name = f"clip-vit-b-32@{weight_files.digest(tmp_path / 'clip.pth')[:8]}"
     done = ganbench(
         "run",
         *("--plugins", "noise", "--seeds", "1", "--images", "128", "--evaluations", "1", "--samples", "40"),

@@ -17,7 +17,7 @@ from ganbench.extractors import Unfit, trained
 from ganbench.extractors import stacked as stacked_extractors
 from ganbench.extractors.classifier import SHIPPED
 from ganbench.harness import describe, real_data
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.plugin.interfaces import Dataset
 from ganbench.utils.errors import UsageError
 
@@ -54,7 +54,7 @@ def files(folder):
 
 def test_it_learns_and_says_so(cache):
     one = extractor()
-    real = Real(dataset(), one, 30)
+    real = RealData(dataset(), one, 30)
     (path,) = files(cache)
     assert "it was trained here" in real.notes[0] and str(path) in real.notes[0]
     images, labels = map(torch.from_numpy, stripes("test"))
@@ -68,10 +68,10 @@ def test_it_learns_and_says_so(cache):
 
 def test_it_is_trained_once(cache, monkeypatch):
     first = extractor()
-    Real(dataset(), first, 30)
+    RealData(dataset(), first, 30)
     monkeypatch.setattr(trained, "_train", None)
     again = extractor()
-    assert Real(dataset(), again, 30).notes == []
+    assert RealData(dataset(), again, 30).notes == []
     assert again.weights_hash == first.weights_hash
     assert torch.equal(again(torch.from_numpy(stripes("test")[0]))[0], first(torch.from_numpy(stripes("test")[0]))[0])
 
@@ -84,7 +84,7 @@ def test_the_same_data_give_the_same_bits_whatever_the_state_of_the_process(cach
         torch.set_num_threads(threads)
         try:
             one = extractor()
-            Real(dataset(), one, 30)
+            RealData(dataset(), one, 30)
             assert torch.get_num_threads() == threads
         finally:
             torch.set_num_threads(count)
@@ -100,8 +100,8 @@ def test_other_data_have_another_classifier(cache):
         images, labels = stripes(split)
         return images // 2, labels
 
-    Real(dataset(), extractor(), 30)
-    Real(dataset(load=darker), extractor(), 30)
+    RealData(dataset(), extractor(), 30)
+    RealData(dataset(load=darker), extractor(), 30)
     assert len(files(cache)) == 2
     keys = {path.stem.split("-")[2] for path in files(cache)}
     assert len(keys) == 2
@@ -109,11 +109,11 @@ def test_other_data_have_another_classifier(cache):
 
 @pytest.mark.parametrize("change", ["flipped", "cut", "emptied"])
 def test_a_damaged_file_is_noticed_and_trained_again_to_the_same_bits(cache, change):
-    Real(dataset(), extractor(), 30)
+    RealData(dataset(), extractor(), 30)
     (path,) = files(cache)
     good = path.read_bytes()
     path.write_bytes({"flipped": good[:-1] + bytes([good[-1] ^ 1]), "cut": good[:-9], "emptied": b""}[change])
-    notes = Real(dataset(), extractor(), 30).notes
+    notes = RealData(dataset(), extractor(), 30).notes
     assert f"{path} was damaged" in notes[0] and "it was trained here" in notes[1]
     assert files(cache) == [path] and path.read_bytes() == good
 
@@ -126,7 +126,7 @@ def test_two_at_once_train_once(cache, monkeypatch):
         return train(*arguments)
 
     monkeypatch.setattr(trained, "_train", counted)
-    threads = [threading.Thread(target=Real, args=(dataset(), extractor(), 30)) for _ in range(3)]
+    threads = [threading.Thread(target=RealData, args=(dataset(), extractor(), 30)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -148,7 +148,7 @@ def test_two_at_once_train_once(cache, monkeypatch):
 def test_what_it_cannot_learn_from(cache, changes, name, kind, message):
     one = extractor(name) if not name.startswith("stacked") else stacked_extractors.ganbench_extractors()[1]
     with pytest.raises(kind, match=message):
-        Real(dataset(**changes), one, 30)
+        RealData(dataset(**changes), one, 30)
     assert not cache.exists() or not files(cache)
 
 
@@ -156,7 +156,7 @@ def test_it_is_used_after_it_was_fitted():
     with pytest.raises(UsageError, match="was not fitted"):
         _ = extractor().weights_hash
     with pytest.raises(UsageError, match="is named after it: stripes-cnn"):
-        Real(dataset(), trained.AnyTrained(), 30)
+        RealData(dataset(), trained.AnyTrained(), 30)
 
 
 @pytest.mark.parametrize(
@@ -273,14 +273,14 @@ def test_modes_of_stacked_digits_are_counted_in_all_samples_and_neighbours_in_so
     monkeypatch.setattr(real_data, "MOST_SAMPLES", 300)
     monkeypatch.setattr(stacked, "COUNTS", {"train": 900, "test": 800})
     data = stacked.ganbench_datasets()[0]
-    one = Real(data, stacked_extractors.ganbench_extractors()[0], 700)
-    side = one.real
+    one = RealData(data, stacked_extractors.ganbench_extractors()[0], 700)
+    side = one.held_out
     assert len(side.samples) == len(side.probabilities) == len(side.labels) == 700 and len(side.features) == 300
     assert (side.probabilities.argmax(axis=1) == side.labels).mean() > 0.93
     assert len(one.describe(one.images["train"][:500]).features) == 300
     assert len(one.train.features) == 900
-    single = Real(digits.Digits(), SHIPPED[0], 700)
-    assert len(single.real.features) == 700
+    single = RealData(digits.Digits(), SHIPPED[0], 700)
+    assert len(single.held_out.features) == 700
 
 
 def test_the_classifier_of_stacked_mnist_learns_from_its_channels(monkeypatch, cache):
@@ -288,9 +288,9 @@ def test_the_classifier_of_stacked_mnist_learns_from_its_channels(monkeypatch, c
     monkeypatch.setattr(trained, "PIXELS", 60_000 * 64)
     data = stacked.Stacked(name="stacked-mnist", base=digits.Digits(), budget_images=64)
     one = stacked_extractors.TrainedStacked(name="stacked-mnist-cnn", digit=trained.Trained(name="stacked-mnist-cnn"))
-    found = Real(data, one, 300)
+    found = RealData(data, one, 300)
     assert one.digit.shape == (1, 8, 8) and one.digit.classes == 10
-    assert (found.real.probabilities.argmax(axis=1) == found.real.labels).mean() > 0.8
+    assert (found.held_out.probabilities.argmax(axis=1) == found.held_out.labels).mean() > 0.8
     assert one.weights_hash != one.digit.weights_hash
     (path,) = files(cache)
     assert path.name.startswith("stacked-mnist-cnn-")

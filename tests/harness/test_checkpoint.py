@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganbench.harness.checkpoint import Misfit, capture, restore
+from ganbench.harness.checkpoint import StateMismatch, capture, restore
 from ganbench.harness.serialization import Unreadable, fingerprint, load, save
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.variant import Batch, Clock, Variant
@@ -111,13 +111,13 @@ def test_a_state_of_another_structure_is_refused() -> None:
         def build_generator(self):
             return nn.Linear(4, 2)
 
-    with pytest.raises(Misfit):
+    with pytest.raises(StateMismatch):
         restore(Other(torch.Size([2])), state)
     reshaped = {**state, "parameters": {**state["parameters"], "generator.0.weight": torch.zeros(3, 3)}}
-    with pytest.raises(Misfit, match="shape"):
+    with pytest.raises(StateMismatch, match="shape"):
         restore(build(), reshaped)
     stranger = {**state, "optimizers": {"generator": {"class": "system", "groups": [], "state": {}}}}
-    with pytest.raises(Misfit, match="not one of"):
+    with pytest.raises(StateMismatch, match="not one of"):
         restore(build(), stranger)
 
 

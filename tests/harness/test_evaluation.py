@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from ganbench.harness.evaluation import Evaluator, shielded
+from ganbench.harness.evaluation import Evaluator, draw_samples, eval_mode
 from ganbench.harness.metric_values import InvalidOutput
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.telemetry import Diverged, Telemetry
 from ganbench.metrics import frechet_distance
 from ganbench.plugin.interfaces import Dataset, Extractor, Metric
@@ -73,7 +73,7 @@ class Fixed(Variant):
 def evaluator(batch_size: int = 40, points: dict[str, np.ndarray] = POINTS, **options: Any) -> Evaluator:
     dataset = Dataset("cloud", (2,), None, "fid", 960, lambda split: (points[split], None))
     metrics = [Asked("cheap", "each"), Asked("dear", "end")]
-    return Evaluator(Real(dataset, Identity(), samples=200), metrics, 7, batch_size, **options)
+    return Evaluator(RealData(dataset, Identity(), samples=200), metrics, 7, batch_size, **options)
 
 
 def evaluate(one: Evaluator, variant: Variant, last: bool = False) -> dict[str, Any]:
@@ -112,6 +112,16 @@ def test_samples_and_metrics_have_streams_of_their_own_the_same_at_every_evaluat
     one.samples(variant)
     assert variant.seeds == [derive(7, "evaluation")] * 3
     assert {evidence.seed for evidence, _ in one.metrics[0].asked} == {derive(7, "metrics")}
+
+
+def test_as_many_samples_are_drawn_as_were_asked_for_a_part_at_a_time() -> None:
+    class Counting(Fixed):
+        def sample(self, n, rng=None):
+            return torch.randn(n, 2, generator=rng)
+
+    drawn = draw_samples(Counting(), 1234, 5, torch.device("cpu"))
+    expected = torch.Generator().manual_seed(5)
+    assert torch.equal(drawn, torch.cat([torch.randn(n, 2, generator=expected) for n in (500, 500, 234)]))
 
 
 def test_a_discriminator_is_asked_about_whole_batches_in_an_order_of_each_sides_own() -> None:
@@ -176,7 +186,7 @@ def test_pictures_are_shown_as_they_are_scored() -> None:
     dataset = Dataset("grey", (1, 2, 2), None, "fid", 960, lambda split: (pixels, None))
     variant = Grey()
     variant.shape = torch.Size([1, 2, 2])
-    pictures = Evaluator(Real(dataset, Identity(), samples=3), [], 7, 4).samples(variant)
+    pictures = Evaluator(RealData(dataset, Identity(), samples=3), [], 7, 4).samples(variant)
     assert pictures.dtype == torch.uint8 and pictures.unique().tolist() == [191]
     points = evaluator().samples(Fixed())
     assert points.dtype == torch.float32 and points[:4, 0].tolist() == SEEN["fake"]
@@ -192,7 +202,7 @@ def test_a_shielded_block_has_its_own_chance_no_gradients_and_no_autocast() -> N
         after = drawn()
     variant = Fixed()
     with preserved_rng(9), torch.autocast("cpu", dtype=torch.bfloat16):
-        with shielded(variant, 3):
+        with eval_mode(variant, 3):
             assert not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
             assert drawn() == expected
         assert torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")

@@ -16,7 +16,7 @@ from ganbench.harness.checkpoint import capture
 from ganbench.harness.environment import processor
 from ganbench.harness.pictures import LATENTS, draw_pictures
 from ganbench.harness.serialization import fingerprint
-from ganbench.metrics.smoothness import spherical
+from ganbench.metrics.smoothness import spherical_interpolation
 from ganbench.plugin.variant import Variant
 from ganbench.utils.pixels import to_uint8
 from ganbench.utils.seeding import derive, generator
@@ -85,7 +85,7 @@ def test_paths_and_sums_of_latents() -> None:
 
     path = cells(pictures["interpolation"])
     assert (path[:, 0] == drawn(first)).all() and (path[:, 7] == drawn(second)).all()
-    middle = spherical(first.double(), second.double(), torch.full((4, 1), 3 / 7, dtype=torch.float64))
+    middle = spherical_interpolation(first.double(), second.double(), torch.full((4, 1), 3 / 7, dtype=torch.float64))
     assert (path[:, 3] == drawn(middle.float())).all()
 
     assert about["arithmetic"] == [[j % 4, (j + 1) % 4, (j + 2) % 4] for j in range(8)]

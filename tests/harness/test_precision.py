@@ -14,11 +14,12 @@ from ganbench.cli import cli
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.evaluation import Evaluator
 from ganbench.harness.precision import PRECISIONS
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.training import Training
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.interfaces import Dataset, Extractor
+from ganbench.results.schema import Identity
 from ganbench.results.spec import Protocol, TrialSpec
 from ganbench.runner.planning import Request, plan
 from ganbench.utils.seeding import derive, seed_everything
@@ -54,7 +55,9 @@ def training(precision: str, cls: type[GAN] = Convolving) -> Training:
     seed_everything(derive(0, "initialisation"))
     variant = cls(torch.Size([1, 8, 8]), latent_dim=4, lr=1e-3)
     seed_everything(derive(0, "training"))
-    real = Real(Dataset("noise", (1, 8, 8), None, "fid", 640, lambda s: (ROWS[s], None)), Pixels("p", 4, "0" * 64), 100)
+    real = RealData(
+        Dataset("noise", (1, 8, 8), None, "fid", 640, lambda s: (ROWS[s], None)), Pixels("p", 4, "0" * 64), 100
+    )
     about = {"budget_images": 640, "batch_size": 32, "evaluations": 2, "seed": 0, "environment": "here"}
     return Training(variant, real, Evaluator(real, [], 0, 32), **about, precision=precision)
 
@@ -108,12 +111,12 @@ def test_it_continues_from_a_checkpoint_to_the_same_bits(tmp_path: Path) -> None
 
 
 def test_each_precision_is_a_protocol_of_its_own() -> None:
-    def identity(precision: str) -> dict:
+    def identity(precision: str) -> Identity:
         protocol = Protocol(640, 64, "cpu", "identity", "e" * 64, 100, 2, precision=precision)
         return TrialSpec("v", "d", "a" * 64, {}, "ring8", "d" * 64, 0, protocol).identity
 
-    assert len({identity(precision)["protocol"] for precision in PRECISIONS}) == 2
-    assert len({identity(precision)["trial_hash"] for precision in PRECISIONS}) == 2
+    assert len({identity(precision).protocol for precision in PRECISIONS}) == 2
+    assert len({identity(precision).trial_hash for precision in PRECISIONS}) == 2
 
 
 def test_seeds_together_are_refused_in_another_precision() -> None:
@@ -122,7 +125,7 @@ def test_seeds_together_are_refused_in_another_precision() -> None:
 
 
 def test_a_machine_without_bfloat16_units_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganbench.harness.describe.is_native", lambda device: False)
+    monkeypatch.setattr("ganbench.harness.describe.multiplies_bfloat16_fast", lambda device: False)
     words = "run -p noise -d ring8 --seeds 1 --precision bf16 --executor inline --dry-run --results"
     result = CliRunner().invoke(cli, [*words.split(), str(tmp_path / "r")])
     assert result.exit_code == 0 and "no units for bfloat16" in result.output

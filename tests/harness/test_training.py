@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from ganbench.harness.checkpoint import capture
-from ganbench.harness.evaluation import Evaluator, draw_samples, shielded
+from ganbench.harness.evaluation import Evaluator, draw_samples, eval_mode
 from ganbench.harness.metric_values import InvalidOutput
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.telemetry import Diverged
 from ganbench.harness.training import DataOrder, Training, evaluation_steps
@@ -52,7 +52,7 @@ def training(cls: type[GAN] = Tiny, evaluations: int = 5, seed: int = 0, images:
     seed_everything(derive(seed, "initialisation"))
     variant = cls(torch.Size([2]), latent_dim=4, **kwargs)
     seed_everything(derive(seed, "training"))
-    real = Real(CLOUD, IDENTITY, samples=100)
+    real = RealData(CLOUD, IDENTITY, samples=100)
     return Training(
         variant,
         real,
@@ -119,7 +119,7 @@ def test_labels_are_those_of_the_rows_of_the_training_split(tmp_path: Path) -> N
             return super().train_step(batch, clock)
 
     t = training(Watching)
-    t.real = Real(Dataset("numbered", (2,), 2100, "fid", 960, splits.__getitem__), IDENTITY, samples=100)
+    t.real = RealData(Dataset("numbered", (2,), 2100, "fid", 960, splits.__getitem__), IDENTITY, samples=100)
     t.advance(10, math.inf)
     assert sorted(seen[:300]) == labels.tolist()
 
@@ -284,7 +284,7 @@ def test_telemetry_measures_what_a_hand_written_loop_sees(tmp_path: Path) -> Non
 def test_evaluation_restores_flags_one_by_one() -> None:
     t = training()
     t.variant.discriminator.eval()  # an author keeps a part frozen
-    with shielded(t.variant, 0):
+    with eval_mode(t.variant, 0):
         assert not any(m.training for m in t.variant.modules())
         torch.set_default_dtype(torch.float64)
         torch.rand(5)
@@ -294,7 +294,7 @@ def test_evaluation_restores_flags_one_by_one() -> None:
 
 def test_sampling_that_changes_the_state_is_refused() -> None:
     t = training()
-    with pytest.raises(InvalidOutput, match="changed its own state"), shielded(t.variant, 0):
+    with pytest.raises(InvalidOutput, match="changed its own state"), eval_mode(t.variant, 0):
         t.variant.generator[0].weight.add_(1)
 
 
@@ -326,4 +326,4 @@ def test_images_are_clamped_and_rounded_once() -> None:
 def test_a_dataset_that_returns_something_else_is_named(data, labels) -> None:
     bad = Dataset("bad", (2,), None, "fid", 10, lambda split: (data, labels))
     with pytest.raises(ValueError, match="dataset bad, split train: expected"):
-        Real(bad, IDENTITY, samples=4)
+        RealData(bad, IDENTITY, samples=4)

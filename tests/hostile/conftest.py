@@ -21,7 +21,7 @@ import ganbench.runner.session
 import ganbench.scoring.archives
 import ganbench.scoring.samples
 from ganbench.cli.merge import command as merge
-from ganbench.harness.checkpoint import Misfit
+from ganbench.harness.checkpoint import StateMismatch
 from ganbench.harness.serialization import Unreadable
 from ganbench.reporters import DEFAULT, load_reporters
 from ganbench.results.records import DamagedRecord
@@ -34,7 +34,7 @@ from ganbench.utils.typed_json import convert
 
 ROOT = Path(__file__).parents[2]
 # What a command turns into one line. Anything else would be a traceback.
-REFUSALS = (UsageError, StoreError, DamagedRecord, Unreadable, Misfit)
+REFUSALS = (UsageError, StoreError, DamagedRecord, Unreadable, StateMismatch)
 SECONDS = 1.0  # of processor time
 
 RUNS = {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen", "pty.spawn"}

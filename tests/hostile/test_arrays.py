@@ -24,9 +24,9 @@ import torch
 
 from ganbench.datasets import DatasetError, cifar, svhn
 from ganbench.datasets.folder import Folder
-from ganbench.datasets.idx import read_idx
+from ganbench.datasets.mnist import read_idx
 from ganbench.datasets.npz import Archive
-from ganbench.extractors import pretrained
+from ganbench.extractors import weight_files
 from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.serialization import encode, save
 from ganbench.harness.serialization import load as load_tree
@@ -112,7 +112,7 @@ for _name, _content in {
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "checkpoint": load_tree,
-    "weights": pretrained.read,
+    "weights": weight_files.read,
     "samples": lambda path: load(str(path), Request()),
     "prepared": lambda path: recalled(path),
 }
@@ -220,7 +220,7 @@ def torch_files() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", sorted(torch_files()))
 def test_weights_in_torchs_format(name: str, harmless: Any, inside: Path) -> None:
     (inside / "x.pth").write_bytes(torch_files()[name])
-    told = harmless(lambda: pretrained.read(inside / "x.pth"))
+    told = harmless(lambda: weight_files.read(inside / "x.pth"))
     assert isinstance(told, str) and "x.pth" in told
 
 

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from ganbench.cli import cli
 from ganbench.metrics.bias import bias_warnings
 from ganbench.reporters.report import write_reports
 from ganbench.reporters.terminal import show
@@ -23,28 +26,14 @@ def test_only_metrics_that_say_so_and_only_below_their_bound() -> None:
     assert second.startswith("n = 1,500 is below 3 d = 6,144: Third is mostly bias")
 
 
-def test_a_run_and_its_tables_warn_and_older_records_stay_readable(ganbench: Any, tmp_path: Path, capsys: Any) -> None:
-    small = (
-        "-p",
-        "noise",
-        "-d",
-        "digits",
-        "--images",
-        "64",
-        "--evaluations",
-        "2",
-        "--samples",
-        "50",
-        "-m",
-        "fid,kid",
-        "--executor",
-        "inline",
-    )
-    first = ganbench("run", *small, "--seeds", "1")
-    assert first.returncode == 0, first.stderr
+def test_a_run_and_its_tables_warn_and_older_records_stay_readable(tmp_path: Path, capsys: Any) -> None:
+    words = "run -p noise -d digits --images 64 --evaluations 2 --samples 50 -m fid,kid --executor inline --results"
+    small = words.split()
+    results = tmp_path / "results"
+    first = CliRunner().invoke(cli, [*small, str(results), "--seeds", "1"])
+    assert first.exit_code == 0, first.output
     assert f"digits: {WARNING}" in first.stderr and f"warning: {WARNING}" in first.stdout
     assert (first.stdout + first.stderr).count("mostly bias") == 2  # KID has no bias
-    results = tmp_path / "results"
     assert f"**Warning:** {WARNING}" in (results / "leaderboard.md").read_text()
     assert WARNING in (results / "leaderboard.html").read_text()
     (path,) = results.glob("digits/noise/seed-0-*/record.json")
@@ -60,8 +49,8 @@ def test_a_run_and_its_tables_warn_and_older_records_stay_readable(ganbench: Any
     assert not contents.problems and "FID (digits-cnn)" in capsys.readouterr().out
     assert "mostly bias" not in (results / "leaderboard.md").read_text()
     old = path.read_bytes()
-    more = ganbench("run", *small, "--seeds", "2")
-    assert more.returncode == 0, more.stderr
+    more = CliRunner().invoke(cli, [*small, str(results), "--seeds", "2"])
+    assert more.exit_code == 0, more.output
     (new,) = results.glob("digits/noise/seed-1-*/record.json")
     assert json.loads(new.read_text())["reference"] == json.loads(whole)["reference"]  # not its older neighbour's
     assert path.read_bytes() == old and WARNING in more.stdout

@@ -124,7 +124,7 @@ PAIRED: dict[str, Callable[[Any, Any], Any]] = {
     "manifold_scores": metrics.manifold_scores,
     "score_all": metrics.score_all,
     "sliced_wasserstein": metrics.sliced_wasserstein,
-    "prd_scores": metrics.prd_scores,
+    "prd_scores": partial(metrics.prd_scores, runs=1),
     "authenticity": lambda real, fake: metrics.authenticity(fake, real),
     "near_duplicates": metrics.near_duplicates,
     "trace_of_covariance": lambda real, fake: metrics.trace_of_covariance(fake),

@@ -19,11 +19,11 @@ from ganbench.extractors.pixels import Pixels
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.evaluation import Evaluator
 from ganbench.harness.metric_values import apply
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.telemetry import Telemetry
 from ganbench.metrics import MetricError, NotApplicable, duality_gap
-from ganbench.metrics.duality import DualityGap, answer
+from ganbench.metrics.duality import DualityGap, best_response
 from ganbench.plugin import GAN, Batch, Clock
 from ganbench.plugin.interfaces import Dataset
 
@@ -102,7 +102,7 @@ def test_the_bilinear_game_has_its_closed_form(theta: tuple[int, int], psi: tupl
 def test_only_one_network_answers() -> None:
     game = dirac((1, -2), (3, 1))
     for role, other in (("discriminator", "generator"), ("generator", "discriminator")):
-        player = answer(game, role, Batch(torch.zeros(20, 2)), 8, 3)
+        player = best_response(game, role, Batch(torch.zeros(20, 2)), 8, 3)
         for moved, network in ((True, role), (False, other)):
             pairs = zip(getattr(player, network).parameters(), getattr(game, network).parameters(), strict=True)
             assert all(torch.equal(a, b) is not moved for a, b in pairs)
@@ -135,7 +135,7 @@ def test_the_value_is_the_same_whatever_loss_the_generator_has() -> None:
 def test_a_critic_keeps_its_constraint() -> None:
     torch.manual_seed(0)
     game = WGAN(POINT, latent_dim=2, width=8, clip=0.05)
-    player = answer(game, "discriminator", points(64, 1), 32, 5)
+    player = best_response(game, "discriminator", points(64, 1), 32, 5)
     assert all(p.abs().max() <= 0.05 for p in player.discriminator.parameters())
     assert any(p.abs().max() > 0.05 for p in game.discriminator.parameters())
 
@@ -193,7 +193,7 @@ def test_in_a_trial_it_is_computed_at_the_end_from_the_held_out_split_alone(monk
     dataset = Dataset(name="squares", shape=(1, 8, 8), classes=3, budget_images=1, load=load)
     torch.manual_seed(0)
     variant = CGAN(torch.Size((1, 8, 8)), classes=3, latent_dim=4, width=8)
-    real = Real(dataset, Pixels(), 60)
+    real = RealData(dataset, Pixels(), 60)
 
     def evaluate(last: bool, size: int = 16) -> float | None:
         evaluator = Evaluator(real, [DualityGap()], 0, size)

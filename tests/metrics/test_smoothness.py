@@ -8,7 +8,7 @@ from torch_fidelity.noise import batch_slerp_any
 
 from ganbench.harness.metric_values import apply
 from ganbench.metrics import MetricError, path_steps
-from ganbench.metrics.smoothness import EPSILON, Smoothness, of_evidence, spherical
+from ganbench.metrics.smoothness import EPSILON, Smoothness, of_evidence, spherical_interpolation
 from ganbench.plugin.interfaces import Extractor
 from ganbench.plugin.variant import Variant
 
@@ -67,9 +67,9 @@ def test_paths_are_those_of_torch_fidelity():
     rng = torch.Generator().manual_seed(1)
     first, second = (torch.randn(50, 7, dtype=torch.float64, generator=rng) for _ in range(2))
     t = torch.rand(50, 1, dtype=torch.float64, generator=rng)
-    assert torch.allclose(spherical(first, second, t), batch_slerp_any(first, second, t), rtol=1e-9)
-    assert torch.allclose(spherical(first, second, torch.zeros(50, 1)), first)
-    assert torch.allclose(spherical(first, second, torch.ones(50, 1)), second)
+    assert torch.allclose(spherical_interpolation(first, second, t), batch_slerp_any(first, second, t), rtol=1e-9)
+    assert torch.allclose(spherical_interpolation(first, second, torch.zeros(50, 1)), first)
+    assert torch.allclose(spherical_interpolation(first, second, torch.ones(50, 1)), second)
 
 
 def test_the_metric_of_a_linear_generator(make_evidence):

@@ -13,7 +13,7 @@ from ganbench.datasets.digits import ganbench_datasets
 from ganbench.extractors.classifier import ganbench_extractors
 from ganbench.harness.build import build
 from ganbench.harness.evaluation import Evaluator
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.training import Training
 from ganbench.metrics.frechet import ganbench_metrics
 from ganbench.plugin import Variant
@@ -21,14 +21,14 @@ from ganbench.utils.seeding import derive, seed_everything
 
 
 @pytest.fixture(scope="session")
-def digits() -> Real:
+def digits() -> RealData:
     dataset = next(d for d in ganbench_datasets() if d.name == "digits")
     extractor = next(e for e in ganbench_extractors() if e.name == "digits-cnn")
-    return Real(dataset, extractor, samples=900)
+    return RealData(dataset, extractor, samples=900)
 
 
 @pytest.fixture
-def digits_trained(digits: Real, tmp_path: Path) -> Callable[..., Variant]:
+def digits_trained(digits: RealData, tmp_path: Path) -> Callable[..., Variant]:
     """Train a variant on so many images of digits with its defaults; ``variant.fid`` is its score after that."""
 
     def train(cls: type[Variant], images: int, seed: int = 0, **hyperparameters: Any) -> Variant:

@@ -20,7 +20,7 @@ import ganbench.harness.training
 from ganbench.harness.build import build
 from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.evaluation import Evaluator
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint, load
 from ganbench.harness.telemetry import Diverged
 from ganbench.harness.training import Training
@@ -41,7 +41,10 @@ class Flat(Extractor):
 
 SMALL = Dataset("small", (1, 8, 8), 10, "fid", BATCH * STEPS, lambda split: (IMAGES[split], LABELS[split]))
 POINTS = Dataset("points", (2,), None, "coverage", BATCH * STEPS, lambda split: (PLANE[split], None))
-REALS = [Real(SMALL, Flat("flat", 64, "0" * 64), samples=32), Real(POINTS, Flat("flat", 2, "0" * 64), samples=32)]
+REALS = [
+    RealData(SMALL, Flat("flat", 64, "0" * 64), samples=32),
+    RealData(POINTS, Flat("flat", 2, "0" * 64), samples=32),
+]
 
 
 def offered() -> dict[str, type[Variant]]:

@@ -18,7 +18,7 @@ from ganbench.discovery.loader import discover
 from ganbench.harness.build import build
 from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.evaluation import Evaluator
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint, load, save
 from ganbench.harness.telemetry import Diverged
 from ganbench.harness.training import Training
@@ -30,18 +30,18 @@ from ganbench.utils.typed_json import convert
 
 
 @pytest.fixture(scope="module")
-def digits() -> Real:
+def digits() -> RealData:
     catalog = discover([("dataset", "digits"), ("extractor", "digits-cnn")])
-    return Real(catalog.get("dataset", "digits").thing, catalog.get("extractor", "digits-cnn").thing, samples=300)
+    return RealData(catalog.get("dataset", "digits").thing, catalog.get("extractor", "digits-cnn").thing, samples=300)
 
 
 @pytest.fixture(scope="module")
-def ring() -> Real:
+def ring() -> RealData:
     catalog = discover([("dataset", "ring8"), ("extractor", "identity")])
-    return Real(catalog.get("dataset", "ring8").thing, catalog.get("extractor", "identity").thing, samples=300)
+    return RealData(catalog.get("dataset", "ring8").thing, catalog.get("extractor", "identity").thing, samples=300)
 
 
-def record(cls: type[Variant], real: Real, folder: Path, images: int = 12_800, **hyperparameters: Any) -> Record:
+def record(cls: type[Variant], real: RealData, folder: Path, images: int = 12_800, **hyperparameters: Any) -> Record:
     """What the verdict reads of one trial of 20 evaluations; 12,800 images are 200 steps."""
     seed = 0
     variant = build(cls, real.dataset, hyperparameters, seed)
@@ -81,11 +81,11 @@ def test_collapse(data: str, points: int, images: int, tmp_path: Path, request: 
         assert found.step == 275  # so early the ring's modes still come and go
 
 
-def test_forgotten_classes(digits: Real, tmp_path: Path) -> None:
+def test_forgotten_classes(digits: RealData, tmp_path: Path) -> None:
     assert verdict(record(Classes, digits, tmp_path, 32_000, width=16)).word == "collapsed"
 
 
-def test_a_critic_without_a_constraint_is_no_success(digits: Real, tmp_path: Path) -> None:
+def test_a_critic_without_a_constraint_is_no_success(digits: RealData, tmp_path: Path) -> None:
     assert verdict(record(Unconstrained, digits, tmp_path, 32_000)).word in FAILURES
 
 
@@ -95,7 +95,7 @@ def test_dominated(data: str, tmp_path: Path, request: pytest.FixtureRequest) ->
     assert (found.word, found.notes) == ("dominated", ("generator beaten",))
 
 
-def test_nan(digits: Real, tmp_path: Path) -> None:
+def test_nan(digits: RealData, tmp_path: Path) -> None:
     found = verdict(record(NaN, digits, tmp_path))
     assert (found.word, found.step, found.note) == ("diverged", 100, "loss generator is not finite")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganbench.harness.artifacts import picture
+from ganbench.harness.artifacts import image_grid
 from ganbench.reporters.pictures import TRAINING_PICTURES
 from ganbench.reporters.report import write_reports
 
@@ -23,6 +23,6 @@ def results(fifteen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in names:
             path = record.parent / f"{name}.png"
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(picture(rng.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)))
+            path.write_bytes(image_grid(rng.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)))
     write_reports(folder, ["html"])
     return folder

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ganbench.executors import EngineLost, Job, MachineLost, WorkerDied
+from ganbench.executors import EngineLost, Job, MachineLost, WorkerDied, running
 from ganbench.results.schema import Reference
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store
@@ -127,7 +127,7 @@ def test_a_sweep_that_is_to_stop_waits_for_checkpoints_and_records_what_ends(tmp
     executor.stop = stop
     one, trial = sweep(tmp_path, executor)
     one.observed = lambda spec, evaluation: None
-    one._read_progress = lambda state: asked()  # the signal comes while it trains
+    one._read_progress = lambda job: asked() or 0  # the signal comes while it trains
     with pytest.raises(KeyboardInterrupt):
         one._run([[trial]])
     assert executor.asked == 3 and one.store.find(trial.spec) is None
@@ -138,7 +138,7 @@ def test_a_sweep_that_is_to_stop_waits_for_checkpoints_and_records_what_ends(tmp
 def test_what_dies_while_a_sweep_stops_is_neither_tried_again_nor_recorded(tmp_path: Path, asked) -> None:
     executor = Scripted([(0, WorkerDied("its process ended by itself with exit code 255", 255))])
     one, trial = sweep(tmp_path, executor)
-    one._read_progress = lambda state: asked()
+    one._read_progress = lambda job: asked() or 0
     with pytest.raises(KeyboardInterrupt):
         one._run([[trial]])
     assert len(executor.futures) == 1 and one.store.find(trial.spec) is None
@@ -185,14 +185,15 @@ def test_no_more_is_submitted_than_the_engine_has_use_for(tmp_path: Path) -> Non
     executor.window = 3
     one, trial = sweep(tmp_path, executor)
     trials = [replace(trial, spec=replace(trial.spec, seed=seed)) for seed in range(9)]
-    collect, most = one._collect, []
+    submit, most = executor.submit, []
 
-    def collecting(running: dict[Future[dict[str, Any]], Any], seconds: float) -> None:
-        most.append(len(running))
-        next(iter(running)).set_result(DONE)
-        collect(running, 0)
+    def submitting(job: Job) -> Future[dict[str, Any]]:
+        submitted = submit(job)
+        most.append(sum(not future.done() for future in executor.futures))
+        threading.Timer(0.2, submitted.set_result, [DONE]).start()
+        return submitted
 
-    one._collect = collecting
+    executor.submit = submitting
     one._run([[trial] for trial in trials])
     assert max(most) == 3 and one.statuses == {"error": 9}
 
@@ -389,7 +390,7 @@ def test_of_many_running_trials_those_that_were_looked_at_longest_ago_are_looked
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduler, "MOST_READ", 2)
-    monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(running, "POLL_SECONDS", 0.2)
     engine = Engine(lambda job: wrote(job, '{"images": 64}\n'))
     times: dict[int, float] = {}
 
@@ -416,7 +417,7 @@ def test_of_many_running_trials_those_that_were_looked_at_longest_ago_are_looked
 
 
 def test_progress_is_read_no_more_often_than_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "POLL_SECONDS", 1e6)
+    monkeypatch.setattr(running, "POLL_SECONDS", 1e6)
     looks: set[int] = set()
 
     def job(job: Job) -> Any:
@@ -441,4 +442,4 @@ def test_a_sweep_that_is_to_stop_begins_nothing_and_cancels_what_waits_in_the_en
     with pytest.raises(KeyboardInterrupt):
         swept(tmp_path, engine, trials(3))
     assert engine.seeds == [0, 1] and all(future.cancelled() for future in engine.futures)
-    assert time.monotonic() - start < scheduler.STOP_SECONDS and list(tmp_path.rglob("record.json")) == []
+    assert time.monotonic() - start < running.STOP_SECONDS and list(tmp_path.rglob("record.json")) == []

@@ -20,11 +20,12 @@ import pytest
 
 from ganbench.cli.run import exit_code
 from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, OutOfMemory, WorkerDied
+from ganbench.executors.running import ATTEMPTS
 from ganbench.results.schema import STATUSES, Record
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store, read_records
 from ganbench.runner.planning import Plan, Request
-from ganbench.runner.scheduler import ATTEMPTS, Sweep
+from ganbench.runner.scheduler import Sweep
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_FAILED
 
 PROTOCOL = Protocol(

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from ganbench.cli import cli
 from ganbench.harness import environment
-from ganbench.harness.seeds_engine.lockstep import own_generator
+from ganbench.harness.seeds_engine.lockstep import copy_of_global_generator
 from ganbench.results.schema import Record
 from ganbench.results.store import read_records
 from ganbench.utils.seeding import pin, rng_state, seed_everything, set_rng_state
@@ -51,7 +51,7 @@ def test_seeds_together_repeat_their_bits_and_need_not_be_asked_for_at_once(tmp_
 def test_random_states_come_back() -> None:
     seed_everything(0)
     torch.rand(3, device="cuda")
-    state, own = rng_state(), own_generator(torch.device("cuda", 0))
+    state, own = rng_state(), copy_of_global_generator(torch.device("cuda", 0))
     drawn = torch.rand(5, device="cuda")
     assert torch.equal(torch.rand(5, device="cuda", generator=own), drawn)
     set_rng_state(state)

@@ -15,7 +15,7 @@ from ganbench.conformance.subjects import Subject
 from ganbench.conformance.variant_runner import during
 from ganbench.discovery.loader import discover
 from ganbench.harness.metric_values import apply
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.plugin.interfaces import Evidence, Metric, Scores
 from ganbench.plugin.variant import Variant
 from ganbench.utils import canonical_json
@@ -28,11 +28,11 @@ FIELDS = ("samples", "features", "probabilities", "labels")
 
 
 @cache
-def _reals() -> dict[str, Real]:
+def _reals() -> dict[str, RealData]:
     wanted = {"digits": "digits-cnn", "ring8": "identity"}
     catalog = discover([*(("dataset", d) for d in wanted), *(("extractor", e) for e in wanted.values())])
     return {
-        dataset: Real(catalog.get("dataset", dataset).thing, catalog.get("extractor", extractor).thing, SAMPLES)
+        dataset: RealData(catalog.get("dataset", dataset).thing, catalog.get("extractor", extractor).thing, SAMPLES)
         for dataset, extractor in wanted.items()
     }
 
@@ -58,7 +58,7 @@ def evidence(dataset: str, good: bool) -> Evidence:
     said = {name: torch.randn(SAMPLES, generator=rng).double().numpy() for name in ("train", "test", "fake")}
     return Evidence(
         fake=real.describe(samples),
-        real=real.real,
+        real=real.held_out,
         train=lambda: real.train,
         dataset=real.dataset,
         seed=1,

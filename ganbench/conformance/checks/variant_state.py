@@ -28,7 +28,7 @@ from ganbench.conformance.variant_runner import (
     scoring,
 )
 from ganbench.harness.checkpoint import capture, restore
-from ganbench.harness.evaluation import shielded
+from ganbench.harness.evaluation import eval_mode
 from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.serialization import fingerprint, load, save
 from ganbench.plugin.variant import Variant
@@ -128,7 +128,7 @@ def _demand_determinism(runner: VariantRunner, ended: dict[str, str]) -> None:
 
 
 def _evaluate(runner: VariantRunner, variant: Variant, step: int) -> None:
-    with shielded(variant, 0):
+    with eval_mode(variant, 0):
         variant.sample(BATCH, generator(3, runner.device))
         x = runner.batch(step, tuple(variant.shape), "held out").data
         if variant.score_real is not None:

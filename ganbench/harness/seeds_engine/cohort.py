@@ -1,4 +1,4 @@
-"""Several seeds of one variant from specs to outcomes, trained in one computation (the engine ``seeds``)."""
+"""Runs several seeds of one variant, trained in one computation (the engine ``seeds``)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganbench.harness import environment
-from ganbench.harness.build import Ground, build, prepare
+from ganbench.harness.build import TrialSetup, build, prepare
 from ganbench.harness.failures import failure
-from ganbench.harness.seeds_engine.lockstep import Lockstep, own_generator
+from ganbench.harness.seeds_engine.lockstep import Lockstep, copy_of_global_generator
 from ganbench.harness.seeds_engine.stack import Stack
 from ganbench.harness.seeds_engine.tracing import Unstackable
 from ganbench.harness.training import Training
-from ganbench.harness.trial import CHECKPOINT, COMPLETED, Keeper, Progress, choose, cost, result
+from ganbench.harness.trial import CHECKPOINT, COMPLETED, ProgressFile, TrialOutput, cost, result, use_device
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Clock, Variant
 from ganbench.results.spec import LANES, TrialSpec
@@ -43,9 +43,9 @@ def run_cohort(payload: dict[str, Any]) -> dict[str, Any]:
     folders = [Path(folder).absolute() for folder in payload["folders"]]
     for folder in folders:
         make_folder(folder)
-    progress = [Progress(folder / "progress.jsonl") for folder in folders]
+    progress = [ProgressFile(folder / "progress.jsonl") for folder in folders]
     start, cpu = time.perf_counter(), time.process_time()
-    device = choose(payload["device"])
+    device = use_device(payload["device"])
     described = environment.describe(device, payload["threads"], specs[0].distribution)
     trainings: list[Training | None] = [None] * len(specs)
     outcomes = [dict(COMPLETED) for _ in specs]
@@ -58,16 +58,16 @@ def run_cohort(payload: dict[str, Any]) -> dict[str, Any]:
             one.write({"images": images})
 
     try:
-        ground = prepare(specs[0], payload["metrics"], device, canonical_json.sha256(described), settings)
+        setup = prepare(specs[0], payload["metrics"], device, canonical_json.sha256(described), settings)
         checkpoints = [folder / CHECKPOINT for folder in folders]
-        started, generators = _started(ground, specs, checkpoints)
+        started, generators = _started(setup, specs, checkpoints)
         trainings[:] = started
-        keepers = [Keeper(*parts) for parts in zip(started, folders, progress, strict=True)]
+        outputs = [TrialOutput(*parts) for parts in zip(started, folders, progress, strict=True)]
         lockstep = Lockstep(started, generators)
-        lockstep.run(checkpoints, [keeper.evaluated for keeper in keepers], progressed, failed)
+        lockstep.run(checkpoints, [output.evaluated for output in outputs], progressed, failed)
         for k in lockstep.alive:
             try:
-                keepers[k].conclude()
+                outputs[k].conclude()
             except BaseException as reason:
                 failed(k, reason)
     except Interrupted:
@@ -91,48 +91,48 @@ def run_cohort(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _started(
-    ground: Ground, specs: Sequence[TrialSpec], checkpoints: Sequence[Path]
+    setup: TrialSetup, specs: Sequence[TrialSpec], checkpoints: Sequence[Path]
 ) -> tuple[list[Training], list[Generator]]:
     """The trainings with their random streams: where their checkpoints are, if all have one of the same step."""
-    device = ground.real.device
+    device = setup.real.device
     if all(path.exists() for path in checkpoints):
         try:
-            continued = [_at(ground, spec, path, device) for spec, path in zip(specs, checkpoints, strict=True)]
+            continued = [_at(setup, spec, path, device) for spec, path in zip(specs, checkpoints, strict=True)]
             if len({training.telemetry.step for training, _ in continued}) == 1:
                 return [training for training, _ in continued], [rng for _, rng in continued]
         except Exception:  # one that does not fit
             pass
-    fresh = [(ground.fresh(spec), own_generator(device)) for spec in specs]
+    fresh = [(setup.new_training(spec), copy_of_global_generator(device)) for spec in specs]
     return [training for training, _ in fresh], [rng for _, rng in fresh]
 
 
-def _at(ground: Ground, spec: TrialSpec, checkpoint: Path, device: torch.device) -> tuple[Training, Generator]:
-    training = ground.fresh(spec)
+def _at(setup: TrialSetup, spec: TrialSpec, checkpoint: Path, device: torch.device) -> tuple[Training, Generator]:
+    training = setup.new_training(spec)
     training.resume(checkpoint)
-    return training, own_generator(device)
+    return training, copy_of_global_generator(device)
 
 
 def why_serial(
     cls: type[Variant], dataset: Dataset, values: dict[str, Any], batch_size: int, seeds: int, device: torch.device
 ) -> str | None:
-    """Why so many seeds of a variant are not to be trained together; None where they are. It ends "it ..."."""
+    """The reason, to follow "it", why so many seeds of a variant are trained one by one; None if they are not."""
     copies = [build(cls, dataset, values, seed) for seed in range(2)]
     rng = torch.Generator().manual_seed(0)
     real = torch.rand(len(copies), batch_size, *dataset.shape, generator=rng)
     labels = torch.randint(dataset.classes, real.shape[:2], generator=rng) if dataset.classes else None
     try:
         stack = Stack(copies, [torch.Generator() for _ in copies], range(len(copies)))  # type: ignore[arg-type]
-        flops = work(stack, real, labels)
+        flops = step_flops(stack, real, labels)
     except Unstackable as reason:
         return str(reason)
     if device.type != "cpu":  # what pays there has not been measured
         return None
-    if (expected := gain(flops, seeds)) < PAYS:
+    if (expected := expected_speedup(flops, seeds)) < PAYS:
         return f"would gain little from it on a CPU (about {expected:.1f} times as fast for {seeds} seeds)"
     return None
 
 
-def work(stack: Stack, real: Tensor, labels: Tensor | None = None) -> float:
+def step_flops(stack: Stack, real: Tensor, labels: Tensor | None = None) -> float:
     """Floating-point operations of the products in one seed's share of a step of both roles, which the stack makes."""
     clock = Clock(stack.template.critic_steps - 1, 0, real.shape[1], 0.0, True)
     stack.step(real, labels, clock)  # the first one traces
@@ -141,7 +141,7 @@ def work(stack: Stack, real: Tensor, labels: Tensor | None = None) -> float:
     return float(counter.get_total_flops()) / LANES
 
 
-def gain(flops: float, seeds: int) -> float:
+def expected_speedup(flops: float, seeds: int) -> float:
     """How many times as fast seeds train together on one core as one after the other, by the work of a seed's step.
 
     A step costs what its products cost and, whatever their size, the calls that make them.

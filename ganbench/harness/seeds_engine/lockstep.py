@@ -23,8 +23,8 @@ from ganbench.results.spec import LANES
 from ganbench.utils import signals
 
 
-def own_generator(device: torch.device) -> Generator:
-    """A generator that goes on where the global one of a device stands."""
+def copy_of_global_generator(device: torch.device) -> Generator:
+    """A new generator in the state of a device's global one."""
     rng = Generator(device)
     rng.set_state(torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state())
     return rng
@@ -147,7 +147,7 @@ class Lockstep:
 
 
 def _set_global(rng: Generator) -> None:
-    """Let the global generator stand where this one does, so that a checkpoint holds it."""
+    """Put the global generator in the state of this one, so that a checkpoint holds it."""
     if rng.device.type == "cuda":
         torch.cuda.set_rng_state(rng.get_state(), rng.device)
     else:

@@ -1,4 +1,4 @@
-"""Several copies of one GAN as one stacked computation: every tensor of theirs with the copies along its first axis.
+"""Trains several copies of one GAN as one stacked computation: each tensor has the copies along its first axis.
 
 The two phases are traced once, with their gradients, as PyTorch operations on stacks (``make_fx`` of ``vmap`` of
 ``torch.func.grad``); a step replays the traces and lets one ordinary optimizer step the stacks, which for elementwise
@@ -23,7 +23,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim import Optimizer
 
 from ganbench.harness.checkpoint import capture
-from ganbench.harness.seeds_engine.tracing import Unstackable, settle_moves, tidy
+from ganbench.harness.seeds_engine.tracing import Unstackable, settle_moves_weights, simplify
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.variant import Batch, Clock, Variant, device_of
 from ganbench.results.spec import LANES
@@ -32,8 +32,16 @@ from ganbench.utils.errors import in_words
 ROLES = ("discriminator", "generator")
 # Their rule for one number looks at no other: a step on a stack is a step on each of its copies.
 ELEMENTWISE = (
-    *(optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam),
-    *(optim.SGD, optim.RMSprop, optim.Adagrad, optim.Adadelta, optim.Rprop),
+    optim.Adam,
+    optim.AdamW,
+    optim.Adamax,
+    optim.NAdam,
+    optim.RAdam,
+    optim.SGD,
+    optim.RMSprop,
+    optim.Adagrad,
+    optim.Adadelta,
+    optim.Rprop,
 )
 
 State = dict[str, Tensor]
@@ -68,20 +76,22 @@ class Stack:
             _require_plain(copy)
         self.copies, self.generators, self.lanes = list(copies), list(generators), list(lanes)
         # The copy whose numbers stand in each lane: its own, or for want of one the first's.
-        self.standing = [self.lanes.index(lane) if lane in self.lanes else 0 for lane in range(LANES)]
+        self.lane_sources = [self.lanes.index(lane) if lane in self.lanes else 0 for lane in range(LANES)]
         device = device_of(self.copies[0])
-        self._lanes, self._standing = (torch.tensor(rows, device=device) for rows in (self.lanes, self.standing))
+        self._lanes, self._lane_sources = (
+            torch.tensor(rows, device=device) for rows in (self.lanes, self.lane_sources)
+        )
         self.template = copies[0]
         self._method = _Method(self.template)
         self._traces: dict[str, GraphModule] = {}
         self.gather()
         one = {name: value[0] for name, value in {**self.parameters, **self.buffers}.items()}
-        self._settle_moves = settle_moves(self.template, self._settled, one)
+        self._settle_moves = settle_moves_weights(self.template, self._settled, one)
 
     def gather(self) -> None:
         """Take parameters, buffers and optimizer states from the copies."""
         found = [capture(copy) for copy in self.copies]
-        states = [found[i] for i in self.standing]
+        states = [found[i] for i in self.lane_sources]
         if any(state["scalars"] != states[0]["scalars"] for state in states):
             raise Unstackable("has attributes that differ from seed to seed")
         self.parameters: State = _stacked([state["parameters"] for state in states])
@@ -160,11 +170,11 @@ class Stack:
     def latents(self, n: int) -> Tensor:
         """What each copy draws next, ``(lanes, n, d)``."""
         drawn = [copy.latent(n, rng) for copy, rng in zip(self.copies, self.generators, strict=True)]
-        return torch.stack([drawn[i] for i in self.standing])
+        return torch.stack([drawn[i] for i in self.lane_sources])
 
     def _fill(self, rows: Tensor) -> Tensor:
         """``(copies, ...)`` to ``(lanes, ...)``."""
-        return rows if len(self.copies) == LANES else rows.index_select(0, self._standing)
+        return rows if len(self.copies) == LANES else rows.index_select(0, self._lane_sources)
 
     def _call(self, state: State, work: Callable[[GAN], Any]) -> Any:
         return functional_call(self._method, {f"variant.{name}": value for name, value in state.items()}, (work,))
@@ -207,7 +217,7 @@ class Stack:
             trace = make_fx(vmap(phase, randomness="different"))(*inputs)
         except Exception as reason:
             raise Unstackable(f"cannot be traced ({in_words(reason)[:200]})") from reason
-        tidy(trace, self.generators, self.standing)
+        simplify(trace, self.generators, self.lane_sources)
         return trace
 
     def _settled(self, clock: Clock) -> Callable[[State], None]:

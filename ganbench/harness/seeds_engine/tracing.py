@@ -1,4 +1,4 @@
-"""What is done to a trace of stacked copies: each copy draws from its own generator, and idle operations go."""
+"""Rewrites a trace of stacked copies: each copy draws from its own generator, and operations without effect go."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Unstackable(ValueError):
     """A variant that only the serial engine can train. The message completes the sentence "it ..."."""
 
 
-def tidy(trace: GraphModule, generators: Sequence[Generator], standing: Sequence[int]) -> None:
+def simplify(trace: GraphModule, generators: Sequence[Generator], lane_sources: Sequence[int]) -> None:
     """Make a trace of ``vmap`` over lanes that of some copies, and faster.
 
     Args:
         trace: whose random tensors have the lanes along their first axis.
         generators: one a copy. What it draws from it is what it would draw alone.
-        standing: the copy whose numbers stand in each lane.
+        lane_sources: the copy whose numbers stand in each lane.
 
     Raises:
         Unstackable: something is drawn in another way than uniformly or normally.
@@ -42,14 +42,14 @@ def tidy(trace: GraphModule, generators: Sequence[Generator], standing: Sequence
             if node.target not in _DRAWS:
                 raise Unstackable(f"draws with {node.target} in its losses, which no seed can do on its own")
             sized, fill = _DRAWS[node.target]
-            node.target = _apart(sized, fill, generators, standing)
+            node.target = _draw_separately(sized, fill, generators, lane_sources)
         elif _is_idle(node, writes):
             node.replace_all_uses_with(node.args[0])
     trace.graph.eliminate_dead_code()
     trace.recompile()
 
 
-def settle_moves(
+def settle_moves_weights(
     variant: GAN, settled: Callable[[Clock], Callable[[dict[str, Tensor]], None]], state: dict[str, Tensor]
 ) -> bool:
     """Whether a variant's ``settle`` works on tensors; it is tried at many moments of a training.
@@ -97,14 +97,17 @@ def _is_idle(node: Node, writes: bool) -> bool:
     return bool(before.shape == after.shape and before.stride() == after.stride())
 
 
-def _apart(
-    sized: bool, fill: Callable[[Tensor, Generator], Tensor], generators: Sequence[Generator], standing: Sequence[int]
+def _draw_separately(
+    sized: bool,
+    fill: Callable[[Tensor, Generator], Tensor],
+    generators: Sequence[Generator],
+    lane_sources: Sequence[int],
 ) -> Callable[..., Tensor]:
     def draw(like: Any, **settings: Any) -> Tensor:
         about = {name: settings[name] for name in ("dtype", "device") if name in settings}
         out = torch.empty(like, **about) if sized else torch.empty_like(like)
-        own = [fill(torch.empty_like(out[standing.index(i)]), rng) for i, rng in enumerate(generators)]
-        for part, i in zip(out, standing, strict=True):
+        own = [fill(torch.empty_like(out[lane_sources.index(i)]), rng) for i, rng in enumerate(generators)]
+        for part, i in zip(out, lane_sources, strict=True):
             part.copy_(own[i])
         return out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ganbench.metrics.numerics.distances import of_pairs
+from ganbench.metrics.numerics.distances import pair_distances
 from ganbench.metrics.numerics.float32_screen import Screen, threshold
 
 PENDING = 2**20
@@ -132,7 +132,7 @@ class Balls:
             inside[kind] = lower > limit * (1.0 - MARGIN)
             unsure[kind] = (upper >= limit * (1.0 + MARGIN)) & ~inside[kind]
         again = np.flatnonzero(np.any(list(unsure.values()), axis=0))
-        exact = of_pairs(
+        exact = pair_distances(
             self.real.features.tensor,
             self.fake.features.tensor,
             torch.from_numpy(row[again]),

@@ -1,6 +1,6 @@
 """Exact Euclidean distances at the speed of matrix products.
 
-The distance of two rows is the one that ``direct`` computes in float64 from their difference: 0 for
+The distance of two rows is the one that ``direct_distances`` computes in float64 from their difference: 0 for
 copies, symmetric, equal for equal differences. Products are faster but lose digits (copies come out
 near 0), so they only screen: each squared distance has a bound of its error, and whatever the bound
 leaves open is computed again from the difference. Work goes by blocks of rows; no n x n matrix is kept.
@@ -17,20 +17,22 @@ BLOCK = 2**20
 """Elements of a block of distances: 8 MiB, which mostly stays in cache."""
 
 
-def direct(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+def direct_distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Distances ``(..., n, m)`` of ``(..., n, d)`` and ``(..., m, d)``, from differences."""
     return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def of_pairs(points: torch.Tensor, others: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """The distances ``direct(points, others)[rows, columns]`` of float32 or float64 features, in float64."""
+def pair_distances(
+    points: torch.Tensor, others: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """The distances ``direct_distances(points, others)[rows, columns]`` of float32 or float64 features, in float64."""
     if 8 * len(rows) > len(points) * len(others):
-        return direct(points.double(), others.double())[rows, columns]
+        return direct_distances(points.double(), others.double())[rows, columns]
     if not len(rows):
         return torch.empty(0, dtype=torch.float64)
     step = max(1, BLOCK // (8 * points.shape[1]))
     blocks = [
-        direct(points[row, None].double(), others[column, None].double()).flatten()
+        direct_distances(points[row, None].double(), others[column, None].double()).flatten()
         for row, column in zip(rows.split(step), columns.split(step), strict=True)
     ]
     return torch.cat(blocks)
@@ -44,7 +46,7 @@ def screened(
     Yields:
         the rows of ``points``; squared distances ``(rows, columns)``, the columns filled up with
         infinity to a multiple of ``group``; ``(rows, 1)`` bounds of their error, which cover the
-        rounding of ``direct`` as well.
+        rounding of ``direct_distances`` as well.
     """
     centre = others.mean(dim=0)
     points, others = points - centre, others - centre
@@ -63,7 +65,7 @@ def screened(
         yield rows, left[rows] @ right.T, bound[rows]
 
 
-def where(mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def true_indices(mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows and columns of what is True, row by row; NumPy finds it ten times faster than torch does."""
     row, column = np.divmod(np.flatnonzero(mask), mask.shape[1])
     return torch.from_numpy(row), torch.from_numpy(column)
@@ -95,15 +97,15 @@ def nearest(
         # The k-th smallest of the groups' minima has k entries at or below it; errors count on both sides.
         lowest = squared.view(len(squared), group, -1).amin(dim=1)
         limit = lowest.topk(k, largest=False).values[:, -1:] + 2.0 * bound
-        row, column = where(squared.numpy() <= limit.numpy())
+        row, column = true_indices(squared.numpy() <= limit.numpy())
         if 8 * len(row) > squared.numel():
-            exact = direct(points[rows], others)
+            exact = direct_distances(points[rows], others)
             if own is not None:
                 exact[here, own[rows]] = torch.inf
             distances[rows] = exact.topk(k, largest=False).values
             index[rows] = exact.argmin(dim=1)
         else:
-            exact = of_pairs(points[rows], others, row, column)
+            exact = pair_distances(points[rows], others, row, column)
             order = torch.from_numpy(np.lexsort((exact.numpy(), row.numpy())))
             first = torch.searchsorted(row, here)
             distances[rows] = exact[order][first[:, None] + torch.arange(k, device=points.device)]

@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ganbench.metrics.numerics.distances import nearest, of_pairs
-from ganbench.metrics.numerics.feature_set import FeatureSet
-from ganbench.metrics.numerics.float32_screen import Screen, tiles
+from ganbench.metrics.numerics.distances import nearest, pair_distances
+from ganbench.metrics.numerics.float32_screen import Screen
 
 STRIPS = 3
 """Strips of tiles that thresholds are read from."""
@@ -137,16 +136,9 @@ class Neighbours:
         open_ = (close <= upper[row]) & (far >= lower[row])
         row, column = row[open_], column[open_]
         points = self.screen.features.tensor
-        exact = of_pairs(points, points, *(torch.from_numpy(end.astype(np.int64)) for end in (row, column))).numpy()
+        exact = pair_distances(
+            points, points, *(torch.from_numpy(end.astype(np.int64)) for end in (row, column))
+        ).numpy()
         order = np.lexsort((exact, row))
         first = np.searchsorted(row, np.arange(n))
         return exact[order][first + k - nearer - 1]
-
-
-def neighbours_of(features: FeatureSet, screen: Screen, k: int) -> Neighbours:
-    """The neighbours of a set from a pass of their own."""
-    found = Neighbours(screen, k)
-    if not found.crowded:
-        for rows, columns, tile in tiles(screen):
-            found.add(rows, columns, tile)
-    return found

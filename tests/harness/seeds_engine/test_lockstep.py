@@ -14,9 +14,9 @@ from torch.nn import functional
 from ganbench.discovery.loader import discover
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.evaluation import Evaluator
-from ganbench.harness.real_data import Real
+from ganbench.harness.real_data import RealData
 from ganbench.harness.seeds_engine.cohort import why_serial
-from ganbench.harness.seeds_engine.lockstep import Lockstep, own_generator
+from ganbench.harness.seeds_engine.lockstep import Lockstep, copy_of_global_generator
 from ganbench.harness.seeds_engine.stack import Stack
 from ganbench.harness.seeds_engine.tracing import Unstackable
 from ganbench.harness.serialization import fingerprint
@@ -61,7 +61,7 @@ class Tiny(GAN):
 
 
 def trainings(seeds: list[int], cls: type[GAN] = Tiny, **kwargs: Any) -> list[Training]:
-    real = Real(CLOUD, Identity("identity", 2, "0" * 64), samples=100)
+    real = RealData(CLOUD, Identity("identity", 2, "0" * 64), samples=100)
     found = []
     for seed in seeds:
         seed_everything(derive(seed, "initialisation"))
@@ -73,7 +73,7 @@ def trainings(seeds: list[int], cls: type[GAN] = Tiny, **kwargs: Any) -> list[Tr
                 **{"budget_images": 960, "batch_size": 32, "evaluations": 5, "seed": seed, "environment": "here"},
             )
         )
-        found[-1].stream = own_generator(torch.device("cpu"))  # type: ignore[attr-defined]
+        found[-1].stream = copy_of_global_generator(torch.device("cpu"))  # type: ignore[attr-defined]
     return found
 
 
@@ -172,7 +172,7 @@ def test_stopped_and_continued_it_ends_in_the_same_bits(tmp_path: Path, monkeypa
     second = trainings([0, 1])
     for t, path in zip(second, paths, strict=True):
         assert t.resume(path) and t.telemetry.step == 7
-        t.stream = own_generator(torch.device("cpu"))  # type: ignore[attr-defined]
+        t.stream = copy_of_global_generator(torch.device("cpu"))  # type: ignore[attr-defined]
     run(second, tmp_path)
     assert prints(second) == prints(whole)
     assert [t.history for t in second] == [t.history for t in whole]
@@ -201,7 +201,7 @@ def test_a_seed_that_diverges_leaves_the_others_as_they_are(tmp_path: Path) -> N
     again = trainings([0, 1, 8], Squaring)  # from checkpoints of before it failed
     for k, t in enumerate(again):
         assert t.resume(tmp_path / f"{k}.safetensors") and t.telemetry.step < 12
-        t.stream = own_generator(torch.device("cpu"))  # type: ignore[attr-defined]
+        t.stream = copy_of_global_generator(torch.device("cpu"))  # type: ignore[attr-defined]
     run(again, tmp_path, failed=lambda k, reason: reasons.update({10 + k: reason}))
     assert str(reasons[12]) == str(reasons[2]) and prints(again[:2]) == prints(whole)
 

@@ -1,4 +1,4 @@
-"""A user's own images as a dataset: what ``folder:PATH`` and ``npz:PATH`` share.
+"""The base class of ``folder:PATH`` and ``npz:PATH``, which make a dataset of a user's own images.
 
 Options stand behind the path, each after an ``@``: ``folder:photos@size=64@grey``.
 """
@@ -29,7 +29,7 @@ _OPTION = re.compile(r"@([a-z-]+)(?:=([^@/\\]*))?$")
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for behind the path.
+    """The options behind a path, ``@size=64@grey``.
 
     Attributes:
         size: side in pixels; None for the images' own where they share one, else 32.
@@ -49,7 +49,7 @@ class Options:
 
 @dataclass
 class Pictures:
-    """What was read: RGB images ``(n, side, side, 3)``, class numbers and names if there are, things worth saying."""
+    """Images as they were read, RGB ``(n, side, side, 3)``, class numbers and names if any, notes for the user."""
 
     images: np.ndarray
     labels: np.ndarray | None = None
@@ -58,13 +58,13 @@ class Pictures:
 
 
 class Collection(Dataset):
-    """An offer that stands for many datasets: ``<name>:PATH``, and afterwards ``<name>-<hash8>``."""
+    """Makes datasets of users' images: asked for as ``<name>:PATH``, afterwards known as ``<name>-<hash8>``."""
 
     shape = ("any size",)  # type: ignore[assignment]
     budget_images = prepared.BUDGET_IMAGES
 
     def fingerprint(self, path: Path) -> Any:
-        """What changes whenever the images at ``path`` may have changed; JSON values."""
+        """JSON values that change whenever the images at ``path`` may have changed."""
         raise NotImplementedError
 
     def read(self, path: Path, options: Options) -> Pictures:
@@ -124,7 +124,7 @@ class Collection(Dataset):
 
 
 def parse(text: str) -> tuple[str, Options]:
-    """A path and the options behind it; raises DatasetError."""
+    """Split a user's text into the path and the options behind it; raises DatasetError."""
     given: dict[str, Any] = {}
     defaults = asdict(Options())
     while match := _OPTION.search(text):
@@ -162,7 +162,7 @@ def _value(name: str, text: str | None, default: Any) -> Any:
 
 
 def side_of(sizes: set[tuple[int, int]], options: Options) -> int:
-    """The side that images of these sizes (width, height) get."""
+    """The side in pixels to which images of these sizes (width, height) are resized."""
     if options.size:
         return options.size
     width, height = next(iter(sizes), (0, 0))

@@ -1,4 +1,4 @@
-"""Files of weights: fetched once, checked by hash, and read without running what they hold."""
+"""Download files of weights, check them by hash, and read them without running code that they may hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEX = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class Published:
-    """Weights that somebody publishes.
+    """A file of weights that can be downloaded.
 
     Attributes:
         url: where they are.

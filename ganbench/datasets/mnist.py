@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ganbench.datasets.idx import header, read_idx
+from ganbench.datasets import DatasetError
 from ganbench.datasets.published import Published
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import plugin_dataclass
@@ -19,7 +22,7 @@ COUNTS = {"train": 60_000, "test": 10_000}
 
 @plugin_dataclass
 class IdxDataset(Published):
-    """One row of the table below.
+    """28x28 grey images of ten classes: 60,000 for training and 10,000 held out.
 
     Attributes:
         counts: images in each split.
@@ -49,12 +52,48 @@ class IdxDataset(Published):
     def read(self, files: Mapping[str, Path], file: str, shape: tuple[int, ...]) -> np.ndarray:
         values = read_idx(files[file], shape)
         if file in self.unpacked:
-            content = hashlib.sha256(header(shape))
+            content = hashlib.sha256(idx_header(shape))
             content.update(values.data)
             if content.hexdigest() == self.unpacked[file]:
                 return values
         self.verify(file, files[file])
         return values
+
+
+def idx_header(shape: tuple[int, ...]) -> bytes:
+    """The first bytes of an IDX file that holds a uint8 array of ``shape``."""
+    return bytes([0, 0, 8, len(shape)]) + np.array(shape, dtype=">u4").tobytes()
+
+
+def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The uint8 array of ``shape`` in an IDX file, gzipped if its name ends in ``.gz``.
+
+    The layout is that of http://yann.lecun.com/exdb/mnist: two zero bytes, the type (8 is uint8), the number of
+    dimensions, each size as a big-endian 32-bit integer, the values with the last index fastest.
+
+    What the header declares is compared with ``shape`` before anything is allocated, and no more is
+    unpacked than ``shape`` has room for.
+
+    Raises:
+        DatasetError: the file is not that array, whole and with nothing behind it.
+    """
+    magic = bytes([0, 0, 8, len(shape)])
+    size = math.prod(shape)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            head = file.read(4 + 4 * len(shape))
+            if head[:4] != magic:
+                raise DatasetError(f"{path} is not IDX: it begins with {head[:4].hex(' ')}, not {magic.hex(' ')}")
+            declared = tuple(int(number) for number in np.frombuffer(head[4 : len(head) // 4 * 4], dtype=">u4"))
+            if declared != shape:
+                raise DatasetError(f"{path} declares the shape {declared}, expected {shape}")
+            content = file.read(size + 1)
+    except (EOFError, OSError, zlib.error) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+    if len(content) != size:
+        held = f"only {len(content):,}" if len(content) < size else "more"
+        raise DatasetError(f"{path} declares {size:,} values and holds {held}")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
 # SHA-256 of the files as published: the lists of torchvision's and TensorFlow's dataset packages agree on them.

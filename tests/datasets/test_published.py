@@ -17,10 +17,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ganbench.datasets import DatasetError, cifar, published, svhn, vision
-from ganbench.datasets.idx import read_idx
+from ganbench.datasets import DatasetError, cifar, mnist, published, svhn
+from ganbench.datasets.mnist import read_idx
 
-MODULES = (cifar, svhn, vision)
+MODULES = (cifar, svhn, mnist)
 EVERY = [dataset for module in MODULES for dataset in module.ganbench_datasets()]
 
 
@@ -41,7 +41,7 @@ ARRAYS = {"train": small(4, 4), "test": small(2, 2)}
 # The four files as published, by name.
 FILES = {
     f"{prefix}-{kind}-ubyte.gz": gzip.compress(idx_bytes(array), mtime=0)
-    for split, prefix in vision.PREFIX.items()
+    for split, prefix in mnist.PREFIX.items()
     for kind, array in zip(("images-idx3", "labels-idx1"), ARRAYS[split], strict=True)
 }
 
@@ -67,7 +67,7 @@ def row(**changes):
         "aliases": ("Small/raw",),
         "package": "dataset-small",
     }
-    return vision.IdxDataset(**{**fields, **changes})
+    return mnist.IdxDataset(**{**fields, **changes})
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ KINDS = ["plain", "network", "low rank", "offset", "clusters", "duplicates", "gr
 
 
 def true_distances(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    return distances.direct(*(torch.from_numpy(np.float64(side)) for side in (one, two))).numpy()
+    return distances.direct_distances(*(torch.from_numpy(np.float64(side)) for side in (one, two))).numpy()
 
 
 def reference(real: np.ndarray, fake: np.ndarray, k: int, density_k: int) -> dict[str, float]:
@@ -128,14 +128,14 @@ def test_thresholds_are_rounded_down():
 @pytest.mark.parametrize("n, d", [(1500, 16), (1500, 64), (1200, 2048)])
 def test_few_pairs_are_computed_twice(monkeypatch, n, d):
     pairs = []
-    original = distances.of_pairs
+    original = distances.pair_distances
 
     def counted(points, others, rows, columns):
         pairs.append(len(rows))
         return original(points, others, rows, columns)
 
     for module in (balls, neighbours):
-        monkeypatch.setattr(module, "of_pairs", counted)
+        monkeypatch.setattr(module, "pair_distances", counted)
     real, fake = features(n, d, 0, "network"), features(n, d, 1, "network")
     manifold_scores(real, fake)
     assert 3 * n <= sum(pairs) < 5 * n  # one for each radius, and what float32 left open
