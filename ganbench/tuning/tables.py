@@ -162,12 +162,8 @@ def summary(searches: Sequence[Search]) -> tuple[list[str], list[list[str]]]:
     for search in searches:
         best = search.tried[search.chosen]
         failed = sum(one.record.status != "completed" for one in search.tried)
-        rows.append(
-            [
-                *(search.variant, str(len(search.tried)), str(failed), best.trial.label, number(best.score)),
-                *(_final(search.best), _final(search.default)),
-            ]
-        )
+        row = [search.variant, str(len(search.tried)), str(failed), best.trial.label, number(best.score)]
+        rows.append([*row, _final(search.best), _final(search.default)])
     return headings, rows
 
 

@@ -403,10 +403,10 @@ def test_neighbours_say_what_separates_them():
     assert np.isnan(neighbours([*group("a", GOOD[:3]), *group("b", FAIR)]).loc[0, "p"])
 
 
-def test_ten_thousand_records_are_ranked_in_seconds():
+def test_thousands_of_records_are_ranked_in_seconds():
     rng = np.random.default_rng(0)
     records = []
-    for number in range(2000):
+    for number in range(1000):
         one = record(f"v{number}", 0, fid=1.0, recall=0.5)
         for seed in range(5):
             trial = replace(one.identity.trial, seed=seed)
@@ -416,8 +416,8 @@ def test_ten_thousand_records_are_ranked_in_seconds():
     start = time.process_time()
     board = leaderboard(records)
     found = compare(records, records)
-    assert time.process_time() - start < 30  # several times what it takes, a fraction of a quadratic one
-    assert len(board) == len(found) == 2000
+    assert time.process_time() - start < 15  # several times what it takes, a fraction of a quadratic one
+    assert len(board) == len(found) == 1000
 
 
 def test_compare_says_better_worse_and_no_evidence():

@@ -14,10 +14,8 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from ganbench.harness.artifacts import image_grid
 from ganbench.plugin.report import Report
 from ganbench.reporters.html import to_html
-from ganbench.reporters.pictures import TRAINING_PICTURES
 from ganbench.reporters.report import write_reports
 from ganbench.results.records import read
 from ganbench.results.schema import Evaluation, Watch
@@ -61,22 +59,6 @@ def visit(browser):
     for context in contexts:
         context.close()
     assert complaints == []
-
-
-@pytest.fixture(scope="module")
-def reference(fifteen, tmp_path_factory) -> Path:
-    """Results with their pages, and the pictures that a trial leaves and the repository does not keep."""
-    folder = shutil.copytree(fifteen, tmp_path_factory.mktemp("reference"), dirs_exist_ok=True)
-    rng = np.random.default_rng(0)
-    for record in folder.glob("*/*/*/record.json"):
-        for name in [f"samples/{images}" for images in range(0, 64_001, 16_000)] + [
-            f"pictures/{n}" for n in TRAINING_PICTURES
-        ]:
-            path = record.parent / f"{name}.png"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(image_grid(rng.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)))
-    write_reports(folder, ["html"])
-    return folder
 
 
 def table(rows: int, datasets: int, seeds: int) -> Report:
@@ -221,8 +203,8 @@ def test_every_trial_is_listed_when_it_is_asked_for(visit, small):
     assert block.locator("a[href='trials/00000003.html']").count() == 1
 
 
-def test_the_reference_opens_and_its_curves_follow_the_axis(visit, reference):
-    page = visit(reference / "leaderboard.html")
+def test_the_reference_opens_and_its_curves_follow_the_axis(visit, results):
+    page = visit(results / "leaderboard.html")
     assert page.locator("figure.chart").count() >= 5 and page.locator(".figures img").count() == 3
     assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
     line = page.locator("figure.chart .line[data-v='1']").first
@@ -243,22 +225,22 @@ def test_the_reference_opens_and_its_curves_follow_the_axis(visit, reference):
     assert not curve.is_visible() and page.locator("figure.chart[data-m=recall]").first.is_visible()
 
 
-def test_the_page_of_a_trial_opens_alone(visit, reference, tmp_path):
-    path = next(iter(sorted((reference / "trials").glob("*.html"))))
-    assert len(list((reference / "trials").glob("*.html"))) == 15
+def test_the_page_of_a_trial_opens_alone(visit, results, tmp_path):
+    path = next(iter(sorted((results / "trials").glob("*.html"))))
+    assert len(list((results / "trials").glob("*.html"))) == 15
     page = visit(shutil.copy(path, tmp_path / "alone.html"))
     assert page.locator("img").count() >= 5 and page.locator("figure.chart").count() >= 3
     assert page.inner_text("pre").startswith("ganbench run --plugins ")
 
 
-def test_pages_of_trials_are_written_when_they_change(reference):
-    paths = sorted((reference / "trials").glob("*.html"))
+def test_pages_of_trials_are_written_when_they_change(results):
+    paths = sorted((results / "trials").glob("*.html"))
     before = [path.stat().st_mtime_ns for path in paths]
-    stale = reference / "trials" / "00000000.html"
+    stale = results / "trials" / "00000000.html"
     stale.write_text(paths[0].read_text())
-    mine = reference / "trials" / "notes.html"
+    mine = results / "trials" / "notes.html"
     mine.write_text("<p>not made by ganbench")
-    write_reports(reference, ["html"])
+    write_reports(results, ["html"])
     assert [path.stat().st_mtime_ns for path in paths] == before
     assert not stale.exists() and mine.exists()
     mine.unlink()
@@ -266,13 +248,13 @@ def test_pages_of_trials_are_written_when_they_change(reference):
 
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)], ids=["phone", "laptop"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_but_tables_scrolls_sideways(visit, reference, size, scheme):
-    page = visit(reference / "leaderboard.html", size=size, color_scheme=scheme)
+def test_nothing_but_tables_scrolls_sideways(visit, results, size, scheme):
+    page = visit(results / "leaderboard.html", size=size, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_lines_and_points_are_told_apart_by_the_same_signs_everywhere(visit, reference):
-    page = visit(reference / "leaderboard.html")
+def test_lines_and_points_are_told_apart_by_the_same_signs_everywhere(visit, results):
+    page = visit(results / "leaderboard.html")
     found = page.evaluate(
         """(name) => [...document.querySelectorAll(".key, tbody th.name")]
           .filter((each) => each.textContent.trim().startsWith(name) && each.querySelector(".swatch"))
@@ -285,18 +267,18 @@ def test_lines_and_points_are_told_apart_by_the_same_signs_everywhere(visit, ref
     assert page.locator(".unranked small", has_text="baseline").count() == 1
 
 
-def test_a_page_without_pages_of_trials_leads_to_none(visit, reference, tmp_path):
-    report = write_reports(reference, ["csv"]).report
+def test_a_page_without_pages_of_trials_leads_to_none(visit, results, tmp_path):
+    report = write_reports(results, ["csv"]).report
     path = tmp_path / "leaderboard.html"
-    path.write_text(to_html(report, reference, pages=False))
+    path.write_text(to_html(report, results, pages=False))
     page = visit(path)
     page.locator("details.every summary").first.click()
     assert page.locator("details.every tbody tr").count() == 15 and page.locator("a[href^='trials/']").count() == 0
     assert "ganbench report writes them" in page.inner_text("header")
 
 
-def test_it_prints(visit, reference):
-    page = visit(reference / "leaderboard.html")
+def test_it_prints(visit, results):
+    page = visit(results / "leaderboard.html")
     page.emulate_media(media="print")
     assert not page.locator(".controls").is_visible() and page.locator("figure.chart").first.is_visible()
     assert page.locator(".keys").first.is_visible()  # without it nobody knows whose line is whose
@@ -365,11 +347,11 @@ def test_thousands_of_trials_open_and_sort_within_seconds(visit, tmp_path):
     assert opened < 8 and taken < 4 and unfolded < 4
 
 
-def test_two_results_stand_side_by_side(visit, reference, ganbench, tmp_path):
+def test_two_results_stand_side_by_side(visit, results, ganbench, tmp_path):
     later = tmp_path / "later"
-    shutil.copytree(reference, later)
+    shutil.copytree(results, later)
     shutil.rmtree(next(later.glob("digits/vanilla/seed-1-*")))
-    run = ganbench("compare", str(reference / "leaderboard.html"), "later", "--html", "changes.html")
+    run = ganbench("compare", str(results / "leaderboard.html"), "later", "--html", "changes.html")
     assert run.returncode == 0, run.stderr
     page = visit(tmp_path / "changes.html")
     assert page.inner_text("header p >> nth=0") == "0 worse, 0 better, 2 no evidence."

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import ganbench
 from ganbench.observers import tensorboard as observer
+from ganbench.plugin import Reporter
 from ganbench.reporters import load_reporters
 from ganbench.reporters.latex import escape
-from ganbench.reporters.report import write_reports
+from ganbench.reporters.report import build_report, write_reports
+from ganbench.results.store import read_records
 from ganbench.utils.errors import UsageError
-
-
-@pytest.fixture(scope="module")
-def results(fifteen, tmp_path_factory) -> Path:
-    return shutil.copytree(fifteen, tmp_path_factory.mktemp("results"), dirs_exist_ok=True)
 
 
 def test_json_holds_both_tables_and_what_they_mean(results):
@@ -64,6 +59,33 @@ def test_latex_has_a_table_and_no_sign_that_fonts_lack(results):
 )
 def test_latex_text_is_only_text(text, escaped):
     assert escape(text) == escaped
+
+
+class Counting(Reporter):
+    name, suffix = "counting", ".txt"
+
+
+class OfTables(Counting):
+    def write(self, leaderboard, trials, folder):
+        (folder / "counting.txt").write_text(f"{len(leaderboard)} {len(trials)}")
+
+
+class OfReport(Counting):
+    def write_report(self, report, folder):
+        (folder / "counting.txt").write_text(f"{len(report.leaderboard)} {len(report.records)}")
+
+
+def test_a_reporter_is_given_the_tables_or_the_whole_report(results, tmp_path):
+    report = build_report(read_records(results).records)
+    for reporter in (OfTables(), OfReport()):
+        reporter.write_report(report, tmp_path)
+        assert (tmp_path / "counting.txt").read_text() == "3 15"
+    with pytest.raises(NotImplementedError, match="neither write"):
+        Counting().write_report(report, tmp_path)
+    (protocol,) = report.protocols
+    assert report.protocols[protocol]["budget_images"] == 64_000 and report.primary == {"digits": "fid"}
+    assert report.sizes["digits"][protocol].keys() == {"n", "d"} and report.metrics["fid"]["direction"] == "min"
+    assert len(report.findings.neighbours) == 1 and report.findings.across.datasets == ["digits"]
 
 
 def test_every_format_is_found_by_its_name():

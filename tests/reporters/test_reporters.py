@@ -345,15 +345,15 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("bad", HOSTILE)
 @pytest.mark.parametrize("place", NAMES)
-def test_text_from_data_is_only_ever_text(tmp_path, place, bad):
+def test_text_from_data_is_only_ever_text(tmp_path, place):
     results(tmp_path)
     harmless = Page(to_html(report(**{place: "harmless"}), tmp_path))
-    page = Page(to_html(report(**{place: bad}), tmp_path))
-    assert page.structure == harmless.structure
-    assert re.sub(r"\s+", " ", bad) in page.text
-    assert len(page.values("meta", "content")) == 2
+    for bad in HOSTILE:
+        page = Page(to_html(report(**{place: bad}), tmp_path))
+        assert page.structure == harmless.structure, bad
+        assert re.sub(r"\s+", " ", bad) in page.text
+        assert len(page.values("meta", "content")) == 2
 
 
 def test_page_needs_nothing_and_permits_nothing(tmp_path):
