@@ -66,7 +66,7 @@ def command(sources: tuple[Path, ...], target: Path) -> None:
 
 @dataclass
 class Merge:
-    """What a merge found and did: ``problems`` are left out and named, ``conflicts`` are sentences."""
+    """What a merge did so far: counts of trials, what was damaged, and sentences on records that differ."""
 
     copied: int = 0
     kept: int = 0
@@ -88,12 +88,12 @@ def merge(sources: Sequence[Path], target: Path) -> int:
             raise UsageError(f"{source} is the folder to merge into; name the others alone")
     store = Store(target)
     done = Merge()
-    trials = _trials(sources, done)
+    trials = _find_trials(sources, done)
     if not trials and not done.problems:
         raise UsageError(f"there are no records in {', '.join(map(str, sources))}; ganbench run makes them")
     with store.locked():
         for place, folders in trials.items():
-            _bring(store, place, folders, done)
+            _merge_trial(store, place, folders, done)
         contents, report = write_reports(target, DEFAULT)
     show(report)
     summarise(contents, target)
@@ -105,8 +105,8 @@ def merge(sources: Sequence[Path], target: Path) -> int:
     return EXIT_DAMAGED if done.problems or done.conflicts or contents.problems else EXIT_COMPLETED
 
 
-def _trials(sources: Sequence[Path], done: Merge) -> dict[Path, list[Path]]:
-    """The folders of sound records by their place in a results folder, in the order of ``sources``."""
+def _find_trials(sources: Sequence[Path], done: Merge) -> dict[Path, list[Path]]:
+    """Find sound records: for each place in a results folder, the ``sources`` that have one there."""
     found: dict[Path, list[Path]] = {}
     for source in dict.fromkeys(sources):
         for folder in sorted(source.glob("*/*/seed-*")):
@@ -114,7 +114,7 @@ def _trials(sources: Sequence[Path], done: Merge) -> dict[Path, list[Path]]:
             if place.parts[0] in SET_ASIDE or not os.path.lexists(folder / RECORD):
                 continue
             try:
-                _verified(source, place)
+                _read_verified(source, place)
             except DamagedRecord as reason:
                 done.problems.append(Problem(folder / RECORD, str(reason)))
             else:
@@ -122,8 +122,8 @@ def _trials(sources: Sequence[Path], done: Merge) -> dict[Path, list[Path]]:
     return found
 
 
-def _verified(root: Path, place: Path) -> Record:
-    """The sound record at ``place`` below ``root``; raises DamagedRecord."""
+def _read_verified(root: Path, place: Path) -> Record:
+    """Read the record at ``place`` below ``root`` and check its hash; raises DamagedRecord."""
     try:
         record = unseal(_read(root, place / RECORD))
         if Store(root).place(record.identity) != root / place:
@@ -133,17 +133,17 @@ def _verified(root: Path, place: Path) -> Record:
     return record
 
 
-def _bring(store: Store, place: Path, sources: list[Path], done: Merge) -> None:
-    """Bring one trial into the store, unless two of its records differ."""
+def _merge_trial(store: Store, place: Path, sources: list[Path], done: Merge) -> None:
+    """Copy one trial into the store, unless two of its records differ."""
     roots = list(sources)
     if (store.root / place / RECORD).exists():
         try:
-            _verified(store.root, place)
+            _read_verified(store.root, place)
             roots.insert(0, store.root)
         except DamagedRecord:
             aside = store.set_aside(store.root / place, "quarantine")
             say(f"{store.root / place} was damaged; it is in {aside} now")
-    first, *others = ((root, _verified(root, place)) for root in roots)
+    first, *others = ((root, _read_verified(root, place)) for root in roots)
     for root, record in others:
         if record != first[1]:
             done.conflicts.append(
@@ -157,7 +157,7 @@ def _bring(store: Store, place: Path, sources: list[Path], done: Merge) -> None:
             remove_links(inside)
     there = first[0] == store.root
     for number, root in enumerate(sources):
-        _copy(root, store.root, place, first[1], done, replace=not there and number == 0)
+        _copy_files(root, store.root, place, first[1], done, replace=not there and number == 0)
     if there:
         done.kept += 1
         return
@@ -168,13 +168,13 @@ def _bring(store: Store, place: Path, sources: list[Path], done: Merge) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path, place: Path, record: Record, done: Merge, replace: bool) -> None:
-    """Copy the known files of a trial, all but the record; what the target has only gives way with ``replace``."""
-    for name in _names(source / place):
+def _copy_files(source: Path, target: Path, place: Path, record: Record, done: Merge, replace: bool) -> None:
+    """Copy the known files of a trial, all but the record; the target's own are overwritten only with ``replace``."""
+    for name in _known_files(source / place):
         path, copy = source / place / name, target / place / name
         try:
             data = _read(source, place / name)
-            _verify(path, data, record)
+            _check_hash(path, data, record)
             if copy.exists() and not replace:
                 if name == rescored.FILE and _read(target, place / name) != data:
                     raise ValueError("the trial already has another one, which is kept")
@@ -188,7 +188,7 @@ def _copy(source: Path, target: Path, place: Path, record: Record, done: Merge, 
             write_atomic(copy, data)
 
 
-def _names(folder: Path) -> Iterator[str]:
+def _known_files(folder: Path) -> Iterator[str]:
     """The known files of a trial's folder, as paths below it."""
     yield from (name for name in _FILES if os.path.lexists(folder / name))
     for name, known in _FOLDERS.items():
@@ -197,7 +197,7 @@ def _names(folder: Path) -> Iterator[str]:
             yield from sorted(f"{name}/{path.name}" for path in below.iterdir() if known.fullmatch(path.name))
 
 
-def _verify(path: Path, data: bytes, record: Record) -> None:
+def _check_hash(path: Path, data: bytes, record: Record) -> None:
     """Raise ValueError unless a file that carries a hash is what the record belongs to."""
     if path.name == rescored.FILE:
         rescored.unseal(data, record)
@@ -206,7 +206,7 @@ def _verify(path: Path, data: bytes, record: Record) -> None:
 
 
 def _read(root: Path, path: Path) -> bytes:
-    """A regular file below ``root`` none of whose folders there is a link; raises OSError for anything else."""
+    """Read a regular file below ``root``, reached without a link; raises OSError for anything else."""
     whole = root
     for part in path.parts:
         whole = whole / part
@@ -216,20 +216,20 @@ def _read(root: Path, path: Path) -> bytes:
 
 
 def _differences(one: Record, other: Record) -> str:
-    """``environment.packages.torch differs: 2.13.0 and 2.14.1``: what explains most comes first."""
+    """Say what differs, ``environment.packages.torch differs: 2.13.0 and 2.14.1``, what explains most first."""
     order = ("environment", "status", "reason", "metrics", "reference", "values")
     a, b = as_json(one), as_json(other)
     names = sorted((a.keys() | b.keys()) - {"sha256", "environment_hash"}, key=lambda n: (n not in order, n))
-    found = [line for name in names for line in _walk(name, a.get(name), b.get(name))]
+    found = [line for name in names for line in _differing_values(name, a.get(name), b.get(name))]
     shown = found[:_MOST_DIFFERENCES]
     more = f"; and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
     return "; ".join(shown) + more
 
 
-def _walk(name: str, a: Any, b: Any) -> Iterator[str]:
+def _differing_values(name: str, a: Any, b: Any) -> Iterator[str]:
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted(a.keys() | b.keys()):
-            yield from _walk(f"{name}.{key}", a.get(key), b.get(key))
+            yield from _differing_values(f"{name}.{key}", a.get(key), b.get(key))
     elif a != b:
         values = [str(value)[:_MOST_CHARACTERS] for value in (a, b)]
         nested = isinstance(a, list | dict) or isinstance(b, list | dict)

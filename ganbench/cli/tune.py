@@ -119,7 +119,7 @@ def command(
     )
 
     def work(session: Session) -> Callable[[], int]:
-        candidates = _candidates(session, request, trials, sampler, search_seed)
+        candidates = _plan_searches(session, request, trials, sampler, search_seed)
         root, search, finals = Store(results), engine.store(results, "search"), engine.store(results, "final")
         groups = rounds(sampler, trials)
         if dry_run:
@@ -131,8 +131,8 @@ def command(
             for numbers in groups:
                 batch = [candidate.proposed(numbers) for candidate in candidates]
                 session.sweep(search, request, Plan([*chain.from_iterable(batch)], [], []))
-                _learn(candidates, search, batch)
-            statuses = _finish(session, request, finals, candidates)
+                _score_tried(candidates, search, batch)
+            statuses = _train_finals(session, request, finals, candidates)
             problems = write_reports(search.root, DEFAULT)[0].problems
             contents, report = write_reports(finals.root, DEFAULT)
             searches = [candidate.search for candidate in candidates]
@@ -141,7 +141,7 @@ def command(
         def conclude() -> int:
             show(report)
             summarise(contents, finals.root)
-            _show(searches)
+            _print_searches(searches)
             say(f"Search: {results / 'tuning.md'}, tuning.csv, tuning_curve.csv; its trials: {search.root}.")
             for problem in problems:
                 say(f"left out: {problem.path}: {problem.reason}", sys.stderr)
@@ -156,7 +156,7 @@ def command(
 
 @dataclass(frozen=True)
 class Candidate:
-    """A search with what it needs to go on.
+    """One variant on one dataset: its search, and the trials that it trains.
 
     Attributes:
         slots: the trials of the search seeds, one a configuration, still with the defaults.
@@ -186,8 +186,8 @@ class Candidate:
         return [self.configured(trial, values) for trial in self.finals]
 
 
-def _candidates(session: Session, request: Request, trials: int, sampler: str, seed: int) -> list[Candidate]:
-    """A search for each variant on each dataset that it suits."""
+def _plan_searches(session: Session, request: Request, trials: int, sampler: str, seed: int) -> list[Candidate]:
+    """Plan a search for each variant on each dataset that it suits."""
     from ganbench.tuning.proposals import Proposer
     from ganbench.tuning.tables import Search
 
@@ -211,7 +211,7 @@ def _candidates(session: Session, request: Request, trials: int, sampler: str, s
 
 
 def _refuse_another_request(store: Store, candidates: Sequence[Candidate]) -> None:
-    """A folder holds one search: its tables would mix trials that do not compare."""
+    """Raise UsageError where a folder holds another search: its tables would mix trials that do not compare."""
     mine = {candidate.search.dataset: candidate.finals[0].spec.identity.protocol for candidate in candidates}
     for record in read_records(store.root).records:
         dataset, protocol = record.identity.trial.dataset, record.identity.protocol
@@ -223,7 +223,7 @@ def _refuse_another_request(store: Store, candidates: Sequence[Candidate]) -> No
             )
 
 
-def _learn(candidates: Sequence[Candidate], store: Store, batch: Sequence[Sequence[Planned]]) -> None:
+def _score_tried(candidates: Sequence[Candidate], store: Store, batch: Sequence[Sequence[Planned]]) -> None:
     """Score everything that was tried so far: what a failure counts as may depend on all trials of a dataset."""
     from ganbench.tuning.tables import score
 
@@ -235,7 +235,7 @@ def _learn(candidates: Sequence[Candidate], store: Store, batch: Sequence[Sequen
             search.tried = [next(scored) for _ in trials]
 
 
-def _finish(session: Session, request: Request, store: Store, candidates: Sequence[Candidate]) -> Counter[str]:
+def _train_finals(session: Session, request: Request, store: Store, candidates: Sequence[Candidate]) -> Counter[str]:
     """Train defaults and best configuration of each search over the final seeds."""
     from ganbench.tuning.tables import score
 
@@ -281,7 +281,7 @@ def _dry_run(
     return code
 
 
-def _show(searches: Sequence[Search]) -> None:
+def _print_searches(searches: Sequence[Search]) -> None:
     from ganbench.tuning.tables import expectations, summary
 
     for dataset in dict.fromkeys(search.dataset for search in searches):

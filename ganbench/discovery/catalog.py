@@ -72,7 +72,7 @@ class Catalog:
         wider = (self.offers.get((kind, family)) for family in families(kind, name))
         return (kind, name) in self.offers or any(o.thing.is_family for o in wider if o is not None)
 
-    def is_out(self, entry: str) -> bool:
+    def is_unusable(self, entry: str) -> bool:
         """Whether an entry point is known to be of no use: broken, or blocked."""
         return entry in {*(bad.entry for bad in self.broken), *(out.entry for out in self.blocked)}
 
@@ -87,7 +87,7 @@ class Catalog:
             offer = self.offers.get((kind, family))
             thing = offer.thing.member(name) if offer is not None else None
             if offer is not None and thing is not None:
-                return replace(offer, name=named(kind, thing), thing=thing)
+                return replace(offer, name=checked_name(kind, thing), thing=thing)
         for bad in self.broken:
             if bad.entry in (name, *families(kind, name)):
                 raise DiscoveryError(f"{kind} {name!r} ({bad.distribution}) cannot be used: {bad.reason}")
@@ -131,8 +131,8 @@ def families(kind: str, name: str) -> list[str]:
     return [first, last] if dash else []
 
 
-def named(kind: str, thing: Any) -> str:
-    """The name of what a hook returned; raises TypeError or ValueError where it is not of its kind."""
+def checked_name(kind: str, thing: Any) -> str:
+    """Check what a hook returned and give its name; raises TypeError or ValueError where it is not of its kind."""
     hook = f"ganbench_{kind}s"
     if kind == "variant":
         from ganbench.plugin.variant import Variant  # torch is needed only once a variant is on offer

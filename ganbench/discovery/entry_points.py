@@ -88,13 +88,13 @@ def plugin_files(paths: Iterable[Path | str]) -> str:
 
 
 def find_installed(group: str = GROUP) -> Installed:
-    """What the environment holds now; nothing is imported. Raises UsageError for a blocked name that nothing has."""
+    """Find the plugins of the environment, importing none; raises UsageError for a blocked name that nothing has."""
     found: dict[str, list[Point]] = defaultdict(list)
     points = _points(group) + (_files() if group == GROUP else [])
     names = [name for name in os.environ.get(BLOCKED, "").split(",") if name]
     stopped = [point for point in points if point.name in names or point.distribution in names]
     if group == GROUP:
-        _known(names, points + _points(REPORTERS))
+        _check_blocked(names, points + _points(REPORTERS))
     for point in points:
         if point not in stopped and point.path is None:
             found[point.name].append(point)
@@ -131,7 +131,7 @@ def _files() -> list[Point]:
     return list(found.values())
 
 
-def _known(names: list[str], points: list[Point]) -> None:
+def _check_blocked(names: list[str], points: list[Point]) -> None:
     known = {point.name for point in points} | {point.distribution for point in points}
     for name in names:
         if name not in known:
@@ -140,7 +140,7 @@ def _known(names: list[str], points: list[Point]) -> None:
             raise UsageError(f"--no-plugin {name}: no entry point and no distribution has that name; {hint}")
 
 
-def outdated(api: Any) -> str | None:
+def why_outdated(api: Any) -> str | None:
     """Why a plugin that declares this GANBENCH_API cannot be used; None where it can."""
     if api is None or (type(api) is int and api == API):
         return None
@@ -150,8 +150,8 @@ def outdated(api: Any) -> str | None:
     return f"it was written for version {api} of the plugin interface, and this ganbench has version {API}: {remedy}"
 
 
-def declared(point: Point) -> Any:
-    """GANBENCH_API as it stands in the text of a module that did not import: a name that is missing here may be why."""
+def declared_api(point: Point) -> Any:
+    """Read GANBENCH_API in the text of a module that did not import: it may need a name that only its version has."""
     with contextlib.suppress(Exception):
         path = point.path or Path(str(find_spec(point.module).origin))  # type: ignore[union-attr]
         for node in ast.parse(path.read_bytes()).body:

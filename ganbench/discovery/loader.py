@@ -1,4 +1,4 @@
-"""Discovery: from installed entry points to a Catalog of what is on offer.
+"""Importing what is installed, and listing what it offers in a Catalog.
 
 pluggy's own loader lets one broken import take everything down and silently drops the second of two
 plugins of one name, so entry points are walked here, one at a time. Nothing is known by name: what
@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from ganbench.discovery.catalog import KINDS, Blocked, Broken, Catalog, DiscoveryError, Offer, families, named
-from ganbench.discovery.entry_points import Point, declared, find_installed, outdated
+from ganbench.discovery.catalog import KINDS, Blocked, Broken, Catalog, DiscoveryError, Offer, checked_name, families
+from ganbench.discovery.entry_points import Point, declared_api, find_installed, why_outdated
 from ganbench.discovery.hooks import ask, hooks_of, observes, why_empty
 from ganbench.discovery.import_probe import find_lethal
 from ganbench.utils.errors import in_words, location
@@ -49,7 +49,7 @@ def discover(wanted: Iterable[tuple[str, str]] | None = None, observers: Iterabl
     loader.load(entry for entry in dict.fromkeys(entries) if entry in catalog.installed)
     for message in catalog.duplicates.values():
         raise DiscoveryError(message)
-    if any(not catalog.offered(*offer) and not catalog.is_out(offer[1]) for offer in wanted):
+    if any(not catalog.offered(*offer) and not catalog.is_unusable(offer[1]) for offer in wanted):
         loader.load_all()
     for name in observers:
         if name not in loader.modules:
@@ -68,10 +68,10 @@ def find(name: str, kind: str | None = None) -> list[Offer]:
     kinds = [kind] if kind else list(KINDS)
     loader.load_files()
     loader.load([name] if name in catalog.installed else [])
-    if not any(catalog.offered(k, name) for k in kinds) and not catalog.is_out(name):
+    if not any(catalog.offered(k, name) for k in kinds) and not catalog.is_unusable(name):
         loader.load_all()
     asked = [k for k in kinds if catalog.offered(k, name)]
-    if not asked and kind is None and not catalog.is_out(name) and name not in catalog.installed:
+    if not asked and kind is None and not catalog.is_unusable(name) and name not in catalog.installed:
         near = difflib.get_close_matches(name, sorted({known for _, known in catalog.offers}), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "ganbench list shows what there is"
         raise DiscoveryError(f"nothing called {name!r} is installed; {hint}")
@@ -102,7 +102,7 @@ class _Loader:
             raise DiscoveryError(f"--plugin-path {bad.entry}.py cannot be used: {bad.reason}")
 
     def load_all(self) -> None:
-        """Import every plugin; one that the process would not survive is found out in a child, and left out."""
+        """Import every plugin, but for those that another process, which tried them first, did not survive."""
         installed = self.catalog.installed
         ours = [name for name, points in installed.items() if points[0].distribution == "ganbench"]
         self.load(sorted(ours))  # first: what they import the child need not import again
@@ -137,9 +137,9 @@ class _Loader:
         except KeyboardInterrupt:
             raise
         except BaseException as reason:  # a plugin may call sys.exit at import; it must not end the host
-            self._break(point, outdated(declared(point)) or _raised(point, reason))
+            self._break(point, why_outdated(declared_api(point)) or _raised(point, reason))
             return
-        if (why := outdated(getattr(module, "GANBENCH_API", None))) is not None:
+        if (why := why_outdated(getattr(module, "GANBENCH_API", None))) is not None:
             self._break(point, why)
             return
         self.modules[point.name] = module
@@ -160,7 +160,7 @@ class _Loader:
                 self._break(point, why_empty(module))
 
     def _offer(self, kind: str, thing: Any, point: Point, hooks: tuple[str, ...]) -> None:
-        name = point.name if kind == "observer" else named(kind, thing)
+        name = point.name if kind == "observer" else checked_name(kind, thing)
         if (name, point.distribution) in ((out.entry, out.distribution) for out in self.catalog.blocked):
             return  # another entry point led to its module
         offer = Offer(kind, name, thing, point.name, point.distribution, point.version, point.value, hooks)

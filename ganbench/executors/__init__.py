@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
-from ganbench.discovery.entry_points import outdated
+from ganbench.discovery.entry_points import why_outdated
 from ganbench.utils import signals
 from ganbench.utils.errors import UsageError
 
@@ -163,7 +163,7 @@ def _maker(name: str) -> Any:
         near = difflib.get_close_matches(name, points, n=2) or sorted(points)
         raise UsageError(f"there is no executor {name!r}; there are {', '.join(near)}")
     maker = points[name].load()
-    if (why := outdated(getattr(sys.modules[points[name].module], "GANBENCH_API", None))) is not None:
+    if (why := why_outdated(getattr(sys.modules[points[name].module], "GANBENCH_API", None))) is not None:
         raise UsageError(f"executor {name}: {why}")
     return maker
 

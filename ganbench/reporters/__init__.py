@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 
 from ganbench.discovery.catalog import Offer
-from ganbench.discovery.entry_points import REPORTERS, Point, declared, find_installed, outdated
+from ganbench.discovery.entry_points import REPORTERS, Point, declared_api, find_installed, why_outdated
 from ganbench.plugin.interfaces import Reporter
 from ganbench.utils.errors import UsageError, in_words, location
 
@@ -47,8 +47,8 @@ def _load(points: list[Point]) -> Reporter:
         reporter = point.load()
     except (Exception, SystemExit) as reason:
         raised = f"importing {point.value} raised {in_words(reason)}{location(reason)}"
-        raise UsageError(f"report format {point.name!r}: {outdated(declared(point)) or raised}") from None
-    if (why := outdated(getattr(sys.modules[point.module], "GANBENCH_API", None))) is not None:
+        raise UsageError(f"report format {point.name!r}: {why_outdated(declared_api(point)) or raised}") from None
+    if (why := why_outdated(getattr(sys.modules[point.module], "GANBENCH_API", None))) is not None:
         raise UsageError(f"report format {point.name!r}: {why}")
     if not isinstance(reporter, Reporter):
         raise UsageError(f"report format {point.name!r}: {point.value} is not an instance of ganbench.plugin.Reporter")
