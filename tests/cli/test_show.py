@@ -103,18 +103,7 @@ def test_the_command_names_only_what_is_not_the_default():
 
 
 def test_sample_draws_what_was_scored(ganbench, tmp_path):
-    options = [
-        "--datasets",
-        "digits",
-        "--seeds",
-        "1",
-        "--images",
-        "64",
-        "--evaluations",
-        "1",
-        "--executor",
-        "inline",
-    ]
+    options = ("--datasets", "digits", "--seeds", "1", "--images", "64", "--evaluations", "1", "--executor", "inline")
     run = ganbench("run", "--plugins", "noise", *options)
     assert run.returncode == 0, run.stderr
     place = next(tmp_path.glob("results/digits/noise/seed-0-*"))

@@ -172,15 +172,8 @@ def test_a_search_killed_in_both_halves_ends_in_the_same_bytes(site: Path, ganbe
     assert "## ring8" in page and "Coverage (identity)" in page and best.label.iloc[0] in page
 
     for folder in ("search", "final"):
-        process = start(
-            *COMMAND,
-            "--jobs",
-            "1",
-            "--results",
-            "killed",
-            until=f"killed/{folder}/*/*/*/record.json",
-            PYTHONPATH=str(site),
-        )
+        command = (*COMMAND, "--jobs", "1", "--results", "killed")
+        process = start(*command, until=f"killed/{folder}/*/*/*/record.json", PYTHONPATH=str(site))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     again = ganbench(*COMMAND, "--results", "killed", "--jobs", "2", site=site)
