@@ -301,6 +301,8 @@ def test_records_of_earlier_code_are_set_aside_once_and_said(tmp_path: Path) -> 
     edited = swept(tmp_path, Engine(lambda job: completed()), trials(3, source="b" * 64))
     assert edited.executor.seeds == [0, 1, 2]
     assert edited.display.notes == ["v: its code changed; 3 earlier records moved to superseded/"]
+    of_one = swept(tmp_path, Engine(lambda job: completed()), trials(1, source="c" * 64))
+    assert of_one.display.notes == edited.display.notes
 
 
 def test_trials_begin_in_the_order_of_the_estimates_those_of_unknown_length_first(tmp_path: Path) -> None:
