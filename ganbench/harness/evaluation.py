@@ -19,7 +19,7 @@ from ganbench.harness.checkpoint import capture
 from ganbench.harness.metric_values import InvalidOutput, apply
 from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint
-from ganbench.harness.telemetry import Diverged, Telemetry, rounded
+from ganbench.harness.telemetry import Diverged, Telemetry, nine_digits
 from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
 from ganbench.metrics.samples import EXTRACTOR_BATCH, quantised
 from ganbench.plugin.interfaces import Evidence, Metric, NotApplicable, Scores
@@ -109,7 +109,7 @@ class Evaluator:
             evidence, samples = self._evidence(variant, telemetry.step, history)
             with self.settings.hold():
                 values = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
-                watch = self._watch(evidence)
+                watch = self._stability_inputs(evidence)
         entry = {
             "step": telemetry.step,
             "images_seen": images_seen,
@@ -122,7 +122,7 @@ class Evaluator:
                 entry["fid_train"] = frechet_distance(train, fake)
         return entry, samples
 
-    def again(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> dict[str, float | None]:
+    def rescore(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> dict[str, float | None]:
         """Values of the last evaluation of a variant as it was then, from the same samples.
 
         Args:
@@ -192,7 +192,7 @@ class Evaluator:
             scores.append(score.detach().double().cpu())
         return torch.cat(scores).numpy()
 
-    def _watch(self, evidence: Evidence) -> dict[str, Any]:
+    def _stability_inputs(self, evidence: Evidence) -> dict[str, Any]:
         """What stability is judged by, whatever metrics were chosen."""
         try:
             found = evidence.once(modes.of_evidence)
@@ -220,7 +220,7 @@ def _discrimination(scores: Scores | None) -> dict[str, Any]:
             float(np.mean(scores.fake <= scores.threshold)),
         ]
     summary = {
-        name: {"mean": rounded(s.mean()), "std": rounded(s.std()), "median": rounded(np.median(s))}
+        name: {"mean": nine_digits(s.mean()), "std": nine_digits(s.std()), "median": nine_digits(np.median(s))}
         for name, s in (("train", scores.train), ("test", scores.test), ("fake", scores.fake))
     }
     aucs = [roc_auc(scores.test, scores.fake), roc_auc(scores.train, scores.fake)]

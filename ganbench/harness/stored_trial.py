@@ -106,7 +106,7 @@ def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
     variant, evaluator, device = _reopen(payload, record)
     history = as_json(record.evaluations)
     return {
-        "values": evaluator.again(variant, history[-1]["step"], history[:-1]),
+        "values": evaluator.rescore(variant, history[-1]["step"], history[:-1]),
         "about": {metric.name: metric.about for metric in evaluator.metrics},
         "environment": _environment_of(payload, record, device),
     }
@@ -124,7 +124,7 @@ def verify_trial(payload: dict[str, Any]) -> dict[str, Any]:
     except RecordMismatch as reason:
         return {"unfaithful": str(reason)}
     history = as_json(record.evaluations)
-    values = evaluator.again(variant, history[-1]["step"], history[:-1])
+    values = evaluator.rescore(variant, history[-1]["step"], history[:-1])
     samples = evaluator.samples(variant)
     pictures, _ = draw_pictures(variant, evaluator.real, samples, evaluator.seed)
     return {

@@ -51,7 +51,7 @@ class Series:
             flat = [norm for norms in self.pending for norm in norms]
             norms = iter(torch.stack(flat).tolist() if flat else [])
             for parts in self.pending:
-                self.values.append(_root([next(norms) for _ in parts]))
+                self.values.append(_total_norm([next(norms) for _ in parts]))
         self.pending.clear()
 
     def first_nonfinite(self, since: int) -> int | None:
@@ -117,7 +117,7 @@ class Telemetry:
 
     def add(self, role: str, steps: list[int], losses: list[float], norms: list[list[float]]) -> None:
         """Note several updates of a role at once: their steps and losses, and for each the norms of its gradients."""
-        for table, values in ((self.losses, losses), (self.gradients, [_root(parts) for parts in norms])):
+        for table, values in ((self.losses, losses), (self.gradients, [_total_norm(parts) for parts in norms])):
             series = table.setdefault(role, Series())
             series.steps += steps
             series.values += values
@@ -156,7 +156,7 @@ class Telemetry:
             norm = float(torch.stack(torch._foreach_norm(parameters)).double().norm()) if parameters else 0.0
             if not math.isfinite(norm):
                 raise Diverged(self.step, f"a parameter of {role}")
-            norms[role] = rounded(norm)
+            norms[role] = nine_digits(norm)
         return norms
 
     def since(self, step: int) -> dict[str, Any]:
@@ -164,9 +164,11 @@ class Telemetry:
         losses = {name: series.after(step) for name, series in self.losses.items()}
         norms = {role: series.after(step) for role, series in self.gradients.items()}
         return {
-            "losses": {name: rounded(values.mean()) for name, values in losses.items() if values.size},
+            "losses": {name: nine_digits(values.mean()) for name, values in losses.items() if values.size},
             "gradient_norms": {
-                role: {"median": rounded(np.median(v)), "max": rounded(v.max())} for role, v in norms.items() if v.size
+                role: {"median": nine_digits(np.median(v)), "max": nine_digits(v.max())}
+                for role, v in norms.items()
+                if v.size
             },
             "updates": self.updates(),
         }
@@ -183,7 +185,7 @@ class Telemetry:
         return {
             "updates": self.updates(),
             "gradient_norm_tenths": {
-                role: [rounded(np.median(part)) for part in np.array_split(v, 10)]
+                role: [nine_digits(np.median(part)) for part in np.array_split(v, 10)]
                 for role, v in finite.items()
                 if v.size >= 10
             },
@@ -213,12 +215,12 @@ class Telemetry:
                 table[name].steps, table[name].values = saved["steps"].tolist(), saved["values"].tolist()
 
 
-def rounded(value: Any) -> float:
+def nine_digits(value: Any) -> float:
     """A number to nine digits, all that a float32 holds: what is measured in that precision has no more to record."""
     return float(f"{value:.9g}")
 
 
-def _root(norms: list[float]) -> float:
+def _total_norm(norms: list[float]) -> float:
     """The norm of norms. An exact sum: a value must not depend on how many steps were moved together."""
     return math.sqrt(math.fsum(norm**2 for norm in norms))
 

@@ -169,7 +169,7 @@ def other_settings() -> Iterator[Settings]:
 def test_features_and_metrics_are_computed_under_the_settings_of_the_trial(other_settings: Settings) -> None:
     one, variant = evaluator(settings=other_settings), Fixed()
     evaluate(one, variant, last=True)
-    one.again(variant, 10, [])
+    one.rescore(variant, 10, [])
     one.samples(variant)
     found = {precision for metric in one.metrics for _, precision in metric.asked}
     assert found | set(one.real.extractor.precisions) == {other_settings.precision} != {"medium"}

@@ -15,7 +15,7 @@ from ganbench.metrics import (
     manifold_scores,
     score_all,
 )
-from ganbench.metrics.numerics import float32_screen, kernel_estimates, pair
+from ganbench.metrics.numerics import float32_screen, gaussian, kernel_estimates, pair
 from ganbench.plugin.interfaces import Side
 
 
@@ -23,6 +23,9 @@ def sets(n: int, m: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(n + d)
     real, fake = np.float32(rng.normal(size=(n, d))), np.float32(1.1 * rng.normal(size=(m, d)) + 0.1)
     return real, fake, rng.dirichlet(np.full(10, 0.3), m)
+
+
+summed = gaussian.Gaussian._summed
 
 
 def one_by_one(real, fake, probabilities, size: int) -> dict[str, float]:
@@ -92,6 +95,22 @@ def test_arrays_and_sets_are_told_apart_by_nothing():
         score_all(FeatureSet(np.zeros((60, 4))), fake)
     with pytest.raises(MetricError, match="not finite"):
         FeatureSet(np.full((3, 2), np.nan))
+
+
+def test_exported_arrays_spare_the_work_and_give_the_same_bits(monkeypatch):
+    real, fake, _ = sets(400, 300, 150)
+    first, second = FeatureSet(real), FeatureSet(real)
+    assert first.export_arrays() == {}
+    expected = score_all(first, fake)
+    arrays = first.export_arrays()
+    assert set(arrays) == {"mean", "covariance", "cholesky", "radii.3", "radii.5"}
+    second.import_arrays({name: array.copy() for name, array in arrays.items()})
+    monkeypatch.setattr(gaussian.lapack, "dpotrf", None)
+    monkeypatch.setattr(
+        gaussian.Gaussian, "_summed", lambda self: pytest.fail() if self.features is second else summed(self)
+    )
+    assert score_all(second, fake) == expected
+    assert all(np.array_equal(array, arrays[name]) for name, array in second.export_arrays().items())
 
 
 def test_monotone_under_noise_blur_and_dropped_modes():

@@ -39,7 +39,7 @@ def spoiled(value: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("score", SCORES.values(), ids=SCORES.keys())
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e41, 1e200])
+@pytest.mark.parametrize("value", [np.nan, 1e41])
 def test_one_bad_value_is_an_error_at_once(score, value):
     for real, fake in ((GOOD, spoiled(value)), (spoiled(value), GOOD)):
         start = time.perf_counter()

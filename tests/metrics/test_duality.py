@@ -203,7 +203,7 @@ def test_in_a_trial_it_is_computed_at_the_end_from_the_held_out_split_alone(monk
     found = evaluate(last=True)
     assert isinstance(found, float) and found == evaluate(last=True)
     assert evaluate(last=True, size=31) is None  # no two batches
-    again = Evaluator(real, [DualityGap()], 0, 16).again(copy.deepcopy(variant), 0, [])
+    again = Evaluator(real, [DualityGap()], 0, 16).rescore(copy.deepcopy(variant), 0, [])
     assert again == {"duality_gap": found}
 
 

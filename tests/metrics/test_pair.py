@@ -93,7 +93,7 @@ def test_tiles_change_nothing(seed, kind, n, m, d, height, width, k, density_k):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("d", [1, 2, 17, 300])
 def test_radii_are_float64_distances(kind, d):
-    values = features(1500, d, 2, kind)
+    values = features(700, d, 2, kind)
     expected = np.sort(true_distances(values, values), axis=1)
     found = pair.real_radii(FeatureSet(values), 3, 5, 1)
     for k, radii in zip((3, 5, 1), found, strict=True):

@@ -97,7 +97,7 @@ def _started(
     device = setup.real.device
     if all(path.exists() for path in checkpoints):
         try:
-            continued = [_at(setup, spec, path, device) for spec, path in zip(specs, checkpoints, strict=True)]
+            continued = [_continued(setup, spec, path, device) for spec, path in zip(specs, checkpoints, strict=True)]
             if len({training.telemetry.step for training, _ in continued}) == 1:
                 return [training for training, _ in continued], [rng for _, rng in continued]
         except Exception:  # one that does not fit
@@ -106,7 +106,9 @@ def _started(
     return [training for training, _ in fresh], [rng for _, rng in fresh]
 
 
-def _at(setup: TrialSetup, spec: TrialSpec, checkpoint: Path, device: torch.device) -> tuple[Training, Generator]:
+def _continued(
+    setup: TrialSetup, spec: TrialSpec, checkpoint: Path, device: torch.device
+) -> tuple[Training, Generator]:
     training = setup.new_training(spec)
     training.resume(checkpoint)
     return training, copy_of_global_generator(device)

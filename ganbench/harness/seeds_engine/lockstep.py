@@ -72,7 +72,7 @@ class Lockstep:
                 self.save(checkpoints)
                 raise signals.Interrupted
             if self.step in first.points and any(self._is_due(k) for k in self.alive):
-                self._settle()
+                self._update_trainings()
                 for k in [k for k in self.alive if self._is_due(k)]:
                     try:
                         evaluated[k](*self.trainings[k].evaluate(last=self.step == first.steps))
@@ -98,7 +98,7 @@ class Lockstep:
         """
         if len(self.alive) < len(self.trainings):
             return
-        self._settle()
+        self._update_trainings()
         for training, rng, path in zip(self.trainings, self.generators, checkpoints, strict=True):
             _set_global(rng)
             training.save(path)
@@ -120,7 +120,7 @@ class Lockstep:
                 self._pending.setdefault(role, []).append((self.step, loss, norms))
             self.step += 1
             if self.step % GATHER_STEPS == 0:
-                self._move()
+                self._hand_over_measurements()
             if time.monotonic() >= deadline or signals.stop_requested():
                 return
 
@@ -128,14 +128,14 @@ class Lockstep:
         history = self.trainings[k].history
         return not history or history[-1]["step"] < self.step
 
-    def _settle(self) -> None:
+    def _update_trainings(self) -> None:
         """Bring every training up to date with the stack."""
-        self._move()
+        self._hand_over_measurements()
         self.stack.scatter()
         for k in self.alive:
             self.trainings[k].telemetry.step = self.step
 
-    def _move(self) -> None:
+    def _hand_over_measurements(self) -> None:
         """Hand each training its losses and gradient norms."""
         for role, pending in self._pending.items():
             steps = [step for step, _, _ in pending]

@@ -1,4 +1,4 @@
-"""What every score asks of its input before any arithmetic: one NaN can make a decomposition run for minutes."""
+"""Checks of what scores are given, before any arithmetic: one NaN can make a decomposition run for minutes."""
 
 from __future__ import annotations
 

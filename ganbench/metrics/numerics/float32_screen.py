@@ -1,4 +1,4 @@
-"""All pairs of rows, seen in float32: an upper estimate of how near they are, and how much it can be off.
+"""Float32 products of all pairs of rows: upper bounds of how near two rows are, and how far off these can be.
 
 The *nearness* of two rows is minus half their squared distance, ``x.y - |x|^2 / 2 - |y|^2 / 2``: one
 matrix product if the norms ride along as columns. In float32 that is several times faster than float64,
@@ -32,7 +32,7 @@ LARGEST = 1e30
 
 @contextlib.contextmanager
 def plain_float32() -> Iterator[None]:
-    """Products of float32 matrices in float32, whatever precision the caller's process has chosen for speed."""
+    """A block in which float32 products are computed in float32, whatever precision the process has chosen."""
     matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = matmul.fp32_precision
     matmul.fp32_precision = "ieee"
@@ -44,7 +44,7 @@ def plain_float32() -> Iterator[None]:
 
 
 class Frame:
-    """Where two sets are looked at from: the mean of the real one, and a power of two near its spread."""
+    """A centre and a scale for both sets of a pair: the mean of the real one, and a power of two near its spread."""
 
     def __init__(self, real: FeatureSet) -> None:
         self.centre = sum(chunk.sum(axis=0) for chunk in float64_parts(real)) / len(real)
