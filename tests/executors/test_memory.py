@@ -46,7 +46,7 @@ def test_a_job_below_its_limit_goes_on_to_its_deadline(process: subprocess.Popen
 
 def test_a_large_request_fails_at_once_where_it_is_made() -> None:
     code = """
-from ganbench.memory import limit_allocations
+from ganbench.utils.memory import limit_allocations
 limit_allocations(100e6)
 small = bytearray(50_000_000)
 try:
