@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganbench.metrics import NotApplicable, vendi_score
+from ganbench.metrics import MetricError, NotApplicable, vendi_score
 from ganbench.metrics.diversity import VendiScore
 
 
@@ -20,6 +20,14 @@ def by_definition(x: np.ndarray) -> float:
 def test_follows_the_definition(n, d):
     x = np.random.default_rng(n).normal(size=(n, d)) + 0.3
     assert vendi_score(x) == pytest.approx(by_definition(x), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.ones((3, 2, 2)), np.empty((0, 2)), np.array([[0.0, np.nan]]), np.array([[0.0, np.inf]])]
+)
+def test_what_is_no_set_of_features_is_refused(bad):
+    with pytest.raises(MetricError):
+        vendi_score(bad)
 
 
 @pytest.mark.parametrize("distinct", [1, 2, 7])
