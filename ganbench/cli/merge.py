@@ -17,7 +17,6 @@ from ganbench.reporters import DEFAULT
 from ganbench.results import rescored
 from ganbench.results.records import DamagedRecord, as_json, unseal
 from ganbench.results.schema import Record
-from ganbench.results.state_digest import stored_digest
 from ganbench.results.store import SET_ASIDE, UNFINISHED, Problem, Store
 from ganbench.utils.console import say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, UsageError
@@ -199,6 +198,8 @@ def _known_files(folder: Path) -> Iterator[str]:
 
 def _check_hash(path: Path, data: bytes, record: Record) -> None:
     """Raise ValueError unless a file that carries a hash is what the record belongs to."""
+    from ganbench.results.state_digest import stored_digest
+
     if path.name == rescored.FILE:
         rescored.unseal(data, record)
     elif path.name == STATE and stored_digest(path) != record.state_sha256:

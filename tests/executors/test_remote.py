@@ -164,6 +164,7 @@ def test_a_machine_that_starts_no_process_is_lost(monkeypatch: pytest.MonkeyPatc
 def test_a_machine_that_is_lost_while_it_is_asked_costs_another_try() -> None:
     class Lossy:
         isolated = remote = True
+        window = 1
 
         def __init__(self, losses: int) -> None:
             self.losses = losses
@@ -178,7 +179,7 @@ def test_a_machine_that_is_lost_while_it_is_asked_costs_another_try() -> None:
             return future
 
     assert ask(Lossy(1), [ASK]) == [{"name": "ring8"}]
-    with pytest.raises(UsageError, match="dataset ring8 cannot be used: its node was lost while"):
+    with pytest.raises(UsageError, match="dataset ring8 cannot be used: its node was lost, 3 times while"):
         ask(Lossy(3), [ASK])
 
 

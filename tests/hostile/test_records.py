@@ -268,7 +268,7 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
     """The driver of a sweep reads it while a trial runs, and shows it."""
     from types import SimpleNamespace
 
-    from ganbench.runner.scheduler import Reading, Running, Sweep
+    from ganbench.runner.scheduler import ProgressReader, RunningJob, Sweep
 
     shown: list[Any] = []
     spec = SimpleNamespace(trial=None, protocol=SimpleNamespace(budget_images=1))
@@ -283,22 +283,23 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
         b'{"evaluation":7}',
     ]
     (inside / "progress.jsonl").write_bytes(b"\n".join([*lines, good]))
-    harmless(lambda: sweep._read_progress(Running([Reading(SimpleNamespace(spec=spec))], 1)))  # type: ignore[arg-type]
+    reader = ProgressReader(store, SimpleNamespace(spec=spec))  # type: ignore[arg-type]
+    harmless(lambda: sweep._read_progress(RunningJob([reader])))
     assert [arguments[1] for arguments in shown] == [64]
 
 
 def test_a_line_of_progress_without_an_end_is_read_to_a_limit(inside: Path, harmless: Any) -> None:
     from types import SimpleNamespace
 
-    from ganbench.runner.scheduler import Reading, Running, Sweep
+    from ganbench.runner.scheduler import ProgressReader, RunningJob, Sweep
 
     with open(inside / "progress.jsonl", "wb") as file:
         file.truncate(1 << 36)
     store = SimpleNamespace(workplace=lambda spec: inside)
     sweep = Sweep(store, None, None, None, None)  # type: ignore[arg-type]
-    state = Running([Reading(SimpleNamespace(spec=None))], 1)  # type: ignore[arg-type]
+    state = RunningJob([ProgressReader(store, SimpleNamespace(spec=None))])  # type: ignore[arg-type]
     harmless(lambda: sweep._read_progress(state))
-    assert (state.images, state.readings[0].offset) == (0, 0)
+    assert (state.images, state.readers[0].offset) == (0, 0)
 
 
 RESCORED: dict[str, Any] = {
@@ -405,11 +406,12 @@ def test_what_verify_compares_with_a_state(name: str, file: str, inside: Path, h
 def test_progress_that_is_no_file_holds_no_sweep_up(name: str, inside: Path, harmless: Any) -> None:
     from types import SimpleNamespace
 
-    from ganbench.runner.scheduler import Reading
+    from ganbench.runner.scheduler import ProgressReader
 
     PUT_THERE[name](inside / "progress.jsonl")
-    reading = Reading(SimpleNamespace(spec=None))  # type: ignore[arg-type]
-    assert harmless(lambda: list(reading.more(inside))) == []
+    store = SimpleNamespace(workplace=lambda spec: inside)
+    reader = ProgressReader(store, SimpleNamespace(spec=None))  # type: ignore[arg-type]
+    assert harmless(lambda: list(reader.new_lines())) == []
 
 
 @pytest.mark.parametrize(
