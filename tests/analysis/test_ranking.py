@@ -433,8 +433,8 @@ def test_compare_says_better_worse_and_no_evidence():
     assert undecidable(found.reset_index()) == []
     assert unmatched(before, after) == ["gone on digits: only before", "new on digits: only after"]
     alone = compare(before[:5], after[:5])
-    assert found.loc["a", "p"] == pytest.approx(2 * alone.loc[0, "p"], rel=0.5)  # Holm over three rows, not one
-    assert found.loc["a", "p"] > alone.loc[0, "p"]
+    # Holm over three rows, not one; a and b mirror each other, and rounding decides which of them has the smaller p.
+    assert round(found.loc["a", "p"] / alone.loc[0, "p"], 6) in (2, 3)
 
 
 def test_compare_with_itself_finds_nothing():
