@@ -25,7 +25,6 @@ class Module:
     name: str
     path: Path
     is_package: bool
-    content: bytes
 
     @property
     def is_source(self) -> bool:
@@ -35,10 +34,15 @@ class Module:
 def imported_names(source: bytes, package: str) -> list[str]:
     """Names of the modules that a source imports, wherever in it: at its top, under a condition or in a function.
 
-    ``from a import b`` may mean the module ``a.b``. Of ``import_module(name)`` only a name that stands there is seen.
+    ``from a import b`` may mean the module ``a.b``; ``from a import *`` gives ``a.*``. Of ``import_module(name)`` a name
+    that stands there is seen, and none that is computed. Of a source with a syntax error it is none.
     """
     found = []
-    for node in ast.walk(ast.parse(source)):
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # of another Python, or no text: importing it would fail likewise
+        return []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -51,12 +55,12 @@ def imported_names(source: bytes, package: str) -> list[str]:
     return [name for name in found if not name.startswith(".")]
 
 
-def starred_names(source: bytes) -> list[str]:
-    """The names in ``__all__`` of a package, which ``from package import *`` imports where they are modules."""
-    for node in ast.parse(source).body:
+def starred_names(package: Module) -> list[str]:
+    """The modules that ``from package import *`` may import: the names in the package's ``__all__``."""
+    for node in ast.parse(package.path.read_bytes()).body if package.is_package else ():
         if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "__all__" for target in node.targets):
             with contextlib.suppress(ValueError):
-                return [name for name in ast.literal_eval(node.value) if isinstance(name, str)]
+                return [f"{package.name}.{name}" for name in ast.literal_eval(node.value) if isinstance(name, str)]
     return []
 
 
@@ -71,13 +75,9 @@ def find_module(name: str, beside: Path | None = None) -> Module | None:
         beside: a folder to look in last: a plugin may put its own folder on ``sys.path`` when it runs.
     """
     spec = _find_spec(name) or (None if beside is None else _find_below(name, [str(beside)]))
-    if spec is None or not spec.origin or not spec.has_location:
+    if spec is None or not spec.origin or not spec.has_location or not Path(spec.origin).is_file():
         return None
-    try:
-        content = spec.loader.get_data(spec.origin)  # type: ignore[union-attr]  # also of a module in a zip file
-    except (AttributeError, OSError):
-        return None
-    return Module(name, Path(spec.origin), spec.submodule_search_locations is not None, content)
+    return Module(name, Path(spec.origin), spec.submodule_search_locations is not None)
 
 
 def _find_spec(name: str) -> ModuleSpec | None:
@@ -122,12 +122,11 @@ def _packages(one: Distribution) -> set[str]:
     return {file.parts[0] if len(file.parts) > 1 else file.stem for file in files}
 
 
-def is_pinned(module: Module | Path, name: str = "") -> bool:
+def is_pinned(path: Path) -> bool:
     """Whether a file is the standard library's, ganbench's, or of what ganbench depends on.
 
     Their versions stand in the environment of a record. A file of one's own that has a name of theirs is not theirs.
     """
-    path = module.path if isinstance(module, Module) else module
     if any(path.is_relative_to(folder) and "site-packages" not in path.parts for folder in _standard_library()):
         return True
     for root, tops in _pinned().items():
