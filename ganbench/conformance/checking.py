@@ -68,7 +68,7 @@ def run(check: Check, plugin: Any) -> str | None:
     if found.kind == "variant":
         from ganbench.conformance.variant_runner import VariantRunner
 
-        target: Any = VariantRunner(found.thing)
+        target: Any = VariantRunner(found.thing, distribution=found.distribution)
     else:
         target = found
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ganbench.conformance import opened_files
 from ganbench.conformance.checking import run
 from ganbench.conformance.errors import CheckFailed, NotChecked
 from ganbench.conformance.subjects import subject, subjects
@@ -27,6 +28,8 @@ def list_checks(payload: dict[str, Any]) -> dict[str, Any]:
 
 def run_check(payload: dict[str, Any]) -> dict[str, Any]:
     """One ``check`` of the plugin ``name`` of kind ``of``: its status, and what there is to say."""
+    if payload["check"] == "sources_known":
+        opened_files.watch()  # before the plugin is imported
     one = subject(payload["name"], payload["of"])
     start = time.perf_counter()
     try:

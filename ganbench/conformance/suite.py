@@ -20,6 +20,7 @@ ORDER = (
     "optimizers_named",
     "parameters_in_one_optimizer",
     "hyperparameters_documented",
+    "sources_known",
     "finite_losses",
     "devices",
     "picklable_across_processes",

@@ -40,10 +40,12 @@ class VariantRunner:
     Attributes:
         cls: the class; every hyperparameter has its default.
         device: where it is trained.
+        distribution: that offers it; empty for a class that was given as such.
     """
 
     cls: type[Variant]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    distribution: str = ""
 
     @cached_property
     def first_shape(self) -> Shape:

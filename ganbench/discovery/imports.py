@@ -34,8 +34,8 @@ class Module:
 def imported_names(source: bytes, package: str) -> list[str]:
     """Names of the modules that a source imports, wherever in it: at its top, under a condition or in a function.
 
-    ``from a import b`` may mean the module ``a.b``; ``from a import *`` gives ``a.*``. Of ``import_module(name)`` a name
-    that stands there is seen, and none that is computed. Of a source with a syntax error it is none.
+    ``from a import b`` may mean the module ``a.b``; ``from a import *`` gives ``a.*``. Of ``import_module(name)`` a
+    name that stands there is seen, and none that is computed. A source with a syntax error has none.
     """
     found = []
     try:

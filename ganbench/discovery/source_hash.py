@@ -8,6 +8,7 @@ import inspect
 import sys
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution
 from importlib.resources import files
@@ -43,26 +44,41 @@ def source_hash(cls: type, distribution: str) -> str:
     Raises:
         UsageError: a file that ``data_files`` names is not there.
     """
-    contents, others = sources(cls, distribution)
-    if distribution.startswith(FILE) and len(contents) == 1 and not others:
-        return hashlib.sha256(*contents.values()).hexdigest()
+    found = sources(cls, distribution)
+    if distribution.startswith(FILE) and len(found.contents) == 1 and not found.others:
+        return hashlib.sha256(*found.contents.values()).hexdigest()
     digest = hashlib.sha256()
-    for name in sorted(contents):
-        content = contents[name]
+    for name, content in sorted(found.contents.items()):
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
-    for one in others:
+    for one in found.others:
         digest.update(f"{one.name}\0{one.version}\0{_content(one)}\0".encode())
     return recorded_sources(distribution).get(digest.hexdigest(), digest.hexdigest())
 
 
-def sources(cls: type, distribution: str) -> tuple[dict[str, bytes], list[Distribution]]:
-    """What the source hash covers: contents by the name of a module or data file, and other distributions, by name."""
+@dataclass(frozen=True)
+class Sources:
+    """What a source hash covers.
+
+    Attributes:
+        contents: bytes by the name of a module, or ``module:file`` of a data file.
+        paths: where those lie.
+        others: distributions that count as a whole, in the order of their names.
+    """
+
+    contents: dict[str, bytes]
+    paths: list[Path]
+    others: list[Distribution]
+
+
+def sources(cls: type, distribution: str) -> Sources:
+    """Find what the source hash of a class covers; raises UsageError for a data file that is not there."""
     modules = [owner.__module__ for owner in cls.__mro__ if _top(owner.__module__) not in PINNED]
     modules = [name for name in modules if (found := find_module(name)) is None or not _is_standard(name, found.path)]
     own = {_top(module) for module in modules} | packages(distribution)
     beside = Path(inspect.getfile(cls)).parent if distribution.startswith(FILE) else None
     contents: dict[str, bytes] = {}
+    paths: list[Path] = []
     others: dict[str, Distribution] = {}
     seen: set[str] = set()
     waiting = list(modules)
@@ -86,28 +102,31 @@ def sources(cls: type, distribution: str) -> tuple[dict[str, bytes], list[Distri
             continue
         # A checkout may change line ends, not what the code does.
         content = module.path.read_bytes()
+        paths.append(module.path)
         contents[name] = content.replace(b"\r\n", b"\n") if module.is_source else content
         if package:  # importing a module runs its packages' __init__ too
             waiting.append(package)
         if module.is_source:
             waiting.extend(imported_names(contents[name], name if module.is_package else package))
-    return contents | _data_files(cls), closure(others.values())
+    for key, path in _data_files(cls).items():
+        try:
+            contents[key] = path.read_bytes()
+        except OSError as reason:
+            raise UsageError(
+                f"{getattr(cls, 'name', cls.__name__)}: data_files names {key.partition(':')[2]!r}, but {path} cannot "
+                f"be read ({in_words(reason)}); data_files are relative to the file of the class"
+            ) from None
+        paths.append(path)
+    return Sources(contents, paths, closure(others.values()))
 
 
-def _data_files(cls: type) -> dict[str, bytes]:
-    """What the files that a class and its bases declare hold, by module and name; raises UsageError."""
-    found: dict[str, bytes] = {}
-    for base in cls.__mro__:
-        for name in vars(base).get("data_files", ()):
-            path = Path(inspect.getfile(base)).parent / name
-            try:
-                found[f"{base.__module__}:{name}"] = path.read_bytes()
-            except OSError as reason:
-                raise UsageError(
-                    f"{getattr(cls, 'name', cls.__name__)}: data_files names {name!r}, but {path} cannot be read "
-                    f"({in_words(reason)}); data_files are relative to the file of the class"
-                ) from None
-    return found
+def _data_files(cls: type) -> dict[str, Path]:
+    """The files that a class and its bases declare, by module and name."""
+    return {
+        f"{base.__module__}:{name}": Path(inspect.getfile(base)).parent / name
+        for base in cls.__mro__
+        for name in vars(base).get("data_files", ())
+    }
 
 
 def _content(one: Distribution) -> str:

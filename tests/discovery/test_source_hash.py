@@ -158,5 +158,5 @@ def test_a_module_with_a_syntax_error_counts_too(tmp_path: Path, monkeypatch: py
     monkeypatch.syspath_prepend(str(tmp_path))
     write(tmp_path / "helper.py", "print 'an old Python'\n")
     cls = load(tmp_path, lazy="import helper")
-    contents, others = sources(cls, "file:mine.py")
-    assert set(contents) == {"ganbench_file_mine", "helper"} and not others
+    found = sources(cls, "file:mine.py")
+    assert set(found.contents) == {"ganbench_file_mine", "helper"} and not found.others

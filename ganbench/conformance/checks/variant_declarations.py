@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import typing
+from pathlib import Path
 
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ganbench.conformance.checks.variants import ROLES, STEPS, VARIANTS
 from ganbench.conformance.errors import CheckFailed
+from ganbench.conformance.opened_files import opened, watched
 from ganbench.conformance.variant_runner import VariantRunner, during, first_few
+from ganbench.discovery.imports import is_pinned
+from ganbench.discovery.source_hash import Sources, sources
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.hyperparameters import Hyperparameter, hyperparameters
 from ganbench.utils import canonical_json
@@ -106,6 +112,43 @@ def hyperparameters_documented(runner: VariantRunner) -> str:
                 f"super().__init__(shape, {h.name}={h.name}, ...)"
             )
     return ", ".join(declared) or "none"
+
+
+@VARIANTS.check(
+    """Results are made anew when the code or the data of a variant change. What it imports by a name that is computed,
+    and a file that it reads without saying so, change unnoticed: old scores would stand for new code."""
+)
+def sources_known(runner: VariantRunner) -> str:
+    with watched():
+        variant = runner.build()
+        runner.train(variant, 1)
+    known = sources(runner.cls, runner.distribution)
+    seen = unknown_files(opened(), known)
+    if seen:
+        raise CheckFailed(
+            f"it reads {first_few([str(path) for path in seen])}, and results would not notice a change there. Name a "
+            'file of data in the class, data_files = ("file.json",), relative to its own file; import a module by a '
+            "name that stands in the text"
+        )
+    others = "".join(f", {one.name} {one.version}" for one in known.others)
+    return f"{len(known.contents)} {'file' if len(known.contents) == 1 else 'files'}{others}"
+
+
+def unknown_files(files: list[Path], known: Sources) -> list[Path]:
+    """Those of the files that were read which belong neither to the source hash nor to what is installed for all."""
+    covered = {Path(os.path.realpath(path)) for path in known.paths}
+    covered |= {Path(os.path.realpath(str(file.locate()))) for one in known.others for file in one.files or ()}
+    system = [Path(name) for name in ("/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/lib", "/lib64", sys.prefix)]
+    homes = {path.parent for path in covered}
+    return [
+        path
+        for path in files
+        if path not in covered
+        and not is_pinned(path)
+        and not any(part.endswith((".dist-info", ".egg-info")) for part in path.parts)
+        # Beside a plugin's own modules everything counts, also where those are installed.
+        and (path.parent in homes or not any(path.is_relative_to(folder) for folder in system))
+    ]
 
 
 def _check_default(h: Hyperparameter) -> None:
