@@ -98,6 +98,8 @@ def _print(catalog: Catalog, planted: bool) -> None:
         say(f"blocked: {point.entry} ({point.distribution}): not imported, by --no-plugin")
     for message in catalog.duplicates.values():
         say(f"duplicate: {message}")
+    for message in catalog.left_over:
+        say(f"left over: {message}")
 
 
 def _status(catalog: Catalog, offer: Offer) -> str:

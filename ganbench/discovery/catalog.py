@@ -63,6 +63,7 @@ class Catalog:
     blocked: list[Blocked] = field(default_factory=list)
     observers: dict[str, ModuleType] = field(default_factory=dict)
     installed: dict[str, list[Point]] = field(default_factory=dict)
+    left_over: list[str] = field(default_factory=list)
 
     def names(self, kind: str) -> list[str]:
         return sorted(name for k, name in self.offers if k == kind)

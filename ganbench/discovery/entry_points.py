@@ -14,11 +14,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from ganbench.discovery.distributions import find_distributions
 from ganbench.utils.errors import UsageError
 
 GROUP, REPORTERS = "ganbench", "ganbench.reporters"
@@ -69,11 +70,18 @@ class Point:
 
 @dataclass(frozen=True)
 class Installed:
-    """Entry points by name, those of one name together; files; and what is blocked."""
+    """Entry points by name, those of one name together; files; and what is blocked.
+
+    Attributes:
+        damaged: by the distribution's name and version, why its entry points cannot be read.
+        left_over: what to delete of an installation that was interrupted.
+    """
 
     points: dict[str, list[Point]] = field(default_factory=dict)
     files: list[Point] = field(default_factory=list)
     blocked: list[Point] = field(default_factory=list)
+    damaged: dict[tuple[str, str], str] = field(default_factory=dict)
+    left_over: list[str] = field(default_factory=list)
 
 
 def plugin_files(paths: Iterable[Path | str]) -> str:
@@ -89,33 +97,36 @@ def plugin_files(paths: Iterable[Path | str]) -> str:
 
 def find_installed(group: str = GROUP) -> Installed:
     """Find the plugins of the environment, importing none; raises UsageError for a blocked name that nothing has."""
-    found: dict[str, list[Point]] = defaultdict(list)
-    points = _points(group) + (_files() if group == GROUP else [])
+    installed = Installed()
+    points: list[Point] = []
     names = [name for name in os.environ.get(BLOCKED, "").split(",") if name]
-    stopped = [point for point in points if point.name in names or point.distribution in names]
+    known: set[str] = set()
+    found, left_over = find_distributions()
+    installed.left_over.extend(left_over)
+    for one in found:
+        try:
+            for entry in one.entries(group):
+                points.append(Point(entry.name, entry.value, entry.module, one.name, one.version, entry))
+            if names and group == GROUP and (reporters := one.entries(REPORTERS)):
+                known |= {one.name, *(entry.name for entry in reporters)}
+        except ValueError as reason:
+            installed.damaged[one.name, one.version] = str(reason)
+            # torch, once imported, would read all of them for backends, and raise at this one.
+            os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
     if group == GROUP:
-        _check_blocked(names, points + _points(REPORTERS))
+        points += _files()
+        known |= {name for point in points for name in (point.name, point.distribution)}
+        _check_blocked(names, known)
+    by_name: dict[str, list[Point]] = defaultdict(list)
     for point in points:
-        if point not in stopped and point.path is None:
-            found[point.name].append(point)
-    return Installed(
-        {name: sorted(same, key=lambda point: point.distribution) for name, same in found.items()},
-        [point for point in points if point.path is not None and point not in stopped],
-        stopped,
-    )
-
-
-def _points(group: str) -> list[Point]:
-    """The entry points of a group. A distribution parses its metadata whenever it is asked, so it is asked once."""
-    known: dict[int, tuple[str, str]] = {}
-    found = []
-    for entry in entry_points(group=group):
-        dist = entry.dist
-        if dist is not None and id(dist) not in known:
-            known[id(dist)] = (dist.name, dist.version)
-        distribution, version = ("unknown", "") if dist is None else known[id(dist)]
-        found.append(Point(entry.name, entry.value, entry.module, distribution, version, entry))
-    return found
+        if point.name in names or point.distribution in names:
+            installed.blocked.append(point)
+        elif point.path is not None:
+            installed.files.append(point)
+        else:
+            by_name[point.name].append(point)
+    installed.points.update({name: sorted(same, key=lambda p: p.distribution) for name, same in by_name.items()})
+    return installed
 
 
 def _files() -> list[Point]:
@@ -131,8 +142,7 @@ def _files() -> list[Point]:
     return list(found.values())
 
 
-def _check_blocked(names: list[str], points: list[Point]) -> None:
-    known = {point.name for point in points} | {point.distribution for point in points}
+def _check_blocked(names: list[str], known: set[str]) -> None:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)

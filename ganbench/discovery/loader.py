@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ganbench.discovery.catalog import KINDS, Blocked, Broken, Catalog, DiscoveryError, Offer, checked_name, families
-from ganbench.discovery.entry_points import Point, declared_api, find_installed, why_outdated
+from ganbench.discovery.entry_points import FILE, Point, declared_api, find_installed, why_outdated
 from ganbench.discovery.hooks import ask, hooks_of, observes, why_empty
 from ganbench.discovery.import_probe import find_lethal
 from ganbench.utils.errors import in_words, location
@@ -86,7 +86,9 @@ class _Loader:
     def __init__(self) -> None:
         found = find_installed()
         blocked = [Blocked(point.name, point.distribution, point.version) for point in found.blocked]
-        self.catalog = Catalog(installed=found.points, blocked=blocked)
+        self.catalog = Catalog(installed=found.points, blocked=blocked, left_over=found.left_over)
+        for (distribution, version), why in found.damaged.items():
+            self.catalog.broken.append(Broken(distribution, distribution, version, why))
         self.files = found.files
         self.modules: dict[str, ModuleType] = {}
         self.tried: set[str] = set()
@@ -98,7 +100,7 @@ class _Loader:
         for point in self.files:
             self._load(point)
         self.files = []
-        for bad in self.catalog.broken:
+        for bad in (bad for bad in self.catalog.broken if bad.distribution.startswith(FILE)):
             raise DiscoveryError(f"--plugin-path {bad.entry}.py cannot be used: {bad.reason}")
 
     def load_all(self) -> None:

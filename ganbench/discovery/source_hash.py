@@ -2,57 +2,154 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import sys
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import Distribution
 from importlib.resources import files
-from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 from ganbench.discovery.entry_points import FILE
+from ganbench.discovery.imports import (
+    Module,
+    closure,
+    find_module,
+    imported_names,
+    is_pinned,
+    owner,
+    packages,
+    starred_names,
+)
+from ganbench.utils.errors import UsageError
 
 # Their versions stand in the environment of a record; their files are no part of the variant.
 FOREIGN = frozenset({"ganbench", "torch", "__main__"}) | frozenset(sys.stdlib_module_names)
 
 
 def source_hash(cls: type, distribution: str) -> str:
-    """Hex SHA-256 over the files of the modules that define ``cls`` and its bases, outside ganbench and torch,
-    and of the modules of the same distribution that these import, sorted by module name.
+    """Hex SHA-256 over the code that defines ``cls`` and its bases, outside ganbench and what it depends on.
 
-    Of a file given with --plugin-path that builds on ganbench alone, it is the file's own SHA-256. Where only words
-    changed, it is the hash that records know the variant by: see ``recorded_sources``.
+    Of its own distributions these are the modules that define the classes and those that these import, sorted by name;
+    of a file given with --plugin-path that builds on ganbench alone, it is the file's own SHA-256. Where more is
+    imported (a helper beside the file, a compiled module, another distribution) or declared in ``data_files``, the hash
+    goes over that too. Where only words changed, it is the hash that records know it by: see ``recorded_sources``.
+
+    Raises:
+        UsageError: ``data_files`` names what is not there.
     """
-    modules = [owner.__module__ for owner in cls.__mro__ if _top(owner.__module__) not in FOREIGN]
-    own = {_top(module) for module in modules} | packages(distribution)
-    texts: dict[str, bytes] = {}
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name in texts or _top(name) in FOREIGN or _top(name) not in own:
-            continue
-        path, is_package = _locate(name)
-        if path is None:
-            continue
-        texts[name] = path.read_bytes()
-        parent = name.rpartition(".")[0]
-        if parent:  # importing a module runs its packages' __init__ too
-            waiting.append(parent)
-        waiting.extend(_imports(texts[name], name if is_package else parent))
-    # A checkout may change line ends, not what the code does.
-    contents = {name: content.replace(b"\r\n", b"\n") for name, content in texts.items()}
-    if distribution.startswith(FILE) and len(contents) == 1:
-        return hashlib.sha256(*contents.values()).hexdigest()
+    known = recorded_sources(distribution)
+    own, others = _sources(cls, distribution)
+    if distribution.startswith(FILE) and len(own) == 1:
+        found = hashlib.sha256(*own.values()).hexdigest()
+    else:
+        found = _digest(own)
+        found = known.get(found, found)
+    if not others:
+        return found
+    found = _digest({"": found.encode(), **others})
+    return known.get(found, found)
+
+
+def covered_files(cls: type, distribution: str) -> set[Path]:
+    """The files that the source hash of a class goes over, but for those of other distributions."""
+    modules, _ = _modules(cls, distribution)
+    return {module.path for module in modules.values()} | {path for _, path in _data_files(cls)}
+
+
+def _digest(contents: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
     for name in sorted(contents):
-        content = contents[name]
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return recorded_sources(distribution).get(digest.hexdigest(), digest.hexdigest())
+        digest.update(f"{name}\0{len(contents[name])}\0".encode())
+        digest.update(contents[name])
+    return digest.hexdigest()
+
+
+def _sources(cls: type, distribution: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """By name, the contents of the modules that have always been hashed, and of everything else that decides."""
+    modules, tops = _modules(cls, distribution)
+    own: dict[str, bytes] = {}
+    others: dict[str, bytes] = {}
+    theirs: dict[str, Distribution] = {}
+    for name, module in modules.items():
+        if _top(name) in tops and module.is_source:
+            own[name] = _text(module.content)
+        elif _top(name) not in tops and (brought_by := owner(module)) is not None:
+            theirs[brought_by.name] = brought_by
+        else:
+            others[f"module:{name}"] = _text(module.content) if module.is_source else module.content
+    for one in closure(theirs.values()):
+        others |= _contents(one)
+    for label, path in _data_files(cls):
+        others[f"data:{label}"] = path.read_bytes()
+    return own, others
+
+
+def _modules(cls: type, distribution: str) -> tuple[dict[str, Module], set[str]]:
+    """The modules behind a class by name, and the top-level names that are its own."""
+    waiting: list[tuple[str, Path | None]] = [
+        (one.__module__, None) for one in cls.__mro__ if _top(one.__module__) not in FOREIGN
+    ]
+    own = ({_top(name) for name, _ in waiting} | packages(distribution)) - FOREIGN
+    found: dict[str, Module] = {}
+    ended: set[tuple[str, Path | None]] = set()
+    while waiting:
+        name, beside = waiting.pop()
+        if name in found or (name, beside) in ended or _top(name) in ("ganbench", "torch", "__main__"):
+            continue
+        ended.add((name, beside))
+        module = find_module(name, beside)
+        if module is not None and (_top(name) in own or not is_pinned(module)):
+            found[name] = module
+            package = name if module.is_package else name.rpartition(".")[0]
+            # Of another distribution everything is hashed, whatever of it is imported.
+            if module.is_source and (_top(name) in own or owner(module) is None):
+                folder = module.path.parents[name.count(".") + module.is_package]
+                names = imported_names(module.content, package)
+                if module.is_package and _top(name) not in own:
+                    names += [f"{name}.{part}" for part in starred_names(module.content)]
+                waiting += [(one, folder) for one in names]
+        if parent := name.rpartition(".")[0]:  # importing a module runs its packages' __init__ too
+            waiting.append((parent, beside))
+    return found, own
+
+
+def _contents(one: Distribution) -> dict[str, bytes]:
+    """The modules of a distribution that is installed, with its name and version."""
+    name = f"distribution:{one.name}"
+    found = {name: one.version.encode()}
+    for file in one.files or ():
+        if file.suffix in (".py", ".so", ".pyd"):
+            with contextlib.suppress(OSError):
+                found[f"{name}/{file}"] = Path(str(file.locate())).read_bytes()
+    return found
+
+
+def _data_files(cls: type) -> list[tuple[str, Path]]:
+    """The files that a class and its bases declare in ``data_files``; of a folder, all that are in it."""
+    found: list[tuple[str, Path]] = []
+    for one in cls.__mro__:
+        declared = vars(one).get("data_files", ())
+        if not isinstance(declared, list | tuple) or not all(isinstance(name, str) for name in declared):
+            raise UsageError(f"{one.__name__}.data_files is {declared!r}: expected file names, ('weights.json',)")
+        module = find_module(one.__module__) if declared else None
+        for name in declared:
+            folder = Path() if module is None else module.path.parent
+            path = folder / name
+            if not path.exists():
+                raise UsageError(f"{one.__name__}.data_files names {name!r}, and there is no such file in {folder}")
+            files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+            found += [
+                (f"{one.__module__}/{file.relative_to(path.parent) if path.is_dir() else name}", file) for file in files
+            ]
+    return found
+
+
+def _text(source: bytes) -> bytes:
+    """A checkout may change line ends, not what the code does."""
+    return source.replace(b"\r\n", b"\n")
 
 
 @cache
@@ -69,46 +166,5 @@ def recorded_sources(distribution: str) -> Mapping[str, str]:
     return found
 
 
-def _imports(source: bytes, package: str) -> list[str]:
-    """Names of the modules that a source imports; ``from a import b`` may mean the module ``a.b``."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            relative = "." * node.level + (node.module or "")
-            base = resolve_name(relative, package) if node.level and package else relative
-            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return [name for name in found if not name.startswith(".")]
-
-
-def _locate(name: str) -> tuple[Path | None, bool]:
-    module = sys.modules.get(name)
-    spec = getattr(module, "__spec__", None)
-    if spec is None:
-        try:
-            spec = find_spec(name)
-        except (ImportError, ValueError, AttributeError):  # a name inside a module, not a module
-            return None, False
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return None, False
-    return Path(spec.origin), spec.submodule_search_locations is not None
-
-
 def _top(name: str) -> str:
     return name.partition(".")[0]
-
-
-@cache
-def packages(distribution: str) -> frozenset[str]:
-    """Its top-level packages with Python files: what ``packages_distributions`` of Python 3.11 finds by reading the
-    metadata of every distribution there is.
-    """
-    found: set[str] = set()
-    for one in distributions(name=distribution):
-        if one.name != distribution:  # it answers by a normalised name
-            continue
-        files = [file for file in one.files or () if file.suffix == ".py"]
-        declared = (one.read_text("top_level.txt") or "").split()
-        found.update(declared or (file.parts[0] if len(file.parts) > 1 else file.stem for file in files))
-    return frozenset(found) - FOREIGN

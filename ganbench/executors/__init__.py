@@ -15,10 +15,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
-from ganbench.discovery.entry_points import why_outdated
+from ganbench.discovery.entry_points import find_installed, why_outdated
 from ganbench.utils import signals
 from ganbench.utils.errors import UsageError
 
@@ -158,7 +157,7 @@ def on_this_machine(name: str, jobs: int | None = None, threads: int = 1) -> Ite
 
 
 def _maker(name: str) -> Any:
-    points = {point.name: point for point in entry_points(group=GROUP)}
+    points = {name: found[0] for name, found in find_installed(GROUP).points.items()}
     if name not in points:
         near = difflib.get_close_matches(name, points, n=2) or sorted(points)
         raise UsageError(f"there is no executor {name!r}; there are {', '.join(near)}")
