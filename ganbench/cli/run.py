@@ -59,12 +59,9 @@ def command(
       ganbench run -p dcgan -d fashion-mnist --seeds 3 --set dcgan.lr=5e-4
       ganbench run -p vanilla -d ring8,grid25 --seeds 10-19 --results rings
     """
-    from ganbench.reporters.report import write_reports
-    from ganbench.reporters.terminal import show, summarise
-    from ganbench.runner.preview import preview
-    from ganbench.runner.session import EngineOptions, run_session
+    from ganbench.runner.early import check_request
 
-    engine = EngineOptions.pop_from(rest)
+    options = {name: rest.pop(name) for name in [*rest] if name not in Request.__dataclass_fields__}
     request = Request(
         plugins=plugins,
         seeds=parse_seeds(seeds),
@@ -73,7 +70,18 @@ def command(
         **rest,
     )
 
+    notes = check_request(request, results)  # before what takes seconds to import
+
+    from ganbench.reporters.report import write_reports
+    from ganbench.reporters.terminal import show, summarise
+    from ganbench.runner.preview import preview
+    from ganbench.runner.session import EngineOptions, run_session
+
+    engine = EngineOptions.pop_from(options)
+
     def work(session: Session) -> Callable[[], int]:
+        for text in notes:
+            session.screen.note(text)
         planned = session.plan(request)
         store = engine.store(results)
         if dry_run:

@@ -97,13 +97,7 @@ class Catalog:
                 raise DiscoveryError(
                     f"{kind} {name!r} ({point.distribution}) is blocked by --no-plugin; leave that out to use it"
                 )
-        known = self.names(kind)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        message = f"there is no {kind} {name!r}"
-        if near:
-            message += f"; did you mean {' or '.join(near)}?"
-        elif known:
-            message += f"; there are {', '.join(known)}"
+        message = str(self.unknown(kind, name))
         same = [offer for offer in self.offers.values() if offer.entry == name]
         if same:
             offers = ", ".join(f"{offer.kind} {offer.name}" for offer in same)
@@ -114,6 +108,17 @@ class Catalog:
             )
             message += f"; {where} offers {offers}"
         raise DiscoveryError(message)
+
+    def unknown(self, kind: str, name: str) -> DiscoveryError:
+        """What to raise for a name that nothing has: it names the nearest ones, or all."""
+        known = self.names(kind)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        message = f"there is no {kind} {name!r}"
+        if near:
+            message += f"; did you mean {' or '.join(near)}?"
+        elif known:
+            message += f"; there are {', '.join(known)}"
+        return DiscoveryError(message)
 
 
 def families(kind: str, name: str) -> list[str]:

@@ -25,6 +25,7 @@ class Module:
     name: str
     path: Path
     is_package: bool
+    content: bytes
 
     @property
     def is_source(self) -> bool:
@@ -34,8 +35,8 @@ class Module:
 def imported_names(source: bytes, package: str) -> list[str]:
     """Names of the modules that a source imports, wherever in it: at its top, under a condition or in a function.
 
-    ``from a import b`` may mean the module ``a.b``; ``from a import *`` gives ``a.*``. Of ``import_module(name)`` a
-    name that stands there is seen, and none that is computed. A source with a syntax error has none.
+    ``from a import b`` may mean the module ``a.b``. Of ``import_module(name)`` only a name that stands there is seen.
+    A source with a syntax error has none.
     """
     found = []
     try:
@@ -55,12 +56,12 @@ def imported_names(source: bytes, package: str) -> list[str]:
     return [name for name in found if not name.startswith(".")]
 
 
-def starred_names(package: Module) -> list[str]:
-    """The modules that ``from package import *`` may import: the names in the package's ``__all__``."""
-    for node in ast.parse(package.path.read_bytes()).body if package.is_package else ():
+def starred_names(source: bytes) -> list[str]:
+    """The names in ``__all__`` of a package, which ``from package import *`` imports where they are modules."""
+    for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "__all__" for target in node.targets):
             with contextlib.suppress(ValueError):
-                return [f"{package.name}.{name}" for name in ast.literal_eval(node.value) if isinstance(name, str)]
+                return [name for name in ast.literal_eval(node.value) if isinstance(name, str)]
     return []
 
 
@@ -75,9 +76,13 @@ def find_module(name: str, beside: Path | None = None) -> Module | None:
         beside: a folder to look in last: a plugin may put its own folder on ``sys.path`` when it runs.
     """
     spec = _find_spec(name) or (None if beside is None else _find_below(name, [str(beside)]))
-    if spec is None or not spec.origin or not spec.has_location or not Path(spec.origin).is_file():
+    if spec is None or not spec.origin or not spec.has_location:
         return None
-    return Module(name, Path(spec.origin), spec.submodule_search_locations is not None)
+    try:
+        content = spec.loader.get_data(spec.origin)  # type: ignore[union-attr]  # also of a module in a zip file
+    except (AttributeError, OSError):
+        return None
+    return Module(name, Path(spec.origin), spec.submodule_search_locations is not None, content)
 
 
 def _find_spec(name: str) -> ModuleSpec | None:
@@ -122,11 +127,12 @@ def _packages(one: Distribution) -> set[str]:
     return {file.parts[0] if len(file.parts) > 1 else file.stem for file in files}
 
 
-def is_pinned(path: Path) -> bool:
+def is_pinned(module: Module | Path) -> bool:
     """Whether a file is the standard library's, ganbench's, or of what ganbench depends on.
 
     Their versions stand in the environment of a record. A file of one's own that has a name of theirs is not theirs.
     """
+    path = module.path if isinstance(module, Module) else module
     if any(path.is_relative_to(folder) and "site-packages" not in path.parts for folder in _standard_library()):
         return True
     for root, tops in _pinned().items():
@@ -176,13 +182,21 @@ def _required(requirement: str) -> str | None:
 
 def owner(module: Module) -> Distribution | None:
     """The installed distribution that lists a module's file; None for a file of one's own, or an editable install."""
-    top = module.name.partition(".")[0]
     root = module.path.parents[module.name.count(".") + module.is_package]
-    for one in distributions(path=[str(root)]):
-        names = _packages(one) if one.files is not None else set()
-        if top in names and any(Path(str(file.locate())) == module.path for file in one.files or ()):
+    for one in _owners(root).get(module.name.partition(".")[0], ()):
+        if any(Path(str(file.locate())) == module.path for file in one.files or ()):
             return one
     return None
+
+
+@cache
+def _owners(root: Path) -> dict[str, list[Distribution]]:
+    """The distributions of a folder of ``sys.path`` that list their files, by their top-level names."""
+    found: dict[str, list[Distribution]] = {}
+    for one in distributions(path=[str(root)]):
+        for top in _packages(one) if one.files is not None else ():
+            found.setdefault(top, []).append(one)
+    return found
 
 
 def closure(first: Iterable[Distribution]) -> list[Distribution]:

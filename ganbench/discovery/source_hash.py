@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution
 from importlib.resources import files
@@ -16,6 +14,7 @@ from pathlib import Path
 
 from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.imports import (
+    Module,
     closure,
     find_module,
     imported_names,
@@ -24,119 +23,133 @@ from ganbench.discovery.imports import (
     packages,
     starred_names,
 )
-from ganbench.utils.errors import UsageError, in_words
+from ganbench.utils.errors import UsageError
 
 # Their versions stand in the environment of a record; their files are no part of the variant.
-PINNED = frozenset({"ganbench", "torch", "__main__", *sys.builtin_module_names})
+FOREIGN = frozenset({"ganbench", "torch", "__main__"}) | frozenset(sys.stdlib_module_names)
 
 
 def source_hash(cls: type, distribution: str) -> str:
-    """Hex SHA-256 over everything outside ganbench and its dependencies that decides what ``cls`` computes.
+    """Hex SHA-256 over the code that defines ``cls`` and its bases, outside ganbench and what it depends on.
 
-    That is: the files of the modules that define ``cls`` and its bases; every module that these import, in turn, of the
-    same distribution or of nobody's, such as a helper beside a file; the other distributions that they import, with
-    what those require; and the files that ``data_files`` of ``cls`` names. Imports are read in the text, so that one in
-    a function counts, and one whose name is computed does not.
-
-    Of a file given with --plugin-path that builds on ganbench alone, it is the file's own SHA-256. Where only words
-    changed, it is the hash that records know the variant by: see ``recorded_sources``.
+    Of its own distributions these are the modules that define the classes and those that these import, sorted by name;
+    of a file given with --plugin-path that builds on ganbench alone, it is the file's own SHA-256. Where more is
+    imported (a helper beside the file, a compiled module, another distribution) or declared in ``data_files``, the hash
+    goes over that too. Where only words changed, it is the hash that records know it by: see ``recorded_sources``.
 
     Raises:
-        UsageError: a file that ``data_files`` names is not there.
+        UsageError: ``data_files`` names what is not there.
     """
-    found = sources(cls, distribution)
-    if distribution.startswith(FILE) and len(found.contents) == 1 and not found.others:
-        return hashlib.sha256(*found.contents.values()).hexdigest()
+    known = recorded_sources(distribution)
+    own, others = _sources(cls, distribution)
+    if distribution.startswith(FILE) and len(own) == 1:
+        found = hashlib.sha256(*own.values()).hexdigest()
+    else:
+        found = _digest(own)
+        found = known.get(found, found)
+    if not others:
+        return found
+    found = _digest({"": found.encode(), **others})
+    return known.get(found, found)
+
+
+def covered_files(cls: type, distribution: str) -> set[Path]:
+    """The files that the source hash of a class goes over, but for those of other distributions."""
+    modules, _ = _modules(cls, distribution)
+    return {module.path for module in modules.values()} | {path for _, path in _data_files(cls)}
+
+
+def _digest(contents: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
-    for name, content in sorted(found.contents.items()):
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    for one in found.others:
-        digest.update(f"{one.name}\0{one.version}\0{_content(one)}\0".encode())
-    return recorded_sources(distribution).get(digest.hexdigest(), digest.hexdigest())
+    for name in sorted(contents):
+        digest.update(f"{name}\0{len(contents[name])}\0".encode())
+        digest.update(contents[name])
+    return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What a source hash covers.
+def _sources(cls: type, distribution: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """By name, the contents of the modules that have always been hashed, and of everything else that decides."""
+    modules, tops = _modules(cls, distribution)
+    own: dict[str, bytes] = {}
+    others: dict[str, bytes] = {}
+    theirs: dict[str, Distribution] = {}
+    for name, module in modules.items():
+        if _top(name) in tops and module.is_source:
+            own[name] = _text(module.content)
+        elif _top(name) not in tops and (brought_by := owner(module)) is not None:
+            theirs[brought_by.name] = brought_by
+        else:
+            others[f"module:{name}"] = _text(module.content) if module.is_source else module.content
+    for one in closure(theirs.values()):
+        others |= _contents(one)
+    for label, path in _data_files(cls):
+        others[f"data:{label}"] = path.read_bytes()
+    return own, others
 
-    Attributes:
-        contents: bytes by the name of a module, or ``module:file`` of a data file.
-        paths: where those lie.
-        others: distributions that count as a whole, in the order of their names.
-    """
 
-    contents: dict[str, bytes]
-    paths: list[Path]
-    others: list[Distribution]
-
-
-def sources(cls: type, distribution: str) -> Sources:
-    """Find what the source hash of a class covers; raises UsageError for a data file that is not there."""
-    modules = [owner.__module__ for owner in cls.__mro__ if _top(owner.__module__) not in PINNED]
-    modules = [name for name in modules if (found := find_module(name)) is None or not _is_standard(name, found.path)]
-    own = {_top(module) for module in modules} | packages(distribution)
-    beside = Path(inspect.getfile(cls)).parent if distribution.startswith(FILE) else None
-    contents: dict[str, bytes] = {}
-    paths: list[Path] = []
-    others: dict[str, Distribution] = {}
-    seen: set[str] = set()
-    waiting = list(modules)
+def _modules(cls: type, distribution: str) -> tuple[dict[str, Module], set[str]]:
+    """The modules behind a class by name, and the top-level names that are its own."""
+    waiting: list[tuple[str, Path | None]] = [
+        (one.__module__, None) for one in cls.__mro__ if _top(one.__module__) not in FOREIGN
+    ]
+    own = ({_top(name) for name, _ in waiting} | packages(distribution)) - FOREIGN
+    found: dict[str, Module] = {}
+    ended: set[tuple[str, Path | None]] = set()
     while waiting:
-        name = waiting.pop()
-        if name in seen or _top(name) in PINNED:
+        name, beside = waiting.pop()
+        if name in found or (name, beside) in ended or _top(name) in ("ganbench", "torch", "__main__"):
             continue
-        seen.add(name)
-        package, _, last = name.rpartition(".")
-        module = find_module(package if last == "*" else name, beside)
-        if module is None:
-            continue
-        if _top(name) not in own:
-            if is_pinned(module.path):
-                continue
-            if (other := owner(module)) is not None:
-                others[other.name] = other
-                continue
-        if last == "*":
-            waiting.extend(starred_names(module))
-            continue
-        # A checkout may change line ends, not what the code does.
-        content = module.path.read_bytes()
-        paths.append(module.path)
-        contents[name] = content.replace(b"\r\n", b"\n") if module.is_source else content
-        if package:  # importing a module runs its packages' __init__ too
-            waiting.append(package)
-        if module.is_source:
-            waiting.extend(imported_names(contents[name], name if module.is_package else package))
-    for key, path in _data_files(cls).items():
-        try:
-            contents[key] = path.read_bytes()
-        except OSError as reason:
-            raise UsageError(
-                f"{getattr(cls, 'name', cls.__name__)}: data_files names {key.partition(':')[2]!r}, but {path} cannot "
-                f"be read ({in_words(reason)}); data_files are relative to the file of the class"
-            ) from None
-        paths.append(path)
-    return Sources(contents, paths, closure(others.values()))
+        ended.add((name, beside))
+        module = find_module(name, beside)
+        if module is not None and (_top(name) in own or not is_pinned(module)):
+            found[name] = module
+            package = name if module.is_package else name.rpartition(".")[0]
+            # Of another distribution everything is hashed, whatever of it is imported.
+            if module.is_source and (_top(name) in own or owner(module) is None):
+                folder = module.path.parents[name.count(".") + module.is_package]
+                names = imported_names(module.content, package)
+                if module.is_package and _top(name) not in own:
+                    names += [f"{name}.{part}" for part in starred_names(module.content)]
+                waiting += [(one, folder) for one in names]
+        if parent := name.rpartition(".")[0]:  # importing a module runs its packages' __init__ too
+            waiting.append((parent, beside))
+    return found, own
 
 
-def _data_files(cls: type) -> dict[str, Path]:
-    """The files that a class and its bases declare, by module and name."""
-    return {
-        f"{base.__module__}:{name}": Path(inspect.getfile(base)).parent / name
-        for base in cls.__mro__
-        for name in vars(base).get("data_files", ())
-    }
-
-
-def _content(one: Distribution) -> str:
-    """Hex SHA-256 over a distribution's modules, as they lie on the disk."""
-    digest = hashlib.sha256()
-    for file in sorted(one.files or (), key=str):
+def _contents(one: Distribution) -> dict[str, bytes]:
+    """The modules of a distribution that is installed, with its name and version."""
+    name = f"distribution:{one.name}"
+    found = {name: one.version.encode()}
+    for file in one.files or ():
         if file.suffix in (".py", ".so", ".pyd"):
             with contextlib.suppress(OSError):
-                digest.update(f"{file}\0".encode() + Path(str(file.locate())).read_bytes())
-    return digest.hexdigest()
+                found[f"{name}/{file}"] = Path(str(file.locate())).read_bytes()
+    return found
+
+
+def _data_files(cls: type) -> list[tuple[str, Path]]:
+    """The files that a class and its bases declare in ``data_files``; of a folder, all that are in it."""
+    found: list[tuple[str, Path]] = []
+    for one in cls.__mro__:
+        declared = vars(one).get("data_files", ())
+        if not isinstance(declared, list | tuple) or not all(isinstance(name, str) for name in declared):
+            raise UsageError(f"{one.__name__}.data_files is {declared!r}: expected file names, ('weights.json',)")
+        module = find_module(one.__module__) if declared else None
+        for name in declared:
+            folder = Path() if module is None else module.path.parent
+            path = folder / name
+            if not path.exists():
+                raise UsageError(f"{one.__name__}.data_files names {name!r}, and there is no such file in {folder}")
+            files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+            found += [
+                (f"{one.__module__}/{file.relative_to(path.parent) if path.is_dir() else name}", file) for file in files
+            ]
+    return found
+
+
+def _text(source: bytes) -> bytes:
+    """A checkout may change line ends, not what the code does."""
+    return source.replace(b"\r\n", b"\n")
 
 
 @cache
@@ -151,10 +164,6 @@ def recorded_sources(distribution: str) -> Mapping[str, str]:
         with contextlib.suppress(ModuleNotFoundError, TypeError, OSError):
             found |= tomllib.loads((files(package) / "recorded_sources.toml").read_text())
     return found
-
-
-def _is_standard(name: str, path: Path) -> bool:
-    return _top(name) in sys.stdlib_module_names and is_pinned(path)
 
 
 def _top(name: str) -> str:

@@ -24,7 +24,7 @@ from ganbench.plugin.hyperparameters import hyperparameters, label, resolve, spa
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Unsuitable
 from ganbench.utils import canonical_json
-from ganbench.utils.errors import UsageError, in_words
+from ganbench.utils.errors import UsageError, in_words, location
 
 
 def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,8 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
             build(cls, thing, values, seed=0)
         except Unsuitable as reason:
             unsuitable[thing.name] = str(reason)
-        except (Exception, SystemExit):  # a fault of the variant: its trials will record it
+        except (Exception, SystemExit) as reason:  # a fault of the variant: its trials will record it
+            notes.append(f"{name} on {thing.name}: building it raised {in_words(reason)}{location(reason)}")
             continue
         if payload.get("together"):
             device = environment.select_device(payload["device"])

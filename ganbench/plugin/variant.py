@@ -60,7 +60,8 @@ class Variant(nn.Module):
         name: what ``--plugins`` calls it.
         role: ``"variant"``, ``"baseline"`` (shown, not ranked) or ``"planted"`` (a failure on purpose).
         expected_failed_checks: reasons by the names of conformance checks that it is known to fail.
-        data_files: files that it reads, relative to its own file: results notice when one changes.
+        data_files: files beside its module that decide what it is, such as weights that it begins with; what stands in
+            them is part of the source hash, as the code is. A folder stands for all files in it.
         decision_threshold: the value above which ``score_real`` says "real"; None for a critic.
         shape: of one sample, ``(channels, height, width)`` or ``(2,)``.
         latent_dim: numbers in ``z`` between which one may interpolate; 0 where ``latent`` is overridden without it.

@@ -1,162 +1,135 @@
-"""The source hash: it moves with everything that a variant imports or reads, and with nothing else."""
+"""The source hash follows what a plugin really imports and declares, and stays where nothing else is imported."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import importlib
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ganbench.discovery import imports
 from ganbench.discovery.entry_points import Point
-from ganbench.discovery.source_hash import source_hash, sources
+from ganbench.discovery.source_hash import source_hash
 from ganbench.utils.errors import UsageError
 
-VARIANT = """
-from ganbench.plugin import Variant
-
-class Mine(Variant):
-    name = "mine"
-    {data}
-
-    def build(self):
-        {lazy}
-"""
+FILE = "file:mine.py"
 
 
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    """Modules that a test imported are forgotten after it."""
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on ``sys.path``; what a test imported from it is forgotten afterwards."""
+    monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
-    yield
+    imports._owners.cache_clear()
+    yield tmp_path
     for name in set(sys.modules) - before:
-        del sys.modules[name]
-    importlib.invalidate_caches()
+        if name.startswith(("ganbench_file_", "helper", "pack")):
+            del sys.modules[name]
 
 
-def load(folder: Path, text: str = "", lazy: str = "pass", data: str = "pass") -> type:
-    """The class in ``mine.py``, as ``--plugin-path`` loads it."""
+def hashed(folder: Path, text: str) -> str:
+    """The hash of the class C in ``mine.py``, read anew."""
     path = folder / "mine.py"
-    path.write_text(text + VARIANT.format(lazy=lazy, data=data))
+    path.write_text(text)
     importlib.invalidate_caches()
-    module = Point("mine", "mine.py", "ganbench_file_mine", "file:mine.py", path=path).load()
-    return module.Mine  # type: ignore[no-any-return]
+    sys.modules.pop("ganbench_file_mine", None)
+    module = Point("mine", "mine.py", "ganbench_file_mine", FILE, path=path).load()
+    return source_hash(module.C, FILE)
 
 
-def write(path: Path, content: str | bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
+def test_a_file_that_builds_on_dependencies_alone_keeps_its_own_sha_256(folder: Path) -> None:
+    text = "import json\nimport numpy\nimport sklearn\nimport PIL.Image\nfrom torch import nn\nclass C: pass\n"
+    assert hashed(folder, text) == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_a_file_that_builds_on_ganbench_alone_is_its_own_sha256(tmp_path: Path) -> None:
-    cls = load(tmp_path, "import json\nimport numpy\nfrom torch import nn\nfrom scipy import stats\nimport pandas\n")
-    write(tmp_path / "other.py", "X = 1")  # nothing imports it
-    content = (tmp_path / "mine.py").read_bytes()
-    assert source_hash(cls, "file:mine.py") == hashlib.sha256(content).hexdigest()
-    (tmp_path / "mine.py").write_bytes(content.replace(b"\n", b"\r\n"))  # as a checkout on Windows has it
-    assert source_hash(cls, "file:mine.py") == hashlib.sha256(content).hexdigest()
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import helper\nclass C: pass\n",
+        "from helper import *\nclass C: pass\n",
+        "class C:\n    def build(self):\n        import helper\n",
+        "import importlib\nclass C:\n    def build(self):\n        return importlib.import_module('helper')\n",
+        "try:\n    import helper\nexcept ImportError:\n    pass\nclass C: pass\n",
+        "class C:\n    def build(self):\n        return __import__('helper')\n",
+        "import pack\nclass C: pass\n",
+        "import pack.inner\nclass C: pass\n",
+        "from space import helper2\nclass C: pass\n",
+    ],
+)
+def test_whatever_is_imported_from_beside_it_counts(folder: Path, text: str) -> None:
+    (folder / "helper.py").write_text("W = 8\n")
+    for name, content in {"pack": "from . import inner\n", "space": None}.items():
+        (folder / name).mkdir()
+        if content is not None:
+            (folder / name / "__init__.py").write_text(content)
+    (folder / "pack" / "inner.py").write_text("import helper\n")  # a helper's helper
+    (folder / "space" / "helper2.py").write_text("import helper\n")
+    before = hashed(folder, text)
+    assert hashed(folder, text) == before
+    (folder / "helper.py").write_text("W = 64\n")
+    assert hashed(folder, text) != before
 
 
-EXTENSION = f"fast{sysconfig.get_config_var('EXT_SUFFIX')}"
-BESIDE = {  # what the plugin says, in the text or in a method, and the file that it leads to
-    "a helper": ("import helper", "", "helper.py"),
-    "a name of a helper": ("from helper import W", "", "helper.py"),
-    "in a method": ("", "import helper", "helper.py"),
-    "under a condition": ("try:\n    import cupy\nexcept ImportError:\n    import helper", "", "helper.py"),
-    "import_module": ("import importlib", "importlib.import_module('helper')", "helper.py"),
-    "a helper's helper": ("import outer", "", "helper.py"),
-    "a module of a package": ("from kit import helper", "", "kit/helper.py"),
-    "a package": ("import kit.helper", "", "kit/__init__.py"),
-    "a namespace": ("from space.inner import helper", "", "space/inner/helper.py"),
-    "everything of a package": ("from kit import *", "", "kit/helper.py"),
-    "an extension": ("", "import fast", EXTENSION),
-    "a name of the standard library": ("import statistics", "", "statistics.py"),
-}
+def test_a_helper_with_the_name_of_a_standard_module_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    (folder / "this.py").write_text("W = 8\n")
+    text = "class C:\n    def build(self):\n        import this\n"
+    before = hashed(folder, text)
+    (folder / "this.py").write_text("W = 9\n")
+    assert hashed(folder, text) != before
 
 
-@pytest.mark.parametrize("case", BESIDE)
-def test_code_that_it_imports_counts(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text, lazy, file = BESIDE[case]
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("helper.py", "kit/helper.py", "space/inner/helper.py", "statistics.py", EXTENSION):
-        write(tmp_path / name, "W = 8\n")
-    write(tmp_path / "kit/__init__.py", "__all__ = ['helper']\n")
-    write(tmp_path / "outer.py", "import helper\n")
-    if case == "a name of the standard library":
-        monkeypatch.delitem(sys.modules, "statistics", raising=False)
-    cls = load(tmp_path, f"{text}\n", lazy or "pass")
-    before = source_hash(cls, "file:mine.py")
-    assert source_hash(cls, "file:mine.py") == before
-    path = tmp_path / file
-    path.write_text(path.read_text() + "V = 64\n")
-    assert source_hash(cls, "file:mine.py") != before
+def test_a_helper_beside_it_counts_before_its_folder_is_on_the_path(tmp_path: Path) -> None:
+    (tmp_path / "helper9.py").write_text("W = 8\n")
+    text = "class C:\n    def build(self):\n        import helper9\n"
+    before = hashed(tmp_path, text)
+    (tmp_path / "helper9.py").write_text("W = 9\n")
+    assert hashed(tmp_path, text) != before
 
 
-def test_a_helper_is_seen_though_the_plugin_itself_made_its_folder_importable(tmp_path: Path) -> None:
-    write(tmp_path / "helper.py", "W = 8\n")
-    try:
-        cls = load(tmp_path, "import sys, os\nsys.path.insert(0, os.path.dirname(__file__))\nimport helper\n")
-    finally:
-        sys.path[:] = [entry for entry in sys.path if entry != str(tmp_path)]
-    before = source_hash(cls, "file:mine.py")
-    write(tmp_path / "helper.py", "W = 64\n")
-    assert source_hash(cls, "file:mine.py") != before
+def test_another_distribution_counts_with_its_version_and_files(folder: Path) -> None:
+    info = folder / "pack_of_others-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pack-of-others\nVersion: 1.0\n")
+    (info / "RECORD").write_text("packo/__init__.py,,\npacko/deep.py,,\n")
+    (folder / "packo").mkdir()
+    (folder / "packo" / "__init__.py").write_text("")
+    (folder / "packo" / "deep.py").write_text("W = 8\n")
+    text = "class C:\n    def build(self):\n        import packo\n"
+    found = [hashed(folder, text)]
+    (folder / "packo" / "deep.py").write_text("W = 9\n")
+    found.append(hashed(folder, text))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pack-of-others\nVersion: 1.1\n")
+    found.append(hashed(folder, text))
+    assert len(set(found)) == 3
 
 
-def install(root: Path, name: str, version: str, code: str, requires: str = "") -> None:
-    """A distribution as pip leaves it."""
-    write(root / name / "__init__.py", code)
-    digest = base64.urlsafe_b64encode(hashlib.sha256(code.encode()).digest()).decode().rstrip("=")
-    for old in root.glob(f"{name}-*.dist-info/*"):
-        old.unlink()
-        if not any(old.parent.iterdir()):
-            old.parent.rmdir()
-    info = root / f"{name}-{version}.dist-info"
-    needs = f"Requires-Dist: {requires}\n" if requires else ""
-    write(info / "METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
-    write(info / "RECORD", f"{name}/__init__.py,sha256={digest},{len(code)}\n{name}-{version}.dist-info/RECORD,,\n")
-    importlib.invalidate_caches()
+def test_a_compiled_module_counts(folder: Path) -> None:
+    from importlib.machinery import EXTENSION_SUFFIXES
+
+    compiled = folder / f"fast{EXTENSION_SUFFIXES[0]}"
+    compiled.write_bytes(b"one")
+    text = "class C:\n    def build(self):\n        import fast\n"
+    before = hashed(folder, text)
+    compiled.write_bytes(b"two")
+    assert hashed(folder, text) != before
 
 
-@pytest.mark.parametrize("change", [("1.1", "X = 1\n"), ("1.0", "X = 2\n")], ids=["version", "code"])
-@pytest.mark.parametrize("which", ["layers", "below"])
-def test_another_distribution_that_it_imports_counts_and_what_that_requires(
-    which: str, change: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site, here = tmp_path / "site", tmp_path / "here"
-    here.mkdir()
-    monkeypatch.syspath_prepend(str(site))
-    install(site, "below", "1.0", "X = 1\n")
-    install(site, "layers", "1.0", "X = 1\n", requires="below>=1")
-    install(site, "stranger", "1.0", "X = 1\n")
-    cls = load(here, "import layers\n")
-    before = source_hash(cls, "file:mine.py")
-    install(site, "stranger", "2.0", "X = 2\n")
-    assert source_hash(cls, "file:mine.py") == before
-    version, code = change
-    install(site, which, version, code, requires="below>=1" if which == "layers" else "")
-    assert source_hash(cls, "file:mine.py") != before
-
-
-def test_declared_data_files_count_and_one_that_is_missing_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "tables" / "widths.json", "[8]")
-    cls = load(tmp_path, data='data_files = ("tables/widths.json",)')
-    before = source_hash(cls, "file:mine.py")
-    write(tmp_path / "tables" / "widths.json", "[64]")
-    assert source_hash(cls, "file:mine.py") != before
-    (tmp_path / "tables" / "widths.json").unlink()
-    with pytest.raises(UsageError, match=r"mine: data_files names 'tables/widths.json', but .*widths.json cannot be"):
-        source_hash(cls, "file:mine.py")
-
-
-def test_a_module_with_a_syntax_error_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it would import cannot be read; its own text can."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    write(tmp_path / "helper.py", "print 'an old Python'\n")
-    cls = load(tmp_path, lazy="import helper")
-    found = sources(cls, "file:mine.py")
-    assert set(found.contents) == {"ganbench_file_mine", "helper"} and not found.others
+def test_declared_data_counts_and_must_be_there(folder: Path) -> None:
+    text = "class C:\n    data_files = ('w.json', 'more')\n"
+    (folder / "w.json").write_text("1")
+    with pytest.raises(UsageError, match=r"C\.data_files names 'more', and there is no such file in"):
+        hashed(folder, text)
+    (folder / "more").mkdir()
+    (folder / "more" / "a").write_text("1")
+    found = [hashed(folder, text)]
+    (folder / "w.json").write_text("2")
+    found.append(hashed(folder, text))
+    (folder / "more" / "a").write_text("2")
+    found.append(hashed(folder, text))
+    assert len(set(found)) == 3
+    with pytest.raises(UsageError, match=r"expected file names, \('weights.json',\)"):
+        hashed(folder, "class C:\n    data_files = 'w.json'\n")

@@ -16,7 +16,7 @@ from ganbench.conformance.errors import CheckFailed
 from ganbench.conformance.opened_files import opened, watched
 from ganbench.conformance.variant_runner import VariantRunner, during, first_few
 from ganbench.discovery.imports import is_pinned
-from ganbench.discovery.source_hash import Sources, sources
+from ganbench.discovery.source_hash import covered_files
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.hyperparameters import Hyperparameter, hyperparameters
 from ganbench.utils import canonical_json
@@ -122,7 +122,7 @@ def sources_known(runner: VariantRunner) -> str:
     with watched():
         variant = runner.build()
         runner.train(variant, 1)
-    known = sources(runner.cls, runner.distribution)
+    known = covered_files(runner.cls, runner.distribution)
     seen = unknown_files(opened(), known)
     if seen:
         raise CheckFailed(
@@ -130,14 +130,12 @@ def sources_known(runner: VariantRunner) -> str:
             'file of data in the class, data_files = ("file.json",), relative to its own file; import a module by a '
             "name that stands in the text"
         )
-    others = "".join(f", {one.name} {one.version}" for one in known.others)
-    return f"{len(known.contents)} {'file' if len(known.contents) == 1 else 'files'}{others}"
+    return f"{len(known)} {'file' if len(known) == 1 else 'files'}"
 
 
-def unknown_files(files: list[Path], known: Sources) -> list[Path]:
+def unknown_files(files: list[Path], known: set[Path]) -> list[Path]:
     """Those of the files that were read which belong neither to the source hash nor to what is installed for all."""
-    covered = {Path(os.path.realpath(path)) for path in known.paths}
-    covered |= {Path(os.path.realpath(str(file.locate()))) for one in known.others for file in one.files or ()}
+    covered = {Path(os.path.realpath(path)) for path in known}
     system = [Path(name) for name in ("/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/lib", "/lib64", sys.prefix)]
     homes = {path.parent for path in covered}
     return [

@@ -1,0 +1,46 @@
+"""Refuses a request that cannot be, before any process is started and torch is imported."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from ganbench.discovery.early_names import check_names
+from ganbench.runner.planning import Request
+from ganbench.utils.errors import UsageError
+
+DEVICES = re.compile(r"auto|cpu(:0)?|cuda(:\d+)?|mps(:0)?|(xpu|hpu|xla|meta)(:\d+)?")
+
+
+def check_request(request: Request, results: Path) -> list[str]:
+    """Check names, device, numbers and folder as far as metadata tells; return what the user should be told.
+
+    Raises UsageError.
+    """
+    if not DEVICES.fullmatch(request.device):
+        raise UsageError(f"--device {request.device}: expected auto, cpu, cuda, cuda:N or mps")
+    for folder in (results, *results.absolute().parents):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"--results {results}: {folder} is a file; name a folder, which is made if need be")
+    installed = check_names(
+        [
+            *(("variant", name) for name in request.plugins),
+            *(("dataset", name) for name in request.datasets),
+            *(("metric", name) for name in request.metrics or ()),
+            *([("extractor", request.extractor)] if request.extractor else []),
+        ]
+    )
+    if installed.damaged and find_spec("triton") is not None:  # which torch imports, and which reads them all
+        raise UsageError("; ".join(installed.damaged.values()))
+    notes = [*installed.left_over, *installed.damaged.values()]
+    if request.images is not None:
+        steps = -(-request.images // request.batch_size)
+        if request.images < request.batch_size:
+            notes.append(
+                f"--images {request.images} is less than --batch-size {request.batch_size}: "
+                f"a trial is one step and sees {request.batch_size} images"
+            )
+        if request.evaluations > steps:
+            notes.append(f"--evaluations {request.evaluations}: {request.images} images are {steps} steps, so as many")
+    return notes
