@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ganbench.discovery.catalog import Offer
-from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import DiscoveryError, discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.extractors import Unfit
@@ -72,9 +71,9 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _about(metric: Offer) -> dict[str, Any]:
-    """What a record keeps of a metric; of one in a file, which has no version, the hash of its code too."""
+    """What a record keeps of a metric; of one that is not ganbench's own, the hash of its code too."""
     about: dict[str, Any] = metric.thing.about
-    if not metric.distribution.startswith(FILE):
+    if metric.distribution == "ganbench":
         return about
     return {**about, "source": source_hash(type(metric.thing), metric.distribution)}
 

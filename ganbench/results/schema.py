@@ -210,7 +210,7 @@ class MetricColumn(Struct, frozen=True, kw_only=True):
         floor: its value for real images in place of samples.
         position: among the columns.
         rows_per_feature: below as many rows a feature its value is mostly bias; unset for never.
-        source: SHA-256 of the code of a metric in a file, which has no version; else unset.
+        source: SHA-256 of the code of a metric that is not ganbench's own; else unset.
     """
 
     label: Text

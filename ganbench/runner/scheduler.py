@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from msgspec import UNSET
+
 from ganbench.executors import Executor, Job
 from ganbench.executors.running import End, Ended, OnInterrupt, run_jobs
 from ganbench.results.records import as_json, compose, seal, unseal
@@ -90,6 +92,12 @@ class Sweep:
             record = self.store.find(trial.spec)
             if record is not None and self.retry_failed and record.status != "completed":
                 self.store.discard(trial.spec)
+                record = None
+            if record is not None and (changed := changed_metrics(trial, record)):
+                self.store.set_aside(self.store.folder(trial.spec), "superseded")
+                self.display.note(
+                    f"{trial.title}: the code of {', '.join(changed)} changed; its record moved to superseded/"
+                )
                 record = None
             if record is None:
                 todo.append(trial)
@@ -176,6 +184,15 @@ class Sweep:
         self.statuses[record.status] += 1
         self.finished(as_json(record))
         self.display.finished(trial, record, cost)
+
+
+def changed_metrics(trial: Planned, record: Record) -> list[str]:
+    """The metrics asked for whose values in a record are those of other code."""
+    return [
+        name
+        for name, about in trial.metrics.items()
+        if name in record.metrics and record.metrics[name].source not in (UNSET, about.get("source"))
+    ]
 
 
 def _outcomes(ended: Ended, count: int) -> list[dict[str, Any]]:
