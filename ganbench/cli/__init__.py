@@ -12,7 +12,15 @@ import click
 from ganbench import __version__
 from ganbench.cli import check, compare, merge, new, report, rescore, run, sample, score, selftest, show, tune, verify
 from ganbench.cli import list as list_
-from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError, printable
+from ganbench.utils.errors import (
+    EXIT_COMPLETED,
+    EXIT_DAMAGED,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    UsageError,
+    printable,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -97,11 +97,8 @@ def store_errors(what: str, path: Path) -> Iterator[None]:
 
 def with_remedy(reason: OSError) -> str:
     """What the system says of a file that cannot be used, and what to do about it."""
-    for codes, remedy in _REMEDIES.items():
-        if reason.errno in codes:
-            break
-    else:
-        remedy = "nothing finished was lost: mend that and run the same command again"
+    otherwise = "nothing finished was lost: mend that and run the same command again"
+    remedy = next((text for codes, text in _REMEDIES.items() if reason.errno in codes), otherwise)
     return f"{reason.strerror or reason}; {remedy}"
 
 
