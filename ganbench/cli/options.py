@@ -88,7 +88,7 @@ def results_option(help: str, default: str = DEFAULT_FOLDER) -> Any:
 
 
 def _earlier_default(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
-    """Where nobody names a folder and there is none of the default's name: that of earlier versions, if it has trials."""
+    """Where nobody names a folder, and the default is not there but that of earlier versions with trials: the latter."""
     if ctx.get_parameter_source("results") is not ParameterSource.DEFAULT or path != Path(DEFAULT_FOLDER):
         return path
     earlier = Path(EARLIER_FOLDER)

@@ -27,25 +27,17 @@ SUFFIXES = (".png", ".npy")
 
 
 class Out(click.ParamType):
-    """A file that can be written, or, with a slash at its end or where it is one, a folder."""
+    """A file that can be written or, with a slash at its end or where it is one, a folder; as the user wrote it."""
 
     name = "file or folder/"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if value.endswith(("/", os.sep)) or os.path.isdir(value):
-            path = Folder().convert(value, param, ctx)
-            if path.exists() and any(path.iterdir()):
-                self.fail(f"the folder {path} is not empty: name a new one, so that nothing is mixed", param, ctx)
-            return path / ""
-        path = NewFile().convert(value, param, ctx)
-        if path.suffix.lower() not in SUFFIXES:
-            self.fail(
-                f"give {path} the ending .png for one grid of images or .npy for an array, or write {value}/ for a "
-                "folder with a PNG a sample",
-                param,
-                ctx,
-            )
-        return path
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        (Folder() if _is_folder(value) else NewFile()).convert(value, param, ctx)
+        return str(value)
+
+
+def _is_folder(out: str | Path) -> bool:
+    return str(out).endswith(("/", os.sep)) or os.path.isdir(out)
 
 
 @click.command("sample")
@@ -63,7 +55,7 @@ class Out(click.ParamType):
 @click.option("--executor", default="local", show_default=True, help="Engine: local or inline.")
 @results_option("Folder in which a trial's id is looked up.")
 @plugin_options
-def command(trial: str, n: int, seed: int | None, out: Path, device: str | None, executor: str, results: Path) -> None:
+def command(trial: str, n: int, seed: int | None, out: str, device: str | None, executor: str, results: Path) -> None:
     """Draw samples from a finished trial's stored state.
 
     Without --seed the latents are those of its evaluations: the first samples are the ones that were scored and
@@ -78,15 +70,24 @@ def command(trial: str, n: int, seed: int | None, out: Path, device: str | None,
     sys.exit(sample(trial, results, n, seed, out, device, executor))
 
 
-def sample(text: str, results: Path, n: int, seed: int | None, out: Path, device: str | None, executor: str) -> int:
+def sample(
+    text: str, results: Path, n: int, seed: int | None, out: str | Path, device: str | None, executor: str
+) -> int:
     """Write ``n`` samples of the trial that ``text`` names to ``out``; return the exit code.
 
     Raises:
         UsageError: there is no such trial, it left no state, or its variant draws no samples.
     """
-    folder = locate(text, results)
-    one_each = out.is_dir() or not out.suffix
+    one_each, out = _is_folder(out), Path(out)
+    if one_each and out.exists() and any(out.iterdir()):
+        raise UsageError(f"--out {out}: the folder is not empty; name a new one, so that nothing is mixed")
     suffix = ".npy" if one_each else out.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(
+            f"--out {out}: give it the ending .png for a grid of images or .npy for an array, or a slash for a folder "
+            "with a picture a sample"
+        )
+    folder = locate(text, results)
     payload = {"kind": "sample", "folder": str(folder.absolute()), "n": n, "seed": seed, "suffix": suffix}
     with on_this_machine(executor, 1) as engine:
         ended = run_one_job(engine, Job({**payload, "device": device, "threads": 1}))
@@ -102,7 +103,7 @@ def sample(text: str, results: Path, n: int, seed: int | None, out: Path, device
         _write_pictures(out, np.load(io.BytesIO(content), allow_pickle=False))
     else:
         write_atomic(out, content)
-    say(f"{n} samples of {folder.name}, {shape}: {out}")
+    say(f"{n} samples of {folder.name}, {shape}: {out}{os.sep * one_each}")
     return 0
 
 
