@@ -32,6 +32,7 @@ _LONGEST_CELL = 1_000_000
 _LARGEST_PAGE = 1 << 27  # bytes; one of 5,000 trials has 12 million
 _EMBEDDED = re.compile(rb'<script type="application/json" id="trials">(.*?)</script>', re.DOTALL)
 _MOST_BYTES, _MOST_VALUES = 1 << 26, 1_000_000  # of a table that somebody sent; a value takes some KB of memory
+_AGAIN = "ganbench report --results FOLDER writes trials.csv again"
 _MOST_COLUMNS = 1_200  # a record has at most 1,000 metrics
 
 
@@ -84,22 +85,38 @@ def read_trials(path: Path) -> pd.DataFrame:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows with their line numbers, each as long as the first."""
+    """The rows with their line numbers, each as long as the first, without the empty ones that editors add."""
     csv.field_size_limit(_LONGEST_CELL)
     width = None
     try:
         # A path that was typed may be a link: unlike one in a results folder.
-        text = read_plain(path.resolve(), _MOST_BYTES).decode()
+        text = read_plain(path.resolve(), _MOST_BYTES).decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         for cells in reader:
-            width = len(cells) if width is None else width
+            if not any(cells):
+                continue
+            if width is None:
+                width = len(cells)
+                _refuse_separator(path, cells)
             if len(cells) != width:
                 raise UsageError(f"{path}, line {reader.line_num}: {len(cells)} cells under {width} columns")
             yield reader.line_num, cells
     except (OSError, RuntimeError) as reason:  # RuntimeError: links in a circle
         raise UsageError(f"{path} cannot be read: {getattr(reason, 'strerror', None) or reason}") from None
-    except (UnicodeDecodeError, csv.Error) as reason:
-        raise UsageError(f"{path} is no CSV file: {reason}") from None
+    except UnicodeDecodeError as reason:
+        raise UsageError(f"{path} is no CSV file in UTF-8 ({reason}); {_AGAIN}") from None
+    except csv.Error as reason:
+        raise UsageError(f"{path} is no CSV file: {reason}; {_AGAIN}") from None
+
+
+def _refuse_separator(path: Path, header: list[str]) -> None:
+    """Raise UsageError for a table that a spreadsheet wrote: it may have rounded numbers and taken ids for numbers."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and {"dataset", "variant"} <= set(header[0].split(separator)):
+            raise UsageError(
+                f"{path} has {name} between its columns, as spreadsheets write in some languages, and their numbers "
+                f"may be rounded or have decimal commas; {_AGAIN}"
+            )
 
 
 def _embedded(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -12,7 +12,15 @@ import click
 from ganbench import __version__
 from ganbench.cli import check, compare, merge, new, report, rescore, run, sample, score, selftest, show, tune, verify
 from ganbench.cli import list as list_
-from ganbench.utils.errors import EXIT_DAMAGED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError, printable
+from ganbench.utils.errors import (
+    EXIT_COMPLETED,
+    EXIT_DAMAGED,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    UsageError,
+    printable,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,27 +47,38 @@ for module in (run, list_, report, new, check, show, sample, compare, merge, sco
 
 def main() -> None:
     """The console script."""
+    from ganbench.utils.streams import exit_code, guard
+
+    screens = guard()
+    sys.exit(exit_code(screens, _run(), EXIT_DAMAGED))
+
+
+def _run() -> int:
+    """Run the command that was asked for; return its exit code."""
     from ganbench.utils import failpoints
     from ganbench.utils.files import StoreError
 
-    for stream in (sys.stdout, sys.stderr):  # a locale without arrows must not cost a finished sweep its table
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         failpoints.arm()
-        cli.main(prog_name="ganbench", standalone_mode=False)
+        return int(cli.main(prog_name="ganbench", standalone_mode=False) or EXIT_COMPLETED)
+    except SystemExit as end:  # a text is a message, as Python has it
+        if isinstance(end.code, str):
+            click.echo(end.code, err=True)
+            return EXIT_FAILED
+        return end.code or EXIT_COMPLETED
     except click.ClickException as reason:
         reason.message = "\n".join(map(printable, reason.message.split("\n")))  # type: ignore[misc]
         reason.show()
-        sys.exit(reason.exit_code)
+        return reason.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("ganbench: interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        return EXIT_INTERRUPTED
     except UsageError as reason:
         click.echo(printable(f"ganbench: {reason}"), err=True)
-        sys.exit(EXIT_USAGE)
+        return EXIT_USAGE
     except StoreError as reason:
         click.echo(printable(f"ganbench: {reason}"), err=True)
-        sys.exit(EXIT_DAMAGED)
+        return EXIT_DAMAGED
 
 
 if __name__ == "__main__":

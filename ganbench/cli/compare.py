@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ganbench.cli.options import NewFile
 from ganbench.results.store import read_records, typed_path
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, UsageError
@@ -23,9 +24,7 @@ MOST_NAMED = 5  # of what only one side has; the rest is counted
     is_flag=True,
     help="Exit 1 if a variant is significantly worse, 2 if the seeds could never show it or AFTER lacks it.",
 )
-@click.option(
-    "--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write both side by side into this page."
-)
+@click.option("--html", "page", type=NewFile(), help="Write both side by side into this page.")
 def command(before: str, after: str, fail_on_regression: bool, page: Path | None) -> None:
     """Compare two sets of results: for each variant better, worse, or no evidence.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from ganbench.cli.options import Folder
 from ganbench.reporters import DEFAULT
 from ganbench.results import rescored
 from ganbench.results.records import DamagedRecord, as_json, unseal
@@ -44,9 +45,7 @@ _MOST_CHARACTERS = 80  # of a value that differs, in a sentence
     metavar="FOLDER...",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
-@click.option(
-    "--into", "target", required=True, type=click.Path(path_type=Path), help="Results folder that gets the trials."
-)
+@click.option("--into", "target", required=True, type=Folder(), help="Results folder that gets the trials.")
 def command(sources: tuple[Path, ...], target: Path) -> None:
     """Bring the trials of several results folders together in one, and write its tables.
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ganbench.cli.config import read_config
+from ganbench.results.store import DEFAULT_FOLDER, EARLIER_FOLDER
+from ganbench.utils.console import say
+from ganbench.utils.files import with_remedy
 
 
 class Seconds(click.FloatRange):
@@ -44,10 +49,53 @@ def names_option(*flags: str, **kwargs: Any) -> Any:
     return click.option(*flags, type=Names(), multiple=True, callback=_joined, **kwargs)
 
 
-def results_option(help: str, default: str = "results") -> Any:
+class Folder(click.ParamType):
+    """A folder that is there or can be made: nothing in its path is a file."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        try:
+            found = next(place for place in (path, *path.parents) if place.exists())
+            if not found.is_dir():
+                self.fail(f"{found} is a file, not a folder: name another folder, or move the file away", param, ctx)
+        except OSError as reason:  # too long, or nobody may look there
+            self.fail(f"{path}: {with_remedy(reason)}", param, ctx)
+        return path
+
+
+class NewFile(click.Path):
+    """A file that can be written: the folder that it is in is there."""
+
+    def __init__(self, dir_okay: bool = False) -> None:
+        super().__init__(dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            if not (folder := Path(value).parent).is_dir():
+                self.fail(f"there is no folder {folder}: make it first, or name another file", param, ctx)
+            Path(value).exists()
+        except OSError as reason:
+            self.fail(f"{value}: {with_remedy(reason)}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def results_option(help: str, default: str = DEFAULT_FOLDER) -> Any:
     return click.option(
-        "--results", type=click.Path(path_type=Path), default=Path(default), show_default=True, help=help
+        "--results", type=Folder(), default=default, show_default=True, callback=_earlier_default, help=help
     )
+
+
+def _earlier_default(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
+    """Where nobody names a folder, and the default is not there but that of earlier versions with trials: the latter."""
+    if ctx.get_parameter_source("results") is not ParameterSource.DEFAULT or path != Path(DEFAULT_FOLDER):
+        return path
+    earlier = Path(EARLIER_FOLDER)
+    if path.exists() or not any(earlier.glob("*/*/seed-*")):
+        return path
+    say(f"using the trials in {earlier}, the default of earlier versions: there is no {path} yet", sys.stderr)
+    return earlier
 
 
 def request_options(command: Any) -> Any:
@@ -194,7 +242,7 @@ _ENGINE = [
     ),
     click.option(
         "--storage",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=Folder(),
         help="Folder that all machines see, where running trials write if --results is not one.",
     ),
     click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import click
 
 from ganbench.cli.options import names_option, results_option
 from ganbench.reporters import DEFAULT
+from ganbench.results.store import PAGES
 from ganbench.utils.errors import EXIT_DAMAGED, UsageError
 
 
@@ -21,7 +23,7 @@ from ganbench.utils.errors import EXIT_DAMAGED, UsageError
 )
 @names_option("--format", "formats", help="Formats to write.  [default: csv,html,md]")
 def command(results: Path, storage: Path | None, formats: tuple[str, ...]) -> None:
-    """Write the leaderboard of a results folder again, from its records alone.
+    """Write the leaderboard of a results folder again, from its records alone, and name every file written.
 
     A damaged record is left out and named (exit code 3); nothing is trained and no plugin is imported.
     """
@@ -32,9 +34,20 @@ def command(results: Path, storage: Path | None, formats: tuple[str, ...]) -> No
         raise UsageError(
             f"there is no results folder {results}; ganbench run makes one, or name another with --results"
         )
+    before = _stamps(results)
     contents, tables = write_reports(results, formats or DEFAULT, storage)
     if not contents.records and not contents.problems:
         raise UsageError(f"there are no records in {results}; ganbench run makes them")
     show(tables)
-    summarise(contents, results)
+    summarise(contents, results, [name for name, stamp in _stamps(results).items() if before.get(name) != stamp])
     sys.exit(EXIT_DAMAGED if contents.problems else 0)
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """What changes when a file of the folder is written, whichever reporter writes it; of ``trials/`` as of a file."""
+    found = {}
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if not entry.name.startswith(".") and (entry.is_file() or entry.name == PAGES):
+            about = entry.stat()
+            found[entry.name] = about.st_ino, about.st_mtime_ns
+    return found

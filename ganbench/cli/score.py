@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganbench import __version__
-from ganbench.cli.options import names_option, plugin_options, results_option, weights_option
+from ganbench.cli.options import NewFile, names_option, plugin_options, results_option, weights_option
 from ganbench.utils.console import plain, say
 from ganbench.utils.files import write_atomic
 
@@ -34,7 +34,7 @@ ARROWS = {"min": " ↓", "max": " ↑", "none": ""}
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="They change the last bits.")
 @click.option("--cache", is_flag=True, help="Keep features on this machine, by the hash of the pixels.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the same JSON into a file.")
+@click.option("--out", type=NewFile(), help="Write the same JSON into a file.")
 @plugin_options
 @results_option("Folder in which a trial's id is looked up.")
 def command(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import click
 
+from ganbench.cli.options import Folder
 from ganbench.utils import signals
 from ganbench.utils.console import say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_FAILED
@@ -43,7 +44,7 @@ PATIENCE = 900.0
 @click.option("--kills", type=click.IntRange(1), default=50, show_default=True, help="How often to kill.")
 @click.option(
     "--results",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Folder(),
     help="Folder to do it in.  [default: a temporary one]",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the moments and targets.")

@@ -6,10 +6,12 @@ recipe, and of the file itself.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,23 @@ SIZE = 64
 VERSION = 1  # rises when the same data would give another classifier
 PIXELS = 120_000 * 28 * 28  # of all images that a training sees: about 40 s, whatever their size and number
 MOST_EPOCHS = 60
+
+_may_train = True
+
+
+class Untrained(Exception):
+    """A dataset's classifier is not on this machine yet, and was not to be trained now."""
+
+
+@contextlib.contextmanager
+def without_training() -> Iterator[None]:
+    """In the block a classifier that would have to be trained first raises ``Untrained``."""
+    global _may_train
+    _may_train = False
+    try:
+        yield
+    finally:
+        _may_train = True
 
 
 class Trained(Classifier):
@@ -76,6 +95,8 @@ class Trained(Classifier):
                     return []
                 path.unlink()
                 notes.append(f"{self.name}: {path} was damaged")
+            if not _may_train:
+                raise Untrained(self.name)
             start = time.perf_counter()
             weights, found = _train(splits, classes)
             self.path = _keep(folder, f"{self.name}-{key}", weights, {"dataset": content, "held_out_accuracy": found})

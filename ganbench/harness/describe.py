@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from ganbench.discovery.catalog import Offer
 from ganbench.discovery.loader import DiscoveryError, discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.extractors import Unfit
+from ganbench.extractors.trained import Untrained, without_training
 from ganbench.harness import environment
 from ganbench.harness.build import build
 from ganbench.harness.defaults import default_extractor, default_metrics
@@ -27,7 +29,10 @@ from ganbench.utils.errors import UsageError, in_words, location
 
 
 def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
-    """A dataset's identity and defaults, with the extractor and metrics that the request leads to."""
+    """A dataset's identity and defaults, with the extractor and metrics that the request leads to.
+
+    Where the extractor would have to be trained first and ``train`` is False, only its name: ``untrained``.
+    """
     name = payload["dataset"]
     dataset: Dataset = discover([("dataset", name)]).get("dataset", name).thing
     metrics = tuple(payload["metrics"] or default_metrics(dataset))
@@ -41,7 +46,10 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         chosen = catalog.get("extractor", extractor).thing
         if payload.get("weights"):
             chosen = chosen.with_weights(Path(payload["weights"]))
-        real = RealData(dataset, chosen, payload["samples"] or most)
+        with contextlib.nullcontext() if payload.get("train", True) else without_training():
+            real = RealData(dataset, chosen, payload["samples"] or most)
+    except Untrained:
+        return {"untrained": extractor}
     except (DiscoveryError, Unfit) as reason:
         if payload["extractor"]:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -18,6 +19,7 @@ from ganbench.results.store import Contents
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import printable
 
+TABLES = ("leaderboard.html", "leaderboard.md", "leaderboard.csv", "trials.csv")  # of the formats that are the default
 NAMED = 5  # trials with the same verdict that the terminal names
 FIXED = 6  # the last of the columns that every terminal gets: rank, tier, variant, a score, verdict, seeds, failed
 
@@ -90,8 +92,8 @@ def draw(section: Section, console: Console) -> None:
         console.print(escape(printable(text)), style="dim", highlight=False)
 
 
-def summarise(contents: Contents, folder: Path) -> None:
-    """Say what the tables mean, what they leave out, and where they stand."""
+def summarise(contents: Contents, folder: Path, files: Sequence[str] = TABLES) -> None:
+    """Say what the tables mean, what they leave out, and where they stand: the ``files`` that were written."""
     failed = [record for record in contents.records if record.status != "completed"]
     if contents.records:
         say(f"{LEGEND} {PAIRS}")
@@ -105,4 +107,4 @@ def summarise(contents: Contents, folder: Path) -> None:
         remedy = "ganbench rescore computes it again" if problem.path.name == FILE else "ganbench run trains it again"
         say(f"left out: {problem.path}: {problem.reason}; {remedy}", sys.stderr)
     if contents.records:
-        say(f"Tables: {folder / 'leaderboard.html'}, .md, .csv and trials.csv; a folder a trial beside them.")
+        say(f"Tables: {', '.join(str(folder / name) for name in files)}; a folder a trial beside them.")

@@ -35,9 +35,12 @@ from ganbench.utils.files import (
     remove,
     remove_links,
     store_errors,
+    with_remedy,
     write_atomic,
 )
 
+DEFAULT_FOLDER = "ganbench-results"  # a name that no project has for its own files
+EARLIER_FOLDER = "results"  # what it was called before
 SET_ASIDE = ("quarantine", "superseded")
 WRITTEN = ("progress.jsonl", "log.txt")  # by a trial, line by line
 UNFINISHED = ("progress.jsonl", "checkpoint.safetensors")
@@ -145,11 +148,11 @@ class Store:
         try:
             make_folder(self.root)
         except StoreError as reason:
-            raise StoreError(f"{reason}, or give another folder with {self.option}") from None
+            raise StoreError(f"{reason}, or give another folder with {self.option}") from reason.__cause__
         lock = filelock.FileLock(self.root / ".lock")
         try:
             if Path(lock.lock_file).is_symlink():  # locking would empty the file that it leads to
-                raise OSError(errno.ELOOP, "its .lock is a link")
+                raise OSError(errno.ELOOP, "it is a link")
             reach("lock", self.root / ".lock")
             lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -159,7 +162,7 @@ class Store:
             ) from None
         except OSError as reason:
             raise StoreError(
-                f"cannot write {self.root / '.lock'}: {reason.strerror}; give another folder with {self.option}"
+                f"cannot write {self.root / '.lock'}: {with_remedy(reason)}, or give another folder with {self.option}"
             ) from None
         try:
             for folder in (self.root, self.root / PAGES):  # what a kill left half written of tables and pages

@@ -87,15 +87,17 @@ def parse_settings(texts: tuple[str, ...], plugins: tuple[str, ...]) -> dict[str
     return settings
 
 
-def plan(request: Request, ask: Ask) -> Plan:
+def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: None) -> Plan:
     """Ask datasets and variants to describe themselves, and list the trials.
 
-    ``ask`` runs jobs and returns their results in order; it raises UsageError for a request that a job refuses.
+    Args:
+        ask: runs jobs and returns their results in order; it raises UsageError for a request that a job refuses.
+        note: is told, before it begins, of what takes long.
     """
     if request.engine == SEEDS and request.precision != "fp32":
         raise UsageError("--engine seeds computes in fp32: leave out --precision, or train with --engine serial")
     common = {"device": request.device, "threads": request.threads}
-    datasets = ask(
+    datasets = _ask_datasets(
         [
             {
                 "kind": "dataset",
@@ -108,7 +110,9 @@ def plan(request: Request, ask: Ask) -> Plan:
                 **common,
             }
             for name in request.datasets
-        ]
+        ],
+        ask,
+        note,
     )
     # By the names that they give themselves: a folder that is asked for twice is one dataset.
     datasets = list({dataset["name"]: dataset for dataset in datasets}.values())
@@ -146,6 +150,18 @@ def plan(request: Request, ask: Ask) -> Plan:
                 trials.append(_planned(request, dataset, variant, seed, device, engine))
     notes = [*(note for described in (*datasets, *variants) for note in described["notes"]), *notes]
     return Plan(trials, left_out, list(dict.fromkeys(notes)))
+
+
+def _ask_datasets(jobs: list[dict[str, Any]], ask: Ask, note: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Ask datasets about themselves; say so before a classifier is trained for one."""
+    found = ask([{**job, "train": False} for job in jobs])
+    waiting = [i for i, answer in enumerate(found) if "untrained" in answer]
+    if waiting:
+        names = ", ".join(found[i]["untrained"] for i in waiting)
+        note(f"training {names}, once on this machine: no weights are shipped for it (at most about a minute) ...")
+        for i, answer in zip(waiting, ask([{**jobs[i], "train": True} for i in waiting]), strict=True):
+            found[i] = answer
+    return found
 
 
 def _planned(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ganbench.executors import EngineLost, Executor, load_executor
+from ganbench.reporters import DEFAULT
+from ganbench.reporters.report import write_reports
 from ganbench.results.store import Store
 from ganbench.runner.observers import Observers
 from ganbench.runner.planning import Plan, Request, plan
@@ -17,7 +21,10 @@ from ganbench.runner.progress import display
 from ganbench.runner.scheduler import Sweep
 from ganbench.utils import signals
 from ganbench.utils.errors import EXIT_INTERRUPTED, UsageError
+from ganbench.utils.files import StoreError
 from ganbench.utils.memory import GIGABYTE, measurable
+
+QUICK = 200  # finished trials whose tables an interrupted sweep still writes: two to four seconds
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class Session:
 
     Attributes:
         cpus, gpus: what a trial is given by an engine that shares out machines.
+        hints: what is said of the tables when a sweep is interrupted.
     """
 
     def __init__(self, options: EngineOptions, threads: int) -> None:
@@ -85,6 +93,7 @@ class Session:
             )
         self.options = options
         self.cpus, self.gpus = options.cpus_per_trial or threads, options.gpus_per_trial or 0.0
+        self.hints: list[str] = []
         self.screen = display()
         self.observers = Observers(options.observe, lambda text: self.screen.note(text))
         try:
@@ -99,10 +108,8 @@ class Session:
 
     def plan(self, request: Request) -> Plan:
         """List the trials of a request and say what was left out; raises UsageError if there are none."""
-        self.screen.note(
-            "asking plugins and datasets (one without a shipped classifier trains it now, about a minute) ..."
-        )
-        planned = plan(request, self.ask)
+        self.screen.note("asking plugins and datasets ...")
+        planned = plan(request, self.ask, self.screen.note)
         for text in (*planned.notes, *(f"left out: {text}" for text in planned.left_out)):
             self.screen.note(text)
         if not planned.trials:
@@ -110,8 +117,11 @@ class Session:
         return planned
 
     def sweep(self, store: Store, request: Request, planned: Plan) -> Counter[str]:
-        """Train what is planned and not finished in a locked folder; return how many trials ended with each status."""
-        statuses = Sweep(
+        """Train what is planned and not finished in a locked folder; return how many trials ended with each status.
+
+        Where it is interrupted, the tables of what is finished are written, unless a second Ctrl-C wants it to end.
+        """
+        sweep = Sweep(
             store,
             self.engine,
             request,
@@ -124,10 +134,39 @@ class Session:
             memory=self.options.memory_limit,
             cpus=self.cpus,
             gpus=self.gpus,
-        ).run()
+        )
+        try:
+            statuses = sweep.run()
+        except (KeyboardInterrupt, EngineLost):
+            self.screen.close()
+            self.hints = self._write_finished(store)
+            raise
         self.screen.close()
         self.screen = display()  # another sweep gets bars of its own
         return statuses
+
+    def _write_finished(self, store: Store) -> list[str]:
+        """Write the tables of an interrupted sweep, if that is quick; return the lines that say how to get them."""
+        finished = sum(1 for _ in store.root.glob("*/*/seed-*/record.json"))
+        if not finished:
+            return []
+        storage = [] if self.options.storage is None else ["--storage", str(self.options.storage)]
+        report = f"  {shlex.join(['ganbench', 'report', '--results', str(store.root), *storage])}"
+        if finished > QUICK or signals.insisted():
+            return [f"tables of the {finished} finished trials:", report]
+        try:
+            write_reports(store.root, DEFAULT, self.options.storage)
+        except (KeyboardInterrupt, StoreError, UsageError) as reason:
+            said = f" ({reason})" if str(reason) else ""
+            return [f"tables of the {finished} finished trials are not written{said}; to write them:", report]
+        return [f"tables of the {finished} finished trials are in {store.root}; to print them:", report]
+
+    def say_how_to_continue(self, why: str) -> None:
+        """The last words of a sweep that did not come to its end."""
+        self.screen.close()
+        self.screen.note(f"{why}: nothing finished was lost; run the same command again to continue:")
+        for text in (f"  {shlex.join(['ganbench', *sys.argv[1:]])}", *self.hints):
+            self.screen.note(text)
 
 
 def run_session(options: EngineOptions, threads: int, work: Callable[[Session], Callable[[], int]]) -> int:
@@ -144,12 +183,10 @@ def run_session(options: EngineOptions, threads: int, work: Callable[[Session], 
         conclude = work(session)
         finished = True
     except KeyboardInterrupt:
-        session.screen.close()
-        session.screen.note("interrupted: nothing finished was lost; run the same command again to continue")
+        session.say_how_to_continue("interrupted")
         return EXIT_INTERRUPTED
     except EngineLost as reason:
-        session.screen.close()
-        session.screen.note(f"{reason}: nothing finished was lost; run the same command again to continue")
+        session.say_how_to_continue(str(reason))
         return EXIT_INTERRUPTED
     finally:
         session.screen.close()

@@ -24,7 +24,7 @@ from ganbench.harness.stored_trial import load_variant, needed_plugins, read_tri
 from ganbench.metrics.samples import quantised
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import device_of
-from ganbench.results.store import locate, typed_path
+from ganbench.results.store import DEFAULT_FOLDER, locate, typed_path
 from ganbench.scoring.untrusted_files import MOST_MEMBER, images_in_zip, read_arrays, read_image
 from ganbench.utils.errors import UsageError, in_words
 from ganbench.utils.files import read_plain
@@ -76,7 +76,7 @@ class Request:
     n: int | None = None
     seed: int | None = None
     size: int | None = None
-    results: Path = Path("results")
+    results: Path = Path(DEFAULT_FOLDER)
 
     def rows(self, total: int, what: str, stream: str = "score") -> np.ndarray:
         """Which of ``total`` rows are taken, in order; without a seed by a stream of ``real.rows``."""

@@ -18,6 +18,17 @@ from ganbench.utils.failpoints import reach
 
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
+_REMEDIES = {
+    (errno.ENOSPC, errno.EDQUOT): "make room and run the same command again: nothing finished was lost",
+    (errno.EACCES, errno.EPERM): "this user may not do that there: change the permissions",
+    (errno.EROFS,): "nothing can be written there until it is mounted for writing",
+    (errno.EEXIST, errno.ENOTDIR): "a file stands where a folder belongs: move the file away",
+    (errno.EISDIR, errno.ENOTEMPTY): "a folder stands where a file belongs: move the folder away",
+    (errno.ENOENT,): "a folder of its path is missing: make it first",
+    (errno.ENAMETOOLONG,): "give a shorter name",
+    (errno.ELOOP,): "a link stands there, or links lead in a circle: remove the link",
+}
+
 
 class NotPlain(OSError):
     """It is not a regular file, or a larger one than was expected; ``strerror`` says which."""
@@ -81,10 +92,14 @@ def store_errors(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as reason:
-        raise StoreError(
-            f"cannot {what} {path}: {reason.strerror or reason}; nothing finished was lost: "
-            "mend that and run the same command again"
-        ) from reason
+        raise StoreError(f"cannot {what} {path}: {with_remedy(reason)}") from reason
+
+
+def with_remedy(reason: OSError) -> str:
+    """What the system says of a file that cannot be used, and what to do about it."""
+    otherwise = "nothing finished was lost: mend that and run the same command again"
+    remedy = next((text for codes, text in _REMEDIES.items() if reason.errno in codes), otherwise)
+    return f"{reason.strerror or reason}; {remedy}"
 
 
 def write_atomic(path: Path, data: bytes) -> None:

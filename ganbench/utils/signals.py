@@ -16,6 +16,7 @@ TWICE_SECONDS = 0.3
 
 _graceful = False
 _requested: float | None = None
+_insisted = False
 
 
 class Interrupted(Exception):
@@ -25,6 +26,11 @@ class Interrupted(Exception):
 def stop_requested() -> bool:
     """Whether this process was asked to stop at the next checkpoint."""
     return _requested is not None
+
+
+def insisted() -> bool:
+    """Whether a second signal asked to end at once."""
+    return _insisted
 
 
 def request_stop() -> None:
@@ -57,16 +63,18 @@ def ignored() -> Iterator[None]:
 
 def handle_in_driver() -> None:
     """Raise KeyboardInterrupt on Ctrl-C and SIGTERM; in a block of ``graceful`` only on the second one."""
-    global _requested
-    _requested = None
+    global _requested, _insisted
+    _requested, _insisted = None, False
     owner = os.getpid()
 
     def interrupt(number: int, frame: Any) -> None:
+        global _insisted
         if os.getpid() != owner:
             _die(number)
         first = _requested is None
         if _requested is not None and time.monotonic() - _requested < TWICE_SECONDS:
             return
+        _insisted = not first
         request_stop()
         if not (first and _graceful):
             raise KeyboardInterrupt
