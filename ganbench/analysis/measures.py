@@ -169,7 +169,7 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
         _lost(coverage, max, lambda now, best: best >= limits.coverage_seen and now <= (1 - limits.mode_drop) * best),
         _lost(kl, min, lambda now, best: now - best >= limits.kl_rise),
     ]
-    found["collapse"] = next((index for index in lost if index is not None), None)
+    found["collapse"] = min((index for index in lost if index is not None), default=None)
     auc = _series(watched, "d_auc")
     found["won"] = _lost(auc, max, lambda now, best: now > limits.auc)
     auc = auc[-half:]

@@ -197,7 +197,7 @@ def test_only_records_of_the_same_variant_by_other_code_are_superseded(tmp_path:
     elsewhere = replace(spec(1), distribution="somebody-elses-fork")
     for s in (tuned, elsewhere, spec(2)):
         store.finish(s, record(s), {})
-    assert store.supersede(spec()) == 1
+    assert store.supersede([spec()]) == [1]
     assert [store.state(s) for s in (tuned, elsewhere, spec(2))] == ["completed", "new", "completed"]
 
 
@@ -206,11 +206,11 @@ def test_records_of_earlier_code_are_moved_not_lost(tmp_path: Path) -> None:
     old = spec(source="0" * 64)
     for s in (old, spec(1)):
         store.finish(s, record(s), {})
-    assert store.supersede(spec()) == 1 and store.supersede(spec()) == 0
+    assert store.supersede([spec()]) == [1] and store.supersede([spec()]) == [0]
     contents = read_records(tmp_path)
     assert (len(contents.records), contents.superseded) == (1, 1)
     store.finish(old, record(old), {})
-    assert store.supersede(spec()) == 1 and read_records(tmp_path).superseded == 2
+    assert store.supersede([spec()]) == [1] and read_records(tmp_path).superseded == 2
 
 
 def test_states(tmp_path: Path) -> None:
