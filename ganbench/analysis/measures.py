@@ -100,7 +100,7 @@ class Measures:
         parameter_growth: largest parameter norm of a role over its initial one.
         gradient_growth: discriminator gradient norm, median of the last tenth over that of the first.
         best: index of the evaluation with the lowest smoothed u, among those in ``u``.
-        collapse: index of the first evaluation from which modes, coverage or mode_kl stay lost.
+        collapse: index of the first evaluation from which modes stay lost; where they do not, coverage; then mode_kl.
         won: index of the first evaluation from which the held-out AUC stays above 0.95.
     """
 
@@ -169,7 +169,7 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
         _lost(coverage, max, lambda now, best: best >= limits.coverage_seen and now <= (1 - limits.mode_drop) * best),
         _lost(kl, min, lambda now, best: now - best >= limits.kl_rise),
     ]
-    found["collapse"] = min((index for index in lost if index is not None), default=None)
+    found["collapse"] = next((index for index in lost if index is not None), None)
     auc = _series(watched, "d_auc")
     found["won"] = _lost(auc, max, lambda now, best: now > limits.auc)
     auc = auc[-half:]

@@ -1,4 +1,4 @@
-"""Imported by the forkserver alone: it becomes the parent of what a job's process leaves behind, so that it is found."""
+"""Imported by the forkserver alone: it becomes the parent of what a job leaves behind, so that it is found."""
 
 import warnings
 

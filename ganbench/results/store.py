@@ -256,7 +256,7 @@ class Store:
         """Set aside the records of other sources of these variants with the same hyperparameters, in one pass.
 
         Returns:
-            For each of ``specs`` how many were moved; where several differ in their seed alone, the first has the count.
+            For each of ``specs`` how many were moved; the first has the count of those that differ in their seed alone.
         """
         moved = [0] * len(specs)
         folders: dict[tuple[str, str], dict[str, list[int]]] = {}  # of each variant: which specs have the same settings

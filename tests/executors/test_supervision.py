@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import importlib
 import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ganbench.executors import Job
-from ganbench.executors import jobs as jobs_module
-from ganbench.executors import local
+from ganbench.executors import Job, local
 from ganbench.executors.local import LocalExecutor
 from ganbench.executors.running import End, run_one_job
 from ganbench.utils import memory
@@ -36,9 +33,9 @@ CASES: dict[str, tuple[str, End, str]] = {
     "closes everything and hangs": (f"os.closerange(0, 256)\n{HANG}", End.DEADLINE, "longer than 3 s"),
     "closes the pipe and computes": ("os.closerange(3, 256)\nwhile True: pass", End.DEADLINE, "longer than 3 s"),
     "closes the pipe and fills memory": (
-        f"os.closerange(3, 256)\nheld = bytearray(b'x') * 10**9\n{HANG}",
+        f"os.closerange(3, 256)\nheld = bytearray(b'x') * 16 * 10**8\n{HANG}",
         End.MEMORY,
-        "0.8 GB",
+        "1.6 GB",
     ),
     "closes the pipe and finishes": ("os.closerange(3, 256)", End.DIED, "closed the pipe"),
     "closes the pipe and exits with 0": ("os.closerange(3, 256)\nos._exit(0)", End.DIED, "without a result"),
@@ -53,7 +50,7 @@ CASES: dict[str, tuple[str, End, str]] = {
     "half a message": (f"[os.write(fd, b'{{\"a\": ') for fd in pipes()]\n{HANG}", End.DEADLINE, "longer than 3 s"),
     "a huge length": (f"[os.write(fd, b'\\x7f\\xff\\xff\\xff') for fd in pipes()]\n{HANG}", End.DEADLINE, "longer"),
     "garbage": ("[os.write(fd, b'\\0garbage') for fd in pipes()]\nos._exit(0)", End.DIED, "no result"),
-    "a daemon that holds memory": (f"{DAEMON}\n{HANG}".replace("HELD", "10**9"), End.MEMORY, "0.8 GB"),
+    "a daemon that holds memory": (f"{DAEMON}\n{HANG}".replace("HELD", "10**9"), End.MEMORY, "1.6 GB"),
     "a daemon and hangs": (f"{DAEMON}\n{HANG}".replace("HELD", "10"), End.DEADLINE, "longer than 3 s"),
     "a daemon and exits": (f"{DAEMON}\nos._exit(3)".replace("HELD", "10"), End.DIED, "exit code 3"),
     "a daemon and finishes": (DAEMON.replace("HELD", "10"), End.RETURNED, ""),
@@ -64,37 +61,15 @@ CASES: dict[str, tuple[str, End, str]] = {
 @pytest.fixture(scope="module")
 def engine() -> Iterator[LocalExecutor]:
     engine = LocalExecutor(jobs=1, threads=1, options={})
+    run_one_job(engine, Job({"kind": "variant", "threads": 1}))  # the forkserver imports torch: of no job's seconds
     yield engine
     engine.close(cancel=True)
 
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_serve", serve)
-
-
-def serve(sender: Any, payload: dict[str, Any]) -> None:
-    """``local._serve`` for a job that runs ``payload["code"]``, as a plugin's code is run."""
-
-    def run_job(payload: dict[str, Any]) -> dict[str, Any]:
-        import signal
-        import stat
-
-        with open(payload["mark"], "a") as file:
-            file.write(f"{os.getpid()}\n")
-
-        def pipes() -> list[int]:
-            return [sender.fileno()]
-
-        code = payload["code"]
-        exec(code, {"os": os, "time": time, "signal": signal, "stat": stat, "MARK": payload["mark"], "pipes": pipes})
-        return {"done": True}
-
-    jobs_module.run_job = run_job  # type: ignore[assignment]
-    SERVE(sender, payload)
-
-
-SERVE = local._serve
+    monkeypatch.syspath_prepend(Path(__file__).parent)  # where the job's process finds it too
+    monkeypatch.setattr(local, "_serve", importlib.import_module("scripted_job").serve)
 
 
 def alive(pid: int) -> bool:
@@ -111,7 +86,7 @@ def test_a_job_ends_in_time_whatever_it_does(case: str, engine: LocalExecutor, t
     mark = tmp_path / "pids"
     payload = {"code": textwrap.dedent(code), "mark": str(mark)}
     start = time.monotonic()
-    ended = run_one_job(engine, Job(payload, deadline=3.0, memory=0.8e9))
+    ended = run_one_job(engine, Job(payload, deadline=3.0, memory=1.6e9))
     attempts = 3 if how is End.KILLED else 1
     assert time.monotonic() - start < (3 + 5) * attempts + (60 if how is End.KILLED else 0)
     assert ended.how is how and reason in ended.reason, ended

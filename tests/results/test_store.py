@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ganbench.reporters.report import write_reports
+from ganbench.results import store as store_module
 from ganbench.results.records import DamagedRecord, columns, compose, seal, unseal
 from ganbench.results.schema import Nonfinite, Outcome, Record, Reference, Status, Telemetry
 from ganbench.results.spec import Planned, Protocol, TrialSpec
@@ -211,6 +212,21 @@ def test_records_of_earlier_code_are_moved_not_lost(tmp_path: Path) -> None:
     assert (len(contents.records), contents.superseded) == (1, 1)
     store.finish(old, record(old), {})
     assert store.supersede([spec()]) == [1] and read_records(tmp_path).superseded == 2
+
+
+def test_records_of_earlier_code_are_looked_for_in_one_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    settings = [{"lr": i / 1000} for i in range(1, 9)]
+    for values in settings:
+        old = replace(spec(source="0" * 64), hyperparameters=values)
+        store.finish(old, record(old), {})
+    read: list[Path] = []
+    real = store_module.read_plain
+    monkeypatch.setattr(store_module, "read_plain", lambda path, most: read.append(path) or real(path, most))
+    new = [replace(spec(seed), hyperparameters=values) for values in settings[:6] for seed in (0, 1)]
+    assert store.supersede(new) == [1, 0] * 6
+    assert len(read) == len(settings) == len(set(read))
+    assert len(read_records(tmp_path).records) == 2  # settings that the sweep does not have
 
 
 def test_states(tmp_path: Path) -> None:
