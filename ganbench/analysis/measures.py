@@ -100,7 +100,7 @@ class Measures:
         parameter_growth: largest parameter norm of a role over its initial one.
         gradient_growth: discriminator gradient norm, median of the last tenth over that of the first.
         best: index of the evaluation with the lowest smoothed u, among those in ``u``.
-        collapse: index of the first evaluation from which modes, coverage or mode_kl stay lost.
+        collapse: index of the first evaluation from which modes stay lost; where they do not, coverage; then mode_kl.
         won: index of the first evaluation from which the held-out AUC stays above 0.95.
     """
 

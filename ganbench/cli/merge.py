@@ -120,15 +120,16 @@ def _find_trials(sources: Sequence[Path], done: Merge) -> dict[Path, list[Path]]
     return found
 
 
-def _read_verified(root: Path, place: Path) -> Record:
-    """Read the record at ``place`` below ``root`` and check its hash; raises DamagedRecord."""
+def _read_verified(root: Path, place: Path) -> tuple[Record, bytes]:
+    """Read the record at ``place`` below ``root`` and check its hash: it and its bytes; raises DamagedRecord."""
     try:
-        record = unseal(_read(root, place / RECORD))
+        data = _read(root, place / RECORD)
+        record = unseal(data)
         if Store(root).place(record.identity) != root / place:
             raise DamagedRecord("it is the record of another trial: the folder was copied or renamed")
     except OSError as reason:
         raise DamagedRecord(f"it cannot be read: {reason}") from None
-    return record
+    return record, data
 
 
 def _merge_trial(store: Store, place: Path, sources: list[Path], done: Merge) -> None:
@@ -141,26 +142,34 @@ def _merge_trial(store: Store, place: Path, sources: list[Path], done: Merge) ->
         except DamagedRecord:
             aside = store.set_aside(store.root / place, "quarantine")
             say(f"{store.root / place} was damaged; it is in {aside} now")
-    first, *others = ((root, _read_verified(root, place)) for root in roots)
-    for root, record in others:
-        if record != first[1]:
+    found: list[tuple[Path, Record, bytes]] = []
+    for root in roots:
+        try:
+            found.append((root, *_read_verified(root, place)))
+        except DamagedRecord as reason:  # it was sound when it was found
+            done.problems.append(Problem(root / place / RECORD, f"it changed meanwhile: {reason}"))
+    if not found:
+        return
+    (first, record, data), *others = found
+    for root, other, _ in others:
+        if other != record:
             done.conflicts.append(
-                f"{first[0] / place} and {root / place} hold different records of one trial: "
-                f"{_differences(first[1], record)}. Nothing was copied for it; leave out the folder you do not want"
+                f"{first / place} and {root / place} hold different records of one trial: "
+                f"{_differences(record, other)}. Nothing was copied for it; leave out the folder you do not want"
             )
             return
-    folder = store.place(first[1].identity)  # which raises where a link leads out of the target
+    folder = store.place(record.identity)  # which raises where a link leads out of the target
     for inside in (folder, folder / "samples"):
         if inside.is_dir():
             remove_links(inside)
-    there = first[0] == store.root
-    for number, root in enumerate(sources):
-        _copy_files(root, store.root, place, first[1], done, replace=not there and number == 0)
+    there = first == store.root
+    for root in (root for root, _, _ in found if root != store.root):
+        _copy_files(root, store.root, place, record, done, replace=root == first)
     if there:
         done.kept += 1
         return
     make_folder(folder)
-    write_atomic(folder / RECORD, _read(first[0], place / RECORD))
+    write_atomic(folder / RECORD, data)  # the bytes that were verified: the file may be another by now
     done.copied += 1
     for leftover in (*(store.root / place / name for name in UNFINISHED), *(store.root / place).rglob(".*.tmp")):
         leftover.unlink(missing_ok=True)
@@ -201,7 +210,7 @@ def _check_hash(path: Path, data: bytes, record: Record) -> None:
 
     if path.name == rescored.FILE:
         rescored.unseal(data, record)
-    elif path.name == STATE and stored_digest(path) != record.state_sha256:
+    elif path.name == STATE and stored_digest(data) != record.state_sha256:
         raise ValueError("it is not the state that the record names")
 
 

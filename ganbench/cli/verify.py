@@ -27,7 +27,7 @@ from ganbench.results.schema import Outcome, Record
 from ganbench.results.store import Store, read_records
 from ganbench.utils import canonical_json
 from ganbench.utils.console import plain, say
-from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_INTERRUPTED, UsageError
+from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from ganbench.utils.files import leads_outside, make_folder, read_plain
 from ganbench.utils.typed_json import convert
 
@@ -57,7 +57,8 @@ def command(
 
     In the environment that made a record (versions, threads, CPU, device) every number must be bit-identical. In
     another one, numbers from a stored state may differ by 1 %, and a training by what seeds differ. Exit code 0 if
-    nothing is wrong, 3 if something is. Nothing in RESULTS is changed.
+    nothing is wrong, 3 if something is, 1 if a trial was to be trained again and was not, or the process of a check was
+    lost. Nothing in RESULTS is changed.
 
     \b
     Examples:
@@ -90,6 +91,7 @@ class Row:
 
     Attributes:
         record: as it was written; ``added``: what rescoring found since.
+        undone: whether a check that was asked for did not come to its end: that is no agreement.
     """
 
     record: Record
@@ -97,6 +99,7 @@ class Row:
     folder: Path
     stored: tuple[str, str] = ("", "")
     rerun: tuple[str, str] = ("", "")
+    undone: bool = False
 
 
 def verify(results: Path, options: Options) -> int:
@@ -130,7 +133,12 @@ def verify(results: Path, options: Options) -> int:
     say(f"{len(rows)} sound records, {len(contents.problems)} damaged; {_summary(rows, options)}")
     for text in wrong:
         say(f"WRONG: {text}", sys.stderr)
-    return EXIT_DAMAGED if wrong else EXIT_COMPLETED
+    if wrong:
+        return EXIT_DAMAGED
+    none = options.rerun and not options.records_only and not any(row.rerun[0] for row in rows)
+    if none:
+        say("no trial was trained again: there is none that completed or diverged", sys.stderr)
+    return EXIT_FAILED if none or any(row.undone for row in rows) else EXIT_COMPLETED
 
 
 def stale_tables(results: Path, records: list[Record]) -> list[Path]:
@@ -197,6 +205,7 @@ def _check_stored(engine: Executor, rows: list[Row], options: Options) -> None:
             able.append(row)
     for row, ended in run_jobs(engine, able, lambda row: _job("verify", row, row.folder, options)):
         row.stored = _judge_stored(row, ended)
+        row.undone = ended.lost
 
 
 def _judge_stored(row: Row, ended: Ended) -> tuple[str, str]:
@@ -226,7 +235,7 @@ def _check_reruns(engine: Executor, rows: list[Row], options: Options) -> None:
             if ended.returned:
                 row.rerun = judge_rerun(row.record, ended.result, [other.record for other in rows])
             else:
-                row.rerun = (UNKNOWN, ended.reason)
+                row.rerun, row.undone = (UNKNOWN, f"it was not trained again: {ended.reason}"), True
 
 
 def _job(kind: str, row: Row, folder: Path, options: Options) -> Job:

@@ -136,7 +136,8 @@ def _logged(payload: dict[str, Any]) -> Iterator[None]:
             with contextlib.suppress(Exception):  # a plugin may have closed or replaced it
                 stream.flush()
         for descriptor, original in zip((1, 2), kept, strict=True):
-            os.dup2(original, descriptor)
-            os.close(original)
+            with contextlib.suppress(OSError):  # likewise
+                os.dup2(original, descriptor)
+                os.close(original)
         if log.is_file() and log.stat().st_size == 0:
             remove(log)

@@ -27,12 +27,21 @@ from ganbench.utils import memory, signals
 
 # What nearly every trial imports, the compiler that torch's optimizers load at their first use among it.
 PRELOAD = (
+    "ganbench.executors.forkserver_setup",
     "ganbench.executors.jobs",
     "ganbench.metrics.kernel",
     "ganbench.metrics.manifold",
     "sklearn.datasets",
     "torch._dynamo",
 )
+
+MOST_RESULT = 1 << 32  # bytes of what a job's process tells; a sample of a million small images has about as many
+UNSAID = 74  # exit code of a process that cannot tell its result; EX_IOERR
+SERVER_GONE = 255  # what multiprocessing gives for a process whose forkserver has ended
+
+# Of all executors in this process, as there is one forkserver.
+_LOCK = threading.Lock()  # multiprocessing reaps finished children whenever one is started
+_RUNNING: set[Any] = set()
 
 
 class LocalExecutor:
@@ -52,8 +61,6 @@ class LocalExecutor:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOAD))
         self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ganbench-job")
-        self._lock = threading.Lock()  # multiprocessing reaps finished children whenever one is started
-        self._running: set[Any] = set()
         self._closed = False
         # A signal to the whole process group must not take the forkserver from under workers that write checkpoints.
         with _ignoring(signal.SIGTERM):
@@ -63,16 +70,16 @@ class LocalExecutor:
         return self._pool.submit(self._run, job)
 
     def stop(self) -> None:
-        with self._lock:
-            for process in self._running:
+        with _LOCK:
+            for process in _RUNNING:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(process.pid, signal.SIGTERM)
 
     def close(self, cancel: bool = False) -> None:
         if cancel:
-            with self._lock:
+            with _LOCK:
                 self._closed = True
-                for process in self._running:
+                for process in _RUNNING:
                     _kill(process.pid)
         self._pool.shutdown(wait=True, cancel_futures=cancel)
 
@@ -81,29 +88,43 @@ class LocalExecutor:
         payload = {**job.payload, "isolated": True, "memory": job.memory}
         process = self._context.Process(target=_serve, args=(sender, payload))
         kills = memory.system_kills()
-        with self._lock:
+        with _LOCK:
             if self._closed:
                 raise WorkerDied("the sweep ended before it was started", None)
             process.start()
-            self._running.add(process)
+            server = getattr(forkserver._forkserver, "_forkserver_pid", None)
+            _RUNNING.add(process)
         sender.close()
         try:
-            _await([receiver, process.sentinel], process.pid, job)
-            with contextlib.suppress(EOFError, OSError):
-                if receiver.poll():  # a process may say its result and then die: the result counts
-                    result: dict[str, Any] = json.loads(receiver.recv_bytes())
-                    return result
-            wait([process.sentinel])
-            with self._lock:
+            said = _await(receiver, process.sentinel, process.pid, job)
+            with _LOCK:
                 process.join()
+            with contextlib.suppress(ValueError):  # a process may say its result and then die: the result counts
+                result: dict[str, Any] = json.loads(said)
+                return result
             if process.exitcode == -signal.SIGKILL and memory.system_kills() > kills:
                 raise OutOfMemory("the system killed its process for want of memory", process.exitcode)
-            raise WorkerDied(ending(process.exitcode), process.exitcode)
+            if process.exitcode == SERVER_GONE and _has_ended(server):  # all jobs end with it: whose fault, none knows
+                raise WorkerDied("the process that starts all jobs was killed", -signal.SIGKILL)
+            how = ending(process.exitcode)
+            if process.exitcode == UNSAID:
+                how = "it ran to its end, but its result could not be told: its code had closed the pipe for that"
+            elif said:
+                how += ", and what it told was no result"
+            elif process.exitcode == 0:
+                how += ", without a result"
+            raise WorkerDied(how, process.exitcode)
         finally:
-            with self._lock:
+            with _LOCK:
                 _kill(process.pid)
+                if server is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(
+                            server, signal.SIGCONT
+                        )  # a plugin may have stopped it, and it says when a process ended
                 process.join()
-                self._running.discard(process)
+                _RUNNING.discard(process)
+                _kill_orphans(server)
             receiver.close()  # not before: a job that ends just now would find nobody to tell its result
 
 
@@ -112,27 +133,75 @@ def _serve(sender: Connection, payload: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):
         os.setsid()  # with a session of its own, the children of a plugin can be ended with it
     _die_with_parent()
+    signals.adopt_orphans()
+    pipe, made = sender.fileno(), os.fstat(sender.fileno())
     try:
         from ganbench.executors.jobs import run_job  # which imports torch, as the forkserver has done
 
-        sender.send_bytes(json.dumps(run_job(payload)).encode())
+        result = json.dumps(run_job(payload)).encode()
     except MemoryError:  # at its limit there may be no room for its reason; a traceback is nobody's
         os._exit(1)
+    for pid in memory.family(os.getpid()):  # once this process has ended, orphans are no longer known as its own
+        _kill(pid)
+    try:
+        if not os.path.samestat(os.fstat(pipe), made):  # a plugin closed it, and opened another file since
+            os._exit(UNSAID)
+        view = memoryview(result)
+        while view:
+            view = view[os.write(pipe, view) :]
+    except OSError:
+        os._exit(UNSAID)
     os._exit(0)
 
 
-def _await(handles: list[Any], pid: int | None, job: Job) -> None:
-    """Return when one of the handles is ready; raises DeadlineExceeded or MemoryExceeded before that."""
+def _await(receiver: Connection, ended: int, pid: int | None, job: Job) -> bytes:
+    """Return what a job's process has said when it has ended; raises DeadlineExceeded or MemoryExceeded before that.
+
+    What is said decides nothing until then: a plugin may close the pipe, or write into it, and work on.
+    """
     watch = None if job.memory is None or pid is None else memory.Watch(pid, job.memory)
     ends = math.inf if job.deadline is None else time.monotonic() + job.deadline
+    os.set_blocking(receiver.fileno(), False)
+    said = bytearray()
+    handles: list[Any] = [receiver, ended]
     while True:
         left = min(max(0.0, ends - time.monotonic()), math.inf if watch is None else memory.POLL_SECONDS)
-        if wait(handles, None if left == math.inf else left):
-            return
+        ready = wait(handles, None if left == math.inf else left)
+        if receiver in ready and not _read(receiver, said):
+            handles.remove(receiver)
+        if ended in ready:
+            while receiver in handles and _read(receiver, said):
+                pass
+            return bytes(said)
+        if len(said) > MOST_RESULT:
+            raise WorkerDied(f"it told more than the {MOST_RESULT:,} bytes that a result may have", None)
         if watch is not None and watch.exceeded():
             raise MemoryExceeded(f"it held more than {watch.most / memory.GIGABYTE:g} GB of memory (--memory)")
         if time.monotonic() >= ends:
             raise DeadlineExceeded(f"it ran longer than {job.deadline:g} s")
+
+
+def _read(receiver: Connection, said: bytearray) -> bool:
+    """Add what has come; False where nothing has, or will."""
+    try:
+        new = os.read(receiver.fileno(), 1 << 20)
+    except OSError:  # a process that the job left behind holds the other end, and says nothing
+        return False
+    said += new
+    return bool(new) and len(said) <= MOST_RESULT
+
+
+def _has_ended(pid: int | None) -> bool:
+    """Whether that child of this process has ended, or does within a second: its pipes close a little earlier."""
+    ends = time.monotonic() + 1
+    while pid is not None and time.monotonic() < ends:
+        try:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return True
+        except ChildProcessError:  # it was waited for already
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def _die_with_parent() -> None:
@@ -158,9 +227,19 @@ def _kill(pid: int | None) -> None:
     """End a job's process and what it started; one that is gone already is no error."""
     if pid is None:
         return
+    for other in memory.family(pid):  # in other sessions too
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(other, signal.SIGKILL)
     for end in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             end(pid, signal.SIGKILL)
+
+
+def _kill_orphans(server: int | None) -> None:
+    """End what jobs that ended by themselves have left behind: what the forkserver has as a child and is no job."""
+    if server is not None:
+        for pid in memory.children(server) - {process.pid for process in _RUNNING}:
+            _kill(pid)
 
 
 def _cores() -> int:

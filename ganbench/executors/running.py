@@ -12,7 +12,7 @@ import math
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -104,7 +104,7 @@ def run_jobs(
     note: Callable[[str], None] = lambda text: None,
     progress: Callable[[Task], float] = lambda task: 0,
     watch: Callable[[list[Task]], None] = lambda tasks: None,
-) -> Iterator[tuple[Task, Ended]]:
+) -> Generator[tuple[Task, Ended]]:
     """Run one job for each task, as many at a time as the engine has use for; yield tasks as their jobs end.
 
     A job that was lost by no fault of its own is submitted again, up to ``ATTEMPTS`` times without progress.

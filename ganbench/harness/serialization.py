@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ganbench.results.state_digest import digest
+from ganbench.results.state_digest import TYPES, digest
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import in_words
 from ganbench.utils.files import write_atomic
@@ -30,23 +30,30 @@ def is_scalar(value: object) -> bool:
 def encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
     """JSON for ``value``; its tensors go, copied to the CPU, into ``tensors`` under names that begin with ``where``.
 
-    Raises TypeError, naming the place, for a value that is no tensor, scalar, list, tuple or dict.
+    Raises TypeError, naming the place, for a value that is no tensor, scalar, list, tuple or dict, and for a tensor
+    that safetensors cannot hold: a sparse or quantized one, or one of a type that it lacks.
     """
     if isinstance(value, Tensor):
-        tensors[where] = value.detach().cpu().contiguous().clone()
+        name, count = where, 1
+        while name in tensors:  # keys "a.b" and "a" with "b" below it, or 1 and "1", give one name
+            count += 1
+            name = f"{where}~{count}"
+        tensors[name] = _on_cpu(value, where)
         # What was on the CPU stays there: random states, and values that an optimizer keeps on the host.
-        return {"tensor" if value.device.type == "cpu" else "device tensor": where}
+        return {"tensor" if value.device.type == "cpu" else "device tensor": name}
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
     if is_scalar(value):
         return value
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):  # a named tuple would lose its names
         items = [encode(item, tensors, f"{where}.{i}") for i, item in enumerate(value)]
         return items if isinstance(value, list) else {"tuple": items}
     if isinstance(value, dict):
         if not all(is_scalar(key) for key in value):
             raise TypeError(f"{where} has a key that is no scalar")
-        return {"dict": [[key, encode(item, tensors, f"{where}.{key}")] for key, item in value.items()]}
+        return {
+            "dict": [[encode(key, {}, where), encode(item, tensors, f"{where}.{key}")] for key, item in value.items()]
+        }
     raise TypeError(
         f"{where} holds a {type(value).__name__}: only tensors, scalars, lists, tuples and dicts can be saved"
     )
@@ -67,7 +74,17 @@ def decode(value: Any, tensors: dict[str, Tensor], device: torch.device | str = 
         return float(content)
     if kind == "tuple":
         return tuple(decode(item, tensors, device) for item in content)
-    return {key: decode(item, tensors, device) for key, item in content}
+    return {decode(key, tensors): decode(item, tensors, device) for key, item in content}
+
+
+def _on_cpu(value: Tensor, where: str) -> Tensor:
+    """A copy of a tensor on the CPU, in row-major order; raises TypeError for one that cannot be saved."""
+    if value.layout is not torch.strided or value.is_quantized or value.device.type == "meta":
+        kind = "without values" if value.device.type == "meta" else "that is sparse or quantized"
+        raise TypeError(f"{where} holds a tensor {kind}: only plain, dense tensors can be saved")
+    if str(value.dtype) not in {f"torch.{name}" for name in TYPES.values()}:
+        raise TypeError(f"{where} holds a tensor of {value.dtype}, which a checkpoint cannot hold")
+    return value.detach().cpu().resolve_conj().resolve_neg().contiguous().clone()
 
 
 def fingerprint(value: Any) -> str:

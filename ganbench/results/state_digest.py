@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import safetensors
@@ -12,7 +12,7 @@ import safetensors
 from ganbench.utils import canonical_json
 
 # What torch calls the types of a safetensors file.
-_TYPES = {
+TYPES = {
     "BOOL": "bool",
     **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
@@ -38,20 +38,20 @@ def digest(content: Any, tensors: Iterable[tuple[str, str, tuple[int, ...], Any]
     return found.hexdigest()
 
 
-def stored_digest(path: Path) -> str:
-    """The fingerprint of the value that ``harness.serialization.save`` wrote into ``path``.
+def stored_digest(data: bytes) -> str:
+    """The fingerprint of the value whose file, written by ``harness.serialization.save``, has these bytes.
 
     Raises:
         ValueError: it is no such file.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            content = canonical_json.loads(file.metadata()["ganbench"].encode())["content"]
-        tensors = safetensors.deserialize(path.read_bytes())
+        tensors = safetensors.deserialize(data)  # which checks the header: its length, then JSON
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        content = canonical_json.loads(header["__metadata__"]["ganbench"].encode())["content"]
         described = [
-            (name, f"torch.{_TYPES[about['dtype']]}", tuple(about["shape"]), about["data"])
+            (name, f"torch.{TYPES[about['dtype']]}", tuple(about["shape"]), about["data"])
             for name, about in sorted(tensors, key=lambda item: item[0])
         ]
         return digest(content, described)
-    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as reason:
+    except (AttributeError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as reason:
         raise ValueError(f"it cannot be read: {reason}") from None

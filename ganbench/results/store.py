@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ganbench.results.records import MOST_BYTES, DamagedRecord, read, seal, unse
 from ganbench.results.rescored import with_rescored
 from ganbench.results.schema import Identity, Record
 from ganbench.results.spec import TrialSpec
+from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
 from ganbench.utils.failpoints import reach
 from ganbench.utils.files import (
@@ -254,22 +255,35 @@ class Store:
         if self.work is not None and self.workplace(spec).exists():
             self.work.discard(spec)
 
-    def supersede(self, spec: TrialSpec) -> int:
-        """Set aside the records of other sources of this variant with the same hyperparameters; return how many."""
-        moved = 0
-        mine = [f'"{name}":"{getattr(spec, name)}"'.encode() for name in ("distribution", "source")]
-        for path in sorted((self.root / spec.dataset / spec.variant).glob("seed-*/record.json")):
-            try:
-                text = read_plain(path, MOST_BYTES)
-                if all(mark in text for mark in mine):  # as canonical JSON has them: a search has hundreds of records
+    def supersede(self, specs: Sequence[TrialSpec]) -> list[int]:
+        """Set aside the records of other sources of these variants with the same hyperparameters, in one pass.
+
+        Returns:
+            For each of ``specs`` how many were moved; the first has the count of those that differ in their seed alone.
+        """
+        moved = [0] * len(specs)
+        folders: dict[tuple[str, str], dict[str, list[int]]] = {}  # of each variant: which specs have the same settings
+        for number, spec in enumerate(specs):
+            alike = folders.setdefault((spec.dataset, spec.variant), {})
+            alike.setdefault(canonical_json.dumps(spec.hyperparameters), []).append(number)
+        for (dataset, variant), alike in folders.items():
+            sources = {(specs[n].distribution, specs[n].source) for numbers in alike.values() for n in numbers}
+            # As canonical JSON has them: a search has hundreds of records, and most are of the code that is installed.
+            marks = [(f'"distribution":"{name}"'.encode(), f'"source":"{source}"'.encode()) for name, source in sources]
+            for path in sorted((self.root / dataset / variant).glob("seed-*/record.json")):
+                try:
+                    text = read_plain(path, MOST_BYTES)
+                    if len(marks) == 1 and all(mark in text for mark in marks[0]):
+                        continue
+                    trial = unseal(text).identity.trial
+                except (DamagedRecord, OSError):
                     continue
-                trial = unseal(text).identity.trial
-            except (DamagedRecord, OSError):
-                continue
-            other = (trial.distribution, trial.source) != (spec.distribution, spec.source)
-            if other and trial.hyperparameters == spec.hyperparameters:
-                self.set_aside(path.parent, "superseded")
-                moved += 1
+                numbers = alike.get(canonical_json.dumps(trial.hyperparameters), [])
+                if numbers and all(
+                    (trial.distribution, trial.source) != (specs[n].distribution, specs[n].source) for n in numbers
+                ):
+                    self.set_aside(path.parent, "superseded")
+                    moved[numbers[0]] += 1
         return moved
 
     def set_aside(self, folder: Path, where: str) -> Path:

@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -83,12 +83,10 @@ class Sweep:
         """Run what is left to run; return how many of the plan's trials have each status."""
         self.statuses: Counter[str] = Counter()
         todo = []
-        settled = set()  # seeds apart, trials are alike: their earlier code is looked for once
-        for trial in self.plan.trials:
-            alike = replace(trial.spec, seed=0).identity.trial_hash
-            if alike not in settled and (moved := self.store.supersede(trial.spec)):
+        superseded = self.store.supersede([trial.spec for trial in self.plan.trials])
+        for trial, moved in zip(self.plan.trials, superseded, strict=True):
+            if moved:
                 self.display.note(f"{trial.label}: its code changed; {moved} earlier records moved to superseded/")
-            settled.add(alike)
             record = self.store.find(trial.spec)
             if record is not None and self.retry_failed and record.status != "completed":
                 self.store.discard(trial.spec)
@@ -118,7 +116,7 @@ class Sweep:
 
     def _run(self, jobs: list[list[Planned]]) -> None:
         running = [RunningJob([ProgressReader(self.store, trial) for trial in trials]) for trials in jobs]
-        for job, ended in run_jobs(
+        ended_jobs = run_jobs(
             self.executor,
             running,
             self._job,
@@ -127,9 +125,11 @@ class Sweep:
             note=self.display.note,
             progress=self._read_progress,
             watch=self._watch,
-        ):
-            for trial, outcome in zip(job.trials, _outcomes(ended, len(job.trials)), strict=True):
-                self._record(trial, outcome)
+        )
+        with contextlib.closing(ended_jobs):  # where a record cannot be written, signals are as before at once
+            for job, ended in ended_jobs:
+                for trial, outcome in zip(job.trials, _outcomes(ended, len(job.trials)), strict=True):
+                    self._record(trial, outcome)
 
     def _watch(self, running: list[RunningJob]) -> None:
         """Read the progress of the jobs that were looked at longest ago."""

@@ -11,12 +11,11 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 GIGABYTE = 10**9
 POLL_SECONDS = 0.02  # memory fills at some GB a second: what is held at the limit overshoots by a few per cent
-SESSION_SECONDS = 0.5  # finding the processes that a job started means reading the whole process table
+FAMILY_SECONDS = 0.5  # finding the processes that a job started means reading the whole process table
 _PROC = Path("/proc")
 
 
@@ -61,23 +60,43 @@ class Watch:
         self._looked = time.monotonic()
 
     def exceeded(self) -> bool:
-        if time.monotonic() - self._looked > SESSION_SECONDS:
-            self._others = list(_session(self.pid))
+        if time.monotonic() - self._looked > FAMILY_SECONDS:
+            self._others = sorted(family(self.pid))
             self._looked = time.monotonic()
         return sum(map(resident, (self.pid, *self._others))) > self.most
 
 
-def _session(leader: int) -> Iterator[int]:
-    """The processes of a session but for its leader."""
-    for entry in os.listdir(_PROC):
-        if not entry.isdecimal() or int(entry) == leader:
-            continue
-        try:  # fields after the name, which may hold anything: state, parent, group, session
-            fields = (_PROC / entry / "stat").read_bytes().rpartition(b")")[2].split()
-        except OSError:  # it has ended
-            continue
-        if int(fields[3]) == leader:
-            yield int(entry)
+def family(leader: int) -> set[int]:
+    """The processes of a leader's session, and what descends from it or from them, but for itself.
+
+    A descendant that made a session of its own is found while the process that started it lives, and afterwards too
+    where the leader adopts orphans (``signals.adopt_orphans``).
+    """
+    processes = _processes()
+    found = {leader} | {pid for pid, (_, session) in processes.items() if session == leader}
+    new = found
+    while new:
+        new = {pid for pid, (parent, _) in processes.items() if parent in new and pid not in found}
+        found = found | new
+    return found - {leader}
+
+
+def children(parent: int) -> set[int]:
+    """The processes whose parent is that one."""
+    return {pid for pid, (other, _) in _processes().items() if other == parent}
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Parent and session of every process."""
+    found = {}
+    for entry in os.listdir(_PROC) if _PROC.is_dir() else ():
+        if entry.isdecimal():
+            try:  # fields after the name, which may hold anything: state, parent, group, session
+                fields = (_PROC / entry / "stat").read_bytes().rpartition(b")")[2].split()
+            except OSError:  # it has ended
+                continue
+            found[int(entry)] = int(fields[1]), int(fields[3])
+    return found
 
 
 def _pages(pid: int, field: int) -> int:

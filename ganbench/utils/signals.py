@@ -103,6 +103,12 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+def adopt_orphans() -> None:
+    """Have descendants whose parent ended become this process's children, so that they are found. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
 def _die(number: int) -> None:
     """End by that signal: in a process that a plugin forked and that inherited the handler."""
     signal.signal(number, signal.SIG_DFL)

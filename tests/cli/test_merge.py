@@ -59,15 +59,15 @@ def files(root: Path) -> dict[str, bytes]:
 
 def test_the_digest_without_torch_is_the_fingerprint(tmp_path: Path) -> None:
     save(tmp_path / "state", STATE)
-    assert stored_digest(tmp_path / "state") == fingerprint(STATE)
+    assert stored_digest((tmp_path / "state").read_bytes()) == fingerprint(STATE)
     data = bytearray((tmp_path / "state").read_bytes())
     data[-1] ^= 1
     (tmp_path / "state").write_bytes(data)
-    assert stored_digest(tmp_path / "state") != fingerprint(STATE)
+    assert stored_digest((tmp_path / "state").read_bytes()) != fingerprint(STATE)
     for text in (b"", b"x" * 100, b"\xff" * 8):
         (tmp_path / "state").write_bytes(text)
         with pytest.raises(ValueError, match="cannot be read"):
-            stored_digest(tmp_path / "state")
+            stored_digest((tmp_path / "state").read_bytes())
 
 
 def test_two_folders_become_one_with_its_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,6 +193,60 @@ def test_a_damaged_record_and_an_unfinished_trial_give_way(tmp_path: Path) -> No
     assert len(read_records(c).records) == 2 and (c / "quarantine").is_dir()
     assert (unfinished / "history.csv").read_text() == "step,fid\n0,9\n"
     assert not (unfinished / "checkpoint.safetensors").exists()
+
+
+def swap(monkeypatch: pytest.MonkeyPatch, path: Path, change) -> None:
+    """Call ``change`` once, directly after the content of ``path`` was read by ``merge`` for the last time."""
+    real, reads = merging.read_plain, []
+
+    def read_plain(where: Path, most: int) -> bytes:
+        data = real(where, most)
+        if where == path:
+            reads.append(where)
+            if len(reads) == (2 if path.name == "record.json" else 1):  # a record is read when it is found, too
+                change()
+        return data
+
+    monkeypatch.setattr(merging, "read_plain", read_plain)
+
+
+@pytest.mark.parametrize("name", ["record.json", "state.safetensors"])
+@pytest.mark.parametrize("how", ["edited", "truncated", "link", "pipe", "gone"])
+def test_the_bytes_that_were_verified_are_the_bytes_that_are_written(
+    name: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = trial(tmp_path / "a", 0) / name
+    verified, other = path.read_bytes(), tmp_path / "other"
+    other.write_bytes(b"other")
+
+    def change() -> None:
+        path.unlink()
+        if how in ("edited", "truncated"):
+            path.write_bytes(b"{}" if how == "edited" else verified[: len(verified) // 2])
+        elif how == "link":
+            path.symlink_to(other)
+        elif how == "pipe":
+            os.mkfifo(path)
+
+    swap(monkeypatch, path, change)
+    assert merge([tmp_path / "a"], tmp_path / "into") == 0
+    assert (tmp_path / "into" / path.relative_to(tmp_path / "a")).read_bytes() == verified
+
+
+def test_a_record_that_changes_after_it_was_found_is_left_out(tmp_path: Path, monkeypatch, capsys) -> None:
+    path, sound = trial(tmp_path / "a", 0) / "record.json", trial(tmp_path / "a", 1)
+    real, reads = merging.read_plain, []
+
+    def read_plain(where: Path, most: int) -> bytes:
+        reads.append(where)
+        return b"{}" if where == path and reads.count(path) == 2 else real(where, most)
+
+    monkeypatch.setattr(merging, "read_plain", read_plain)
+    assert merge([tmp_path / "a"], tmp_path / "into") == 3
+    assert [record.identity.folder for record in read_records(tmp_path / "into").records] == [
+        sound.relative_to(tmp_path / "a")
+    ]
+    assert "changed meanwhile" in capsys.readouterr().err
 
 
 def test_wrong_use(tmp_path: Path, here) -> None:

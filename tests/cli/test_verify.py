@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 from PIL import Image
 
+from ganbench.cli import verify as verifying
 from ganbench.cli.verify import CLOSE, SAME, UNKNOWN, WRONG, Options, compare_values, judge_rerun, verify
+from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, WorkerDied
+from ganbench.executors.inline import InlineExecutor
 from ganbench.results.records import as_json, read
 from ganbench.results.schema import Record
 from ganbench.results.spec import TrialSpec
@@ -143,6 +149,70 @@ def test_what_cannot_be_checked_is_said_and_is_no_damage(copy: Path, capfd: pyte
     assert "vanilla on digits, seed 0: not checked: its state.safetensors is not there" in capfd.readouterr().err
     with pytest.raises(UsageError, match="no records"):
         inline(copy.parent)
+
+
+def failed(reason: Exception) -> Future[dict[str, Any]]:
+    future: Future[dict[str, Any]] = Future()
+    future.set_exception(reason)
+    return future
+
+
+class Losing(InlineExecutor):
+    """An engine that loses what is trained again, as where its process is killed or stopped."""
+
+    def __init__(self, loss: Exception | dict[str, Any]) -> None:
+        super().__init__(1, 1, {})
+        self.loss = loss
+
+    def submit(self, job: Job) -> Future[dict[str, Any]]:
+        if job.payload["kind"] != "rerun":
+            return super().submit(job)
+        if isinstance(self.loss, Exception):
+            return failed(self.loss)
+        future: Future[dict[str, Any]] = Future()
+        future.set_result(self.loss)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("loss", "reason"),
+    [
+        (WorkerDied("killed by SIGKILL", -9), "killed by SIGKILL, 3 times"),
+        (WorkerDied("exit code 3", 3), "exit code 3"),
+        (DeadlineExceeded("it ran longer than 8 s"), "longer than 8 s"),
+        (MemoryExceeded("it held more than 1 GB"), "more than 1 GB"),
+        ({"interrupted": True}, "it was stopped 3 times"),
+        ({"failed": "the plugin is gone", "usage": True}, "the plugin is gone"),
+        ({"unwritable": "the disk is full"}, "the disk is full"),
+    ],
+)
+def test_a_rerun_that_did_not_happen_is_no_agreement(
+    loss: Any, reason: str, swept: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verifying, "on_this_machine", lambda name, jobs: contextlib.nullcontext(Losing(loss)))
+    assert inline(swept, rerun=1) == 1
+    out, err = capfd.readouterr()
+    assert "not checked: it was not trained again: " in err and reason in err
+    assert "reruns: 1 not checked" in out + err
+
+
+def test_a_check_whose_process_was_lost_is_no_agreement(
+    swept: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine = Losing({})
+    engine.submit = lambda job: failed(WorkerDied("exit code 3", 3))  # type: ignore[method-assign]
+    monkeypatch.setattr(verifying, "on_this_machine", lambda name, jobs: contextlib.nullcontext(engine))
+    assert inline(swept) == 1 and "not checked: exit code 3" in capfd.readouterr().err
+
+
+def test_no_trial_to_train_again_is_no_agreement(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for path in copy.glob("*/*/seed-*/record.json"):
+        path.write_text(
+            seal({**{k: v for k, v in json.loads(path.read_text()).items() if k != "sha256"}, "status": "crashed"})
+        )
+    for table in {*copy.glob("*.csv"), *copy.glob("leaderboard.*")}:
+        table.unlink()
+    assert inline(copy, rerun=2) == 1 and "no trial was trained again" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

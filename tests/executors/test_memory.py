@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -33,15 +34,27 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
         subprocess.run(["kill", "-9", "--", f"-{started.pid}"], check=True)
 
 
+def _supervise(pid: int, job: Job) -> None:
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    never, end = os.pipe()
+    try:
+        _await(receiver, never, pid, job)
+    finally:
+        receiver.close()
+        sender.close()
+        os.close(never)
+        os.close(end)
+
+
 def test_a_job_is_stopped_for_what_its_children_hold(process: subprocess.Popen[bytes]) -> None:
     with pytest.raises(MemoryExceeded, match=r"it held more than 0\.15 GB of memory \(--memory\)"):
-        _await([], process.pid, Job({}, deadline=60, memory=150 * MEGABYTE))
+        _supervise(process.pid, Job({}, deadline=60, memory=150 * MEGABYTE))
     assert memory.resident(process.pid) < 100 * MEGABYTE
 
 
 def test_a_job_below_its_limit_goes_on_to_its_deadline(process: subprocess.Popen[bytes]) -> None:
     with pytest.raises(DeadlineExceeded, match=r"it ran longer than 1\.5 s"):
-        _await([], process.pid, Job({}, deadline=1.5, memory=1000 * MEGABYTE))
+        _supervise(process.pid, Job({}, deadline=1.5, memory=1000 * MEGABYTE))
 
 
 def test_a_large_request_fails_at_once_where_it_is_made() -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+import tempfile
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from ganbench.harness.checkpoint import StateMismatch, capture, restore
 from ganbench.harness.serialization import Unreadable, fingerprint, load, save
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.variant import Batch, Clock, Variant
+from ganbench.results.state_digest import stored_digest
 from ganbench.utils.seeding import preserved_rng, rng_state, seed_everything, set_rng_state
 
 
@@ -150,6 +155,87 @@ def test_files_are_equal_byte_for_byte_and_every_flipped_bit_is_noticed(tmp_path
         damaged.write_bytes(content[:length])
         with pytest.raises(Unreadable):
             load(damaged)
+
+
+KEYS = st.one_of(
+    st.sampled_from(
+        ["", ".", "a", "b", "a.b", "a.b~2", "a~2", "/", "0", "1", "True", "None", "\0", "x" * 500, "\u00e9"]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+    st.integers(-2, 3),
+    st.booleans(),
+    st.none(),
+    st.sampled_from([0.5, -0.0, float("inf")]),
+)
+LEAVES = st.one_of(
+    st.integers(0, 5).map(torch.tensor),
+    st.lists(st.floats(width=32), max_size=3).map(torch.tensor),
+    st.sampled_from(
+        [torch.zeros(0, 3), torch.tensor(True), torch.arange(6.0).reshape(2, 3).t(), torch.tensor(1j).conj()]
+    ),
+    st.sampled_from([torch.ones(2, dtype=torch.bfloat16), torch.ones(2, dtype=torch.complex64)]),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.none(),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
+)
+STATES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.lists(inner, max_size=3).map(tuple), st.dictionaries(KEYS, inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+
+
+def exact(value: object) -> object:
+    """What two values have in common only if they are equal in every type, bit and order."""
+    if isinstance(value, torch.Tensor):
+        flat = value.resolve_conj().contiguous().reshape(-1).view(torch.uint8)
+        return ("tensor", value.dtype, tuple(value.shape), bytes(flat.tolist()))
+    if isinstance(value, dict):
+        return ("dict", [(exact(key), exact(item)) for key, item in value.items()])
+    if isinstance(value, list | tuple):
+        return (type(value), [exact(item) for item in value])
+    return (type(value), repr(value))
+
+
+@settings(max_examples=150, deadline=None)
+@given(STATES, STATES)
+def test_any_nested_state_comes_back_exactly_and_another_has_another_hash(one: object, other: object) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state"
+        assert save(path, one) == fingerprint(one) == stored_digest(path.read_bytes())
+        assert exact(load(path)) == exact(one)
+    assert (fingerprint(one) == fingerprint(other)) == (exact(one) == exact(other))
+
+
+def test_keys_that_read_alike_keep_their_own_tensors(tmp_path: Path) -> None:
+    t1, t2, t3, t4 = (torch.tensor(float(i)) for i in range(1, 5))
+    save(tmp_path / "state", {"a.b": t1, "a": {"b": t2}, 1: t3, "1": t4})
+    back = load(tmp_path / "state")
+    assert (back["a.b"], back["a"]["b"], back[1], back["1"]) == (t1, t2, t3, t4)
+
+
+def test_the_fingerprint_of_a_state_without_such_keys_is_as_it_was() -> None:
+    value = {"a": torch.arange(3.0), "net.0.weight": torch.ones(2), "state": {0: {"step": torch.tensor(1.0)}}}
+    assert fingerprint(value) == "14834e22d6c75b4a7c853a0243f7ee397d7892f44144eb21773e8083f785e4e8"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (torch.ones(2, 2).to_sparse(), "sparse or quantized"),
+        (torch.ones(2, device="meta"), "without values"),
+        (torch.ones(2, dtype=torch.complex128), "complex128"),
+        (namedtuple("Point", "x y")(1, 2), "a Point"),
+        ({(1, 2): 3}, "a key that is no scalar"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_refused(value: object, reason: str) -> None:
+    with pytest.raises(TypeError, match=rf"state\.memory.*{reason}"):
+        fingerprint({"memory": value})
 
 
 def test_what_cannot_be_saved_is_named() -> None:

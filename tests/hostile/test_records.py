@@ -481,7 +481,7 @@ def test_nothing_is_written_through_a_link(
     def run() -> None:
         with store.locked():
             assert store.state(spec) in ("new", "damaged")
-            store.supersede(spec)
+            store.supersede([spec])
             store.find(spec)
             store.prepare(spec)
             store.finish(spec, unseal(resealed(genuine)), {})

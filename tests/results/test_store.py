@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ganbench.reporters.report import write_reports
+from ganbench.results import store as store_module
 from ganbench.results.records import DamagedRecord, columns, compose, seal, unseal
 from ganbench.results.schema import Nonfinite, Outcome, Record, Reference, Status, Telemetry
 from ganbench.results.spec import Planned, Protocol, TrialSpec
@@ -197,7 +198,7 @@ def test_only_records_of_the_same_variant_by_other_code_are_superseded(tmp_path:
     elsewhere = replace(spec(1), distribution="somebody-elses-fork")
     for s in (tuned, elsewhere, spec(2)):
         store.finish(s, record(s), {})
-    assert store.supersede(spec()) == 1
+    assert store.supersede([spec()]) == [1]
     assert [store.state(s) for s in (tuned, elsewhere, spec(2))] == ["completed", "new", "completed"]
 
 
@@ -206,11 +207,26 @@ def test_records_of_earlier_code_are_moved_not_lost(tmp_path: Path) -> None:
     old = spec(source="0" * 64)
     for s in (old, spec(1)):
         store.finish(s, record(s), {})
-    assert store.supersede(spec()) == 1 and store.supersede(spec()) == 0
+    assert store.supersede([spec()]) == [1] and store.supersede([spec()]) == [0]
     contents = read_records(tmp_path)
     assert (len(contents.records), contents.superseded) == (1, 1)
     store.finish(old, record(old), {})
-    assert store.supersede(spec()) == 1 and read_records(tmp_path).superseded == 2
+    assert store.supersede([spec()]) == [1] and read_records(tmp_path).superseded == 2
+
+
+def test_records_of_earlier_code_are_looked_for_in_one_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    settings = [{"lr": i / 1000} for i in range(1, 9)]
+    for values in settings:
+        old = replace(spec(source="0" * 64), hyperparameters=values)
+        store.finish(old, record(old), {})
+    read: list[Path] = []
+    real = store_module.read_plain
+    monkeypatch.setattr(store_module, "read_plain", lambda path, most: read.append(path) or real(path, most))
+    new = [replace(spec(seed), hyperparameters=values) for values in settings[:6] for seed in (0, 1)]
+    assert store.supersede(new) == [1, 0] * 6
+    assert len(read) == len(settings) == len(set(read))
+    assert len(read_records(tmp_path).records) == 2  # settings that the sweep does not have
 
 
 def test_states(tmp_path: Path) -> None:

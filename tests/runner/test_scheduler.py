@@ -354,6 +354,17 @@ def test_a_disk_that_cannot_be_written_ends_the_sweep_and_is_no_trials_failure(t
     assert list(tmp_path.rglob("record.json")) == []
 
 
+def test_a_sweep_that_a_disk_ends_leaves_signals_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    real = scheduler.run_jobs
+    monkeypatch.setattr(
+        scheduler, "run_jobs", lambda *a, **k: made.append(real(*a, **k)) or made[-1]
+    )  # held, not freed
+    with pytest.raises(StoreError, match="no space"):
+        swept(tmp_path, Engine(lambda job: {"unwritable": "no space"}), trials(2))
+    assert made and not signals._graceful
+
+
 def test_every_new_record_is_handed_on_with_its_cost_and_one_that_cannot_be_kept_costs_nothing(tmp_path: Path) -> None:
     handed: list[Any] = []
     ends = [completed({"wall_seconds": 2.0}), {**completed({"wall_seconds": 2.0}), "values": {"fid": math.nan}}]

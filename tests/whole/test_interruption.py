@@ -260,3 +260,52 @@ def test_a_check_that_is_stopped_leaves_nobody_behind(number: signal.Signals, tm
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130 and "Traceback" not in stderr, stderr
     assert gone(process, left)
+
+
+@pytest.fixture(scope="module")
+def long_trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the results of a trial that takes a while to train again."""
+    folder = tmp_path_factory.mktemp("long")
+    done = start(folder, "run", "-p", "vanilla", *TINY, "--seeds", "1", "--images", "200000")
+    _, stderr = done.communicate(timeout=900)
+    assert done.returncode == 0, stderr
+    return folder
+
+
+def begin_rerun(folder: Path, scratch: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    """Begin to verify, and wait until the trial trains again; its worker too."""
+    process = start(folder, "verify", "results", "--rerun", "1", "--jobs", "1", TMPDIR=str(scratch))
+    wait_for(process, lambda: bool(list(scratch.glob("ganbench-verify-*/0/progress.jsonl"))))
+    return process, workers(process.pid)
+
+
+@SLOW
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_verification_that_is_stopped_while_it_trains_agrees_with_nothing(
+    number: signal.Signals, times: int, long_trial: Path, tmp_path: Path
+) -> None:
+    process, left = begin_rerun(long_trial, tmp_path)
+    for _ in range(times):
+        os.kill(process.pid, number)
+        time.sleep(0.5)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130 and "nothing was changed" in stderr and "Traceback" not in stderr, stderr
+    assert "bit-identical" not in stderr and gone(process, left)
+
+
+@SLOW
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_verification_whose_training_is_ended_each_time_agrees_with_nothing(
+    number: signal.Signals, long_trial: Path, tmp_path: Path
+) -> None:
+    process, left = begin_rerun(long_trial, tmp_path)
+    for attempt in range(3):
+        for worker in left:
+            os.kill(worker, number)
+        if attempt < 2:
+            wait_for(process, lambda: bool(set(workers(process.pid)) - set(left)))  # noqa: B023 - called at once
+            time.sleep(3)  # SIGTERM asks a process that has begun to train
+            left = workers(process.pid)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 1 and "it was not trained again" in stderr and "Traceback" not in stderr, stderr
