@@ -45,8 +45,13 @@ def _joined(ctx: click.Context, param: click.Parameter, values: tuple[tuple[str,
     return tuple(dict.fromkeys(name for names in values for name in names))
 
 
-def names_option(*flags: str, **kwargs: Any) -> Any:
-    return click.option(*flags, type=Names(), multiple=True, callback=_joined, **kwargs)
+def _repeated(ctx: click.Context, param: click.Parameter, values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    return tuple(name for names in values for name in names)
+
+
+def names_option(*flags: str, repeats: bool = False, **kwargs: Any) -> Any:
+    """Names between commas, in one option or several; each counts once unless ``repeats`` have a meaning."""
+    return click.option(*flags, type=Names(), multiple=True, callback=_repeated if repeats else _joined, **kwargs)
 
 
 class Folder(click.ParamType):
@@ -88,7 +93,7 @@ def results_option(help: str, default: str = DEFAULT_FOLDER) -> Any:
 
 
 def _earlier_default(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
-    """Where nobody names a folder, and the default is not there but that of earlier versions with trials: the latter."""
+    """The folder that was the default once, if nobody names one, the default is not there, and that one has trials."""
     if ctx.get_parameter_source("results") is not ParameterSource.DEFAULT or path != Path(DEFAULT_FOLDER):
         return path
     earlier = Path(EARLIER_FOLDER)
@@ -168,7 +173,7 @@ _PLUGINS = [
     ),
 ]
 _REQUEST = [
-    names_option("--plugins", "-p", required=True, help="Variants to train, such as dcgan,vanilla."),
+    names_option("--plugins", "-p", required=True, repeats=True, help="Variants to train, such as dcgan,vanilla."),
     names_option(
         "--datasets",
         "-d",
@@ -272,7 +277,8 @@ _ENGINE = [
         "settings",
         multiple=True,
         metavar="VARIANT.KEY=VALUE",
-        help="A hyperparameter, such as dcgan.lr=1e-4. Repeatable.",
+        help="A hyperparameter, such as dcgan.lr=1e-4. Repeatable. For rows side by side, beside one of the defaults, "
+        "name the variant twice, or give a grid: 'dcgan.lr=1e-4|5e-4'.",
     ),
     click.option(
         "--config",

@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 )
 @engine_options
 @results_option("Folder for records and tables.")
-@click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Build every network once, say what would be trained, and stop. Nothing is written or downloaded.",
+)
 def command(
     *,
     plugins: tuple[str, ...],
@@ -82,10 +86,10 @@ def command(
     def work(session: Session) -> Callable[[], int]:
         for text in notes:
             session.screen.note(text)
-        planned = session.plan(request)
+        planned = session.plan(request, prepare=not dry_run)
         store = engine.store(results)
         if dry_run:
-            return lambda: preview(planned.trials, store, session.engine.slots)
+            return lambda: preview(planned, store, session.engine.slots)
         with store.locked():
             statuses = session.sweep(store, request, planned)
             contents, report = write_reports(results, DEFAULT, engine.storage)

@@ -110,10 +110,13 @@ def command(
             f"seed {shared[0]} is in --seeds and among the search's own, {searched[0]} to {searched[-1]}: the best "
             "configuration has to prove itself on fresh ones; choose others with --seeds or --search-seed"
         )
+    rows = parse_settings(settings, plugins)
+    if len(plugins) > len(set(plugins)) or any(len(of) > 1 for of in rows.values()):
+        raise UsageError("a variant named twice, and a grid in --set, are for ganbench run: tune chooses the values")
     request = Request(
         plugins=plugins,
         seeds=(*searched, *final),
-        settings=parse_settings(settings, plugins),
+        settings=rows,
         metrics=metrics or None,
         **rest,
     )
@@ -199,7 +202,7 @@ def _plan_searches(session: Session, request: Request, trials: int, sampler: str
         groups.setdefault((trial.spec.dataset, trial.spec.variant), []).append(trial)
     found = []
     for (dataset, variant), mine in groups.items():
-        fixed = request.settings.get(variant, {})
+        (fixed,) = request.settings.get(variant, [{}])
         space = {name: limits for name, limits in about[variant]["space"].items() if name not in fixed}
         base, direction = mine[0].spec.hyperparameters, mine[0].metrics[mine[0].primary]["direction"]
         proposer = Proposer(variant, space, base, sampler, seed, direction)

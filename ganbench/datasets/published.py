@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ganbench.datasets import DatasetError
 from ganbench.plugin.interfaces import REQUIRED, Dataset, plugin_dataclass
+from ganbench.utils.withheld import may_do
 
 SYSTEM = Path("/usr/share/datasets")
 TIMEOUT = 30.0  # seconds without a byte, after which a server counts as silent
@@ -45,6 +46,7 @@ class Published(Dataset):
         for folder in self.folders(given):
             if files := self.files_in(folder):
                 return files
+        may_do(f"download its files from {self.mirrors[0]}")
         try:
             return self.download()
         except Exception as error:  # whatever pooch, the network or the disk raised

@@ -18,6 +18,7 @@ import numpy as np
 from ganbench.datasets import DatasetError, prepared
 from ganbench.datasets.prepared import Prepared
 from ganbench.plugin.interfaces import Dataset
+from ganbench.utils.withheld import may_do
 
 SIDES = range(8, 257)
 OWN_SIDES = range(8, 65)  # images that all have one of these sizes keep it
@@ -100,6 +101,7 @@ class Collection(Dataset):
             fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
             found = prepared.known(fingerprint)
             if found is None:
+                may_do("read and resize its images")
                 self.prepare(fingerprint, self.read(path, options), options)
                 found = prepared.known(fingerprint)
         except (DatasetError, OSError) as reason:

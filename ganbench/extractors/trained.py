@@ -6,12 +6,10 @@ recipe, and of the file itself.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from ganbench.extractors.classifier import Classifier
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import Dataset, Extractor
 from ganbench.utils.errors import UsageError
+from ganbench.utils.withheld import may_do
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,23 +30,6 @@ SIZE = 64
 VERSION = 1  # rises when the same data would give another classifier
 PIXELS = 120_000 * 28 * 28  # of all images that a training sees: about 40 s, whatever their size and number
 MOST_EPOCHS = 60
-
-_may_train = True
-
-
-class Untrained(Exception):
-    """A dataset's classifier is not on this machine yet, and was not to be trained now."""
-
-
-@contextlib.contextmanager
-def without_training() -> Iterator[None]:
-    """In the block a classifier that would have to be trained first raises ``Untrained``."""
-    global _may_train
-    _may_train = False
-    try:
-        yield
-    finally:
-        _may_train = True
 
 
 class Trained(Classifier):
@@ -85,9 +67,11 @@ class Trained(Classifier):
         images = splits["train"][0]
         self.shape, self.classes = (images.shape[1], images.shape[2], images.shape[3]), classes
         folder = cache()
-        folder.mkdir(parents=True, exist_ok=True)
         key = hashlib.sha256(f"{VERSION}/{SIZE}/{classes}/{content}".encode()).hexdigest()[:16]
         notes = []
+        if not any(folder.glob(f"{self.name}-{key}-*.safetensors")):
+            may_do(f"train {self.name}: no weights are shipped for it (at most about a minute, once on this machine)")
+        folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{self.name}-{key}.lock"):
             for path in folder.glob(f"{self.name}-{key}-*.safetensors"):
                 if _digest(path.read_bytes()) == path.stem.rpartition("-")[2]:
@@ -95,8 +79,6 @@ class Trained(Classifier):
                     return []
                 path.unlink()
                 notes.append(f"{self.name}: {path} was damaged")
-            if not _may_train:
-                raise Untrained(self.name)
             start = time.perf_counter()
             weights, found = _train(splits, classes)
             self.path = _keep(folder, f"{self.name}-{key}", weights, {"dataset": content, "held_out_accuracy": found})

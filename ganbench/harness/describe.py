@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,6 @@ from ganbench.discovery.catalog import Offer
 from ganbench.discovery.loader import DiscoveryError, discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.extractors import Unfit
-from ganbench.extractors.trained import Untrained, without_training
 from ganbench.harness import environment
 from ganbench.harness.build import build
 from ganbench.harness.defaults import default_extractor, default_metrics
@@ -26,13 +24,29 @@ from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Unsuitable
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError, in_words, location
+from ganbench.utils.withheld import Withheld, withheld
 
 
 def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
     """A dataset's identity and defaults, with the extractor and metrics that the request leads to.
 
-    Where the extractor would have to be trained first and ``train`` is False, only its name: ``untrained``.
+    Where something has to be done ``first``, such as a download, and the payload says ``prepare: False``: only that,
+    and whether networks can be built for it already.
     """
+    if payload.get("prepare", True):
+        return _describe_dataset(payload)
+    name = payload["dataset"]
+    shape_known = False
+    try:
+        with withheld():
+            discover([("dataset", name)]).get("dataset", name)
+            shape_known = True
+            return _describe_dataset(payload)
+    except Withheld as reason:
+        return {"name": name, "first": str(reason), "shape_known": shape_known}
+
+
+def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
     name = payload["dataset"]
     dataset: Dataset = discover([("dataset", name)]).get("dataset", name).thing
     metrics = tuple(payload["metrics"] or default_metrics(dataset))
@@ -46,10 +60,7 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         chosen = catalog.get("extractor", extractor).thing
         if payload.get("weights"):
             chosen = chosen.with_weights(Path(payload["weights"]))
-        with contextlib.nullcontext() if payload.get("train", True) else without_training():
-            real = RealData(dataset, chosen, payload["samples"] or most)
-    except Untrained:
-        return {"untrained": extractor}
+        real = RealData(dataset, chosen, payload["samples"] or most)
     except (DiscoveryError, Unfit) as reason:
         if payload["extractor"]:
             raise
@@ -131,6 +142,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
     ]
     unsuitable: dict[str, str] = {}
     serial: dict[str, str] = {}
+    broken: list[str] = []
     for dataset in payload["datasets"] if payload["build"] else ():
         thing = catalog.get("dataset", dataset).thing
         try:
@@ -138,7 +150,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         except Unsuitable as reason:
             unsuitable[thing.name] = str(reason)
         except (Exception, SystemExit) as reason:  # a fault of the variant: its trials will record it
-            notes.append(f"{name} on {thing.name}: building it raised {in_words(reason)}{location(reason)}")
+            broken.append(f"{name} on {thing.name}: building it raised {in_words(reason)}{location(reason)}")
             continue
         if payload.get("together"):
             device = environment.select_device(payload["device"])
@@ -156,6 +168,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         "role": cls.role,
         "unsuitable": unsuitable,
         "serial": serial,
+        "broken": broken,
         "environment": environment.with_distribution(described, offer.distribution),
         "notes": notes,
     }

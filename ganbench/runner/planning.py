@@ -5,6 +5,7 @@ Plugins are asked about themselves in processes of their own; nothing here impor
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,7 +24,7 @@ class Request:
     Attributes:
         weights: file of the extractor's weights.
         engine: what trains; where it does not apply or pay, ``serial`` does.
-        settings: by variant, hyperparameters as the user's text.
+        settings: by variant, the hyperparameters of each of its rows as the user's text; others have their defaults.
     """
 
     plugins: tuple[str, ...]
@@ -40,16 +41,17 @@ class Request:
     precision: str = "fp32"
     engine: str = SERIAL
     threads: int = 1
-    settings: dict[str, dict[str, str]] = field(default_factory=dict)
+    settings: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a sweep, the pairs left out, and things worth saying first."""
+    """The trials of a sweep, the pairs left out, things worth saying first, and what cannot be built, with reasons."""
 
     trials: list[Planned]
     left_out: list[str]
     notes: list[str]
+    broken: list[str] = field(default_factory=list)
 
 
 def parse_seeds(texts: tuple[str, ...]) -> tuple[int, ...]:
@@ -73,9 +75,14 @@ def parse_seeds(texts: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(seeds))
 
 
-def parse_settings(texts: tuple[str, ...], plugins: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    """``VARIANT.KEY=VALUE``, split at the last dot before the first ``=``."""
-    settings: dict[str, dict[str, str]] = {}
+def parse_settings(texts: tuple[str, ...], plugins: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
+    """The rows of the table that ``--set`` asks for: by variant, the hyperparameters of each of its rows.
+
+    ``VARIANT.KEY=VALUE`` is split at the last dot before the first ``=``. ``VALUE|VALUE`` is a grid: a row for each
+    value, and for each combination where several hyperparameters have one. A variant with a grid, or one that
+    ``plugins`` names twice, has a first row of its defaults too.
+    """
+    values: dict[str, dict[str, list[str]]] = {}
     for text in texts:
         target, equals, value = text.partition("=")
         variant, dot, key = target.rpartition(".")
@@ -83,21 +90,30 @@ def parse_settings(texts: tuple[str, ...], plugins: tuple[str, ...]) -> dict[str
             raise UsageError(f"--set {text}: expected VARIANT.KEY=VALUE, such as dcgan.lr=1e-4")
         if variant not in plugins:
             raise UsageError(f"--set {text}: {variant} is not among --plugins {','.join(plugins)}")
-        settings.setdefault(variant, {})[key.strip()] = value
+        keys = values.setdefault(variant, {})
+        if key.strip() in keys:
+            raise UsageError(f"--set {text}: {target} is set twice; for a row each say '{target}=VALUE|VALUE'")
+        keys[key.strip()] = [one.strip() for one in value.split("|")] if "|" in value else [value]
+    settings: dict[str, list[dict[str, str]]] = {}
+    for variant, keys in values.items():
+        rows = [dict(zip(keys, row, strict=True)) for row in itertools.product(*keys.values())]
+        settings[variant] = rows if len(rows) == 1 and plugins.count(variant) == 1 else [{}, *rows]
     return settings
 
 
-def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: None) -> Plan:
+def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: None, prepare: bool = True) -> Plan:
     """Ask datasets and variants to describe themselves, and list the trials.
 
     Args:
         ask: runs jobs and returns their results in order; it raises UsageError for a request that a job refuses.
         note: is told, before it begins, of what takes long.
+        prepare: False lists no trials of a dataset that has to be downloaded or prepared first, or whose classifier has
+            to be trained; a note says so, and its networks are built where its shape is known.
     """
     if request.engine == SEEDS and request.precision != "fp32":
         raise UsageError("--engine seeds computes in fp32: leave out --precision, or train with --engine serial")
     common = {"device": request.device, "threads": request.threads}
-    datasets = _ask_datasets(
+    asked = _ask_datasets(
         [
             {
                 "kind": "dataset",
@@ -113,28 +129,38 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
         ],
         ask,
         note,
+        prepare,
     )
     # By the names that they give themselves: a folder that is asked for twice is one dataset.
-    datasets = list({dataset["name"]: dataset for dataset in datasets}.values())
+    asked = list({dataset["name"]: dataset for dataset in asked}.values())
+    datasets = [dataset for dataset in asked if "first" not in dataset]
+    names = list(dict.fromkeys(request.plugins))
     variants = ask(
         [
             {
                 "kind": "variant",
                 "build": True,
                 "variant": name,
-                "beside": list(request.plugins),
-                "datasets": [dataset["name"] for dataset in datasets],
-                "settings": request.settings.get(name, {}),
+                "beside": names,
+                "datasets": [dataset["name"] for dataset in asked if dataset.get("shape_known", True)],
+                "settings": settings,
                 "together": len(request.seeds) if request.engine == SEEDS else None,
                 "batch_size": request.batch_size,
                 **common,
             }
-            for name in request.plugins
+            for name in names
+            for settings in request.settings.get(name, [{}])
         ]
     )
+    # By the values that they lead to: a value of a grid may be the default.
+    variants = list({canonical_json.dumps([v["name"], v["hyperparameters"]]): v for v in variants}.values())
     trials: list[Planned] = []
     left_out: list[str] = []
-    notes: list[str] = []
+    notes = [
+        f"{dataset['name']}: its trials are not listed; a run would first {dataset['first']}"
+        for dataset in asked
+        if "first" in dataset
+    ]
     for dataset in datasets:
         for variant in variants:
             if dataset["name"] in variant["unsuitable"]:
@@ -149,18 +175,20 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
                 device = dataset["devices"][turn % len(dataset["devices"])]
                 trials.append(_planned(request, dataset, variant, seed, device, engine))
     notes = [*(note for described in (*datasets, *variants) for note in described["notes"]), *notes]
-    return Plan(trials, left_out, list(dict.fromkeys(notes)))
+    broken = [text for variant in variants for text in variant["broken"]]
+    return Plan(trials, left_out, list(dict.fromkeys(notes)), broken)
 
 
-def _ask_datasets(jobs: list[dict[str, Any]], ask: Ask, note: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Ask datasets about themselves; say so before a classifier is trained for one."""
-    found = ask([{**job, "train": False} for job in jobs])
-    waiting = [i for i, answer in enumerate(found) if "untrained" in answer]
-    if waiting:
-        names = ", ".join(found[i]["untrained"] for i in waiting)
-        note(f"training {names}, once on this machine: no weights are shipped for it (at most about a minute) ...")
-        for i, answer in zip(waiting, ask([{**jobs[i], "train": True} for i in waiting]), strict=True):
-            found[i] = answer
+def _ask_datasets(
+    jobs: list[dict[str, Any]], ask: Ask, note: Callable[[str], None], prepare: bool
+) -> list[dict[str, Any]]:
+    """Ask datasets about themselves; say so before one is downloaded or prepared, or a classifier is trained for it."""
+    found = ask([{**job, "prepare": False} for job in jobs])
+    waiting = [i for i, answer in enumerate(found) if "first" in answer and prepare]
+    for i in waiting:
+        note(f"{found[i]['name']}: it has to {found[i]['first']} ...")
+    for i, answer in zip(waiting, ask([jobs[i] for i in waiting]) if waiting else (), strict=True):
+        found[i] = answer
     return found
 
 

@@ -8,14 +8,17 @@ from itertools import chain
 from ganbench.results.spec import Planned
 from ganbench.results.store import Store, read_records
 from ganbench.runner.estimates import Estimates, makespan
+from ganbench.runner.planning import Plan
 from ganbench.utils.console import plain, say
-from ganbench.utils.errors import EXIT_COMPLETED
+from ganbench.utils.errors import EXIT_COMPLETED, EXIT_FAILED
 
 TO_RUN = ("new", "interrupted", "damaged")  # states of trials that ``ganbench run`` trains
 
 
-def preview(trials: list[Planned], store: Store, slots: int | None) -> int:
+def preview(plan: Plan, store: Store, slots: int | None) -> int:
     """Print what would be trained, in the order in which it would begin, and how long that takes; return the exit code.
+
+    It is 1 where a network could not be built: its trials would end in an error.
 
     Args:
         slots: trials at a time, if that is known.
@@ -23,7 +26,7 @@ def preview(trials: list[Planned], store: Store, slots: int | None) -> int:
     estimates = Estimates(store, read_records(store.root).records)
     lines = [["trial", "images", "state", "expected"]]
     left: list[Planned] = []
-    for trial in chain.from_iterable(estimates.longest_first(trials)):
+    for trial in chain.from_iterable(estimates.longest_first(plan.trials)):
         state, seconds = store.state(trial.spec), estimates.seconds(trial)
         if state in TO_RUN:
             left.append(trial)
@@ -35,4 +38,5 @@ def preview(trials: list[Planned], store: Store, slots: int | None) -> int:
     if known:
         text = f"{known} of {len(left)} trials to run are expected to take {sum(jobs):,.0f} s, going by earlier ones"
         say(text if slots is None else f"{text}: {makespan(jobs, slots):,.0f} s at {slots} at a time")
-    return EXIT_COMPLETED
+    say(f"{len(left)} trials to run, {len(plan.trials) - len(left)} finished earlier")
+    return EXIT_FAILED if plan.broken else EXIT_COMPLETED

@@ -106,13 +106,16 @@ class Session:
         """Run small jobs that plugins answer about themselves; raises UsageError if one fails."""
         return ask(self.engine, payloads, self.options.timeout, self.options.memory_limit, self.cpus, self.gpus)
 
-    def plan(self, request: Request) -> Plan:
-        """List the trials of a request and say what was left out; raises UsageError if there are none."""
+    def plan(self, request: Request, prepare: bool = True) -> Plan:
+        """List the trials of a request and say what was left out; raises UsageError if there are none.
+
+        ``prepare`` False downloads, prepares and trains nothing: see ``planning.plan``.
+        """
         self.screen.note("asking plugins and datasets ...")
-        planned = plan(request, self.ask, self.screen.note)
-        for text in (*planned.notes, *(f"left out: {text}" for text in planned.left_out)):
+        planned = plan(request, self.ask, self.screen.note, prepare)
+        for text in (*planned.notes, *planned.broken, *(f"left out: {text}" for text in planned.left_out)):
             self.screen.note(text)
-        if not planned.trials:
+        if not planned.trials and prepare:
             raise UsageError("nothing to run: every variant was left out on every dataset")
         return planned
 

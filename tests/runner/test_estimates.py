@@ -14,6 +14,7 @@ from ganbench.results.schema import Outcome, Record, Reference
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store
 from ganbench.runner.estimates import Estimates, makespan
+from ganbench.runner.planning import Plan
 from ganbench.runner.preview import preview
 
 
@@ -62,7 +63,7 @@ def test_seeds_that_train_together_are_one_job_whose_length_is_their_sum(
     wanted = [trial("wide", seed=1), *(trial("wide", seed=seed, engine="seeds") for seed in (1, 2, 3, 10))]
     assert [[one.spec.seed for one in job] for job in estimates.longest_first(wanted)] == [[1, 2, 3], [1], [10]]
     assert [estimates.job_seconds(job) for job in estimates.longest_first(wanted)] == pytest.approx([120, 100, 40])
-    preview([trial("wide"), *wanted], store, slots=2)
+    preview(Plan([trial("wide"), *wanted], [], []), store, slots=2)
     assert "5 of 5 trials to run are expected to take 260 s" in (out := capsys.readouterr().out)
     assert "140 s at 2 at a time" in out
 
@@ -91,7 +92,9 @@ def test_a_dry_run_shows_order_and_time(tmp_path: Path, capsys: pytest.CaptureFi
     finish(store, trial("fast"), 10, 2)
     finish(store, trial("slow"), 100, 2)
     before = json.dumps(sorted(str(path) for path in tmp_path.rglob("*")))
-    preview([trial("fast"), trial("fast", seed=1), trial("slow", seed=1), trial("slow", seed=2)], store, slots=2)
+    planned = [trial("fast"), trial("fast", seed=1), trial("slow", seed=1), trial("slow", seed=2)]
+    assert preview(Plan(planned, [], []), store, slots=2) == 0
+    assert preview(Plan(planned, [], [], ["slow cannot be built"]), store, slots=2) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines[1:5]] == [
         "slow on ring8, seed 1",

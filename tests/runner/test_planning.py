@@ -34,12 +34,36 @@ def test_refused_seeds(text) -> None:
 def test_settings_split_at_the_last_dot_before_the_equals_sign() -> None:
     texts = ("dcgan.lr=1e-4", "v1.2.width=3", "dcgan.note=a.b=c")
     assert parse_settings(texts, ("dcgan", "v1.2")) == {
-        "dcgan": {"lr": "1e-4", "note": "a.b=c"},
-        "v1.2": {"width": "3"},
+        "dcgan": [{"lr": "1e-4", "note": "a.b=c"}],
+        "v1.2": [{"width": "3"}],
     }
     for bad in ("dcgan.lr", "lr=3", ".lr=3", "dcgan.=3", "vanilla.lr=3"):
         with pytest.raises(UsageError, match="--set"):
             parse_settings((bad,), ("dcgan",))
+
+
+def test_a_variant_that_is_named_twice_has_a_row_of_its_defaults_beside_the_settings() -> None:
+    assert parse_settings(("dcgan.lr=1e-4",), ("dcgan", "vanilla", "dcgan")) == {"dcgan": [{}, {"lr": "1e-4"}]}
+    assert parse_settings((), ("dcgan", "dcgan")) == {}
+
+
+def test_a_grid_has_a_row_for_each_combination_and_one_of_the_defaults() -> None:
+    texts = ("dcgan.lr=1e-4 | 2e-4", "dcgan.width=16", "dcgan.beta1=0|0.5", "vanilla.width=8")
+    assert parse_settings(texts, ("dcgan", "vanilla")) == {
+        "dcgan": [
+            {},
+            {"lr": "1e-4", "width": "16", "beta1": "0"},
+            {"lr": "1e-4", "width": "16", "beta1": "0.5"},
+            {"lr": "2e-4", "width": "16", "beta1": "0"},
+            {"lr": "2e-4", "width": "16", "beta1": "0.5"},
+        ],
+        "vanilla": [{"width": "8"}],
+    }
+
+
+def test_a_hyperparameter_that_is_set_twice_is_refused_with_what_to_say_instead() -> None:
+    with pytest.raises(UsageError, match=r"dcgan.lr is set twice; for a row each say 'dcgan.lr=VALUE\|VALUE'"):
+        parse_settings(("dcgan.lr=1e-4", "dcgan.lr=2e-4"), ("dcgan",))
 
 
 def ask(payloads):
@@ -72,6 +96,7 @@ def ask(payloads):
                     "hyperparameters": {},
                     "label": p["variant"],
                     "role": "variant",
+                    "broken": [],
                     "unsuitable": unsuitable,
                     "environment": {},
                     "notes": [],
