@@ -62,6 +62,12 @@ def _failure_score(record: Record, _: Verdict) -> float | None:
     return 0.0 if record.primary in ("coverage", "modes") else None
 
 
+def _note(record: Record, judged: Verdict) -> str:
+    """What qualifies the verdict, then the metrics that failed."""
+    failed = [about.note for about in record.metrics.values() if isinstance(about.note, str)]
+    return "; ".join([*judged.notes, *failed])
+
+
 # The columns in their order.
 _TABLE = [
     Column("dataset", _of_record("identity.trial.dataset")),
@@ -75,7 +81,7 @@ _TABLE = [
     Column("value", dtype="float64"),
     Column("final", dtype="bool"),
     Column("verdict", lambda _, judged: judged.word or ""),
-    Column("note", _of_verdict("note")),
+    Column("note", _note),
     Column("reason", lambda record, _: record.reason or ""),
     Column("role", _of_record("role")),
     Column("primary", _of_record("primary")),

@@ -16,7 +16,7 @@ from ganbench.executors.running import OnInterrupt, run_jobs
 from ganbench.reporters import DEFAULT
 from ganbench.results import rescored
 from ganbench.results.records import MOST_BYTES, DamagedRecord, columns
-from ganbench.results.schema import Record
+from ganbench.results.schema import Evaluation, Record
 from ganbench.results.store import Contents, Store, read_records
 from ganbench.runner.preflight import ask
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
@@ -125,7 +125,7 @@ def _tasks(store: Store, contents: Contents, options: Options) -> Iterator[Task]
         found = True
         folder = store.place(record.identity)
         earlier = _earlier(folder, record)
-        missing = [name for name in options.metrics if earlier is None or name not in earlier.metrics]
+        missing = [name for name in options.metrics if earlier is None or not earlier.has(name)]
         yield Task(record, folder, missing, earlier)
     if not found:
         raise UsageError(f"there is no completed trial in {store.root} to rescore; ganbench run makes them")
@@ -162,18 +162,19 @@ def _rescore_tasks(engine: Executor, tasks: list[Task], options: Options, screen
     )
     for done, (task, ended) in enumerate(runs, 1):
         if ended.returned:
-            _write(task, ended.result, floors[_key(task, options)])
-            values = [f"{name} {value:.6g}" for name, value in ended.result["values"].items() if value is not None]
-            told = ", ".join(values) or "none of them applies"
+            found = _write(task, ended.result, floors[_key(task, options)])
+            told = [f"{name} {value:.6g}" for name, value in ended.result["values"].items() if value is not None]
+            told += [note for name in ended.result["values"] for note in found.metrics[name].notes]
+            told = told or ["none of them applies"]
         else:
             failed += 1
-            told = f"not rescored: {ended.reason}"
-        screen.note(f"[{done}/{len(tasks)}] {task.record.title}: {told}")
+            told = [f"not rescored: {ended.reason}"]
+        screen.note(f"[{done}/{len(tasks)}] {task.record.title}: {', '.join(told)}")
     return failed
 
 
-def _floors(engine: Executor, tasks: list[Task], options: Options) -> dict[tuple[Any, ...], dict[str, float | None]]:
-    """Floors of the new metrics, for each dataset and evaluation once."""
+def _floors(engine: Executor, tasks: list[Task], options: Options) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """What ``describe_reference`` says of the new metrics, for each dataset and evaluation once."""
     needed: dict[tuple[Any, ...], Task] = {}
     for task in tasks:
         needed.setdefault(_key(task, options), task)
@@ -192,7 +193,7 @@ def _floors(engine: Executor, tasks: list[Task], options: Options) -> dict[tuple
             }
         )
     answers = ask(engine, payloads)
-    return {key: answer["floors"] for key, answer in zip(needed, answers, strict=True)}
+    return dict(zip(needed, answers, strict=True))
 
 
 def _key(task: Task, options: Options) -> tuple[Any, ...]:
@@ -203,13 +204,25 @@ def _key(task: Task, options: Options) -> tuple[Any, ...]:
     )
 
 
-def _write(task: Task, result: dict[str, Any], floors: dict[str, float | None]) -> None:
+def _write(task: Task, result: dict[str, Any], reference: dict[str, Any]) -> rescored.Rescored:
     """Add what was found to what an earlier rescoring left."""
     metrics, values = (task.earlier.metrics, task.earlier.values) if task.earlier else ({}, {})
+    end = Evaluation(step=result["step"], images_seen=0, values=result["values"], faults=result["faults"])
     found = rescored.Rescored(
         record=task.record.sha256,
-        metrics={**metrics, **columns(result["about"], result["values"], floors, first=len(metrics))},
+        metrics={
+            **metrics,
+            **columns(
+                result["about"],
+                result["values"],
+                reference["floors"],
+                reference["floor_notes"],
+                [end],
+                first=len(metrics),
+            ),
+        },
         values={**values, **result["values"]},
         environment=result["environment"],
     )
     write_atomic(task.folder / rescored.FILE, rescored.seal(found).encode())
+    return found

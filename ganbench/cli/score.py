@@ -80,7 +80,7 @@ def table(found: Scores) -> str:
     lines = [["score", "metric", "value", f"{about['interval_level']:.0%} interval", "floor", "n"]]
     for one in found.scores:
         cells = [
-            "not applicable" if one.value is None else repr(one.value),
+            (one.status or "not applicable") if one.value is None else repr(one.value),
             "" if one.low is None else f"[{one.low:.5g}, {one.high:.5g}]",
             "" if one.floor is None else repr(one.floor),
         ]

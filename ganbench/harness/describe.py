@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganbench.discovery.catalog import Offer
+from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import DiscoveryError, discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.extractors import Unfit
@@ -22,6 +23,7 @@ from ganbench.metrics.bias import bias_warnings
 from ganbench.plugin.hyperparameters import hyperparameters, label, resolve, space
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Unsuitable
+from ganbench.results.records import offered_by
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError, in_words, location
 from ganbench.utils.withheld import Withheld, withheld
@@ -90,8 +92,8 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _about(metric: Offer) -> dict[str, Any]:
-    """What a record keeps of a metric; of one that is not ganbench's own, the hash of its code too."""
-    about: dict[str, Any] = metric.thing.about
+    """What a record keeps of a metric, who offers it, and of one that is not ganbench's own, its code's hash."""
+    about: dict[str, Any] = {**metric.thing.about, "distribution": metric.distribution.removeprefix(FILE)}
     if metric.distribution == "ganbench":
         return about
     return {**about, "source": source_hash(type(metric.thing), metric.distribution)}
@@ -114,10 +116,17 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
         payload["samples"],
         environment.select_device(payload["device"]),
     )
-    return {
-        "reference": reference_scale(real),
-        "floors": floors(real, [catalog.get("metric", m).thing for m in metrics]),
+    offers = {m: catalog.get("metric", m) for m in metrics}
+    found = floors(real, [offer.thing for offer in offers.values()])
+    owners = {
+        column: next(offer for m, offer in offers.items() if column == m or column.startswith(f"{m}."))
+        for column in found.faults
     }
+    notes = {
+        column: f"{column}{offered_by(_about(owners[column]))} {what} for real images: it has no floor"
+        for column, what in found.faults.items()
+    }
+    return {"reference": reference_scale(real), "floors": found.values, "floor_notes": notes}
 
 
 def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ganbench.harness.checkpoint import capture
-from ganbench.harness.metric_values import InvalidOutput, apply
+from ganbench.harness.metric_values import InvalidOutput, MetricValues, apply
 from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.telemetry import Diverged, Telemetry, nine_digits
@@ -108,12 +108,13 @@ class Evaluator:
         with eval_mode(variant, self.stream):
             evidence, samples = self._evidence(variant, telemetry.step, history)
             with self.settings.hold():
-                values = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
+                found = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
                 watch = self._stability_inputs(evidence)
         entry = {
             "step": telemetry.step,
             "images_seen": images_seen,
-            "values": values,
+            "values": found.values,
+            **({"faults": found.faults} if found.faults else {}),
             "watch": {**watch, "parameter_norms": norms, **telemetry.since(history[-1]["step"] if history else 0)},
         }
         if last:
@@ -122,8 +123,8 @@ class Evaluator:
                 entry["fid_train"] = frechet_distance(train, fake)
         return entry, samples
 
-    def rescore(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> dict[str, float | None]:
-        """Values of the last evaluation of a variant as it was then, from the same samples.
+    def rescore(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> MetricValues:
+        """Metrics of the last evaluation of a variant as it was then, from the same samples.
 
         Args:
             step: steps of its training.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.harness.metric_values import apply
+from ganbench.harness.metric_values import MetricValues, apply
 from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of, trace_of_covariance
 from ganbench.plugin.interfaces import Evidence, Metric, Side
@@ -48,21 +48,28 @@ def stand_ins(real: RealData, kind: str, held: Side, draws: int = FLOOR_DRAWS, w
         yield real.side("train", real.draw("train", real.samples, "floor", i), whole=whole)
 
 
-def floors(real: RealData, metrics: Sequence[Metric]) -> dict[str, float | None]:
-    """Each metric's value for real images in place of samples: the mean of ten seeded draws where draws differ."""
-    found: dict[str, list[dict[str, float | None]]] = {}
+def floors(real: RealData, metrics: Sequence[Metric]) -> MetricValues:
+    """Each metric's value for real images in place of samples: the mean of ten seeded draws where draws differ.
+
+    A metric that fails for one of them has none.
+    """
+    found: dict[str, list[MetricValues]] = {}
     for kind in ("train", "test"):
         if chosen := [metric for metric in metrics if metric.floor == kind]:
             found[kind] = [_values(real, fake, chosen) for fake in stand_ins(real, kind, real.held_out)]
-    result: dict[str, float | None] = {}
+    result = MetricValues()
     for metric in metrics:
         drawn = found.get(metric.floor or "", [])
-        for column in (metric.name, *(key for key in (drawn[0] if drawn else {}) if key.startswith(f"{metric.name}."))):
-            values = [value for draw in drawn if (value := draw.get(column)) is not None]
-            result[column] = float(np.mean(values)) if values else None
+        others = [key for key in (drawn[0].values if drawn else {}) if key.startswith(f"{metric.name}.")]
+        for column in (metric.name, *others):
+            values = [value for draw in drawn if (value := draw.values.get(column)) is not None]
+            failed = next((draw.faults[column] for draw in drawn if column in draw.faults), None)
+            result.values[column] = float(np.mean(values)) if values and failed is None else None
+            if failed is not None:
+                result.faults[column] = failed
     return result
 
 
-def _values(real: RealData, fake: Side, metrics: Sequence[Metric]) -> dict[str, float | None]:
+def _values(real: RealData, fake: Side, metrics: Sequence[Metric]) -> MetricValues:
     evidence = Evidence(fake=fake, real=real.held_out, train=lambda: real.train, dataset=real.dataset)
-    return apply([m for m in metrics if not m.needs & {"variant", "history"}], evidence)
+    return apply([m for m in metrics if not m.needs & {"variant", "history"}], evidence, refuse=True)

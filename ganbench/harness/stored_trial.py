@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import Catalog, discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.harness import environment
@@ -103,11 +104,16 @@ def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
     """
     folder = Path(payload["folder"])
     record = read_trial(folder)
-    variant, evaluator, device = _reopen(payload, record)
+    catalog = _catalog(payload, record)
+    variant, evaluator, device = _reopen(payload, record, catalog)
     history = as_json(record.evaluations)
+    found = evaluator.rescore(variant, history[-1]["step"], history[:-1])
+    offers = [catalog.get("metric", metric.name) for metric in evaluator.metrics]
     return {
-        "values": evaluator.rescore(variant, history[-1]["step"], history[:-1]),
-        "about": {metric.name: metric.about for metric in evaluator.metrics},
+        "step": history[-1]["step"],
+        "values": found.values,
+        "faults": found.faults,
+        "about": {one.name: {**one.thing.about, "distribution": one.distribution.removeprefix(FILE)} for one in offers},
         "environment": _environment_of(payload, record, device),
     }
 
@@ -120,11 +126,11 @@ def verify_trial(payload: dict[str, Any]) -> dict[str, Any]:
     folder = Path(payload["folder"])
     record = read_trial(folder)
     try:
-        variant, evaluator, device = _reopen(payload, record)
+        variant, evaluator, device = _reopen(payload, record, _catalog(payload, record))
     except RecordMismatch as reason:
         return {"unfaithful": str(reason)}
     history = as_json(record.evaluations)
-    values = evaluator.rescore(variant, history[-1]["step"], history[:-1])
+    values = evaluator.rescore(variant, history[-1]["step"], history[:-1]).values
     samples = evaluator.samples(variant)
     pictures, _ = draw_pictures(variant, evaluator.real, samples, evaluator.seed)
     return {
@@ -184,11 +190,15 @@ def _environment_of(payload: dict[str, Any], record: Record, device: torch.devic
     return dict(json.loads(canonical_json.dumps(described)))
 
 
-def _reopen(payload: dict[str, Any], record: Record) -> tuple[Variant, Evaluator, torch.device]:
+def _catalog(payload: dict[str, Any], record: Record) -> Catalog:
+    """The plugins that are needed to compute the metrics of a stored trial."""
+    return discover([*needed_plugins(record.identity), *(("metric", name) for name in payload["metrics"])])
+
+
+def _reopen(payload: dict[str, Any], record: Record, catalog: Catalog) -> tuple[Variant, Evaluator, torch.device]:
     """A stored trial's variant and what scores it, on their device."""
     folder = Path(payload["folder"])
     trial, evaluation = record.identity.trial, record.identity.evaluation
-    catalog = discover([*needed_plugins(record.identity), *(("metric", name) for name in payload["metrics"])])
     device = environment.select_device(payload["device"] or trial.device)
     real = RealData(
         catalog.get("dataset", trial.dataset).thing,

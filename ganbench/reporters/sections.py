@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from msgspec import UNSET
 
 from ganbench.metrics.bias import bias_warnings
 from ganbench.plugin.report import Report
 from ganbench.reporters.formatting import ARROWS, interval, number
+from ganbench.results.schema import Record
 
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
@@ -32,6 +35,7 @@ class Section:
         facts: fields of the protocol by name; empty where the report does not say.
         centres: true modes (k, 2) of a dataset of points; empty for others.
         sizes: ``n`` rows a side and ``d`` features; empty where the records do not say.
+        faults: a sentence on each metric that failed.
     """
 
     report: Report
@@ -44,6 +48,7 @@ class Section:
     facts: dict[str, Any]
     centres: list[list[float]]
     sizes: dict[str, int]
+    faults: list[str]
 
     def label(self, metric: str) -> str:
         """``FID``."""
@@ -89,10 +94,11 @@ class Section:
 
     @property
     def warnings(self) -> list[str]:
-        """Which scores of the table are mostly bias."""
+        """Which metrics failed, and which scores of the table are mostly bias."""
         if not self.sizes:
-            return []
-        return bias_warnings([self.report.metrics.get(metric, {}) for metric in self.metrics], **self.sizes)
+            return self.faults
+        biased = bias_warnings([self.report.metrics.get(metric, {}) for metric in self.metrics], **self.sizes)
+        return [*self.faults, *biased]
 
 
 def sections(report: Report) -> list[Section]:
@@ -106,7 +112,10 @@ def sections(report: Report) -> list[Section]:
         content = dataset.partition("@")[0]
         primary = report.primary.get(content)
         # The primary metric stands there even if every trial failed: its floor and empty cells say so.
-        present = [m for m in metrics if m == primary] + [m for m in metrics if rows[m].notna().any() and m != primary]
+        own = [r for r in report.records if (r.identity.trial.dataset, r.identity.protocol) == (content, protocol)]
+        failed = {m for record in own for m, about in record.metrics.items() if about.status is not UNSET}
+        shown = [m for m in metrics if m in failed or rows[m].notna().any()]
+        present = [m for m in metrics if m == primary] + [m for m in shown if m != primary]
         found.append(
             Section(
                 report=report,
@@ -119,8 +128,25 @@ def sections(report: Report) -> list[Section]:
                 facts=dict(report.protocols.get(protocol, {})),
                 centres=report.centres.get(content, []),
                 sizes=dict(report.sizes.get(content, {}).get(protocol, {})),
+                faults=_faults(own, metrics),
             )
         )
+    return found
+
+
+def _faults(records: Sequence[Record], metrics: Iterable[str]) -> list[str]:
+    """What to say of metrics that failed in some of a section's trials."""
+    found = []
+    for metric in metrics:
+        columns = [(r, about) for r in records if (about := r.metrics.get(metric)) is not None]
+        notes = [(record, about.note) for record, about in columns if isinstance(about.note, str)]
+        if notes:
+            ended = [record for record, about in columns if about.status is not UNSET]
+            cells = f"; {len(ended)} of {len(records)} trials have no value" if ended else ""
+            ranked = " and are not ranked" if any(record.primary == metric for record in ended) else ""
+            first, note = notes[0]
+            found.append(f"{note} ({first.label}, seed {first.identity.trial.seed}){cells}{ranked}")
+        found += sorted({about.floor_note for _, about in columns if isinstance(about.floor_note, str)})
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,16 @@ from ganbench.utils.typed_json import convert
 __all__ = ["MOST_BYTES", "DamagedRecord", "as_json", "columns", "compose", "read", "seal", "unseal"]
 
 MOST_BYTES = 1 << 24  # of a file that is read; a record of 5,000 evaluations has about 10 million
+MOST_TOLD = 3  # different faults of one metric that a note names; it counts the others
 
 
-def compose(planned: Planned, reference: Reference, floors: Mapping[str, float | None], outcome: Outcome) -> Record:
+def compose(
+    planned: Planned,
+    reference: Reference,
+    floors: Mapping[str, float | None],
+    outcome: Outcome,
+    floor_notes: Mapping[str, str] = {},
+) -> Record:
     """The record of a trial from its plan, its dataset's reference and its outcome; its hash is not computed yet."""
     environment = planned.environment if outcome.environment is None else outcome.environment
     return Record(
@@ -30,7 +37,7 @@ def compose(planned: Planned, reference: Reference, floors: Mapping[str, float |
         label=planned.label,
         role=planned.role,
         primary=planned.primary,
-        metrics=columns(planned.metrics, outcome.values, floors),
+        metrics=columns(planned.metrics, outcome.values, floors, floor_notes, outcome.evaluations),
         reference=reference,
         environment=environment,
         environment_hash=canonical_json.sha256(environment),
@@ -51,6 +58,8 @@ def columns(
     metrics: Mapping[str, Mapping[str, Any]],
     values: Mapping[str, float | None],
     floors: Mapping[str, float | None],
+    floor_notes: Mapping[str, str] = {},
+    evaluations: Sequence[Evaluation] = (),
     first: int = 0,
 ) -> dict[str, MetricColumn]:
     """What tables need to know of each column: a metric that gives several numbers has one for each.
@@ -58,12 +67,16 @@ def columns(
     Args:
         metrics: by name, what ``Metric.about`` says.
         values: by column: ``prd``, and ``prd.f8`` if that metric gave it.
-        floors: likewise.
+        floors, floor_notes: likewise.
+        evaluations: of the trial, in which a metric may have failed.
         first: position of the first column.
     """
     found: dict[str, MetricColumn] = {}
+    failed = list(dict.fromkeys(column for evaluation in evaluations for column in evaluation.faults))
+    given = [*values, *(column for column in failed if column not in values)]
     for name, about in metrics.items():
-        for column in (name, *(key for key in values if key.startswith(f"{name}."))):
+        for column in (name, *(key for key in given if key.startswith(f"{name}."))):
+            empty = values.get(column) is None and evaluations and column in evaluations[-1].faults
             found[column] = MetricColumn(
                 label=f"{about['label']} {column[len(name) + 1 :]}".strip(),
                 direction=about["direction"],
@@ -71,8 +84,30 @@ def columns(
                 position=first + len(found),
                 rows_per_feature=about.get("rows_per_feature", UNSET),
                 source=about.get("source", UNSET),
+                status="failed" if empty else UNSET,
+                note=_note(column, about, evaluations) if column in failed else UNSET,
+                floor_note=floor_notes.get(column, UNSET),
             )
     return found
+
+
+def _note(column: str, about: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> str:
+    """``late (late.py) returned nan at step 0 and at step 100``."""
+    steps: dict[str, list[int]] = {}
+    for evaluation in evaluations:
+        if column in evaluation.faults:
+            steps.setdefault(evaluation.faults[column], []).append(evaluation.step)
+    told = [
+        f"{what} at step {at[0]:,}{f' and {len(at) - 1} more of {len(evaluations)} evaluations' if at[1:] else ''}"
+        for what, at in steps.items()
+    ]
+    others = f"; and {len(told) - MOST_TOLD} other faults" if len(told) > MOST_TOLD else ""
+    return f"{column}{offered_by(about)} {'; '.join(told[:MOST_TOLD])}{others}"
+
+
+def offered_by(about: Mapping[str, Any]) -> str:
+    """Who offers a metric, in brackets behind its name."""
+    return f" ({about['distribution']})" if about.get("distribution") else ""
 
 
 def as_json(part: Struct | list[Evaluation]) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from ganbench.results.records import MOST_BYTES, DamagedRecord
 from ganbench.results.schema import Columns, Record, Scores, check_columns, check_environment
@@ -30,6 +30,10 @@ class Rescored(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_columns(self.metrics)
         check_environment(self.environment)
+
+    def has(self, metric: str) -> bool:
+        """Whether the metric was computed; one that failed is computed again."""
+        return metric in self.metrics and self.metrics[metric].status is UNSET
 
 
 def seal(found: Rescored) -> str:
@@ -63,11 +67,14 @@ def with_rescored(record: Record, folder: Path) -> Record:
 
 
 def merged(record: Record, found: Rescored) -> Record:
-    """The record with the metrics that it does not have itself; its own values stay."""
-    new = {name: about for name, about in found.metrics.items() if name not in record.metrics}
+    """The record with the metrics that it does not have itself, or that failed in it; its own values stay."""
+    own = {name: about for name, about in record.metrics.items() if about.status is UNSET or name not in found.metrics}
+    new = {name: about for name, about in found.metrics.items() if name not in own}
     after = max((about.position for about in record.metrics.values()), default=-1) + 1
     ordered = sorted(new, key=lambda name: (new[name].position, name))
     metrics = {name: msgspec.structs.replace(new[name], position=after + i) for i, name in enumerate(ordered)}
     return msgspec.structs.replace(
-        record, metrics={**record.metrics, **metrics}, values={**found.values, **record.values}
+        record,
+        metrics={**own, **metrics},
+        values={**found.values, **{name: value for name, value in record.values.items() if name not in new}},
     )

@@ -32,6 +32,7 @@ MOST_CENTRES = 100_000
 Named = Meta(max_length=MOST_ITEMS)  # of a mapping
 Scores = Annotated[dict[str, Number | None], Named]
 Counts = Annotated[dict[str, Whole], Named]
+Faults = Annotated[dict[str, Text], Named]
 
 
 class TrialIdentity(Struct, frozen=True, kw_only=True):
@@ -178,11 +179,15 @@ _MEASURES = Watch.__struct_fields__[:10]
 
 
 class Evaluation(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The scores of one point of a training. ``fid_train``, against training images, only the last one has."""
+    """The scores of one point of a training. ``fid_train``, against training images, only the last one has.
+
+    ``faults`` says, by column, what a metric did that failed there: ``returned nan``.
+    """
 
     step: Whole
     images_seen: Whole
     values: Scores
+    faults: Faults = {}
     watch: Watch | None = None
     fid_train: Number | None = None
 
@@ -211,6 +216,9 @@ class MetricColumn(Struct, frozen=True, kw_only=True):
         position: among the columns.
         rows_per_feature: below as many rows a feature its value is mostly bias; unset for never.
         source: SHA-256 of the code of a metric that is not ganbench's own; else unset.
+        status: ``failed`` where the metric could not be computed at the last evaluation; else unset.
+        note: who offers a metric that failed, what it did, and at which evaluations; unset for one that never did.
+        floor_note: the same of its floor.
     """
 
     label: Text
@@ -219,6 +227,14 @@ class MetricColumn(Struct, frozen=True, kw_only=True):
     position: Annotated[int, Meta(ge=0, le=10**6)] = 0
     rows_per_feature: Number | UnsetType = UNSET
     source: Text | UnsetType = UNSET
+    status: Literal["failed"] | UnsetType = UNSET
+    note: Text | UnsetType = UNSET
+    floor_note: Text | UnsetType = UNSET
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the column beside its numbers."""
+        return [note for note in (self.note, self.floor_note) if isinstance(note, str)]
 
 
 Columns = Annotated[dict[str, MetricColumn], Named]

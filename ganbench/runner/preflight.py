@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from ganbench.executors import Executor, Job
 from ganbench.executors.running import End, Ended, run_jobs, run_one_job
-from ganbench.results.schema import Identity, Record, Reference, Scores
+from ganbench.results.schema import Faults, Identity, Record, Reference, Scores
 from ganbench.results.spec import Planned
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
@@ -70,10 +70,11 @@ def _broken_plugins(executor: Executor) -> str:
 
 
 class Known(Struct, frozen=True):
-    """The scale of a dataset's real side, and the floors of metrics."""
+    """The scale of a dataset's real side, and the floors of metrics; ``floor_notes`` where one cannot be computed."""
 
     reference: Reference
     floors: Scores
+    floor_notes: Faults = {}
 
 
 def reference_key(trial: Planned) -> tuple[str, ...]:
@@ -125,8 +126,11 @@ def _known_references(records: list[Record], keys: set[tuple[str, ...]]) -> dict
         key = _key(record.identity, record.environment)
         # One that an earlier version left says less: what a record holds must not depend on its neighbours.
         if key in keys and record.reference.features is not None:
-            known = found.setdefault(key, Known(record.reference, {}))
-            known.floors.update({name: about.floor for name, about in record.metrics.items()})
+            known = found.setdefault(key, Known(record.reference, {}, {}))
+            for name, about in record.metrics.items():
+                known.floors[name] = about.floor
+                if about.floor_note is not UNSET:
+                    known.floor_notes[name] = about.floor_note
     return found
 
 

@@ -134,6 +134,7 @@ def describe(trial: Planned, record: Record, cost: dict[str, Any]) -> str:
     score = number(record.values.get(trial.primary))
     if score:
         text += f", {metric_label(trial)} {score}"
+    text += "".join(f", {about.note}" for about in record.metrics.values() if isinstance(about.note, str))
     if "wall_seconds" in cost:
         text += f", {cost['wall_seconds']:.1f} s"
     return printable(text)

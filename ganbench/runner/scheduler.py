@@ -175,11 +175,15 @@ class Sweep:
     def _record(self, trial: Planned, outcome: dict[str, Any]) -> None:
         known = self.references[reference_key(trial)]
         cost = outcome.get("cost", {})
+
+        def recorded(outcome: Outcome) -> Record:
+            return unseal(seal(compose(trial, known.reference, known.floors, outcome, known.floor_notes)))
+
         try:
-            record = unseal(seal(compose(trial, known.reference, known.floors, convert(outcome, Outcome))))
+            record = recorded(convert(outcome, Outcome))
         except (TypeError, ValueError) as reason:
             lost = Outcome(status="error", reason=f"its result cannot be recorded: {in_words(reason)}")
-            record, cost = unseal(seal(compose(trial, known.reference, known.floors, lost))), {}
+            record, cost = recorded(lost), {}
         self.store.finish(trial.spec, record, cost)
         self.statuses[record.status] += 1
         self.finished(as_json(record))

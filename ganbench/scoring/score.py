@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import discover
 from ganbench.harness import environment
 from ganbench.harness.defaults import default_extractor
 from ganbench.harness.floors import FLOOR_DRAWS, stand_ins
-from ganbench.harness.metric_values import apply
+from ganbench.harness.metric_values import MetricValues, alone, apply, fault, number
 from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of
 from ganbench.metrics.bias import bias_warnings
@@ -40,6 +42,7 @@ class Score:
     Attributes:
         floor: None where there is none.
         low, high: bootstrap interval of ``value`` over samples; None where a bootstrap is not sound.
+        status: ``failed`` where the metric could not be computed, which a note explains; else empty.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Score:
     floor: float | None
     low: float | None
     high: float | None
+    status: str = ""
 
 
 @dataclass
@@ -66,7 +70,10 @@ class Scores:
     notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        metrics = {one.name: {k: v for k, v in vars(one).items() if k != "name"} for one in self.scores}
+        metrics = {
+            one.name: {k: v for k, v in vars(one).items() if k != "name" and (v or k != "status")}
+            for one in self.scores
+        }
         return {**self.about, "metrics": metrics, "notes": self.notes}
 
 
@@ -105,7 +112,8 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
     dataset = held.dataset or dataset_of_samples(held)
     chosen = choose_extractor(held, fake, options)
     catalog = discover([("metric", name) for name in options.metrics or METRICS])
-    metrics: list[Metric] = [catalog.get("metric", name).thing for name in options.metrics or METRICS]
+    offers = [catalog.get("metric", name) for name in options.metrics or METRICS]
+    metrics: list[Metric] = [offer.thing for offer in offers]
     for metric in metrics:
         if options.metrics and (missing := metric.needs & {"variant", "history"}):
             raise UsageError(f"metric {metric.name} needs {' and '.join(sorted(missing))}, which samples do not have")
@@ -120,7 +128,7 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
         kept = CachedStatistics(cached.cache, features_of(first)) if cached is not None else None
         evidence = inputs.evidence(second, first, derive(options.request.seed or 0, "metrics"))
         values = compute_metrics(metrics, evidence)
-        bounds = intervals(metrics, values, evidence)
+        bounds, unbounded = intervals(metrics, values, evidence)
         with meter.measuring(f"{chosen.name}, floor"):
             floors = inputs.floors(metrics, first)
         if kept is not None:
@@ -135,11 +143,23 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
             f"{f'{metric.label} {name[len(metric.name) + 1 :]}'.strip()} ({chosen.name})",
             metric.direction,
             value,
-            floors.get(name),
+            floors.values.get(name),
             *bounds.get(name, (None, None)),
+            status="failed" if value is None and name in values[metric.name].faults else "",
         )
         for metric in metrics
-        for name, value in values[metric.name].items()
+        for name, value in values[metric.name].values.items()
+    ]
+    faults = [
+        f"{name} ({offer.distribution.removeprefix(FILE)}) {what}{where}"
+        for offer in offers
+        for found, where in (
+            (values[offer.name].faults, ""),
+            (unbounded, ", asked for an interval: it has none"),
+            (floors.faults, " for real images: it has no floor"),
+        )
+        for name, what in found.items()
+        if name == offer.name or name.startswith(f"{offer.name}.")
     ]
     about = {
         "real": {"source": real_text, "n": len(held.data), "sha256": held.hash},
@@ -154,7 +174,9 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
     }
     if cached is not None:
         about["cache"] = {"found": cached.found, "computed": cached.missed}
-    return Scores(about, lines, [*inputs.notes, *chosen.notes, *comparison_warnings(metrics, held, fake, first)])
+    return Scores(
+        about, lines, [*faults, *inputs.notes, *chosen.notes, *comparison_warnings(metrics, held, fake, first)]
+    )
 
 
 def with_equal_channels(one: Samples, other: Samples) -> tuple[Tensor, Tensor]:
@@ -227,41 +249,49 @@ class MetricInputs:
     def evidence(self, fake: Side, held: Side, seed: int = 0) -> Evidence:
         return Evidence(fake, held, self.train, self.dataset, seed, extractor=self.extractor)
 
-    def floors(self, metrics: Sequence[Metric], held: Side) -> dict[str, float | None]:
+    def floors(self, metrics: Sequence[Metric], held: Side) -> MetricValues:
         """Each score of as many real training images: the mean over draws, as ``ganbench run`` has it."""
         real = self.real
         if real is None or not self.has_floor:
-            return {}
+            return MetricValues()
         draws = 1 if self.extractor.dear else FLOOR_DRAWS
         found: dict[str, list[float]] = {}
+        faults: dict[str, str] = {}
         for kind in ("train", "test"):
             chosen = [metric for metric in metrics if metric.floor == kind]
             for side in stand_ins(real, kind, held, draws, whole=True) if chosen else ():
-                for values in compute_metrics(chosen, self.evidence(side, held)).values():
-                    for name, value in values.items():
+                for one in compute_metrics(chosen, self.evidence(side, held)).values():
+                    faults.update(one.faults)
+                    for name, value in one.values.items():
                         if value is not None:
                             found.setdefault(name, []).append(value)
-        return {name: float(np.mean(values)) for name, values in found.items()}
+        means = {name: float(np.mean(values)) for name, values in found.items() if name not in faults}
+        return MetricValues(dict(means), faults)
 
 
-def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, dict[str, float | None]]:
-    """Values by metric and column name."""
+def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, MetricValues]:
+    """What each metric gave, by its name."""
     values = {}
     for metric in metrics:
         try:
-            values[metric.name] = apply([metric], evidence)
+            values[metric.name] = apply([metric], evidence, refuse=True)
         except MetricError as reason:
             raise UsageError(f"metric {metric.name}: {reason}") from None
     return values
 
 
 def intervals(
-    metrics: Sequence[Metric], values: dict[str, dict[str, float | None]], evidence: Evidence
-) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals over samples of the scores that have one."""
-    found = {}
+    metrics: Sequence[Metric], values: dict[str, MetricValues], evidence: Evidence
+) -> tuple[dict[str, tuple[float, float]], dict[str, str]]:
+    """Bootstrap intervals over samples of the scores that have one; and what a metric did that failed to give one."""
+    found, faults = {}, {}
     for metric in metrics:
-        value = values[metric.name].get(metric.name)
-        if value is not None and (interval := metric.interval(evidence, value)) is not None:
-            found[metric.name] = interval
-    return found
+        if (value := values[metric.name].values.get(metric.name)) is None:
+            continue
+        try:
+            if (interval := alone(metric, evidence, partial(metric.interval, value=value))) is not None:
+                low, high = map(number, interval)
+                found[metric.name] = (low, high)
+        except (Exception, SystemExit) as reason:
+            faults[metric.name] = fault(reason)
+    return found, faults

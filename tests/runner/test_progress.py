@@ -75,7 +75,7 @@ def trial(label="dcgan", seed=0, role="variant", budget=6400):
 
 
 def record(status="completed", reason=None, **values):
-    return SimpleNamespace(status=status, reason=reason, values=values)
+    return SimpleNamespace(status=status, reason=reason, values=values, metrics={})
 
 
 def test_a_pipe_gets_one_whole_line_a_row(capsys):

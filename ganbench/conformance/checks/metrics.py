@@ -14,7 +14,7 @@ from ganbench.conformance.process_state import require_unchanged_process
 from ganbench.conformance.subjects import Subject
 from ganbench.conformance.variant_runner import during
 from ganbench.discovery.loader import discover
-from ganbench.harness.metric_values import apply
+from ganbench.harness.metric_values import call
 from ganbench.harness.real_data import RealData
 from ganbench.plugin.interfaces import Evidence, Metric, Scores
 from ganbench.plugin.variant import Variant
@@ -73,7 +73,10 @@ def values(metric: Metric, good: bool = True) -> dict[str, dict[str, float]]:
     found = {}
     for dataset in ("digits", "ring8"):
         with during(f"on {dataset}, __call__"), torch.no_grad():
-            given = {k: v for k, v in apply([metric], evidence(dataset, good)).items() if v is not None}
+            outcome = call(metric, evidence(dataset, good))
+        for column, what in outcome.faults.items():
+            raise CheckFailed(f"on {dataset}, {column} {what}: raise NotApplicable where there is no value")
+        given = {k: v for k, v in outcome.values.items() if v is not None}
         if given:
             found[dataset] = given
     return found
@@ -140,7 +143,7 @@ def evidence_left_alone(subject: Subject) -> None:
             (s, f): np.copy(v) for s, side in sides.items() for f in FIELDS if (v := getattr(side, f)) is not None
         }
         with during("__call__"), torch.no_grad():
-            apply([subject.thing], given)
+            call(subject.thing, given)
         for (side, field), copy in before.items():
             if not np.array_equal(getattr(sides[side], field), copy):
                 raise CheckFailed(f"it changes evidence.{side}.{field}: work on a copy")
