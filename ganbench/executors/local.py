@@ -108,11 +108,9 @@ class LocalExecutor:
                 raise WorkerDied("the process that starts all jobs was killed", -signal.SIGKILL)
             how = ending(process.exitcode)
             if process.exitcode == UNSAID:
-                how = "it ran to its end, but its result could not be told: its code had closed the pipe for that"
+                how += ": it ran to its end, but its code had closed the pipe by which it tells its result"
             elif said:
                 how += ", and what it told was no result"
-            elif process.exitcode == 0:
-                how += ", without a result"
             raise WorkerDied(how, process.exitcode)
         finally:
             with _LOCK:
@@ -134,15 +132,17 @@ def _serve(sender: Connection, payload: dict[str, Any]) -> None:
         os.setsid()  # with a session of its own, the children of a plugin can be ended with it
     _die_with_parent()
     signals.adopt_orphans()
-    pipe, made = sender.fileno(), os.fstat(sender.fileno())
+    pipe, made, pid = sender.fileno(), os.fstat(sender.fileno()), os.getpid()
     try:
         from ganbench.executors.jobs import run_job  # which imports torch, as the forkserver has done
 
         result = json.dumps(run_job(payload)).encode()
     except MemoryError:  # at its limit there may be no room for its reason; a traceback is nobody's
         os._exit(1)
-    for pid in memory.family(os.getpid()):  # once this process has ended, orphans are no longer known as its own
-        _kill(pid)
+    if os.getpid() != pid:  # a plugin forked, and both went on: one of them tells the result
+        os._exit(0)
+    for other in memory.family(pid):  # once this process has ended, orphans are no longer known as its own
+        _kill(other)
     try:
         if not os.path.samestat(os.fstat(pipe), made):  # a plugin closed it, and opened another file since
             os._exit(UNSAID)

@@ -38,7 +38,7 @@ CASES: dict[str, tuple[str, End, str]] = {
         "1.6 GB",
     ),
     "closes the pipe and finishes": ("os.closerange(3, 256)", End.DIED, "closed the pipe"),
-    "closes the pipe and exits with 0": ("os.closerange(3, 256)\nos._exit(0)", End.DIED, "without a result"),
+    "closes the pipe and exits with 0": ("os.closerange(3, 256)\nos._exit(0)", End.DIED, "exit code 0"),
     "opens another file in the place of the pipe": (
         "os.closerange(3, 256)\nfiles = [open(MARK + '.txt', 'w') for _ in range(50)]",
         End.DIED,
@@ -54,6 +54,9 @@ CASES: dict[str, tuple[str, End, str]] = {
     "a daemon and hangs": (f"{DAEMON}\n{HANG}".replace("HELD", "10"), End.DEADLINE, "longer than 3 s"),
     "a daemon and exits": (f"{DAEMON}\nos._exit(3)".replace("HELD", "10"), End.DIED, "exit code 3"),
     "a daemon and finishes": (DAEMON.replace("HELD", "10"), End.RETURNED, ""),
+    "forks, and both go on": ("os.fork()", End.RETURNED, ""),
+    "forks, and the copy ends later": ("if os.fork() == 0: time.sleep(2)", End.RETURNED, ""),
+    "forks, and the copy ends sooner": ("if os.fork(): time.sleep(2)", End.RETURNED, ""),
     "kills the forkserver": (f"os.kill(os.getppid(), 9)\n{HANG}", End.KILLED, "starts all jobs"),
 }
 

@@ -69,7 +69,7 @@ SISTERS = {
     "quits-init": ("crashed", r"its process ended by itself with exit code 0"),
     "segfaults-init": ("crashed", r"its process was killed by SIGSEGV"),
     "aborts": ("crashed", r"its process was killed by SIGABRT"),
-    "closes-files": ("crashed", r"its process ended by itself with exit code 1"),
+    "closes-files": ("crashed", r"it ran to its end, but its code had closed the pipe by which it tells its result"),
     "recurses": ("error", r"RecursionError: .*\(recurses\.py, line \d+\)"),
     "stops-iteration": ("error", r"StopIteration \(stops_iteration\.py, line \d+\)"),
     "exits-generator": ("error", r"GeneratorExit \(exits_generator\.py, line \d+\)"),
