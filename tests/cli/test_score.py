@@ -217,9 +217,9 @@ def test_sizes_and_unreadable_files_are_named_and_counted(tmp_path: Path) -> Non
     Image.fromarray(np.zeros((8, 8), dtype=np.uint16)).save(folder / "deep.png")
     (folder / "out.png").symlink_to(tmp_path / "elsewhere.png")
     (tmp_path / "elsewhere.png").write_bytes(png(TEST[0, 0]))
-    with pytest.raises(UsageError, match="4 files cannot be read") as caught:
+    with pytest.raises(UsageError, match="3 files cannot be read") as caught:
         load(str(folder), Request())
-    for name in ("torn.png", "text.jpg", "deep.png (more than 8 bits", "out.png (a link that leads out"):
+    for name in ("torn.png", "text.jpg", "out.png (a link that leads out"):
         assert name in str(caught.value)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no image"):
@@ -247,7 +247,7 @@ def test_archives_that_point_outside_are_refused(tmp_path: Path, name: str) -> N
         load(str(path), Request())
 
 
-def test_archives_with_links_bombs_and_lies_are_refused(tmp_path: Path) -> None:
+def test_archives_with_links_bombs_and_lies_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = zipfile.ZipInfo("link.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "link.zip", "w") as file:
@@ -255,10 +255,11 @@ def test_archives_with_links_bombs_and_lies_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a link"):
         load(str(tmp_path / "link.zip"), Request())
     bomb = archive(tmp_path / "bomb.zip", {"bomb.png": bytes(1 << 27)})
-    with pytest.raises(UsageError, match=r"unpacks to 134,217,728 bytes"):
+    with pytest.raises(UsageError, match="not an image of a known format"):
         load(str(bomb), Request())
-    np.savez_compressed(tmp_path / "bomb.npz", np.zeros((1 << 27,), dtype=np.uint8))
-    with pytest.raises(UsageError, match="unpacks to"):
+    np.savez_compressed(tmp_path / "bomb.npz", np.zeros((1 << 20, 8, 8), dtype=np.uint8))
+    monkeypatch.setattr("ganbench.datasets.arrays.installed", lambda: 1 << 27)
+    with pytest.raises(UsageError, match=r"take 67,108,992 bytes in memory, more than 67,108,864.*numpy\.save"):
         load(str(tmp_path / "bomb.npz"), Request())
     header = io.BytesIO()  # an array that says it is a terabyte
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (1 << 40, 8, 8)})
