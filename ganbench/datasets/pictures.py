@@ -78,9 +78,9 @@ def counted(names: Sequence[str], what: str) -> str:
 def listing(names: Iterable[str], first_bytes: Callable[[str], bytes]) -> Listing:
     """Tell the pictures among files.
 
-    A file is a picture if its suffix is one of ``SUFFIXES``; where there is no suffix its first bytes decide. A picture
-    under another suffix, such as a copy called ``a.jpg.bak`` or a camera's raw file, is left out, and so is what lies in
-    hidden folders and in those of a system.
+    A file is a picture if its suffix is one of ``SUFFIXES``; where there is no suffix its first bytes decide. A
+    picture under another suffix, such as a copy called ``a.jpg.bak`` or a camera's raw file, is left out, and so is
+    what lies in hidden folders and in those of a system.
     """
     pictures: list[str] = []
     left_out: dict[str, list[str]] = {}

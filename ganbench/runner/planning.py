@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ganbench.results.spec import LANES, SEEDS, SERIAL, Planned, Protocol, TrialSpec
+from ganbench.results.store import takes_name
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
 
@@ -110,6 +111,9 @@ def plan(request: Request, ask: Ask) -> Plan:
             for name in request.datasets
         ]
     )
+    path_notes: list[str] = []
+    for name in request.datasets:
+        takes_name(name, ":" not in name, "the dataset", path_notes.append, f"folder:{name}")
     # By the names that they give themselves: a folder that is asked for twice is one dataset.
     datasets = list({dataset["name"]: dataset for dataset in datasets}.values())
     variants = ask(
@@ -144,7 +148,7 @@ def plan(request: Request, ask: Ask) -> Plan:
                 turn = len(trials) if engine == SERIAL else variants.index(variant)  # seeds that train together
                 device = dataset["devices"][turn % len(dataset["devices"])]
                 trials.append(_planned(request, dataset, variant, seed, device, engine))
-    notes = [*(note for described in (*datasets, *variants) for note in described["notes"]), *notes]
+    notes = [*path_notes, *(note for described in (*datasets, *variants) for note in described["notes"]), *notes]
     return Plan(trials, left_out, list(dict.fromkeys(notes)))
 
 

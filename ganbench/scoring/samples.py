@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganbench.datasets.pictures import Listing, Unreadable, list_folder, plain_file, remarks
-from ganbench.discovery.loader import discover
+from ganbench.discovery.loader import Catalog, DiscoveryError, discover
 from ganbench.harness import environment
 from ganbench.harness.evaluation import draw_samples, eval_mode
 from ganbench.harness.real_data import load_split, rows
@@ -24,10 +23,11 @@ from ganbench.harness.stored_trial import load_variant, needed_plugins, read_tri
 from ganbench.metrics.samples import quantised
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import device_of
-from ganbench.results.store import locate, typed_path
+from ganbench.results.store import locate, takes_name, typed_path
 from ganbench.scoring.untrusted_files import MOST_MEMBER, images_in_zip, read_arrays, read_image
 from ganbench.utils.errors import UsageError, in_words
 from ganbench.utils.files import read_plain
+from ganbench.utils.names import is_path
 from ganbench.utils.seeding import derive
 
 NAMED = 5  # files that an error names; it counts the others
@@ -96,6 +96,21 @@ def load(text: str, request: Request) -> Samples:
     Raises:
         UsageError: there is no such thing, or it holds no samples. The message says what to do.
     """
+    notes: list[str] = []
+    found = _load(text, request, notes.append)
+    found.notes[:0] = notes
+    return found
+
+
+def _load(text: str, request: Request, note: Callable[[str], None]) -> Samples:
+    if re.fullmatch(r"[0-9a-f]{8}", text):
+        folder = locate(text, request.results, note)
+        if (folder / "record.json").is_file():
+            return _of_trial(text, folder, request)
+    name, _ = _split(text)
+    catalog = Catalog() if is_path(text) else discover([("dataset", name)])
+    if takes_name(text, catalog.means("dataset", name), "a dataset", note):
+        return _of_dataset(text, catalog, request)
     path = typed_path(text)
     if path.is_dir():
         if (path / "record.json").is_file():
@@ -111,11 +126,18 @@ def load(text: str, request: Request) -> Samples:
         raise UsageError(
             f"{text}: expected a folder of images, .zip, {', '.join(FILES)}, a trial's folder or a dataset"
         )
-    if re.fullmatch(r"[0-9a-f]{8}", text):
-        return _of_trial(text, locate(text, request.results), request)
-    if "/" in text and ":" not in text:
+    if is_path(text):
         raise UsageError(f"there is no file or folder {text}")
-    return _of_dataset(text, request)
+    try:
+        return _of_dataset(text, catalog, request)
+    except DiscoveryError as reason:
+        raise UsageError(f"there is no file or folder {text}, and {reason}") from None
+
+
+def _split(text: str) -> tuple[str, str]:
+    """A dataset's name and the split of it: the held-out one unless another stands behind the name."""
+    name, colon, split = text.rpartition(":")
+    return (name, split) if colon and split in STREAMS else (text, "test")
 
 
 def _in_folder(path: Path) -> tuple[Listing, Callable[[str], bytes]]:
@@ -213,11 +235,9 @@ def _finite(text: str, array: np.ndarray) -> None:
         raise UsageError(f"{text}: a value is not finite, the first in sample {row}")
 
 
-def _of_dataset(text: str, request: Request) -> Samples:
-    name, colon, split = text.rpartition(":")
-    if not colon or split not in STREAMS:
-        name, split = text, "test"
-    dataset: Dataset = discover([("dataset", name)]).get("dataset", name).thing
+def _of_dataset(text: str, catalog: Catalog, request: Request) -> Samples:
+    name, split = _split(text)
+    dataset: Dataset = catalog.get("dataset", name).thing
     if request.decode != "shown" and dataset.name.startswith("folder-"):
         raise UsageError(
             f"--decode {request.decode}: {name} was prepared with its pictures as they are shown; "
