@@ -40,9 +40,9 @@ _SIGNATURE = re.compile(
 )
 _ORIENTATION = 0x0112  # the EXIF tag
 _OTHERWISE = {
-    "shown": "are read upright, on white and with 16 bits as 8; --decode torch-fidelity reads them as torch-fidelity "
+    "shown": "read upright, on white and with 16 bits as 8; --decode torch-fidelity reads them as torch-fidelity "
     "does, which knows neither EXIF nor transparency",
-    "torch-fidelity": "are not read as a viewer shows them: their EXIF orientation, transparency or 16 bits are lost",
+    "torch-fidelity": "not read as a viewer shows them: EXIF orientation, transparency or 16 bits are lost",
 }
 
 
@@ -72,6 +72,7 @@ class Listing:
 
 def counted(names: Sequence[str], what: str) -> str:
     """``3 other files (a.txt, b.txt, c.txt)``: how many, and the first few."""
+    what = what if len(names) > 1 else what.replace("pictures", "picture").replace("files", "file")
     return f"{len(names):,} {what} ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})"
 
 
@@ -89,7 +90,7 @@ def listing(names: Iterable[str], first_bytes: Callable[[str], bytes]) -> Listin
         suffix = place.suffix.lower()
         if any(part.startswith(".") or part in SYSTEM_FOLDERS for part in place.parts):
             if suffix in SUFFIXES and _SIGNATURE.match(first_bytes(name)):
-                left_out.setdefault("pictures that are hidden, or a system's thumbnails", []).append(name)
+                left_out.setdefault("pictures in hidden places or thumbnails of a system", []).append(name)
         elif suffix in SUFFIXES:
             pictures.append(name)
         elif place.name.lower() not in SYSTEM_FILES:
@@ -97,7 +98,7 @@ def listing(names: Iterable[str], first_bytes: Callable[[str], bytes]) -> Listin
             if is_picture and not suffix:
                 pictures.append(name)
             else:
-                kind = "pictures under a suffix that is none of a picture" if is_picture else "other files"
+                kind = "pictures under a suffix of something else" if is_picture else "other files"
                 left_out.setdefault(kind, []).append(name)
     alike = Counter(name.casefold() for name in pictures)
     same = [name for name in pictures if alike[name.casefold()] > 1]
@@ -223,7 +224,7 @@ def reads_otherwise(image: Image.Image) -> bool:
 
 def remarks(frames: Sequence[str], otherwise: Sequence[str] = (), how: str = "shown") -> list[str]:
     """What to tell the user of pictures that have several frames, and of those that read otherwise."""
-    told = [f"the first frame or page is read of {counted(frames, 'pictures that have several')}"] if frames else []
+    told = [f"the first frame or page alone read of {counted(frames, 'pictures')}"] if frames else []
     if otherwise:
         told.append(f"{counted(otherwise, 'pictures')} {_OTHERWISE[how]}")
     return told

@@ -97,7 +97,7 @@ def images_in_zip(path: Path) -> tuple[Listing, Callable[[str], bytes]]:
     except Exception as reason:  # a damaged directory of an archive raises many kinds
         raise UsageError(f"{path} cannot be read: {str(reason) or type(reason).__name__}") from None
     if replaced:
-        found.left_out["files that a later one of the same name replaces"] = replaced
+        found.left_out["files replaced by a later one of the same name"] = replaced
 
     def take(name: str) -> bytes:
         try:
