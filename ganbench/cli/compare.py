@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ganbench.cli.options import NewFile
-from ganbench.results.store import read_records, typed_path
+from ganbench.results.store import read_records, takes_name, tell, typed_path
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, UsageError
 from ganbench.utils.files import write_atomic
@@ -48,7 +48,8 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
 
     frames, problems = [], []
     for name in (before, after):
-        path = reference_table() if name == "reference" else typed_path(name)
+        shipped = takes_name(name, name == "reference", "the results that come with ganbench", tell)
+        path = reference_table() if shipped else typed_path(name)
         if path.is_file():
             frames.append(read_trials(path))
         elif path.is_dir():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from ganbench.cli.config import read_config
 from ganbench.results.store import DEFAULT_FOLDER, EARLIER_FOLDER
 from ganbench.utils.console import say
 from ganbench.utils.files import with_remedy
+
+_PATH_OPTIONS = re.compile(r"(@[a-z-]+(=[^@/\\]*)?)+$")
 
 
 class Seconds(click.FloatRange):
@@ -31,14 +35,27 @@ class Seconds(click.FloatRange):
 
 
 class Names(click.ParamType):
-    """Names by comma; the option may also be repeated."""
+    """Names by comma; the option may also be repeated. In ``folder:a,b`` the comma is the path's if that exists."""
 
     name = "NAMES"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
-        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+        parts = str(value).split(",")
+        names = []
+        while parts:
+            ends = range(len(parts), 0, -1) if ":" in parts[0] else [1]
+            end = next((end for end in ends if _is_there(",".join(parts[:end]))), 1)
+            names.append(",".join(parts[:end]).strip())
+            del parts[:end]
+        return tuple(name for name in names if name)
+
+
+def _is_there(name: str) -> bool:
+    """Whether the path in ``folder:PATH@option`` exists."""
+    path = _PATH_OPTIONS.sub("", name.partition(":")[2].strip())
+    return os.path.exists(os.path.expanduser(path))
 
 
 def _joined(ctx: click.Context, param: click.Parameter, values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
@@ -128,8 +145,6 @@ def _plugins_from(variable: str) -> Any:
     """A callback that adds to a list in the environment, for as long as the command runs."""
 
     def add(ctx: click.Context, param: click.Parameter, values: tuple[Any, ...]) -> None:
-        import os
-
         from ganbench.discovery.entry_points import BLOCKED, plugin_files
 
         if not values:

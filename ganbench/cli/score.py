@@ -30,6 +30,14 @@ ARROWS = {"min": " ↓", "max": " ↑", "none": ""}
 @click.option("--n", type=click.IntRange(2), help="Samples of each side.  [default: all; of a trial, as it was scored]")
 @click.option("--seed", type=click.IntRange(0), help="Which ones, and a trial's latents.  [default: the trial's own]")
 @click.option("--size", type=click.IntRange(1), help="Resize images in folders and archives to N x N pixels.")
+@click.option(
+    "--decode",
+    type=click.Choice(["shown", "torch-fidelity"]),
+    default="shown",
+    show_default=True,
+    help="How images in files are read. shown: as a viewer shows them, upright by EXIF, transparency on white. "
+    "torch-fidelity: neither, for a number that must equal torch-fidelity's.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="They change the last bits.")
 @click.option("--cache", is_flag=True, help="Keep features on this machine, by the hash of the pixels.")
@@ -44,6 +52,7 @@ def command(
     n: int | None,
     seed: int | None,
     size: int | None,
+    decode: str,
     results: Path,
     weights: str | None,
     as_json: bool,
@@ -64,7 +73,7 @@ def command(
     from ganbench.scoring.samples import Request
     from ganbench.scoring.score import Options, score
 
-    options = Options(Request(n, seed, size, results), weights=Path(weights) if weights else None, **rest)
+    options = Options(Request(n, seed, size, decode, results), weights=Path(weights) if weights else None, **rest)
     found = score(real, fake, options)
     text = json.dumps({"ganbench": __version__, **found.as_json()}, indent=2, allow_nan=False) + "\n"
     if out is not None:
@@ -85,4 +94,5 @@ def table(found: Scores) -> str:
             "" if one.floor is None else repr(one.floor),
         ]
         lines.append([one.label + ARROWS[one.direction], one.name, *cells, f"{about['fake']['n']:,}"])
-    return f"{about['fake']['source']} against {about['real']['n']:,} of {about['real']['source']}\n{plain(lines)}"
+    how = "" if about["decode"] == "shown" else f", pictures decoded as {about['decode']} does"
+    return f"{about['fake']['source']} against {about['real']['n']:,} of {about['real']['source']}{how}\n{plain(lines)}"

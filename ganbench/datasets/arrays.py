@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
@@ -11,31 +12,50 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ganbench.datasets import DatasetError
+from ganbench.utils.memory import installed
 
-FREE_RATIO = 1 << 26  # bytes up to which an archive may be packed as tightly as it likes
-MOST_RATIO = 200  # deflate reaches 1,000 on zeros; arrays of images stay far below
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 Take = Callable[[str], np.ndarray]
 
 
+def most_held() -> int:
+    """Bytes that one array may hold: half of this machine's memory, since what is scored needs the other half."""
+    return installed() // 2
+
+
+def refuse_too_large(what: str, size: int, remedy: str) -> None:
+    """Raise DatasetError where ``size`` bytes are more than ``most_held``; ``remedy`` is what makes them fewer."""
+    if size > most_held():
+        raise DatasetError(
+            f"{what} take {size:,} bytes in memory, more than {most_held():,}, the half of what this machine has: "
+            f"give {remedy}, or use a machine with more"
+        )
+
+
 def checked(path: Path, archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
-    """The files of a zip archive; raises DatasetError for links, encryption, paths outside, and zip bombs."""
+    """The files of a zip archive; raises DatasetError for links, encryption, paths outside, and overlaps.
+
+    How tightly a member is packed says nothing: the samples of a collapsed generator pack 1,000 to 1. Who reads one
+    limits the bytes that it holds.
+    """
+    end = 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        if info.header_offset < end:  # members that lie upon each other unpack to more than any archive holds
+            raise DatasetError(f"{path} holds {info.filename!r}, which shares its bytes with another member: refused")
+        end = info.header_offset + info.compress_size
     for info in archive.infolist():
-        place = PurePosixPath(info.filename)
-        if place.is_absolute() or ".." in place.parts or "\\" in info.filename or ":" in info.filename:
-            raise DatasetError(f"{path} holds {info.filename!r}: a path that leads out of the archive")
+        name = info.filename.replace("\\", "/")  # as archives that were made on Windows may have it
+        if name.startswith("/") or ".." in PurePosixPath(name).parts or _DRIVE.match(info.filename):
+            raise DatasetError(
+                f"{path} holds {info.filename!r}: a path that leads out of the archive; pack its folder again"
+            )
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DatasetError(f"{path} holds {info.filename!r}: a link or a device")
         if info.flag_bits & 1:
             raise DatasetError(f"{path} holds {info.filename!r}: it is encrypted")
-        if info.file_size > max(FREE_RATIO, MOST_RATIO * info.compress_size):
-            raise DatasetError(f"{path} holds {info.filename!r}, which unpacks to {info.file_size:,} bytes: refused")
         if not info.is_dir():
             yield info
-    # Members that lie upon each other, each of them small.
-    total = sum(info.file_size for info in archive.infolist())
-    if total > max(FREE_RATIO, MOST_RATIO * path.stat().st_size):
-        raise DatasetError(f"{path} unpacks to {total:,} bytes: refused")
 
 
 @contextlib.contextmanager
@@ -48,6 +68,11 @@ def npz(path: Path) -> Iterator[tuple[list[str], Take]]:
         members = {info.filename.removesuffix(".npy"): info for info in checked(path, archive)}
 
         def take(name: str) -> np.ndarray:
+            refuse_too_large(
+                f"{path}: the array {name}",
+                members[name].file_size,
+                "fewer samples, or save them with numpy.save as .npy, of which score --n reads a part",
+            )
             with archive.open(members[name]) as file:
                 version = np.lib.format.read_magic(file)
                 header = (

@@ -2,107 +2,79 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import warnings
-from collections.abc import Callable, Iterator
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ganbench.datasets import DatasetError
+from ganbench.datasets.arrays import refuse_too_large
+from ganbench.datasets.pictures import (
+    SUFFIXES,
+    Unreadable,
+    has_more_frames,
+    list_folder,
+    opened,
+    plain_file,
+    remarks,
+)
 from ganbench.datasets.user_images import NAMED, Collection, Options, Pictures, side_of, square
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import Dataset
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
-# Pillow goes by content, not by suffix; among the formats left out is one (EPS) that it gives to Ghostscript to run.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-
-
-class Unreadable(Exception):
-    """Why a file cannot be read."""
+from ganbench.utils.files import open_plain
 
 
 class Folder(Collection):
-    """Every PNG, JPEG, WebP, BMP and GIF (its first frame) below a folder; hidden and other files are passed over."""
+    """Every picture below a folder (of several frames the first); what is left out is counted and named."""
 
     name = "folder"
 
     def fingerprint(self, path: Path) -> Any:
-        """Names, sizes and times of the files: reading them all again would take as long as preparing them."""
-        found = []
-        for file in files_below(path):
-            about = file.lstat()
-            found.append([str(file.relative_to(path)), about.st_size, about.st_mtime_ns])
-        return found
+        """Names and SHA-256 of all pictures: names, sizes and times are the same in other folders too."""
+        found, root = list_folder(path), path.resolve()
+        return [[[name, _content(root, name)] for name in found.pictures], found.left_out]
 
     def read(self, path: Path, options: Options) -> Pictures:
-        files = list(files_below(path))
-        if not files:
-            raise DatasetError(f"there is no image in {path}; it reads {', '.join(SUFFIXES)}")
-        root = path.resolve()
+        found, root = list_folder(path), path.resolve()
+        names = found.pictures
+        if not names:
+            told = "".join(f"; {text}" for text in found.in_words())
+            raise DatasetError(f"there is no image in {path}; it reads {', '.join(sorted(SUFFIXES))}{told}")
         sizes: set[tuple[int, int]] = set()
-        for file in files if not options.size else []:
+        for name in names if not options.size else []:
             try:
-                sizes.add(decoded(file, root, lambda image: image.size))
+                with opened(plain_file(root, name)) as image:
+                    sizes.add(image.size)
             except Unreadable:  # it is reported below
                 continue
         side = side_of(sizes, options)
-        images = np.empty((len(files), side, side, 3), dtype=np.uint8)
+        refuse_too_large(f"{path}: its {len(names):,} pictures", len(names) * side * side * 3, "a smaller @size")
+        images = np.empty((len(names), side, side, 3), dtype=np.uint8)
         readable: list[Path] = []
         failures: list[str] = []
-        for file in files:
+        frames: list[str] = []
+        for name in names:
             try:
-                images[len(readable)] = decoded(file, root, lambda image: square(image, side, options.grey))
-                readable.append(file)
+                with opened(plain_file(root, name)) as image:
+                    images[len(readable)] = square(image, side, options.grey)
+                    frames += [name] if has_more_frames(image) else []
+                readable.append(Path(name))
             except Unreadable as reason:
-                failures.append(f"{file.relative_to(path)} ({reason})")
-        said = refuse(failures, len(files), options)
-        classes = classes_of([file.relative_to(path) for file in readable], options)
-        return Pictures(images[: len(readable)], *classes, said)
+                failures.append(f"{name} ({reason})")
+        said = [*refuse(failures, len(names), options), *found.in_words(), *remarks(frames)]
+        return Pictures(images[: len(readable)], *classes_of(readable, options), said)
 
 
-def files_below(root: Path) -> Iterator[Path]:
-    """Images, and links to folders (which are not followed), in an order that no file system decides."""
-
-    def refused(reason: OSError) -> None:
-        raise DatasetError(f"{reason.filename} cannot be read: {reason.strerror}")
-
-    if not root.is_dir():
-        raise DatasetError(f"there is no folder {root}")
-    found = []
-    for place, folders, names in os.walk(root, onerror=refused):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        links = [name for name in folders if Path(place, name).is_symlink()]
-        pictures = [name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-        found += [Path(place, name) for name in (*links, *pictures)]
-    yield from sorted(found, key=lambda path: path.relative_to(root).as_posix())
-
-
-def decoded(file: Path, root: Path, use: Callable[[Any], Any]) -> Any:
-    """Open an image file inside ``root`` and return ``use(image)``; raises Unreadable, naming no folder."""
-    from PIL import Image
-
+def _content(root: Path, name: str) -> str:
+    """Hex SHA-256 of a file's bytes, or why it has none."""
     try:
-        target = file.resolve(strict=True)
-        if not target.is_relative_to(root):
-            raise Unreadable("a link that leads out of the folder")
-        if not stat.S_ISREG(target.stat().st_mode):
-            raise Unreadable("a link to a folder" if target.is_dir() else "not a plain file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(target, formats=FORMATS) as image:
-                return use(image)
-    except Unreadable:
-        raise
-    except Image.UnidentifiedImageError:
-        raise Unreadable("not an image of a known format") from None
-    except Exception as reason:  # Pillow's decoders raise many kinds
-        words = (str(reason) or type(reason).__name__).partition("\n")[0]
-        raise Unreadable(words.replace(f"{root}{os.sep}", "")) from None
+        with open_plain(plain_file(root, name)) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except Unreadable as reason:
+        return str(reason)
+    except OSError as reason:
+        return str(reason.strerror)
 
 
 def refuse(failures: list[str], total: int, options: Options) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ganbench.datasets import DatasetError, prepared
+from ganbench.datasets.pictures import NAMED, resized, shown
 from ganbench.datasets.prepared import Prepared
 from ganbench.plugin.interfaces import Dataset
 from ganbench.utils.withheld import may_do
@@ -24,7 +25,6 @@ SIDES = range(8, 257)
 OWN_SIDES = range(8, 65)  # images that all have one of these sizes keep it
 USUAL_SIDE = 32
 GREY = 1  # levels by which the channels of a grey image may differ: lossy WebP does not keep them equal
-NAMED = 5  # files that an error names; it counts the others
 _OPTION = re.compile(r"@([a-z-]+)(?:=([^@/\\]*))?$")
 
 
@@ -65,7 +65,7 @@ class Collection(Dataset):
     budget_images = prepared.BUDGET_IMAGES
 
     def fingerprint(self, path: Path) -> Any:
-        """JSON values that change whenever the images at ``path`` may have changed."""
+        """JSON values that differ wherever the images at ``path`` do: hashes of their bytes, no times or sizes."""
         raise NotImplementedError
 
     def read(self, path: Path, options: Options) -> Pictures:
@@ -102,7 +102,10 @@ class Collection(Dataset):
             found = prepared.known(fingerprint)
             if found is None:
                 may_do("read and resize its images")
-                self.prepare(fingerprint, self.read(path, options), options)
+                images = self.read(path, options)
+                if self.fingerprint(path) != content[-1]:
+                    raise DatasetError("its files changed while they were read; ask again when nothing writes to them")
+                self.prepare(fingerprint, images, options)
                 found = prepared.known(fingerprint)
         except (DatasetError, OSError) as reason:
             raise DatasetError(f"{self.name}:{text}: {reason}") from None
@@ -172,20 +175,11 @@ def side_of(sizes: set[tuple[int, int]], options: Options) -> int:
 
 
 def square(image: Any, side: int, grey: bool) -> np.ndarray:
-    """A Pillow image as ``(side, side, 3)`` uint8: upright, on white, its middle square, resized with anti-aliasing."""
-    from PIL import Image, ImageOps
-
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits of grey, which converting would clip
-        image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
+    """A Pillow image as ``(side, side, 3)`` uint8: as a viewer shows it, its middle square, resized."""
+    image = shown(image).convert("RGB")
     if grey:
         image = image.convert("L").convert("RGB")
-    # Pillow widens the filter by the scale when it shrinks, so nothing is skipped: that is the anti-aliasing.
-    return np.asarray(ImageOps.fit(image, (side, side), method=Image.Resampling.BICUBIC))
+    return np.asarray(resized(image, side))
 
 
 def _in_words(classes: Sequence[str] | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from ganbench.discovery.entry_points import Point
 from ganbench.plugin.interfaces import Dataset, Extractor, Metric
 from ganbench.utils.errors import UsageError
-from ganbench.utils.names import check_name
+from ganbench.utils.names import check_name, nearest
 
 KINDS = ("variant", "dataset", "extractor", "metric")
 _TYPES: dict[str, type] = {"dataset": Dataset, "extractor": Extractor, "metric": Metric}
@@ -107,12 +107,27 @@ class Catalog:
                 else f"the entry point {name} of {same[0].distribution}"
             )
             message += f"; {where} offers {offers}"
+        if kind == "dataset" and ":" not in name and os.path.isdir(name):
+            message += f"; folder:{name} makes a dataset of the pictures in that folder"
         raise DiscoveryError(message)
+
+    def means(self, kind: str, name: str) -> bool:
+        """Whether the name is on offer, or a member of a family that is; of ``folder:PATH`` nothing is read."""
+        if (kind, name) in self.offers or (kind, name) in self.duplicates:
+            return True
+        for offer in (self.offers.get((kind, family)) for family in families(kind, name)):
+            if offer is not None and offer.thing.is_family:
+                try:
+                    if ":" in name or offer.thing.member(name) is not None:
+                        return True
+                except UsageError:  # it has the form of a member's name and is none
+                    continue
+        return False
 
     def unknown(self, kind: str, name: str) -> DiscoveryError:
         """What to raise for a name that nothing has: it names the nearest ones, or all."""
         known = self.names(kind)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        near = nearest(name, known)
         message = f"there is no {kind} {name!r}"
         if near:
             message += f"; did you mean {' or '.join(near)}?"

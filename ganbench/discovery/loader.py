@@ -8,7 +8,6 @@ ships with ganbench arrives through the same entry points as anybody's.
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -18,6 +17,7 @@ from ganbench.discovery.entry_points import FILE, Point, declared_api, find_inst
 from ganbench.discovery.hooks import ask, hooks_of, observes, why_empty
 from ganbench.discovery.import_probe import find_lethal
 from ganbench.utils.errors import in_words, location
+from ganbench.utils.names import nearest
 
 __all__ = ["KINDS", "Catalog", "DiscoveryError", "Offer", "discover", "find"]
 
@@ -72,7 +72,7 @@ def find(name: str, kind: str | None = None) -> list[Offer]:
         loader.load_all()
     asked = [k for k in kinds if catalog.offered(k, name)]
     if not asked and kind is None and not catalog.is_unusable(name) and name not in catalog.installed:
-        near = difflib.get_close_matches(name, sorted({known for _, known in catalog.offers}), n=3, cutoff=0.5)
+        near = nearest(name, sorted({known for _, known in catalog.offers}))
         hint = f"did you mean {' or '.join(near)}?" if near else "ganbench list shows what there is"
         raise DiscoveryError(f"nothing called {name!r} is installed; {hint}")
     found = []

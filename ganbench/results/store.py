@@ -11,7 +11,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ganbench.results.rescored import with_rescored
 from ganbench.results.schema import Identity, Record
 from ganbench.results.spec import TrialSpec
 from ganbench.utils import canonical_json
+from ganbench.utils.console import say
 from ganbench.utils.errors import UsageError
 from ganbench.utils.failpoints import reach
 from ganbench.utils.files import (
@@ -39,6 +41,7 @@ from ganbench.utils.files import (
     with_remedy,
     write_atomic,
 )
+from ganbench.utils.names import is_path
 
 DEFAULT_FOLDER = "ganbench-results"  # a name that no project has for its own files
 EARLIER_FOLDER = "results"  # what it was called before
@@ -98,22 +101,49 @@ def read_records(root: Path | str) -> Contents:
     return Contents(records, problems, interrupted, superseded)
 
 
-def locate(text: str, results: Path) -> Path:
-    """The folder of the trial that ``text`` names: that folder itself, or eight digits of an id below ``results``.
+def takes_name(text: str, known: bool, what: str, note: Callable[[str], object], other: str = "") -> bool:
+    """Whether a text means a name and not a path: the rule of every command that takes either.
+
+    A word that is a name (a dataset, the id of a trial, ``reference``) means what has it. What holds a ``/`` or begins
+    with ``~`` is a path, and so is a word that is no name. Where both exist, a note says which was taken and how
+    the path is written.
+
+    Args:
+        known: whether there is such a name.
+        what: it is, for the note.
+        other: how the path is written; ``./<text>`` unless given.
+    """
+    if is_path(text) or not known:
+        return False
+    path = typed_path(text)
+    if path.exists():
+        note(f"{text} is {what}; the {'folder' if path.is_dir() else 'file'} of that name is {other or f'./{text}'}")
+    return True
+
+
+def tell(text: str) -> None:
+    """Print a note where it does not mix with a command's output."""
+    say(f"note: {text}", sys.stderr)
+
+
+def locate(text: str, results: Path, note: Callable[[str], object] = tell) -> Path:
+    """The folder of the trial that ``text`` names: eight digits of an id below ``results``, or that folder itself.
 
     Raises:
         UsageError: there is none, or several. The message says what to do.
     """
-    path = typed_path(text)
-    if path.is_dir():
-        if any(path.glob("*/*/seed-*")):
-            raise UsageError(f"{text} is a results folder; name the folder of one of its trials")
-        return path
-    if not re.fullmatch(r"[0-9a-f]{8}", text):
-        raise UsageError(
-            f"there is no folder {text}; name a trial's folder, or its id of eight digits as trials.csv has it"
-        )
-    folders = sorted(results.glob(f"*/*/seed-*-{text}"))
+    is_id = re.fullmatch(r"[0-9a-f]{8}", text) is not None
+    folders = sorted(results.glob(f"*/*/seed-*-{text}")) if is_id else []
+    if not takes_name(text, bool(folders), f"the id of a trial in {results}", note):
+        path = typed_path(text)
+        if path.is_dir():
+            if any(path.glob("*/*/seed-*")):
+                raise UsageError(f"{text} is a results folder; name the folder of one of its trials")
+            return path
+        if not is_id:
+            raise UsageError(
+                f"there is no folder {text}; name a trial's folder, or its id of eight digits as trials.csv has it"
+            )
     if len(folders) != 1:
         raise UsageError(f"{len(folders)} trials in {results} have the id {text}; name the trial's folder")
     return folders[0]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ganbench.results.spec import LANES, SEEDS, SERIAL, Planned, Protocol, TrialSpec
+from ganbench.results.store import takes_name
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
 
@@ -131,6 +132,9 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
         note,
         prepare,
     )
+    path_notes: list[str] = []
+    for name in request.datasets:
+        takes_name(name, ":" not in name, "the dataset", path_notes.append, f"folder:{name}")
     # By the names that they give themselves: a folder that is asked for twice is one dataset.
     asked = list({dataset["name"]: dataset for dataset in asked}.values())
     datasets = [dataset for dataset in asked if "first" not in dataset]
@@ -174,7 +178,7 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
                 turn = len(trials) if engine == SERIAL else variants.index(variant)  # seeds that train together
                 device = dataset["devices"][turn % len(dataset["devices"])]
                 trials.append(_planned(request, dataset, variant, seed, device, engine))
-    notes = [*(note for described in (*datasets, *variants) for note in described["notes"]), *notes]
+    notes = [*path_notes, *(note for described in (*datasets, *variants) for note in described["notes"]), *notes]
     broken = [text for variant in variants for text in variant["broken"]]
     return Plan(trials, left_out, list(dict.fromkeys(notes)), broken)
 

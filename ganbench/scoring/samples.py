@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ganbench.datasets.folder import Unreadable, files_below
-from ganbench.discovery.loader import discover
+from ganbench.datasets.pictures import Listing, Unreadable, list_folder, plain_file, remarks
+from ganbench.discovery.loader import Catalog, DiscoveryError, discover
 from ganbench.harness import environment
 from ganbench.harness.evaluation import draw_samples, eval_mode
 from ganbench.harness.real_data import load_split, rows
@@ -24,10 +23,11 @@ from ganbench.harness.stored_trial import load_variant, needed_plugins, read_tri
 from ganbench.metrics.samples import quantised
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import device_of
-from ganbench.results.store import DEFAULT_FOLDER, locate, typed_path
+from ganbench.results.store import DEFAULT_FOLDER, locate, takes_name, typed_path
 from ganbench.scoring.untrusted_files import MOST_MEMBER, images_in_zip, read_arrays, read_image
 from ganbench.utils.errors import UsageError, in_words
 from ganbench.utils.files import read_plain
+from ganbench.utils.names import is_path
 from ganbench.utils.seeding import derive
 
 NAMED = 5  # files that an error names; it counts the others
@@ -45,6 +45,7 @@ class Samples:
         labels: int64 ``(n,)``, or None.
         dataset, split: where they are of a dataset.
         extractor: what a trained variant was scored with, or None.
+        notes: what the user should be told of them.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Samples:
     dataset: Dataset | None = None
     split: str | None = None
     extractor: str | None = None
+    notes: list[str] = field(default_factory=list)
 
     @cached_property
     def hash(self) -> str:
@@ -70,12 +72,14 @@ class Request:
         n: how many; None takes all (of a trained variant: as many as its evaluations drew).
         seed: of which ones, and of a variant's latents; None draws what ``ganbench run`` draws.
         size: side to which images in files are resized; None refuses images of several sizes.
+        decode: how images in files are read, one of ``DECODERS``.
         results: folder in which a trial's id is looked up.
     """
 
     n: int | None = None
     seed: int | None = None
     size: int | None = None
+    decode: str = "shown"
     results: Path = Path(DEFAULT_FOLDER)
 
     def rows(self, total: int, what: str, stream: str = "score") -> np.ndarray:
@@ -92,6 +96,21 @@ def load(text: str, request: Request) -> Samples:
     Raises:
         UsageError: there is no such thing, or it holds no samples. The message says what to do.
     """
+    notes: list[str] = []
+    found = _load(text, request, notes.append)
+    found.notes[:0] = notes
+    return found
+
+
+def _load(text: str, request: Request, note: Callable[[str], None]) -> Samples:
+    if re.fullmatch(r"[0-9a-f]{8}", text):
+        folder = locate(text, request.results, note)
+        if (folder / "record.json").is_file():
+            return _of_trial(text, folder, request)
+    name, _ = _split(text)
+    catalog = Catalog() if is_path(text) else discover([("dataset", name)])
+    if takes_name(text, catalog.means("dataset", name), "a dataset", note):
+        return _of_dataset(text, catalog, request)
     path = typed_path(text)
     if path.is_dir():
         if (path / "record.json").is_file():
@@ -107,51 +126,63 @@ def load(text: str, request: Request) -> Samples:
         raise UsageError(
             f"{text}: expected a folder of images, .zip, {', '.join(FILES)}, a trial's folder or a dataset"
         )
-    if re.fullmatch(r"[0-9a-f]{8}", text):
-        return _of_trial(text, locate(text, request.results), request)
-    if "/" in text and ":" not in text:
+    if is_path(text):
         raise UsageError(f"there is no file or folder {text}")
-    return _of_dataset(text, request)
+    try:
+        return _of_dataset(text, catalog, request)
+    except DiscoveryError as reason:
+        raise UsageError(f"there is no file or folder {text}, and {reason}") from None
 
 
-def _in_folder(path: Path) -> tuple[list[str], Callable[[str], Any]]:
+def _split(text: str) -> tuple[str, str]:
+    """A dataset's name and the split of it: the held-out one unless another stands behind the name."""
+    name, colon, split = text.rpartition(":")
+    return (name, split) if colon and split in STREAMS else (text, "test")
+
+
+def _in_folder(path: Path) -> tuple[Listing, Callable[[str], bytes]]:
     root = path.resolve()
-    files = {file.relative_to(path).as_posix(): file for file in files_below(path)}
 
     def take(name: str) -> bytes:
         try:
-            target = files[name].resolve(strict=True)
-            if not target.is_relative_to(root) or not target.is_file():
-                raise Unreadable("a link that leads out of the folder")
-            return read_plain(target, MOST_MEMBER)
+            return read_plain(plain_file(root, name), MOST_MEMBER)
         except OSError as reason:
             raise Unreadable(str(reason.strerror)) from None
 
-    return list(files), take
+    return list_folder(path), take
 
 
-def _of_images(text: str, names: Sequence[str], take: Callable[[str], bytes], request: Request) -> Samples:
+def _of_images(text: str, found: Listing, take: Callable[[str], bytes], request: Request) -> Samples:
+    names = found.pictures
     if not names:
-        raise UsageError(f"there is no image in {text}")
+        raise UsageError("; ".join([f"there is no image in {text}", *found.in_words()]))
     images, failures = [], []
+    frames, otherwise = [], []
     sizes: dict[tuple[int, ...], str] = {}
     for name in (names[row] for row in request.rows(len(names), text)):
         try:
-            image = read_image(io.BytesIO(take(name)), request.size)
+            picture = read_image(io.BytesIO(take(name)), request.size, request.decode)
         except Unreadable as reason:
             failures.append(f"{name} ({reason})")
             continue
-        sizes.setdefault(image.shape[:2], name)
-        images.append(image)
+        frames += [name] if picture.more_frames else []
+        otherwise += [name] if picture.otherwise else []
+        sizes.setdefault(picture.pixels.shape[:2], name)
+        images.append(picture.pixels)
     if failures:
         more = f"; and {len(failures) - NAMED:,} more" if len(failures) > NAMED else ""
-        raise UsageError(f"{text}: {len(failures):,} files cannot be read: {'; '.join(failures[:NAMED])}{more}")
+        raise UsageError(
+            f"{text}: {len(failures):,} files cannot be read: {'; '.join(failures[:NAMED])}{more}. "
+            "Mend them, or move them out of it"
+        )
     if len(sizes) > 1:
-        found = "; ".join(f"{width}x{height} ({name})" for (height, width), name in list(sizes.items())[:NAMED])
-        raise UsageError(f"{text} holds images of {len(sizes)} sizes: {found}. Resize them, or let --size N do it")
+        named = "; ".join(f"{width}x{height} ({name})" for (height, width), name in list(sizes.items())[:NAMED])
+        raise UsageError(f"{text} holds images of {len(sizes)} sizes: {named}. Resize them, or let --size N do it")
     if any(image.shape[2] == 3 for image in images):  # one picture in colour, and all are
         images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
-    return Samples(text, torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy()))
+    data = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())
+    told = [*found.in_words(), *remarks(frames, otherwise, request.decode)]
+    return Samples(text, data, notes=[f"{text}: {note}" for note in told])
 
 
 def _of_arrays(text: str, array: np.ndarray, labels: np.ndarray | None, request: Request) -> Samples:
@@ -204,14 +235,18 @@ def _finite(text: str, array: np.ndarray) -> None:
         raise UsageError(f"{text}: a value is not finite, the first in sample {row}")
 
 
-def _of_dataset(text: str, request: Request) -> Samples:
-    name, colon, split = text.rpartition(":")
-    if not colon or split not in STREAMS:
-        name, split = text, "test"
-    dataset: Dataset = discover([("dataset", name)]).get("dataset", name).thing
+def _of_dataset(text: str, catalog: Catalog, request: Request) -> Samples:
+    name, split = _split(text)
+    dataset: Dataset = catalog.get("dataset", name).thing
+    if request.decode != "shown" and dataset.name.startswith("folder-"):
+        raise UsageError(
+            f"--decode {request.decode}: {name} was prepared with its pictures as they are shown; "
+            "name the folder without folder: to read its pictures otherwise"
+        )
     data, labels = load_split(dataset, split)
     chosen = torch.from_numpy(request.rows(len(data), text, STREAMS[split]))
-    return Samples(text, data[chosen], None if labels is None else labels[chosen].numpy(), dataset, split)
+    chosen_labels = None if labels is None else labels[chosen].numpy()
+    return Samples(text, data[chosen], chosen_labels, dataset, split, notes=list(dataset.notes))
 
 
 def _of_trial(text: str, folder: Path, request: Request) -> Samples:

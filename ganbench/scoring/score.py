@@ -169,14 +169,21 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
         "features": int(first.features.shape[1]),
         "interval_level": LEVEL,
         "size": options.request.size,
+        "decode": options.request.decode,
         "seed": options.request.seed,
         "device": device.type,
     }
     if cached is not None:
         about["cache"] = {"found": cached.found, "computed": cached.missed}
-    return Scores(
-        about, lines, [*faults, *inputs.notes, *chosen.notes, *comparison_warnings(metrics, held, fake, first)]
-    )
+    notes = [
+        *faults,
+        *held.notes,
+        *fake.notes,
+        *inputs.notes,
+        *chosen.notes,
+        *comparison_warnings(metrics, held, fake, first),
+    ]
+    return Scores(about, lines, list(dict.fromkeys(notes)))
 
 
 def with_equal_channels(one: Samples, other: Samples) -> tuple[Tensor, Tensor]:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
+import contextlib
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from ganbench.datasets.arrays import checked, npy, npz
-from ganbench.datasets.folder import FORMATS, SUFFIXES, Unreadable
+from ganbench.datasets.arrays import checked, npy, npz, refuse_too_large
+from ganbench.datasets.pictures import (
+    DECODERS,
+    FIRST_BYTES,
+    Listing,
+    Unreadable,
+    has_more_frames,
+    listing,
+    opened,
+    reads_otherwise,
+    resized,
+)
 from ganbench.utils.errors import UsageError
 
 ARRAYS = ("images", "samples", "x", "arr_0")  # names under which samples are looked for
@@ -44,8 +55,15 @@ def _npz(path: Path) -> Arrays:
 def _safetensors(path: Path) -> Arrays:
     from safetensors import safe_open
 
-    with safe_open(path, framework="numpy") as file:  # it compares the header with the file's size
-        return _chosen(path, list(file.keys()), file.get_tensor)
+    with safe_open(path, framework="pt") as file:  # it compares the header with the file's size
+
+        def take(name: str) -> np.ndarray:
+            refuse_too_large(f"{path}: the array {name}", path.stat().st_size, "fewer samples")
+            tensor = file.get_tensor(name)
+            # NumPy has no bfloat16 and no floating point of 8 bits; float32 holds every value of theirs.
+            return (tensor.float() if tensor.dtype.is_floating_point and tensor.dtype.itemsize < 4 else tensor).numpy()
+
+        return _chosen(path, list(file.keys()), take)
 
 
 def _chosen(path: Path, names: list[str], take: Callable[[str], np.ndarray]) -> Arrays:
@@ -57,15 +75,29 @@ def _chosen(path: Path, names: list[str], take: Callable[[str], np.ndarray]) -> 
     return take(samples), None if labels is None else take(labels)
 
 
-def images_in_zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    """Names of the images in a zip archive in order, and what reads one; raises UsageError."""
+def images_in_zip(path: Path) -> tuple[Listing, Callable[[str], bytes]]:
+    """The images in a zip archive in order, and what reads one; raises UsageError."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    replaced: list[str] = []
     try:
         archive = zipfile.ZipFile(path)
-        members = {info.filename: info for info in checked(path, archive) if _is_image(info.filename)}
+        for info in checked(path, archive):
+            name = PurePosixPath(info.filename.replace("\\", "/")).as_posix()
+            replaced += [name] if name in members else []
+            members[name] = info  # the last of one name stands, as it does once the archive is unpacked
+
+        def first_bytes(name: str) -> bytes:
+            with contextlib.suppress(Exception), archive.open(members[name]) as file:
+                return file.read(FIRST_BYTES)
+            return b""  # it is damaged
+
+        found = listing(members, first_bytes)
     except UsageError:
         raise
     except Exception as reason:  # a damaged directory of an archive raises many kinds
         raise UsageError(f"{path} cannot be read: {str(reason) or type(reason).__name__}") from None
+    if replaced:
+        found.left_out["files replaced by a later one of the same name"] = replaced
 
     def take(name: str) -> bytes:
         try:
@@ -77,43 +109,35 @@ def images_in_zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
             raise Unreadable(f"more than {MOST_MEMBER:,} bytes")
         return data
 
-    return sorted(members), take
+    return found, take
 
 
-def _is_image(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return name.lower().endswith(SUFFIXES) and not any(part.startswith((".", "__MACOSX")) for part in parts)
+@dataclass(frozen=True)
+class Picture:
+    """One picture.
+
+    Attributes:
+        pixels: ``(height, width, 1 or 3)`` uint8. Grey stays one channel.
+        more_frames: it has several frames or pages, of which this is the first.
+        otherwise: another of ``DECODERS`` gives other pixels.
+    """
+
+    pixels: np.ndarray
+    more_frames: bool = False
+    otherwise: bool = False
 
 
-def read_image(source: Any, size: int | None) -> np.ndarray:
-    """An image ``(height, width, 1 or 3)`` in uint8, from a path or a binary file, as torch-fidelity reads it.
-
-    Grey stays one channel; anything else becomes RGB as Pillow does it, which drops an alpha channel.
+def read_image(source: Any, size: int | None, how: str = "shown") -> Picture:
+    """A picture from a path or a binary file.
 
     Args:
         size: side to which its middle square is resized, with anti-aliasing; None leaves it as it is.
+        how: one of ``DECODERS``.
 
     Raises:
-        Unreadable: it is no image of a known format, or has 16 bits a channel.
+        Unreadable: it is no image of a known format.
     """
-    from PIL import Image, ImageOps
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source, formats=FORMATS) as file:
-                image: Image.Image = file
-                if image.mode.startswith(("I", "F")):
-                    raise Unreadable("more than 8 bits a channel")
-                image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-                if size:
-                    image = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
-                found = np.asarray(image)
-    except Unreadable:
-        raise
-    except Image.UnidentifiedImageError:
-        raise Unreadable("not an image of a known format") from None
-    except Exception as reason:  # Pillow's decoders raise many kinds
-        raise Unreadable((str(reason) or type(reason).__name__).partition("\n")[0]) from None
-    return found if found.ndim == 3 else found[..., None]
+    with opened(source) as file:
+        image = DECODERS[how](file)
+        pixels = np.asarray(resized(image, size) if size else image)
+        return Picture(pixels if pixels.ndim == 3 else pixels[..., None], has_more_frames(file), reads_otherwise(file))

@@ -11,8 +11,8 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from ganbench.utils.failpoints import reach
 
@@ -68,7 +68,7 @@ def leads_outside(path: Path, root: Path) -> bool:
         return True
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Open a regular file to read, without waiting for a pipe or device; raises as ``read_plain`` does."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _FLAGS)

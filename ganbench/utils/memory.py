@@ -17,6 +17,7 @@ GIGABYTE = 10**9
 POLL_SECONDS = 0.02  # memory fills at some GB a second: what is held at the limit overshoots by a few per cent
 FAMILY_SECONDS = 0.5  # finding the processes that a job started means reading the whole process table
 _PROC = Path("/proc")
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
 def measurable() -> bool:
@@ -27,6 +28,15 @@ def measurable() -> bool:
 def resident(pid: int) -> int:
     """Bytes that a process holds in RAM; 0 for one that has ended."""
     return _pages(pid, 1) * os.sysconf("SC_PAGE_SIZE")
+
+
+def installed() -> int:
+    """Bytes of memory that this machine has, or less where a container may use less."""
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(most, int(_CONTAINER.read_text()))
+    except (OSError, ValueError):  # it is no container, or has no limit of its own: "max"
+        return most
 
 
 def limit_allocations(bytes_more: float) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -59,3 +62,26 @@ def check_column(name: str) -> str:
     if name in COLUMNS or name.endswith(_ENDINGS):
         raise ValueError(f"{name!r} is not a valid column: the tables have one of that name beside the metrics")
     return name
+
+
+def is_path(text: str) -> bool:
+    """Whether a text can only be a path: it begins with ``~``, has a separator, or is ``.`` or ``..``.
+
+    What stands behind a colon does not count: ``folder:a/b`` is the name of a dataset.
+    """
+    head = text.partition(":")[0]
+    return head.startswith("~") or head in (".", "..") or any(mark in head for mark in (os.sep, os.altsep) if mark)
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that somebody may have meant: those that differ in case and punctuation alone, else similar ones.
+
+    ``FashionMNIST`` and ``fashion_mnist`` are ``fashion-mnist``.
+    """
+    known = list(known)
+    same = [one for one in known if _letters(one) == _letters(name)]
+    return same or difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganbench.datasets import DatasetError, prepared, user_images
+from ganbench.datasets import DatasetError, arrays, prepared, user_images
 from ganbench.datasets.folder import Folder
 from ganbench.datasets.npz import Archive
 from ganbench.datasets.user_images import Options, parse, square
@@ -471,3 +472,132 @@ def test_names_say_which_family_they_are_of(tmp_path):
     assert folder.name.partition("-")[2] == npz.name.partition("-")[2]  # the same content
     assert isinstance(npz, prepared.Prepared) and user_images.USUAL_SIDE == 32
     assert Path(npz.path).parent == Path(folder.path).parent
+
+
+def test_folders_of_the_same_names_sizes_and_times_are_told_apart(tmp_path):
+    for name, level in (("cats", 60), ("cars", 190)):
+        (tmp_path / name).mkdir()
+        for i in range(20):
+            path = tmp_path / name / f"{i}.bmp"
+            Image.fromarray(np.full((8, 8, 3), level + i, np.uint8)).save(path)
+            os.utime(path, (0, 0))
+    cats, cars = (asked(tmp_path / name) for name in ("cats", "cars"))
+    assert cats.name != cars.name and both(cats)[0].max() < both(cars)[0].min()
+
+
+def test_a_file_edited_in_place_with_its_time_kept_is_noticed(tmp_path):
+    path = photos(tmp_path / "mine", n=20, size=(8, 8))
+    Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(path / "x.bmp")
+    before, about = asked(path), (path / "x.bmp").stat()
+    Image.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(path / "x.bmp")
+    os.utime(path / "x.bmp", ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert (path / "x.bmp").stat().st_size == about.st_size
+    assert asked(path).name != before.name
+
+
+def test_a_link_whose_target_changes_is_noticed(tmp_path):
+    path = photos(tmp_path / "mine")
+    (path / ".store").mkdir()
+    for name, seed in (("one", 70), ("two", 71)):
+        picture(seed).save(path / ".store" / f"{name}.png")
+    (path / "link.png").symlink_to(".store/one.png")
+    before = asked(path)
+    (path / "link.png").unlink()
+    (path / "link.png").symlink_to(".store/two.png")
+    assert asked(path).name != before.name and len(both(before)[0]) == 31
+
+
+def test_files_that_change_while_they_are_read_are_noticed(tmp_path, monkeypatch):
+    path = photos(tmp_path / "mine")
+    read = Folder.read
+
+    def slow(self, *args):
+        found = read(self, *args)
+        picture(99).save(path / "0.png")
+        return found
+
+    monkeypatch.setattr(Folder, "read", slow)
+    with pytest.raises(DatasetError, match="changed while they were read"):
+        asked(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [
+        ("jfif", "JPEG"),
+        ("jpe", "JPEG"),
+        ("pjpeg", "JPEG"),
+        ("apng", "PNG"),
+        ("TIF", "TIFF"),
+        ("tiff", "TIFF"),
+        ("", "PNG"),
+    ],
+)
+def test_pictures_of_every_suffix_are_read(tmp_path, suffix, kind):
+    path = photos(tmp_path / "mine", n=19)
+    picture(50).save(path / (f"x.{suffix}" if suffix else "x"), kind)
+    assert len(both(asked(path))[0]) == 20
+
+
+def test_what_is_left_out_is_counted_and_named_also_from_the_cache(tmp_path):
+    path = photos(tmp_path / "mine", classes=("a", "b"))
+    picture(1).save(path / "a" / "0.png.bak", "PNG")
+    (path / "labels.csv").write_text("x,y")
+    (path / "Thumbs.db").write_bytes(b"\xff\xd8\xff none of anybody's business")
+    (path / "@eaDir" / "0.png").mkdir(parents=True)
+    picture(2).save(path / "@eaDir" / "0.png" / "SYNOPHOTO_THUMB_M.jpg")
+    (path / "a" / "._0.png").write_bytes(b"\0\5\x16\7 a resource fork")
+    for _ in range(2):
+        dataset = asked(path)
+        assert len(both(dataset)[0]) == 30 and dataset.classes == 2
+        assert dataset.notes[1] == (
+            "left out: 1 picture in hidden places or thumbnails of a system (@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg); "
+            "1 picture under a suffix of something else (a/0.png.bak); 1 other file (labels.csv)"
+        )
+    (path / "b" / "x.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    assert "2 other files (b/x.heic, labels.csv)" in asked(path).notes[1] and asked(path).name == dataset.name
+
+
+def test_several_frames_and_names_that_differ_in_case_are_said(tmp_path):
+    path = photos(tmp_path / "mine", n=19)
+    red, blue = (Image.new("RGB", (12, 12), colour) for colour in ("red", "blue"))
+    red.save(path / "x.tif", save_all=True, append_images=[blue])
+    picture(60).save(path / "X.tif")
+    notes = asked(path).notes
+    assert any("the first frame or page alone read of 1 picture (x.tif)" in note for note in notes)
+    assert any("2 names (X.tif, x.tif) differ in upper and lower case alone" in note for note in notes)
+
+
+def test_an_orientation_in_tiff_is_applied_once(tmp_path):
+    half = np.zeros((8, 8), np.uint8)
+    half[:4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(half).save(tmp_path / "x.tif", exif=exif)
+    with Image.open(tmp_path / "x.tif") as image:
+        assert square(image, 8, False)[:4].max() == 0
+
+
+def test_an_archive_that_packs_a_thousand_to_one_is_read(tmp_path, monkeypatch):
+    collapsed = np.zeros((40_000, 32, 64), np.uint8)
+    collapsed[0, 0] = 9
+    np.savez_compressed(tmp_path / "packed.npz", collapsed)
+    assert (tmp_path / "packed.npz").stat().st_size * 500 < collapsed.nbytes > 2**26
+    with arrays.npz(tmp_path / "packed.npz") as (names, take):
+        assert names == ["arr_0"] and (take("arr_0") == collapsed).all()
+    monkeypatch.setattr(arrays, "installed", lambda: 2 * 80_000_000)
+    with (
+        arrays.npz(tmp_path / "packed.npz") as (_, take),
+        pytest.raises(DatasetError, match=r"more than 80,000,000.*numpy\.save"),
+    ):
+        take("arr_0")
+
+
+@pytest.mark.parametrize(
+    ("name", "fine"), [("a\\b.png", True), ("a/b:c.png", True), ("a\\..\\..\\b", False), ("C:b", False)]
+)
+def test_names_in_archives(tmp_path, name, fine):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr(zipfile.ZipInfo(name), b"x")
+    with zipfile.ZipFile(tmp_path / "x.zip") as file, contextlib.nullcontext() if fine else pytest.raises(DatasetError):
+        assert len(list(arrays.checked(tmp_path / "x.zip", file))) == 1

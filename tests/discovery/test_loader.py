@@ -23,6 +23,7 @@ from ganbench.discovery import import_probe, imports
 from ganbench.discovery.entry_points import Point
 from ganbench.plugin import hookspecs
 from ganbench.runner.observers import _observe
+from ganbench.utils.names import nearest
 
 Install = Callable[..., Path]
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -380,3 +381,19 @@ def test_the_packages_of_a_distribution_are_those_that_the_standard_library_find
             assert {package for package in ours if package.isidentifier()} <= theirs, name
     assert "ganbench" in names and "ganbench_plugins" in imports.packages("ganbench")
     assert "pluggy" in imports.packages("pluggy") and not imports.packages("file:mine.py")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("FashionMNIST", ["fashion-mnist"]),
+        ("Fashion-MNIST", ["fashion-mnist"]),
+        ("CIFAR10", ["cifar10"]),
+        ("Cifar_10", ["cifar10"]),
+        ("Digits", ["digits"]),
+        ("digitz", ["digits"]),
+        ("nowhere", []),
+    ],
+)
+def test_names_that_differ_in_case_and_punctuation_are_what_was_meant(typed: str, meant: list[str]) -> None:
+    assert nearest(typed, ["cifar10", "digits", "fashion-mnist", "folder", "mnist", "ring8"]) == meant

@@ -429,3 +429,16 @@ def test_what_is_unfinished_in_a_storage_counts_as_interrupted(tmp_path: Path) -
     assert write_reports(root, ["csv"]).contents.interrupted == 0
     assert write_reports(root, ["csv"], work).contents.interrupted == 2
     assert write_reports(work, ["csv"], work).contents.interrupted == 3
+
+
+def test_an_id_means_a_trial_although_a_folder_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trial = tmp_path / "results" / "digits" / "dcgan" / "seed-0-0badcafe"
+    trial.mkdir(parents=True)
+    for name in ("0badcafe", "12345678"):
+        (tmp_path / name).mkdir()
+    told = []
+    assert locate("0badcafe", Path("results"), told.append).absolute() == trial
+    assert told == ["0badcafe is the id of a trial in results; the folder of that name is ./0badcafe"]
+    assert locate("./0badcafe", Path("results"), told.append) == Path("0badcafe")
+    assert locate("12345678", Path("results"), told.append) == Path("12345678") and len(told) == 1
