@@ -198,6 +198,16 @@ def as_torch_fidelity(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
+def outline(image: Image.Image, how: str) -> tuple[tuple[int, int], int]:
+    """Height and width, and channels (1 or 3), that a picture will have once it is decoded, from its header alone."""
+    width, height = image.size
+    grey = ("1", "L") if how == "torch-fidelity" else ("1", "L", "LA", "La")
+    # The tag of a PNG may stand behind its pixels, which looking for it decodes: not where turning changes nothing.
+    if how == "shown" and width != height and image.getexif().get(_ORIENTATION, 1) >= 5:  # turned by a quarter
+        width, height = height, width
+    return (height, width), 1 if image.mode in grey or (how == "shown" and image.mode.startswith("I")) else 3
+
+
 DECODERS = {"shown": shown, "torch-fidelity": as_torch_fidelity}
 
 

@@ -61,8 +61,12 @@ def eval_mode(variant: Variant, seed: int) -> Iterator[None]:
 
 def draw_samples(variant: Variant, n: int, seed: int, device: torch.device) -> Tensor:
     """``n`` samples ``(n, *shape)`` in float32, a pure function of weights and seed; raises InvalidOutput."""
+    return torch.cat(list(draw_chunks(variant, n, seed, device)))
+
+
+def draw_chunks(variant: Variant, n: int, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """The same, at most ``EXTRACTOR_BATCH`` samples at a time."""
     rng = generator(seed, device)
-    chunks = []
     for start in range(0, n, EXTRACTOR_BATCH):
         size = min(EXTRACTOR_BATCH, n - start)
         chunk = variant.sample(size, rng)
@@ -72,8 +76,7 @@ def draw_samples(variant: Variant, n: int, seed: int, device: torch.device) -> T
             odd = "" if dense or not isinstance(chunk, Tensor) else f", {chunk.layout} on {chunk.device}"
             got = f"{chunk.dtype} {tuple(chunk.shape)}{odd}" if isinstance(chunk, Tensor) else repr(type(chunk))
             raise InvalidOutput(f"{variant.name}.sample({size}) returned {got}: expected floating point {expected}")
-        chunks.append(chunk.detach().to(device=device, dtype=torch.float32))
-    return torch.cat(chunks)
+        yield chunk.detach().to(device=device, dtype=torch.float32)
 
 
 class Evaluator:

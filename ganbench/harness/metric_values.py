@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from ganbench.harness.checkpoint import capture, restore
@@ -169,19 +168,14 @@ def _copy_for(metric: Metric, evidence: Evidence) -> Evidence:
     """Evidence with arrays of the metric's own; those of real data are made once in a trial."""
 
     def own(side: Side) -> Side:
-        return side._known.setdefault(("copy", metric.name), _copy(side))
+        return side._known.setdefault(("copy", metric.name), side.copy())
 
     return replace(
         evidence,
-        fake=_copy(evidence.fake),
+        fake=evidence.fake.copy(),
         real=own(evidence.real),
         train=lambda: own(evidence.train()),
         scores=copy.deepcopy(evidence.scores),
         history=copy.deepcopy(evidence.history),
         _known={},
     )
-
-
-def _copy(side: Side) -> Side:
-    parts = (side.samples, side.features, side.probabilities, side.labels)
-    return Side(*(None if part is None else np.array(part) for part in parts))

@@ -210,7 +210,8 @@ class Metric(Kind):
         label: what people read, such as ``FID``.
         direction: ``min`` if lower is better, ``max`` if higher is, ``none`` if neither.
         cost: ``each`` evaluation, or only at the ``end`` of a trial.
-        needs: which of ``features, probabilities, samples, labels, history, variant`` it reads.
+        needs: which of ``features, probabilities, samples, labels, history, variant`` it reads. Where ``samples`` is
+            not among them, ``ganbench score`` keeps no pixels, and reads them again if the metric asks all the same.
         constants: what decides its value beside the evidence (k, splits, ...).
         floor: real images that stand in for samples when its floor is computed: ``train``,
             ``test`` or None for no floor.
@@ -288,6 +289,11 @@ class Side:
     probabilities: np.ndarray | None = None
     labels: np.ndarray | None = None
     _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def copy(self) -> Side:
+        """The same with arrays of its own, which may be changed."""
+        parts = (self.samples, self.features, self.probabilities, self.labels)
+        return Side(*(None if part is None else part.copy() for part in parts))  # type: ignore[arg-type]
 
     def once(self, compute: Callable[[Side], Any]) -> Any:
         """``compute(self)``, computed once and kept: evaluations share what depends on the real samples alone."""

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ganbench.datasets.pictures import Listing, Unreadable, list_folder, plain_file, remarks
+from ganbench.datasets.pictures import Listing, Unreadable, list_folder, opened, outline, plain_file, remarks
 from ganbench.discovery.loader import Catalog, DiscoveryError, discover
 from ganbench.harness import environment
-from ganbench.harness.evaluation import draw_samples, eval_mode
+from ganbench.harness.evaluation import draw_chunks, eval_mode
 from ganbench.harness.real_data import load_split, rows
 from ganbench.harness.stored_trial import load_variant, needed_plugins, read_trial
-from ganbench.metrics.samples import quantised
+from ganbench.metrics.samples import EXTRACTOR_BATCH, quantised
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import device_of
 from ganbench.results.store import DEFAULT_FOLDER, locate, takes_name, typed_path
+from ganbench.scoring.meter import SIGN_OF_LIFE
 from ganbench.scoring.untrusted_files import MOST_MEMBER, images_in_zip, read_arrays, read_image
 from ganbench.utils.errors import UsageError, in_words
 from ganbench.utils.files import read_plain
@@ -31,8 +33,111 @@ from ganbench.utils.names import is_path
 from ganbench.utils.seeding import derive
 
 NAMED = 5  # files that an error names; it counts the others
+MOST_CHUNK = 2**24  # numbers of the images that are held at a time; 1,000 images of 64x64 in colour have 12 million
 FILES = (".npz", ".npy", ".safetensors")
 STREAMS = {"train": "train", "test": "reference"}  # by which evaluations draw rows of a dataset's splits
+
+
+class Pixels(Protocol):
+    """Samples that are read a chunk at a time, as often as they are asked for.
+
+    Attributes:
+        shape: ``(n, channels, height, width)`` of uint8 images, or ``(n, 2)`` of float32 points.
+    """
+
+    shape: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Chunks of ``chunk_length`` samples, in order."""
+
+
+class InMemory:
+    """Samples that are held whole."""
+
+    def __init__(self, data: Tensor) -> None:
+        self.data, self.shape = data, tuple(data.shape)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from self.data.split(chunk_length(self.shape))
+
+
+class Rows:
+    """Chosen rows of an array, such as one in a mapped file, each chunk converted when it is read."""
+
+    def __init__(self, array: np.ndarray, taken: np.ndarray, convert: Callable[[np.ndarray], Tensor]) -> None:
+        self.array, self.taken, self.convert = array, taken, convert
+        self.shape = (len(taken), *convert(np.asarray(array[taken[:1]])).shape[1:])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for chunk in chunks_of(self.taken, chunk_length(self.shape)):
+            yield self.convert(np.asarray(self.array[chunk]))
+
+
+@dataclass
+class PictureFiles:
+    """Pictures of a folder or an archive, decoded each time they are read.
+
+    Attributes:
+        title: of the folder or archive.
+        names: of the pictures, in order.
+        take: reads the file of that name.
+        shape: of all together; one picture in colour, and all are.
+        size, decode: see ``Request``.
+        frames, otherwise: pictures of which only the first frame was read, and that another way of decoding would read
+            otherwise; known once all were read.
+    """
+
+    title: str
+    names: list[str]
+    take: Callable[[str], bytes]
+    shape: tuple[int, ...]
+    size: int | None
+    decode: str
+    frames: list[str] = field(default_factory=list)
+    otherwise: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        self.frames, self.otherwise = [], []
+        failures: list[str] = []
+        for chunk in chunks_of(self.names, chunk_length(self.shape)):
+            images = []
+            for name in chunk:
+                try:
+                    picture = read_image(io.BytesIO(self.take(name)), self.size, self.decode)
+                except Unreadable as reason:
+                    failures.append(f"{name} ({reason})")
+                    continue
+                self.frames += [name] if picture.more_frames else []
+                self.otherwise += [name] if picture.otherwise else []
+                images.append(np.broadcast_to(picture.pixels, (*self.shape[2:], self.shape[1])))
+            if not failures:  # once one cannot be read, the others are read to name all that cannot
+                yield torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())
+        refuse_unreadable(self.title, failures)
+
+
+def chunk_length(shape: tuple[int, ...]) -> int:
+    """How many samples of ``(n, ...)`` are read at a time: ``EXTRACTOR_BATCH``, as in a run, or fewer large ones.
+
+    A whole number of times ``SIGN_OF_LIFE``, in which slow networks take images: what they compute stays the same.
+    """
+    size = math.prod(shape[1:])
+    return max(SIGN_OF_LIFE, min(EXTRACTOR_BATCH, MOST_CHUNK // size // SIGN_OF_LIFE * SIGN_OF_LIFE))
+
+
+def chunks_of(items: Any, length: int) -> Iterator[Any]:
+    """Slices of at most ``length`` items."""
+    for start in range(0, len(items), length):
+        yield items[start : start + length]
+
+
+def refuse_unreadable(title: str, failures: Sequence[str]) -> None:
+    """Raise UsageError, naming the first few, if there are pictures that cannot be read."""
+    if failures:
+        more = f"; and {len(failures) - NAMED:,} more" if len(failures) > NAMED else ""
+        raise UsageError(
+            f"{title}: {len(failures):,} files cannot be read: {'; '.join(failures[:NAMED])}{more}. "
+            "Mend them, or move them out of it"
+        )
 
 
 @dataclass
@@ -41,27 +146,64 @@ class Samples:
 
     Attributes:
         title: what the user called them.
-        data: uint8 images ``(n, 1 or 3, height, width)``, or float32 points ``(n, 2)``.
+        pixels: uint8 images ``(n, 1 or 3, height, width)``, or float32 points ``(n, 2)``.
         labels: int64 ``(n,)``, or None.
         dataset, split: where they are of a dataset.
         extractor: what a trained variant was scored with, or None.
         notes: what the user should be told of them.
+        in_colour: grey images are given as RGB.
     """
 
     title: str
-    data: Tensor
+    pixels: Pixels
     labels: np.ndarray | None = None
     dataset: Dataset | None = None
     split: str | None = None
     extractor: str | None = None
     notes: list[str] = field(default_factory=list)
+    in_colour: bool = False
 
-    @cached_property
+    def __len__(self) -> int:
+        return self.pixels.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all of them, as they are scored."""
+        n, *rest = self.pixels.shape
+        return (n, 3, *rest[1:]) if self.in_colour else (n, *rest)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Chunks in order, as they are scored; the last one also ends the computation of their hash."""
+        dtype = torch.uint8 if len(self.shape) == 4 else torch.float32
+        digest = hashlib.sha256(f"{dtype} {self.shape}".encode())
+        for chunk in self.pixels:
+            scored = chunk.expand(-1, 3, -1, -1).contiguous() if self.in_colour else chunk
+            digest.update(scored.contiguous().view(torch.uint8).numpy().data)
+            yield scored
+        self._hash = digest.hexdigest()
+
+    @property
     def hash(self) -> str:
         """Hex SHA-256 of the samples as they are scored: after decoding and resizing, in their order."""
-        digest = hashlib.sha256(f"{self.data.dtype} {tuple(self.data.shape)}".encode())
-        digest.update(self.data.contiguous().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        if self._hash is None:
+            for _ in self:
+                pass
+        assert self._hash is not None
+        return self._hash
+
+    _hash: str | None = None
+
+    @property
+    def data(self) -> Tensor:
+        """All of them in memory."""
+        return torch.cat(list(self))
+
+    def said(self) -> list[str]:
+        """The notes, with what is known once all were read."""
+        if isinstance(self.pixels, PictureFiles):
+            told = remarks(self.pixels.frames, self.pixels.otherwise, self.pixels.decode)
+            return [*self.notes, *(f"{self.title}: {note}" for note in told)]
+        return self.notes
 
 
 @dataclass(frozen=True)
@@ -156,33 +298,31 @@ def _of_images(text: str, found: Listing, take: Callable[[str], bytes], request:
     names = found.pictures
     if not names:
         raise UsageError("; ".join([f"there is no image in {text}", *found.in_words()]))
-    images, failures = [], []
-    frames, otherwise = [], []
-    sizes: dict[tuple[int, ...], str] = {}
-    for name in (names[row] for row in request.rows(len(names), text)):
+    chosen = [names[row] for row in request.rows(len(names), text)]
+    failures = []
+    sizes: dict[tuple[int, int], str] = {}
+    channels = 1
+    for name in chosen:
         try:
-            picture = read_image(io.BytesIO(take(name)), request.size, request.decode)
+            with opened(io.BytesIO(take(name))) as file:
+                found_size, colours = outline(file, request.decode)
         except Unreadable as reason:
             failures.append(f"{name} ({reason})")
             continue
-        frames += [name] if picture.more_frames else []
-        otherwise += [name] if picture.otherwise else []
-        sizes.setdefault(picture.pixels.shape[:2], name)
-        images.append(picture.pixels)
+        sizes.setdefault(found_size, name)
+        channels = max(channels, colours)
+    if request.size:
+        sizes = {(request.size, request.size): chosen[0]}
+    height, width = next(iter(sizes), (1, 1))
+    pixels = PictureFiles(text, chosen, take, (len(chosen), channels, height, width), request.size, request.decode)
     if failures:
-        more = f"; and {len(failures) - NAMED:,} more" if len(failures) > NAMED else ""
-        raise UsageError(
-            f"{text}: {len(failures):,} files cannot be read: {'; '.join(failures[:NAMED])}{more}. "
-            "Mend them, or move them out of it"
-        )
+        for _ in pixels:  # names the others that cannot be read too
+            pass
+        refuse_unreadable(text, failures)
     if len(sizes) > 1:
         named = "; ".join(f"{width}x{height} ({name})" for (height, width), name in list(sizes.items())[:NAMED])
         raise UsageError(f"{text} holds images of {len(sizes)} sizes: {named}. Resize them, or let --size N do it")
-    if any(image.shape[2] == 3 for image in images):  # one picture in colour, and all are
-        images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
-    data = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())
-    told = [*found.in_words(), *remarks(frames, otherwise, request.decode)]
-    return Samples(text, data, notes=[f"{text}: {note}" for note in told])
+    return Samples(text, pixels, notes=[f"{text}: {note}" for note in found.in_words()])
 
 
 def _of_arrays(text: str, array: np.ndarray, labels: np.ndarray | None, request: Request) -> Samples:
@@ -191,47 +331,60 @@ def _of_arrays(text: str, array: np.ndarray, labels: np.ndarray | None, request:
     taken = request.rows(len(array), text)
     if labels is not None and (labels.shape != (len(array),) or labels.dtype.kind not in "iu"):
         raise UsageError(f"{text}: labels of {labels.dtype} {labels.shape}: expected {len(array):,} integers")
-    chosen = np.asarray(array[taken] if len(taken) < len(array) else array)
-    data = _points(text, chosen) if chosen.ndim == 2 else _images(text, chosen)
-    if request.size and data.dim() == 4 and data.shape[2:] != (request.size, request.size):
+    pixels = _points(text, array, taken) if array.ndim == 2 else _images(text, array, taken)
+    if request.size and len(pixels.shape) == 4 and pixels.shape[2:] != (request.size, request.size):
         raise UsageError(f"--size {request.size} is for images in folders and archives; resize {text} yourself")
-    return Samples(text, data, None if labels is None else labels[taken].astype(np.int64))
+    return Samples(text, pixels, None if labels is None else labels[taken].astype(np.int64))
 
 
-def _points(text: str, array: np.ndarray) -> Tensor:
+def _points(text: str, array: np.ndarray, taken: np.ndarray) -> Pixels:
     if array.shape[1] != 2 or array.dtype.kind != "f":
         raise UsageError(f"{text}: expected points (n, 2) in floating point, got {array.dtype} {array.shape}")
-    _finite(text, array)
-    return torch.from_numpy(array.astype(np.float32))
+    chosen = np.asarray(array[taken])
+    _finite(text, chosen)
+    return InMemory(torch.from_numpy(chosen.astype(np.float32)))
 
 
-def _images(text: str, array: np.ndarray) -> Tensor:
+def _images(text: str, array: np.ndarray, taken: np.ndarray) -> Pixels:
     """uint8 as it is, floats in [0, 1] times 255; channels last or first."""
-    if array.ndim == 3:
-        array = array[:, None]
-    elif array.ndim == 4 and array.shape[3] in (1, 3):
-        if array.shape[1] in (1, 3):
-            raise UsageError(f"{text}: images of shape {array.shape}: channels could be first or last")
-        array = array.transpose(0, 3, 1, 2)
-    if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise UsageError(f"{text}: expected images (n, h, w), (n, h, w, c) or (n, c, h, w), got {array.shape}")
-    if array.dtype.kind == "f":
-        _finite(text, array)
-        if array.min() < 0 or array.max() > 1:
+    shape = array.shape
+    last = array.ndim == 4 and shape[3] in (1, 3)
+    if last and shape[1] in (1, 3):
+        raise UsageError(f"{text}: images of shape {shape}: channels could be first or last")
+    if array.ndim not in (3, 4) or (array.ndim == 4 and not last and shape[1] not in (1, 3)):
+        raise UsageError(f"{text}: expected images (n, h, w), (n, h, w, c) or (n, c, h, w), got {shape}")
+    is_float = array.dtype.kind == "f"
+    if is_float:
+        low, high = np.inf, -np.inf
+        for start, chunk in zip(range(0, len(taken), SIGN_OF_LIFE), chunks_of(taken, SIGN_OF_LIFE), strict=True):
+            part = np.asarray(array[chunk])
+            _finite(text, part, start)
+            low, high = min(low, part.min()), max(high, part.max())
+        if low < 0 or high > 1:
             raise UsageError(
-                f"{text}: floating-point images lie in [0, 1]; these in [{array.min():g}, {array.max():g}]: "
+                f"{text}: floating-point images lie in [0, 1]; these in [{low:g}, {high:g}]: "
                 "rescale them, (x + 1) / 2 from [-1, 1], or save them as uint8"
             )
-        array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
-    if array.dtype != np.uint8:
+    elif array.dtype != np.uint8:
         raise UsageError(f"{text}: images of {array.dtype}: expected uint8, or floating point in [0, 1]")
-    # A copy: the file may be mapped, and one channel may have strides that convolutions round by.
-    return torch.from_numpy(array.copy())
+
+    def convert(part: np.ndarray) -> Tensor:
+        if part.ndim == 3:
+            part = part[:, None]
+        elif last:
+            part = part.transpose(0, 3, 1, 2)
+        if is_float:
+            part = np.rint(part.astype(np.float64) * 255).astype(np.uint8)
+        # A copy: the file may be mapped, and one channel may have strides that convolutions round by.
+        return torch.from_numpy(part.copy(order="C"))
+
+    return Rows(array, taken, convert)
 
 
-def _finite(text: str, array: np.ndarray) -> None:
+def _finite(text: str, array: np.ndarray, first: int = 0) -> None:
+    """Raise UsageError for a value that is not finite, naming its sample; those of the array count from ``first``."""
     if not np.isfinite(array).all():
-        row = int(np.argmax(~np.isfinite(array).reshape(len(array), -1).all(axis=1)))
+        row = first + int(np.argmax(~np.isfinite(array).reshape(len(array), -1).all(axis=1)))
         raise UsageError(f"{text}: a value is not finite, the first in sample {row}")
 
 
@@ -246,7 +399,7 @@ def _of_dataset(text: str, catalog: Catalog, request: Request) -> Samples:
     data, labels = load_split(dataset, split)
     chosen = torch.from_numpy(request.rows(len(data), text, STREAMS[split]))
     chosen_labels = None if labels is None else labels[chosen].numpy()
-    return Samples(text, data[chosen], chosen_labels, dataset, split, notes=list(dataset.notes))
+    return Samples(text, InMemory(data[chosen]), chosen_labels, dataset, split, notes=list(dataset.notes))
 
 
 def _of_trial(text: str, folder: Path, request: Request) -> Samples:
@@ -260,8 +413,13 @@ def _of_trial(text: str, folder: Path, request: Request) -> Samples:
     device = device_of(variant)
     try:
         with eval_mode(variant, stream):
-            raw = draw_samples(variant, request.n or evaluation.samples, stream, device).cpu()
+            drawn = []
+            for chunk in draw_chunks(variant, request.n or evaluation.samples, stream, device):
+                raw = chunk.cpu()
+                _finite(text, raw.numpy(), sum(map(len, drawn)))
+                drawn.append(quantised(raw))
+    except UsageError:
+        raise
     except Exception as reason:
         raise UsageError(f"{text}: no samples can be drawn from {variant.name}: {in_words(reason)}") from None
-    _finite(text, raw.numpy())
-    return Samples(text, quantised(raw), extractor=evaluation.extractor)
+    return Samples(text, InMemory(torch.cat(drawn)), extractor=evaluation.extractor)

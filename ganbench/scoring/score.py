@@ -22,7 +22,6 @@ from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of
 from ganbench.metrics.bias import bias_warnings
 from ganbench.metrics.intervals import LEVEL
-from ganbench.metrics.samples import EXTRACTOR_BATCH
 from ganbench.plugin.interfaces import Dataset, Evidence, Extractor, Metric, MetricError, NotApplicable, Side
 from ganbench.scoring.feature_cache import Cache, CachedExtractor, CachedStatistics, folder
 from ganbench.scoring.meter import Meter, MeteredExtractor
@@ -108,7 +107,7 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
     device = environment.select_device(options.device)
     meter = meter or Meter()
     held, fake = load(real_text, options.request), load(fake_text, options.request)
-    held.data, fake.data = with_equal_channels(held, fake)
+    equalise_channels(held, fake)
     dataset = held.dataset or dataset_of_samples(held)
     chosen = choose_extractor(held, fake, options)
     catalog = discover([("metric", name) for name in options.metrics or METRICS])
@@ -119,7 +118,8 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
             raise UsageError(f"metric {metric.name} needs {' and '.join(sorted(missing))}, which samples do not have")
     inner: Extractor = MeteredExtractor(chosen, meter)
     cached = CachedExtractor(inner, Cache(folder())) if options.cache else None
-    inputs = MetricInputs(held, dataset, cached or inner, len(fake.data), device)
+    keeps_pixels = any("samples" in metric.needs for metric in metrics)
+    inputs = MetricInputs(held, dataset, cached or inner, len(fake), device, keeps_pixels)
     try:
         with meter.measuring(f"{chosen.name}, {real_text}"):
             first = inputs.side(held)
@@ -162,8 +162,8 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
         if name == offer.name or name.startswith(f"{offer.name}.")
     ]
     about = {
-        "real": {"source": real_text, "n": len(held.data), "sha256": held.hash},
-        "fake": {"source": fake_text, "n": len(fake.data), "sha256": fake.hash},
+        "real": {"source": real_text, "n": len(held), "sha256": held.hash},
+        "fake": {"source": fake_text, "n": len(fake), "sha256": fake.hash},
         "extractor": chosen.name,
         "extractor_hash": chosen.weights_hash,
         "features": int(first.features.shape[1]),
@@ -177,8 +177,8 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
         about["cache"] = {"found": cached.found, "computed": cached.missed}
     notes = [
         *faults,
-        *held.notes,
-        *fake.notes,
+        *held.said(),
+        *fake.said(),
         *inputs.notes,
         *chosen.notes,
         *comparison_warnings(metrics, held, fake, first),
@@ -186,14 +186,12 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
     return Scores(about, lines, list(dict.fromkeys(notes)))
 
 
-def with_equal_channels(one: Samples, other: Samples) -> tuple[Tensor, Tensor]:
-    """Both sets as the same kind of thing; grey images become RGB where the others are."""
-    first, second = one.data, other.data
-    if first.dim() != second.dim():
+def equalise_channels(one: Samples, other: Samples) -> None:
+    """Make both sets the same kind of thing: grey images become RGB where the others are; raises UsageError."""
+    if len(one.shape) != len(other.shape):
         raise UsageError(f"{one.title} and {other.title} are not of one kind: points are compared with points")
-    if first.dim() == 4 and first.shape[1] != second.shape[1]:
-        first, second = (data.expand(-1, 3, -1, -1).contiguous() for data in (first, second))
-    return first, second
+    if len(one.shape) == 4 and one.shape[1] != other.shape[1]:
+        one.in_colour = other.in_colour = True
 
 
 def dataset_of_samples(samples: Samples) -> Dataset:
@@ -202,13 +200,13 @@ def dataset_of_samples(samples: Samples) -> Dataset:
     def load(split: str) -> tuple[Any, Any]:
         raise NotApplicable("these samples have no other split")
 
-    return Dataset(name="samples", shape=tuple(samples.data.shape[1:]), budget_images=0, load=load)
+    return Dataset(name="samples", shape=samples.shape[1:], budget_images=0, load=load)
 
 
 def choose_extractor(held: Samples, fake: Samples, options: Options) -> Extractor:
     """By its name, by the dataset, by what a trained variant was scored with, or by the kind of samples."""
     own = default_extractor(held.dataset) if held.dataset is not None else None
-    name = options.extractor or own or fake.extractor or (IMAGE_EXTRACTOR if held.data.dim() == 4 else "identity")
+    name = options.extractor or own or fake.extractor or (IMAGE_EXTRACTOR if len(held.shape) == 4 else "identity")
     if options.fast:
         name = f"{name}-fast"
     chosen: Extractor = discover([("extractor", name)]).get("extractor", name).thing
@@ -217,10 +215,10 @@ def choose_extractor(held: Samples, fake: Samples, options: Options) -> Extracto
 
 def comparison_warnings(metrics: Sequence[Metric], held: Samples, fake: Samples, side: Side) -> list[str]:
     """What makes these numbers hard to compare."""
-    n, d = min(len(held.data), len(fake.data)), side.features.shape[1]
+    n, d = min(len(held), len(fake)), side.features.shape[1]
     found = bias_warnings([metric.about for metric in metrics], n, d)
-    if held.data.shape[2:] != fake.data.shape[2:]:
-        first, second = ("x".join(map(str, data.shape[2:])) for data in (held.data, fake.data))
+    if held.shape[2:] != fake.shape[2:]:
+        first, second = ("x".join(map(str, samples.shape[2:])) for samples in (held, fake))
         found.append(f"{held.title} has images of {first}, {fake.title} of {second}: the network resizes both")
     if held.hash == fake.hash:
         found.append(f"{fake.title} holds the same samples as {held.title}")
@@ -230,8 +228,16 @@ def comparison_warnings(metrics: Sequence[Metric], held: Samples, fake: Samples,
 class MetricInputs:
     """Turns samples into what metrics read, and a dataset's training images into floors."""
 
-    def __init__(self, held: Samples, dataset: Dataset, extractor: Extractor, fakes: int, device: torch.device) -> None:
-        self.extractor, self.dataset, self.device = extractor, dataset, device
+    def __init__(
+        self,
+        held: Samples,
+        dataset: Dataset,
+        extractor: Extractor,
+        fakes: int,
+        device: torch.device,
+        keeps_pixels: bool,
+    ) -> None:
+        self.extractor, self.dataset, self.device, self.keeps_pixels = extractor, dataset, device, keeps_pixels
         # Only a held-out split has training images to be compared with.
         self.real = RealData(dataset, extractor, fakes, device) if held.split else None
         self.has_floor = held.split == "test"
@@ -240,13 +246,24 @@ class MetricInputs:
             raise UsageError(f"extractor {extractor.name} is trained on a dataset: name it with --real, or another one")
 
     def side(self, samples: Samples) -> Side:
-        with torch.no_grad():
-            outputs = [self.extractor(chunk.to(self.device)) for chunk in samples.data.split(EXTRACTOR_BATCH)]
-        features = torch.cat([torch.as_tensor(found).float().cpu() for found, _ in outputs]).numpy()
-        probabilities = None
-        if outputs[0][1] is not None:
-            probabilities = torch.cat([torch.as_tensor(found).float().cpu() for _, found in outputs]).numpy()
-        return Side(samples.data.numpy(), features, probabilities, samples.labels)
+        """The samples with their features, from one pass in which a chunk of them is in memory at a time.
+
+        Pixels are kept if a metric declared that it reads them; else they are read again if one does.
+        """
+        features: list[np.ndarray] = []
+        probabilities: list[np.ndarray] = []
+        pixels: list[Tensor] = []
+        start = 0
+        for chunk in samples:
+            with torch.no_grad():
+                found = self.extractor(chunk.to(self.device))
+            for kept, part in zip((features, probabilities), found, strict=True):
+                if part is not None:
+                    _append(kept, torch.as_tensor(part).float().cpu().numpy(), start, len(samples))
+            pixels += [chunk] if self.keeps_pixels else []
+            start += len(chunk)
+        data = torch.cat(pixels).numpy() if self.keeps_pixels else None
+        return ReadSide(samples, data, features[0], probabilities[0] if probabilities else None)
 
     def train(self) -> Side:
         if self.real is None or not self.has_floor:
@@ -274,6 +291,34 @@ class MetricInputs:
                             found.setdefault(name, []).append(value)
         means = {name: float(np.mean(values)) for name, values in found.items() if name not in faults}
         return MetricValues(dict(means), faults)
+
+
+def _append(kept: list[np.ndarray], part: np.ndarray, start: int, total: int) -> None:
+    """Write rows into the one array of ``kept``, which is made for ``total`` rows when the first come."""
+    if not kept:
+        kept.append(np.empty((total, *part.shape[1:]), part.dtype))
+    kept[0][start : start + len(part)] = part
+
+
+class ReadSide(Side):
+    """A side whose samples are read when a metric asks for them, and kept from then on."""
+
+    def __init__(
+        self, source: Samples, samples: np.ndarray | None, features: np.ndarray, probabilities: np.ndarray | None
+    ) -> None:
+        about = {"features": features, "probabilities": probabilities, "labels": source.labels, "_known": {}}
+        vars(self).update(about, source=source, _samples=samples)
+
+    @property
+    def samples(self) -> np.ndarray:  # type: ignore[override]
+        if vars(self)["_samples"] is None:
+            vars(self)["_samples"] = vars(self)["source"].data.numpy()
+        found: np.ndarray = vars(self)["_samples"]
+        return found
+
+    def copy(self) -> Side:
+        parts = (None if part is None else np.array(part) for part in (self.features, self.probabilities))
+        return ReadSide(vars(self)["source"], None, *parts)  # type: ignore[arg-type]
 
 
 def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, MetricValues]:
