@@ -109,9 +109,11 @@ class PictureFiles:
                     continue
                 self.frames += [name] if picture.more_frames else []
                 self.otherwise += [name] if picture.otherwise else []
-                images.append(np.broadcast_to(picture.pixels, (*self.shape[2:], self.shape[1])))
+                images += [picture.pixels] if not failures else []
             if not failures:  # once one cannot be read, the others are read to name all that cannot
-                yield torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())
+                shape = (*self.shape[2:], self.shape[1])
+                pixels = np.stack([np.broadcast_to(image, shape) for image in images])
+                yield torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
         refuse_unreadable(self.title, failures)
 
 
@@ -316,8 +318,12 @@ def _of_images(text: str, found: Listing, take: Callable[[str], bytes], request:
     height, width = next(iter(sizes), (1, 1))
     pixels = PictureFiles(text, chosen, take, (len(chosen), channels, height, width), request.size, request.decode)
     if failures:
-        for _ in pixels:  # names the others that cannot be read too
-            pass
+        failures = []
+        for name in chosen:  # once more and whole, to name all that cannot be read
+            try:
+                read_image(io.BytesIO(take(name)), request.size, request.decode)
+            except Unreadable as reason:
+                failures.append(f"{name} ({reason})")
         refuse_unreadable(text, failures)
     if len(sizes) > 1:
         named = "; ".join(f"{width}x{height} ({name})" for (height, width), name in list(sizes.items())[:NAMED])

@@ -451,7 +451,7 @@ def test_decoding_as_torch_fidelity_does_is_what_pillow_converts(tmp_path: Path)
     found = load(str(folder), Request(decode="torch-fidelity"))
     expected = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.iterdir())])
     assert (found.data.numpy() == expected.transpose(0, 3, 1, 2)).all()
-    assert "24 pictures" in found.notes[0] and "not read as a viewer shows them" in found.notes[0]
+    assert "24 pictures" in (note := found.said()[0]) and "not read as a viewer shows them" in note
     options = Options(Request(decode="torch-fidelity"), extractor="pixels", metrics=("fid",))
     assert score(str(folder), str(folder), options).about["decode"] == "torch-fidelity"
     with pytest.raises(UsageError, match="name the folder without folder:"):
