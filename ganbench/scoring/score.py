@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganbench.discovery.loader import discover
+from ganbench.discovery.source_hash import source_hash
 from ganbench.harness import environment
 from ganbench.harness.defaults import default_extractor
 from ganbench.harness.floors import FLOOR_DRAWS, stand_ins
@@ -103,14 +104,16 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
     held, fake = load(real_text, options.request), load(fake_text, options.request)
     held.data, fake.data = with_equal_channels(held, fake)
     dataset = held.dataset or dataset_of_samples(held)
-    chosen = choose_extractor(held, fake, options)
+    chosen, distribution = choose_extractor(held, fake, options)
     catalog = discover([("metric", name) for name in options.metrics or METRICS])
     metrics: list[Metric] = [catalog.get("metric", name).thing for name in options.metrics or METRICS]
     for metric in metrics:
         if options.metrics and (missing := metric.needs & {"variant", "history"}):
             raise UsageError(f"metric {metric.name} needs {' and '.join(sorted(missing))}, which samples do not have")
     inner: Extractor = MeteredExtractor(chosen, meter)
-    cached = CachedExtractor(inner, Cache(folder())) if options.cache else None
+    cached = None
+    if options.cache:
+        cached = CachedExtractor(inner, Cache(folder()), source_hash(type(chosen), distribution))
     inputs = MetricInputs(held, dataset, cached or inner, len(fake.data), device)
     try:
         with meter.measuring(f"{chosen.name}, {real_text}"):
@@ -178,14 +181,18 @@ def dataset_of_samples(samples: Samples) -> Dataset:
     return Dataset(name="samples", shape=tuple(samples.data.shape[1:]), budget_images=0, load=load)
 
 
-def choose_extractor(held: Samples, fake: Samples, options: Options) -> Extractor:
-    """By its name, by the dataset, by what a trained variant was scored with, or by the kind of samples."""
+def choose_extractor(held: Samples, fake: Samples, options: Options) -> tuple[Extractor, str]:
+    """By its name, by the dataset, by what a trained variant was scored with, or by the kind of samples.
+
+    Returns it and the distribution that offers it.
+    """
     own = default_extractor(held.dataset) if held.dataset is not None else None
     name = options.extractor or own or fake.extractor or (IMAGE_EXTRACTOR if held.data.dim() == 4 else "identity")
     if options.fast:
         name = f"{name}-fast"
-    chosen: Extractor = discover([("extractor", name)]).get("extractor", name).thing
-    return chosen.with_weights(options.weights) if options.weights else chosen
+    offer = discover([("extractor", name)]).get("extractor", name)
+    chosen: Extractor = offer.thing
+    return chosen.with_weights(options.weights) if options.weights else chosen, offer.distribution
 
 
 def comparison_warnings(metrics: Sequence[Metric], held: Samples, fake: Samples, side: Side) -> list[str]:

@@ -364,9 +364,12 @@ def test_the_cache_tells_extractors_apart(tmp_path: Path) -> None:
 
     batch = torch.from_numpy(TEST[:5])
     keys = {
-        CachedExtractor(one, Cache(tmp_path)).key(images) for one in (CNN, Other()) for images in (batch, batch.float())
+        CachedExtractor(one, Cache(tmp_path), source).key(images)
+        for one in (CNN, Other())
+        for images in (batch, batch.float())
+        for source in ("", "changed")
     }
-    assert len(keys) == 4
+    assert len(keys) == 8
 
 
 def test_extractors_and_metrics_of_others_work_here_too(install: Any, ganbench: Any, tmp_path: Path) -> None:
