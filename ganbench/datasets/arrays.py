@@ -14,7 +14,7 @@ import numpy as np
 from ganbench.datasets import DatasetError
 from ganbench.utils.memory import installed
 
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 Take = Callable[[str], np.ndarray]
 

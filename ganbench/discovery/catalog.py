@@ -112,8 +112,11 @@ class Catalog:
         raise DiscoveryError(message)
 
     def means(self, kind: str, name: str) -> bool:
-        """Whether the name is on offer, or a member of a family that is; of ``folder:PATH`` nothing is read."""
-        if (kind, name) in self.offers or (kind, name) in self.duplicates:
+        """Whether the name is on offer, or a member of a family that is; of ``folder:PATH`` nothing is read.
+
+        What is broken or blocked keeps its name: a path does not take its place.
+        """
+        if (kind, name) in self.offers or (kind, name) in self.duplicates or self.is_unusable(name):
             return True
         for offer in (self.offers.get((kind, family)) for family in families(kind, name)):
             if offer is not None and offer.thing.is_family:

@@ -23,7 +23,7 @@ from ganbench import __version__
 from ganbench.metrics import FeatureSet
 from ganbench.plugin.interfaces import Dataset, Extractor
 
-VERSION = 1  # rises when the same key would hold other values
+VERSION = 2  # rises when the same key would hold other values
 DIGEST = 64  # hex digits of the SHA-256 that a file begins with
 
 
@@ -112,19 +112,23 @@ class ExtractorWrapper(Extractor):
 class CachedExtractor(ExtractorWrapper):
     """An extractor that looks into the cache first.
 
-    The key is the pixels, the hash of the extractor with its preprocessing, and what else decides the last
-    bits: torch's version and the kind of device.
+    The key is the pixels, the hash of the extractor with its preprocessing, the hash of its code, and what else decides
+    the last bits: torch's version and the kind of device.
+
+    Args:
+        source: hash of the code outside ganbench: whoever changes it may forget to give it another ``weights_hash``.
     """
 
-    def __init__(self, inner: Extractor, cache: Cache) -> None:
+    def __init__(self, inner: Extractor, cache: Cache, source: str) -> None:
         super().__init__(inner)
-        self.cache = cache
+        self.cache, self.source = cache, source
         self.found = self.missed = 0
 
     def key(self, batch: Tensor) -> str:
         about = (
             VERSION,
             self.inner.weights_hash,
+            self.source,
             torch.__version__,
             batch.device.type,
             batch.dtype,

@@ -241,7 +241,10 @@ def load(text: str, request: Request) -> Samples:
         UsageError: there is no such thing, or it holds no samples. The message says what to do.
     """
     notes: list[str] = []
-    found = _load(text, request, notes.append)
+    try:
+        found = _load(text, request, notes.append)
+    except UsageError as reason:  # the user may have meant the path
+        raise UsageError("; ".join([str(reason), *notes])) from None
     found.notes[:0] = notes
     return found
 

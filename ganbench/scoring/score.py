@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import discover
+from ganbench.discovery.source_hash import source_hash
 from ganbench.harness import environment
 from ganbench.harness.defaults import default_extractor
 from ganbench.harness.floors import FLOOR_DRAWS, stand_ins
@@ -109,7 +110,7 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
     held, fake = load(real_text, options.request), load(fake_text, options.request)
     equalise_channels(held, fake)
     dataset = held.dataset or dataset_of_samples(held)
-    chosen = choose_extractor(held, fake, options)
+    chosen, distribution = choose_extractor(held, fake, options)
     catalog = discover([("metric", name) for name in options.metrics or METRICS])
     offers = [catalog.get("metric", name) for name in options.metrics or METRICS]
     metrics: list[Metric] = [offer.thing for offer in offers]
@@ -117,7 +118,9 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
         if options.metrics and (missing := metric.needs & {"variant", "history"}):
             raise UsageError(f"metric {metric.name} needs {' and '.join(sorted(missing))}, which samples do not have")
     inner: Extractor = MeteredExtractor(chosen, meter)
-    cached = CachedExtractor(inner, Cache(folder())) if options.cache else None
+    cached = None
+    if options.cache:
+        cached = CachedExtractor(inner, Cache(folder()), source_hash(type(chosen), distribution))
     keeps_pixels = any("samples" in metric.needs for metric in metrics)
     inputs = MetricInputs(held, dataset, cached or inner, len(fake), device, keeps_pixels)
     try:
@@ -203,14 +206,18 @@ def dataset_of_samples(samples: Samples) -> Dataset:
     return Dataset(name="samples", shape=samples.shape[1:], budget_images=0, load=load)
 
 
-def choose_extractor(held: Samples, fake: Samples, options: Options) -> Extractor:
-    """By its name, by the dataset, by what a trained variant was scored with, or by the kind of samples."""
+def choose_extractor(held: Samples, fake: Samples, options: Options) -> tuple[Extractor, str]:
+    """By its name, by the dataset, by what a trained variant was scored with, or by the kind of samples.
+
+    Returns it and the distribution that offers it.
+    """
     own = default_extractor(held.dataset) if held.dataset is not None else None
     name = options.extractor or own or fake.extractor or (IMAGE_EXTRACTOR if len(held.shape) == 4 else "identity")
     if options.fast:
         name = f"{name}-fast"
-    chosen: Extractor = discover([("extractor", name)]).get("extractor", name).thing
-    return chosen.with_weights(options.weights) if options.weights else chosen
+    offer = discover([("extractor", name)]).get("extractor", name)
+    chosen: Extractor = offer.thing
+    return chosen.with_weights(options.weights) if options.weights else chosen, offer.distribution
 
 
 def comparison_warnings(metrics: Sequence[Metric], held: Samples, fake: Samples, side: Side) -> list[str]:

@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from ganbench.datasets import digits
+from ganbench.discovery.entry_points import BLOCKED
 from ganbench.extractors import classifier
 from ganbench.metrics import (
     FeatureSet,
@@ -364,9 +365,12 @@ def test_the_cache_tells_extractors_apart(tmp_path: Path) -> None:
 
     batch = torch.from_numpy(TEST[:5])
     keys = {
-        CachedExtractor(one, Cache(tmp_path)).key(images) for one in (CNN, Other()) for images in (batch, batch.float())
+        CachedExtractor(one, Cache(tmp_path), source).key(images)
+        for one in (CNN, Other())
+        for images in (batch, batch.float())
+        for source in ("", "changed")
     }
-    assert len(keys) == 4
+    assert len(keys) == 8
 
 
 def test_extractors_and_metrics_of_others_work_here_too(install: Any, ganbench: Any, tmp_path: Path) -> None:
@@ -411,6 +415,12 @@ def ganbench_metrics():
         "low": None,
         "high": None,
     }
+    for factor, value in ((1, 7.0), (2, 14.0)):  # its author left weights_hash as it was
+        code = module.replace("batch.float()", f"batch.float().mul({factor})")
+        (tmp_path / "greys.py").write_text(code.replace("mean-grey", "other-grey").replace("shift", "other_shift"))
+        names = ("--extractor", "other-grey", "--metrics", "other_shift", "--cache", "--plugin-path", "greys.py")
+        result = ganbench("score", "--real", "a.npy", "--fake", "b.npy", *names, "--json")
+        assert json.loads(result.stdout)["metrics"]["other_shift"]["value"] == value, result.stderr
 
 
 def test_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -499,3 +509,14 @@ def test_a_name_is_a_name_and_a_path_has_a_separator(tmp_path: Path, monkeypatch
     ):
         with pytest.raises(UsageError, match=message):
             load(text, Request())
+
+
+def test_a_dataset_that_cannot_be_used_is_not_replaced_by_a_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(BLOCKED, "mnist")
+    folder = pictures(tmp_path / "mnist", TEST[:12])
+    with pytest.raises(UsageError, match=r"blocked by --no-plugin.*the folder of that name is \./mnist$"):
+        load("mnist", Request())
+    assert load("./mnist", Request()).hash == load(str(folder), Request()).hash

@@ -594,7 +594,16 @@ def test_an_archive_that_packs_a_thousand_to_one_is_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "fine"), [("a\\b.png", True), ("a/b:c.png", True), ("a\\..\\..\\b", False), ("C:b", False)]
+    ("name", "fine"),
+    [
+        ("a\\b.png", True),
+        ("a/b:c.png", True),
+        ("t:1.png", True),
+        ("a\\..\\..\\b", False),
+        ("C:/b", False),
+        ("c:\\b", False),
+        ("\\\\host\\b", False),
+    ],
 )
 def test_names_in_archives(tmp_path, name, fine):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
