@@ -324,8 +324,9 @@ class ReadSide(Side):
         return found
 
     def copy(self) -> Side:
-        parts = (None if part is None else np.array(part) for part in (self.features, self.probabilities))
-        return ReadSide(vars(self)["source"], None, *parts)  # type: ignore[arg-type]
+        kept = (vars(self)["_samples"], self.features, self.probabilities)
+        parts = (None if part is None else part.copy() for part in kept)
+        return ReadSide(vars(self)["source"], *parts)  # type: ignore[arg-type]
 
 
 def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, MetricValues]:
