@@ -86,7 +86,7 @@ def wait_for_line(process: subprocess.Popen[str], text: str, seconds: float = 60
 
 def evaluated(folder: Path, trials: int) -> Callable[[], bool]:
     """Whether so many trials have begun to train."""
-    return lambda: sum('"evaluation"' in p.read_text() for p in folder.glob("results/*/*/*/progress.jsonl")) >= trials
+    return lambda: sum('"evaluation"' in p.read_text() for p in folder.glob("ganbench-results/*/*/*/progress.jsonl")) >= trials
 
 
 def gone(process: subprocess.Popen[str], left: list[int], seconds: float = 60) -> bool:
@@ -135,12 +135,12 @@ def test_the_first_signal_waits_for_a_checkpoint(number: signal.Signals, to_all:
     assert gone(process, left) and not list(tmp_path.rglob("record.json"))
     assert len(list(tmp_path.rglob("checkpoint.safetensors"))) == 2
     if number == signal.SIGINT:
-        for folder in ("results", "whole"):
+        for folder in ("ganbench-results", "whole"):
             done = start(tmp_path, *LONG, "--results", folder)
             _, stderr = done.communicate(timeout=600)
             assert done.returncode == 0, stderr
-        assert contents(tmp_path / "results") == contents(tmp_path / "whole")
-        attempts = [p.read_text() for p in tmp_path.glob("results/*/*/*/cost.json")]
+        assert contents(tmp_path / "ganbench-results") == contents(tmp_path / "whole")
+        attempts = [p.read_text() for p in tmp_path.glob("ganbench-results/*/*/*/cost.json")]
         assert all('"attempts": 2' in text for text in attempts)
 
 
@@ -218,7 +218,7 @@ def test_rescoring_finishes_what_runs_when_it_is_stopped(
     done = start(tmp_path, "run", "-p", "noise", *TINY, "--seeds", "4", "--images", "640")
     _, stderr = done.communicate(timeout=600)
     assert done.returncode == 0, stderr
-    command = ("rescore", "results", "-m", "slow", "--jobs", "1")
+    command = ("rescore", "ganbench-results", "-m", "slow", "--jobs", "1")
     process = start(tmp_path, *command, PYTHONPATH=site)
     wait_for(process, lambda: bool(list(tmp_path.rglob("rescored.json"))))
     time.sleep(1)  # the next one has begun
@@ -229,7 +229,7 @@ def test_rescoring_finishes_what_runs_when_it_is_stopped(
     assert "stopping: what runs is finished" in stderr and "Traceback" not in stderr, stderr
     assert gone(process, left)
     found = len(list(tmp_path.rglob("rescored.json")))
-    assert found == 2 and not list(tmp_path.rglob("*.tmp")) and not read_records(tmp_path / "results").problems
+    assert found == 2 and not list(tmp_path.rglob("*.tmp")) and not read_records(tmp_path / "ganbench-results").problems
     again = start(tmp_path, *command, PYTHONPATH=site)
     _, stderr = again.communicate(timeout=600)
     assert again.returncode == 0 and "2 trials to rescore, 2 rescored earlier" in stderr, stderr
@@ -274,7 +274,7 @@ def long_trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def begin_rerun(folder: Path, scratch: Path) -> tuple[subprocess.Popen[str], list[int]]:
     """Begin to verify, and wait until the trial trains again; its worker too."""
-    process = start(folder, "verify", "results", "--rerun", "1", "--jobs", "1", TMPDIR=str(scratch))
+    process = start(folder, "verify", "ganbench-results", "--rerun", "1", "--jobs", "1", TMPDIR=str(scratch))
     wait_for(process, lambda: bool(list(scratch.glob("ganbench-verify-*/0/progress.jsonl"))))
     return process, workers(process.pid)
 
