@@ -1,12 +1,12 @@
 """ganbench: which GAN is better, by how much, how sure are we, and how often does its training fail?
 
     import ganbench
-    frame = ganbench.load_results("results")     # one row a trial, evaluation and metric
-    ganbench.leaderboard(frame)                  # ranked, with intervals, tiers and failures
-    ganbench.compare(before, after)              # better, worse or no evidence
-    ganbench.neighbours(frame)                   # what separates each from the next, or would
-    ganbench.across(frame)                       # several datasets: average ranks and normalised scores
-    ganbench.profiles(frame)                     # share of trials above each normalised score
+    frame = ganbench.load_results("ganbench-results")     # one row a trial, evaluation and metric
+    ganbench.leaderboard(frame)                           # ranked, with intervals, tiers and failures
+    ganbench.compare(before, after)                       # better, worse or no evidence
+    ganbench.neighbours(frame)                            # what separates each from the next, or would
+    ganbench.across(frame)                                # several datasets: average ranks and normalised scores
+    ganbench.profiles(frame)                              # share of trials above each normalised score
 
 Importing this package brings neither torch nor pandas; the functions load what they need.
 """

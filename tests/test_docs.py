@@ -51,7 +51,7 @@ def test_the_plugins_of_the_documentation_run_and_are_ranked(
     what = ("--plugins", ",".join(variants), "--datasets", "digits,cloud", "--metrics", "coverage,spread,nn_accuracy")
     result = ganbench("run", *what, *SMALL, site=site)
     assert result.returncode == 0, result.stderr
-    board = pd.read_csv(tmp_path / "results/leaderboard.csv")
+    board = pd.read_csv(tmp_path / "ganbench-results/leaderboard.csv")
     assert sorted(zip(board.dataset, board.variant, strict=True)) == [
         (dataset, variant) for dataset in ("cloud", "digits") for variant in variants
     ]

@@ -36,9 +36,9 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
     \b
     Examples:
       ganbench compare before after
-      ganbench compare reference results
-      ganbench compare main/trials.csv results --fail-on-regression
-      ganbench compare published/leaderboard.html results --html changes.html
+      ganbench compare reference ganbench-results
+      ganbench compare main/trials.csv ganbench-results --fail-on-regression
+      ganbench compare published/leaderboard.html ganbench-results --html changes.html
     """
     from ganbench.analysis.comparison import SIDES, Incomparable, undecidable, unmatched
     from ganbench.analysis.comparison import compare as compare_frames

@@ -56,8 +56,8 @@ def command(sources: tuple[Path, ...], target: Path) -> None:
 
     \b
     Examples:
-      ganbench merge laptop server --into results
-      ganbench merge seeds-0-4 seeds-5-9 --into results
+      ganbench merge laptop server --into both
+      ganbench merge seeds-0-4 seeds-5-9 --into seeds-0-9
     """
     sys.exit(merge(sources, target))
 

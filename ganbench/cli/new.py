@@ -25,7 +25,7 @@ KINDS = {
         "A feature extractor",
         "ganbench run --plugins vanilla --extractor {name} --seeds 2 --images 6400",
     ),
-    "reporter": ('"ganbench.reporters"', "A report format", "ganbench report --results results --format {name}"),
+    "reporter": ('"ganbench.reporters"', "A report format", "ganbench report --format {name}"),
 }
 PREFIX = "ganbench-"
 

@@ -67,7 +67,7 @@ def command(
     \b
     Examples:
       ganbench score --real photos --fake generated
-      ganbench score --real digits --fake results/digits/dcgan/seed-0-1a2b3c4d
+      ganbench score --real digits --fake ganbench-results/digits/dcgan/seed-0-1a2b3c4d
       ganbench score --real ring8 --fake points.npy --metrics modes,high_quality
     """
     from ganbench.scoring.samples import Request

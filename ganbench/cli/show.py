@@ -39,7 +39,7 @@ def command(trial: str, results: Path) -> None:
 
     \b
     Examples:
-      ganbench show results/digits/dcgan/seed-0-1a2b3c4d
+      ganbench show ganbench-results/digits/dcgan/seed-0-1a2b3c4d
       ganbench show 1a2b3c4d
     """
     sys.exit(show_trial(trial, results))

@@ -62,8 +62,8 @@ def command(
 
     \b
     Examples:
-      ganbench verify results --records-only
-      ganbench verify results --rerun 2
+      ganbench verify ganbench-results --records-only
+      ganbench verify ganbench-results --rerun 2
     """
     sys.exit(verify(results, Options(records_only, rerun, seed, device, executor, jobs)))
 

@@ -156,13 +156,13 @@ class Session:
         storage = [] if self.options.storage is None else ["--storage", str(self.options.storage)]
         report = f"  {shlex.join(['ganbench', 'report', '--results', str(store.root), *storage])}"
         if finished > QUICK or signals.insisted():
-            return [f"tables of the {finished} finished trials:", report]
+            return [f"tables of the finished trials ({finished}):", report]
         try:
             write_reports(store.root, DEFAULT, self.options.storage)
         except (KeyboardInterrupt, StoreError, UsageError) as reason:
             said = f" ({reason})" if str(reason) else ""
-            return [f"tables of the {finished} finished trials are not written{said}; to write them:", report]
-        return [f"tables of the {finished} finished trials are in {store.root}; to print them:", report]
+            return [f"tables of the finished trials ({finished}) are not written{said}; to write them:", report]
+        return [f"tables of the finished trials ({finished}) are in {store.root}; to print them:", report]
 
     def say_how_to_continue(self, why: str) -> None:
         """The last words of a sweep that did not come to its end."""

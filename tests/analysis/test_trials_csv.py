@@ -67,6 +67,47 @@ def test_failures_floors_and_names_that_were_told_apart(rewritten, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text + b"\n",
+        lambda text: text + b"\r\n" * 3,
+        lambda text: text.removesuffix(b"\n"),
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n") + b"\r\n",
+        lambda text: text.replace(b"\n", b"\n\n"),
+        lambda text: text + b"," * text.partition(b"\n")[0].count(b",") + b"\n",  # a row of empty cells
+    ],
+    ids=["BOM", "empty last line", "empty last lines", "no newline", "CRLF", "all", "empty lines", "empty row"],
+)
+def test_what_editors_add_to_a_table_changes_nothing(edit: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    whole = (REFERENCE / "trials.csv").read_bytes()
+    edited = edit(whole)
+    assert edited != whole
+    (tmp_path / "trials.csv").write_bytes(edited)
+    assert to_csv(trials_table(read_trials(tmp_path / "trials.csv"))) == whole.decode()
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_another_separator_is_refused_by_its_name(separator: str, mark: str, tmp_path: Path) -> None:
+    with (REFERENCE / "trials.csv").open(newline="") as file, (tmp_path / "t.csv").open("w", newline="") as other:
+        other.write(mark)
+        csv.writer(other, delimiter=separator).writerows(csv.reader(file))
+    name = {";": "semicolons", "\t": "tabs"}[separator]
+    with pytest.raises(UsageError, match=f"t.csv has {name} between its columns.*ganbench report"):
+        read_trials(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_another_encoding_is_refused_by_what_to_do(encoding: str, tmp_path: Path) -> None:
+    text = (REFERENCE / "trials.csv").read_text().replace("dcgan", "dcgän")
+    (tmp_path / "t.csv").write_text(text, encoding=encoding)
+    with pytest.raises(UsageError, match="no CSV file in UTF-8.*ganbench report"):
+        read_trials(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (b"", "has no column dataset, extractor"),

@@ -128,7 +128,7 @@ def test_a_new_variant_is_ranked(ganbench: Ganbench, tmp_path: Path) -> None:
     module = tmp_path / "ganbench-my-gan" / "ganbench_my_gan.py"
     result = ganbench(*SHOWN["variant"], "--plugin-path", str(module), "--executor", "inline")
     assert result.returncode == 0, result.stderr
-    board = pd.read_csv(tmp_path / "results/leaderboard.csv")
+    board = pd.read_csv(tmp_path / "ganbench-results/leaderboard.csv")
     assert set(board.variant) == {"my-gan", "dcgan"} and board["rank"].notna().all() and not board.failed.any()
 
 
@@ -166,7 +166,7 @@ def test_a_new_package_installs_passes_its_tests_and_is_used(
     (plugin,) = checked["plugins"]
     assert plugin["passed"] and plugin["distribution"] == "ganbench-my-gan" and plugin["version"] == "0.1.0"
     python("ganbench", *SHOWN[kind])
-    board = pd.read_csv(folder / "results/leaderboard.csv")
+    board = pd.read_csv(folder / "ganbench-results/leaderboard.csv")
     assert board["rank"].notna().any() and not board.failed.any()
     if kind == "variant":
         assert set(board.variant) == {"my-gan", "dcgan"} and board["rank"].notna().all()
@@ -178,4 +178,4 @@ def test_a_new_package_installs_passes_its_tests_and_is_used(
         assert set(board.extractor) == {"my-gan"}
     else:
         python("ganbench", "report", "--format", "my-gan")
-        assert json.loads((folder / "results/my-gan.jsonl").read_text().splitlines()[0])["variant"] == "vanilla"
+        assert json.loads((folder / "ganbench-results/my-gan.jsonl").read_text().splitlines()[0])["variant"] == "vanilla"

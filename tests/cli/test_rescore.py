@@ -36,9 +36,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., subpr
     what = ("-p", "vanilla,noise,planted-nan", "-d", "digits,ring8", "-m", "fid,kid,d_auc")
     run = command(folder, "run", "--executor", "inline", *what, *small)
     assert run.returncode == 1, run.stderr  # one trial diverged
-    (folder / "before.csv").write_bytes((folder / "results/leaderboard.csv").read_bytes())
+    (folder / "before.csv").write_bytes((folder / "ganbench-results/leaderboard.csv").read_bytes())
     (folder / "records").write_text("".join(p.read_text() for p in sorted(folder.rglob("record.json"))))
-    done = command(folder, "rescore", "results", "--metrics", "fid,kid,recall,d_auc,is,prd", "--jobs", "2")
+    done = command(folder, "rescore", "ganbench-results", "--metrics", "fid,kid,recall,d_auc,is,prd", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     (folder / "stderr").write_text(done.stderr)
     return folder
@@ -46,11 +46,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., subpr
 
 def again(folder: Path, *metrics: str, **names: tuple[str, ...]) -> int:
     """``ganbench rescore`` in this process."""
-    return rescore(folder / "results", Options(metrics, **names), 1, "inline")
+    return rescore(folder / "ganbench-results", Options(metrics, **names), 1, "inline")
 
 
 def trial(folder: Path, dataset: str, variant: str) -> Path:
-    (found,) = (folder / "results" / dataset / variant).glob("seed-0-*")
+    (found,) = (folder / "ganbench-results" / dataset / variant).glob("seed-0-*")
     return found
 
 
@@ -70,7 +70,7 @@ def test_it_finds_what_the_last_evaluation_found_to_the_bit(swept: Path) -> None
 
 def test_records_are_untouched_and_tables_have_the_new_columns(swept: Path) -> None:
     assert "".join(p.read_text() for p in sorted(swept.rglob("record.json"))) == (swept / "records").read_text()
-    before, after = pd.read_csv(swept / "before.csv"), pd.read_csv(swept / "results/leaderboard.csv")
+    before, after = pd.read_csv(swept / "before.csv"), pd.read_csv(swept / "ganbench-results/leaderboard.csv")
     new = [
         f"{name}{end}"
         for name in ("is", "recall", "prd", "prd.f8", "prd.f_1_8")
@@ -80,11 +80,11 @@ def test_records_are_untouched_and_tables_have_the_new_columns(swept: Path) -> N
     pd.testing.assert_frame_equal(before, after[before.columns])
     digits = after[(after.dataset == "digits") & (after.variant == "vanilla")].iloc[0]
     assert digits["is"] > 1 and digits.is_floor > digits["is"] and 0 <= digits.recall < digits.recall_floor
-    trials = pd.read_csv(swept / "results/trials.csv")
+    trials = pd.read_csv(swept / "ganbench-results/trials.csv")
     assert (trials.recall.notna() == (trials.status == "completed")).all()
-    frame = load_results(swept / "results")
+    frame = load_results(swept / "ganbench-results")
     assert set(frame[frame.final & frame.value.notna() & (frame.dataset == "ring8")].metric) >= {"recall", "fid"}
-    assert "Recall (digits-cnn)" in (swept / "results/leaderboard.md").read_text()
+    assert "Recall (digits-cnn)" in (swept / "ganbench-results/leaderboard.md").read_text()
 
 
 def test_what_is_done_is_not_done_again(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,10 +105,10 @@ def test_a_damaged_file_is_named_and_ignored_and_made_again(swept: Path, here) -
     good = path.read_bytes()
     path.write_bytes(good.replace(b'"recall":0', b'"recall":9', 1))
     assert path.read_bytes() != good
-    report = here("report", "--results", str(swept / "results"))
+    report = here("report", "--results", str(swept / "ganbench-results"))
     assert report.returncode == 3 and str(path) in report.stderr
     assert "does not match its hash" in report.stderr and "ganbench rescore computes it again" in report.stderr
-    board = pd.read_csv(swept / "results/leaderboard.csv")
+    board = pd.read_csv(swept / "ganbench-results/leaderboard.csv")
     row = board[(board.dataset == "digits") & (board.variant == "noise")].iloc[0]
     assert row.fid > 0 and pd.isna(row.recall)
     assert again(swept, "fid", "kid", "recall", "d_auc", "is", "prd") == 0
@@ -118,14 +118,14 @@ def test_a_damaged_file_is_named_and_ignored_and_made_again(swept: Path, here) -
 def test_a_trial_that_cannot_be_rescored_costs_no_other(
     swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    subprocess.run(["cp", "-r", str(swept / "results"), str(tmp_path / "results")], check=True)
-    for path in (tmp_path / "results").rglob("rescored.json"):
+    subprocess.run(["cp", "-r", str(swept / "ganbench-results"), str(tmp_path / "ganbench-results")], check=True)
+    for path in (tmp_path / "ganbench-results").rglob("rescored.json"):
         path.unlink()
-    (broken,) = (tmp_path / "results/ring8/noise").glob("seed-0-*/state.safetensors")
+    (broken,) = (tmp_path / "ganbench-results/ring8/noise").glob("seed-0-*/state.safetensors")
     broken.write_bytes(broken.read_bytes()[:-1] + b"?")
     assert again(tmp_path, "fid", datasets=("ring8",)) == 1
     assert "noise on ring8, seed 0: not rescored" in capsys.readouterr().err
-    assert len(list((tmp_path / "results").rglob("rescored.json"))) == 1
+    assert len(list((tmp_path / "ganbench-results").rglob("rescored.json"))) == 1
     with pytest.raises(UsageError, match="did you mean fid"):
         again(tmp_path, "fit")
     with pytest.raises(UsageError, match="no completed trial"):
@@ -140,7 +140,7 @@ def test_a_stored_trial_is_scored_with_the_samples_of_its_last_evaluation(swept:
     assert {one.name: one.floor for one in found.scores} == {
         name: record.metrics[name].floor for name in ("fid", "kid")
     }
-    request = Request(results=swept / "results")
+    request = Request(results=swept / "ganbench-results")
     assert load(folder.name.rpartition("-")[2], request).hash == load(str(folder), Request(n=200)).hash
     assert load(str(folder), Request(seed=1)).hash != load(str(folder), Request()).hash
     assert len(load(str(folder), Request(n=7)).data) == 7
@@ -177,7 +177,7 @@ def test_ctrl_c_keeps_what_was_rescored_and_says_how_to_go_on(
     swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Asked between two trials: the second is not begun, nothing is half written, the same call completes it."""
-    shutil.copytree(swept / "results", tmp_path / "results")
+    shutil.copytree(swept / "ganbench-results", tmp_path / "ganbench-results")
     for path in tmp_path.rglob("rescored.json"):
         path.unlink()
     write, previous = rescoring._write, {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -191,7 +191,7 @@ def test_ctrl_c_keeps_what_was_rescored_and_says_how_to_go_on(
         assert again(tmp_path, "recall") == 130
         assert "run the same command again to continue" in capsys.readouterr().err
         (first,) = tmp_path.rglob("rescored.json")
-        assert read_records(tmp_path / "results").problems == [] and not list(tmp_path.rglob("*.tmp"))
+        assert read_records(tmp_path / "ganbench-results").problems == [] and not list(tmp_path.rglob("*.tmp"))
         kept = first.read_bytes()
         monkeypatch.setattr(rescoring, "_write", write)
         assert again(tmp_path, "recall") == 0

@@ -20,7 +20,7 @@ Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[bytes]"]
 SMALL = ("--datasets", "digits,ring8", "--images", "1280", "--evaluations", "4", "--samples", "200")
 INLINE = ("--executor", "inline")  # where it is not the point that trials have processes of their own
-BEGUN = "results/*/*/seed-*/progress.jsonl"  # of trials that train
+BEGUN = "ganbench-results/*/*/seed-*/progress.jsonl"  # of trials that train
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -46,7 +46,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_leaves_tables_and_a_folder_a_trial(sweep: Path) -> None:
-    results = sweep / "results"
+    results = sweep / "ganbench-results"
     for name in ("leaderboard.csv", "leaderboard.html", "leaderboard.md", "trials.csv"):
         assert (results / name).stat().st_size > 300
     board = pd.read_csv(results / "leaderboard.csv")
@@ -83,7 +83,7 @@ def test_it_says_what_was_left_out_and_what_was_done(sweep: Path) -> None:
 
 
 def test_the_record_holds_what_verdicts_and_audits_need(sweep: Path) -> None:
-    record = json.loads(next((sweep / "results/digits/dcgan").glob("seed-0-*/record.json")).read_text())
+    record = json.loads(next((sweep / "ganbench-results/digits/dcgan").glob("seed-0-*/record.json")).read_text())
     assert [e["images_seen"] for e in record["evaluations"]] == [0, 320, 640, 960, 1280]
     watch = record["evaluations"][-1]["watch"]
     assert watch["trace"] == record["reference"]["trace"] > 0
@@ -105,20 +105,20 @@ def test_another_order_jobs_hash_seed_locale_and_folder_give_the_same_bytes(swee
     surroundings = {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
     again = run(tmp_path, *shuffled, *SMALL, "--results", "elsewhere", **surroundings)
     assert again.returncode == 0, again.stderr
-    assert contents(tmp_path / "elsewhere") == contents(sweep / "results")
+    assert contents(tmp_path / "elsewhere") == contents(sweep / "ganbench-results")
 
 
 def test_the_same_command_again_trains_nothing_and_changes_nothing(sweep: Path, command: Ganbench) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (sweep / "results").rglob("record.json")}
+    before = {path: path.stat().st_mtime_ns for path in (sweep / "ganbench-results").rglob("record.json")}
     again = command(sweep, "run", "--plugins", "dcgan,vanilla,noise", "--seeds", "2", *SMALL, *INLINE)
     assert again.returncode == 0 and "0 trials to run, 10 finished earlier" in again.stderr
-    assert {path: path.stat().st_mtime_ns for path in (sweep / "results").rglob("record.json")} == before
+    assert {path: path.stat().st_mtime_ns for path in (sweep / "ganbench-results").rglob("record.json")} == before
 
 
 def test_how_often_one_evaluates_changes_no_weight(sweep: Path, ganbench: Ganbench, tmp_path: Path) -> None:
     other = ganbench("run", "--plugins", "dcgan", "--seeds", "1", *SMALL[2:], "--evaluations", "13", *INLINE)
     assert other.returncode == 0, other.stderr
-    states = [next((f / "results/digits/dcgan").glob("seed-0-*/state.safetensors")) for f in (sweep, tmp_path)]
+    states = [next((f / "ganbench-results/digits/dcgan").glob("seed-0-*/state.safetensors")) for f in (sweep, tmp_path)]
     assert states[0].read_bytes() == states[1].read_bytes()
     assert states[0].parent.name != states[1].parent.name  # another protocol, another trial
 
@@ -126,14 +126,14 @@ def test_how_often_one_evaluates_changes_no_weight(sweep: Path, ganbench: Ganben
 @pytest.mark.parametrize("when", [3, pytest.param(7, marks=pytest.mark.slow)])
 def test_killed_and_run_again_it_ends_in_the_same_bytes(sweep: Path, start: Start, tmp_path: Path, when: int) -> None:
     command = ["--plugins", "dcgan,vanilla,noise", "--seeds", "2", *SMALL]
-    process = start("run", *command, until="results/*/*/seed-*/record.json", count=when)
+    process = start("run", *command, until="ganbench-results/*/*/seed-*/record.json", count=when)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    done = len(list(tmp_path.glob("results/*/*/seed-*/record.json")))
+    done = len(list(tmp_path.glob("ganbench-results/*/*/seed-*/record.json")))
     again = run(tmp_path, *command)
     assert again.returncode == 0, again.stderr
     assert f"{10 - done} trials to run, {done} finished earlier" in again.stderr
-    assert contents(tmp_path / "results") == contents(sweep / "results")
+    assert contents(tmp_path / "ganbench-results") == contents(sweep / "ganbench-results")
 
 
 def test_a_trial_killed_in_the_middle_goes_on_from_its_checkpoint(
@@ -142,15 +142,15 @@ def test_a_trial_killed_in_the_middle_goes_on_from_its_checkpoint(
     command = ["--plugins", "dcgan", "--seeds", "1", "--images", "25600", "--evaluations", "4", "--metrics", "fid"]
     whole = ganbench("run", *command, "--results", "whole", *INLINE)
     assert whole.returncode == 0, whole.stderr
-    checkpoint = "results/*/*/*/checkpoint.safetensors"
+    checkpoint = "ganbench-results/*/*/*/checkpoint.safetensors"
     process = start("run", *command, until=checkpoint, GANBENCH_CHECKPOINT_SECONDS="0.2")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert not list(tmp_path.glob("results/*/*/*/record.json"))
+    assert not list(tmp_path.glob("ganbench-results/*/*/*/record.json"))
     again = run(tmp_path, *command)
     assert again.returncode == 0, again.stderr
-    assert contents(tmp_path / "results") == contents(tmp_path / "whole")
-    cost = json.loads(next(tmp_path.glob("results/*/*/*/cost.json")).read_text())
+    assert contents(tmp_path / "ganbench-results") == contents(tmp_path / "whole")
+    cost = json.loads(next(tmp_path.glob("ganbench-results/*/*/*/cost.json")).read_text())
     assert cost["attempts"] == 2 and cost["training_seconds"] > cost["wall_seconds"] / 4
 
 
@@ -189,7 +189,7 @@ def test_hyperparameters_label_the_row_and_seeds_add_up(sweep: Path, ganbench: G
     )
     second = ganbench("run", "-p", "vanilla", "--seeds", "3-4", *small, "--metrics", "is")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    board = pd.read_csv(tmp_path / "results/leaderboard.csv").set_index("variant")
+    board = pd.read_csv(tmp_path / "ganbench-results/leaderboard.csv").set_index("variant")
     assert set(board.index) == {"vanilla", "vanilla[width=32,lr=0.0005]"} or set(board.index) == {
         "vanilla",
         "vanilla[lr=0.0005,width=32]",
@@ -209,7 +209,7 @@ def test_config_file_and_command_line(ganbench: Ganbench, tmp_path: Path) -> Non
     ]
     wins = ganbench("run", "--config", "sweep.toml", "--seeds", "1", "--dry-run", *INLINE)
     assert len(wins.stdout.splitlines()) == 2
-    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "ganbench-results").exists()
     (tmp_path / "bad.toml").write_text('plugin = ["noise"]\n')
     bad = ganbench("run", "--config", "bad.toml", "--dry-run", *INLINE)
     assert bad.returncode == 2 and "plugins" in bad.stderr
@@ -236,11 +236,11 @@ def test_wrong_usage_is_one_line_and_exit_2(ganbench: Ganbench, arguments: list[
 def test_report_writes_the_same_bytes_and_leaves_a_damaged_record_out(
     sweep: Path, ganbench: Ganbench, tmp_path: Path
 ) -> None:
-    results = tmp_path / "results"
-    for path in (sweep / "results").rglob("*"):
+    results = tmp_path / "ganbench-results"
+    for path in (sweep / "ganbench-results").rglob("*"):
         if path.is_file() and path.name != ".lock":
-            (results / path.relative_to(sweep / "results")).parent.mkdir(parents=True, exist_ok=True)
-            (results / path.relative_to(sweep / "results")).write_bytes(path.read_bytes())
+            (results / path.relative_to(sweep / "ganbench-results")).parent.mkdir(parents=True, exist_ok=True)
+            (results / path.relative_to(sweep / "ganbench-results")).write_bytes(path.read_bytes())
     before = contents(results)
     assert ganbench("report").returncode == 0 and contents(results) == before
     damaged = next((results / "digits/dcgan").glob("seed-1-*/record.json"))
@@ -254,28 +254,28 @@ def test_report_writes_the_same_bytes_and_leaves_a_damaged_record_out(
 
 
 def test_a_locale_without_arrows_costs_no_table(sweep: Path, ganbench: Ganbench) -> None:
-    result = ganbench("report", "--results", str(sweep / "results"), "--format", "csv", PYTHONIOENCODING="ascii")
+    result = ganbench("report", "--results", str(sweep / "ganbench-results"), "--format", "csv", PYTHONIOENCODING="ascii")
     assert result.returncode == 0 and "dcgan" in result.stdout, result.stderr
 
 
 def test_compare(sweep: Path, ganbench: Ganbench, tmp_path: Path) -> None:
-    same = ganbench("compare", str(sweep / "results"), str(sweep / "results"))
+    same = ganbench("compare", str(sweep / "ganbench-results"), str(sweep / "ganbench-results"))
     assert same.returncode == 0 and "no evidence" in same.stdout and "worse" not in same.stdout
     other = ganbench(
         "run", "-p", "dcgan", "--seeds", "1", *SMALL[2:4], "--evaluations", "2", "--samples", "200", *INLINE
     )
     assert other.returncode == 0
-    refused = ganbench("compare", str(sweep / "results"), "results")
+    refused = ganbench("compare", str(sweep / "ganbench-results"), "ganbench-results")
     assert refused.returncode == 3 and "evaluations" in refused.stderr
 
 
 def test_the_python_functions_read_a_results_folder(sweep: Path) -> None:
     import ganbench
 
-    frame = ganbench.load_results(sweep / "results")
+    frame = ganbench.load_results(sweep / "ganbench-results")
     assert {"dataset", "variant", "seed", "status", "images_seen", "metric", "value"} <= set(frame.columns)
     board = ganbench.leaderboard(frame)
-    on_disk = pd.read_csv(sweep / "results/leaderboard.csv")
+    on_disk = pd.read_csv(sweep / "ganbench-results/leaderboard.csv")
     assert list(board.variant) == list(on_disk.variant) and list(board.columns) == list(on_disk.columns)
     assert set(ganbench.compare(frame, frame).conclusion) == {"no evidence"}
 

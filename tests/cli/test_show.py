@@ -106,7 +106,7 @@ def test_sample_draws_what_was_scored(ganbench, tmp_path):
     options = ("--datasets", "digits", "--seeds", "1", "--images", "64", "--evaluations", "1", "--executor", "inline")
     run = ganbench("run", "--plugins", "noise", *options)
     assert run.returncode == 0, run.stderr
-    place = next(tmp_path.glob("results/digits/noise/seed-0-*"))
+    place = next(tmp_path.glob("ganbench-results/digits/noise/seed-0-*"))
     drawn = ganbench("sample", place.name[-8:], "--out", "grid.png")
     assert drawn.returncode == 0 and "64 samples" in drawn.stdout, drawn.stderr
     made, kept = (

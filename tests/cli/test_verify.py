@@ -36,13 +36,13 @@ def swept(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., subpr
     folder = tmp_path_factory.mktemp("swept")
     done = command(folder, "run", "-p", "vanilla,planted-nan", "-d", "digits,ring8", "--executor", "inline", *SMALL)
     assert done.returncode == 1, done.stderr  # planted-nan diverges
-    return folder / "results"
+    return folder / "ganbench-results"
 
 
 @pytest.fixture
 def copy(swept: Path, tmp_path: Path) -> Path:
-    shutil.copytree(swept, tmp_path / "results")
-    return tmp_path / "results"
+    shutil.copytree(swept, tmp_path / "ganbench-results")
+    return tmp_path / "ganbench-results"
 
 
 def inline(results: Path, **options) -> int:

@@ -279,7 +279,7 @@ def test_a_metric_in_a_file_is_recorded_with_its_hash(ganbench: Ganbench, tmp_pa
     options = ("--plugin-path", "mine.py", "--metrics", "coverage,spread", "--executor", "inline")
     run = ganbench("run", "--plugins", "noise", "--datasets", "ring8", *QUICK, *options)
     assert run.returncode == 0, run.stderr
-    (record,) = (json.loads(path.read_text()) for path in tmp_path.glob("results/*/*/*/record.json"))
+    (record,) = (json.loads(path.read_text()) for path in tmp_path.glob("ganbench-results/*/*/*/record.json"))
     assert record["metrics"]["spread"]["source"] == hashlib.sha256(METRIC.encode()).hexdigest()
     assert "source" not in record["metrics"]["coverage"] and record["values"]["spread"] > 0
 
@@ -289,11 +289,11 @@ def test_a_file_is_trained_and_its_hash_recorded(ganbench: Ganbench, tmp_path: P
     run = ("run", "--plugins", "thing", "--datasets", "ring8", *QUICK, "--plugin-path", "one_off.py")
     result = ganbench(*run)
     assert result.returncode == 0, result.stderr
-    (path,) = (tmp_path / "results").glob("*/*/*/record.json")
+    (path,) = (tmp_path / "ganbench-results").glob("*/*/*/record.json")
     trial = json.loads(path.read_text())["identity"]["trial"]
     assert trial["source"] == hashlib.sha256(THING.encode()).hexdigest()
     assert trial["distribution"] == "file:one_off.py"
-    assert set(pd.read_csv(tmp_path / "results/leaderboard.csv").variant) == {"thing"}
+    assert set(pd.read_csv(tmp_path / "ganbench-results/leaderboard.csv").variant) == {"thing"}
     assert str(tmp_path) not in path.read_text()
     without = ganbench(*run[:-2])
     assert without.returncode == 2 and "there is no variant 'thing'" in without.stderr

@@ -167,8 +167,8 @@ def test_the_system_kills_a_trial_for_memory_and_nothing_else_is_lost(
     )
     assert memory.system_kills() >= kills + 3, done.stderr
     assert done.returncode == 1, done.stderr
-    record = json.loads(next(tmp_path.glob("results/ring8/leak/*/record.json")).read_text())
+    record = json.loads(next(tmp_path.glob("ganbench-results/ring8/leak/*/record.json")).read_text())
     assert record["status"] == "oom"
     assert record["reason"] == "the system killed its process for want of memory, 3 times"
-    found = [next(tmp_path.glob(f"{folder}/ring8/vanilla/*/record.json")) for folder in ("alone", "results")]
+    found = [next(tmp_path.glob(f"{folder}/ring8/vanilla/*/record.json")) for folder in ("alone", "ganbench-results")]
     assert found[0].read_bytes() == found[1].read_bytes()

@@ -275,7 +275,7 @@ def test_another_version_of_a_plugin_stops_the_sweep(
     (info,) = older.glob("*.dist-info")
     (info / "METADATA").write_text((info / "METADATA").read_text().replace("Version: 1.0", "Version: 0.9"))
     result = ganbench(*SHORT, "-p", "fragile", "--seeds", "1", *nodes.options, site=older)
-    assert result.returncode == 2 and not list(tmp_path.glob("results/*/*/*/record.json"))
+    assert result.returncode == 2 and not list(tmp_path.glob("ganbench-results/*/*/*/record.json"))
     assert "ganbench-fragile is 0.9" in result.stderr and "1.0 on the worker" in result.stderr
 
 

@@ -344,7 +344,7 @@ def test_given_weights_reach_every_process_of_a_run(ganbench: Any, tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(str(tmp_path / "clip.pth")) == 1 and f"FID ({name})" in done.stdout
-    record = json.loads(next((tmp_path / "results").glob("digits/noise/*/record.json")).read_text())
+    record = json.loads(next((tmp_path / "ganbench-results").glob("digits/noise/*/record.json")).read_text())
     evaluation = record["identity"]["evaluation"]
     assert evaluation["extractor"] == name and record["values"]["fid"] > 0
     with pytest.raises(UsageError, match="extractor digits-cnn takes no weights"):

@@ -238,7 +238,7 @@ def test_a_folder_runs_from_end_to_end(tmp_path, ganbench):
     arguments = ["run", "-p", "noise", "-d", "folder:photos@size=8", "--seeds", "2", "--images", "128"]
     first = ganbench(*arguments, "--evaluations", "2", **environment)
     assert first.returncode == 0, first.stderr
-    (place,) = [path for path in (tmp_path / "results").glob("folder-*") if path.is_dir()]
+    (place,) = [path for path in (tmp_path / "ganbench-results").glob("folder-*") if path.is_dir()]
     assert f"folder:photos@size=8 is {place.name}: 48 training and 12 held-out images of 3x8x8" in first.stderr
     assert f"FID ({place.name}-cnn)" in first.stdout
     assert len(list(place.glob("noise/seed-*/record.json"))) == 2

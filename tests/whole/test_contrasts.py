@@ -16,7 +16,7 @@ def run(ganbench, tmp_path: Path, *arguments: str) -> tuple[pd.DataFrame, pd.Dat
     """The leaderboard by variant without settings, and the trials."""
     result = ganbench("run", *arguments, timeout=1500)
     assert result.returncode == 0, result.stderr
-    board, trials = (pd.read_csv(tmp_path / f"results/{name}.csv") for name in ("leaderboard", "trials"))
+    board, trials = (pd.read_csv(tmp_path / f"ganbench-results/{name}.csv") for name in ("leaderboard", "trials"))
     for frame in (board, trials):
         frame["variant"] = frame.variant.str.partition("[")[0]
     return board.set_index("variant"), trials

@@ -71,7 +71,7 @@ class Whole:
         assert run(folder, *SWEEP, audit=seen, GANBENCH_FAILPOINT_LOG=str(log)) == 0, (folder / "output").read_text()
         self.passed = log.read_text().splitlines()
         self.seen = Counter(line.partition(" ")[0] for line in seen.read_text().splitlines())
-        self.contents = contents(folder / "results")
+        self.contents = contents(folder / "ganbench-results")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def whole(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 def clean(folder: Path) -> Path:
     """A folder without the results of the last sweep in it."""
-    shutil.rmtree(folder / "results", ignore_errors=True)
+    shutil.rmtree(folder / "ganbench-results", ignore_errors=True)
     return folder
 
 
@@ -96,7 +96,7 @@ def check(results: Path, whole: Whole, what: str) -> None:
 def die_at(run: Run, whole: Whole, folder: Path, n: int) -> None:
     assert run(clean(folder), *SWEEP, GANBENCH_FAILPOINT=f"*:{n}:kill") == -9, (n, whole.passed[n - 1])
     assert run(folder, *SWEEP) == 0, (folder / "output").read_text()
-    check(folder / "results", whole, f"killed at {whole.passed[n - 1]}, passage {n}")
+    check(folder / "ganbench-results", whole, f"killed at {whole.passed[n - 1]}, passage {n}")
 
 
 def fail_at(run: Run, whole: Whole, folder: Path, n: int, action: str) -> None:
@@ -108,12 +108,12 @@ def fail_at(run: Run, whole: Whole, folder: Path, n: int, action: str) -> None:
     name = whole.passed[n - 1].partition(".")[2]
     assert said.startswith("ganbench: cannot ") and name in said and words in said, (what, said)
     assert "Traceback" not in (folder / "output").read_text()
-    for path in (folder / "results").rglob("*"):
+    for path in (folder / "ganbench-results").rglob("*"):
         assert not path.name.endswith(".tmp"), (what, path)
         if path.is_file() and path.name in whole_names(whole):
             assert path.read_bytes() in whole_names(whole)[path.name], (what, path)
     assert run(folder, *SWEEP) == 0, (folder / "output").read_text()
-    check(folder / "results", whole, what)
+    check(folder / "ganbench-results", whole, what)
 
 
 def whole_names(whole: Whole) -> dict[str, list[bytes]]:
@@ -173,7 +173,7 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(run: Run, whole: Whole
         attempts += 1
         status = run(tmp_path, *SWEEP, GANBENCH_FAILPOINT=f"*:{15 * attempts}:kill")
     assert status == 0 and attempts > 3, (tmp_path / "output").read_text()
-    check(tmp_path / "results", whole, f"killed {attempts} times")
+    check(tmp_path / "ganbench-results", whole, f"killed {attempts} times")
 
 
 @pytest.mark.slow  # pytest -m slow tests/whole/test_crash.py -k every -s
@@ -210,10 +210,10 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(run: Run, whole: Who
         while status == -9:
             status = run(tmp_path, *SWEEP, seconds=rng.uniform(0, lasts) if kills < KILLS else None)
             kills += status == -9
-            files = [path.name for path in tmp_path.glob("results/*/*/*/*.json*")]
+            files = [path.name for path in tmp_path.glob("ganbench-results/*/*/*/*.json*")]
             spread[f"{files.count('record.json')} finished, {files.count('progress.jsonl')} begun"] += status == -9
         assert status == 0, (tmp_path / "output").read_text()
-        check(tmp_path / "results", whole, f"after {kills} kills")
+        check(tmp_path / "ganbench-results", whole, f"after {kills} kills")
     print(f"{kills} kills at random moments in {sweeps} sweeps {dict(spread)}: all byte-identical")
 
 

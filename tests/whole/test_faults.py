@@ -161,7 +161,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def done(folder: Path, process: subprocess.CompletedProcess[str]) -> Done:
-    return Done(process.returncode, process.stdout, process.stderr, folder / "results")
+    return Done(process.returncode, process.stdout, process.stderr, folder / "ganbench-results")
 
 
 def run(site: Path, folder: Path, *arguments: str, limit: float = 900, **environment: str) -> Done:
@@ -260,8 +260,8 @@ def test_no_process_is_left_behind(sweep: Done) -> None:
 
 
 def test_failed_trials_are_kept_and_run_again_only_when_asked(sweep: Done, site: Path, tmp_path: Path) -> None:
-    shutil.copytree(sweep.results, tmp_path / "results")
-    healthy = next(tmp_path.glob("results/ring8/healthy/*/record.json"))
+    shutil.copytree(sweep.results, tmp_path / "ganbench-results")
+    healthy = next(tmp_path.glob("ganbench-results/ring8/healthy/*/record.json"))
     written = healthy.stat().st_mtime_ns
     some = ("run", "-p", "healthy,reseeds,raises-step,segfaults,nan-loss", *SWEEP)
     for extra, told in (

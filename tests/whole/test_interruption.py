@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ganbench.cli.selftest import contents, workers
@@ -86,7 +88,8 @@ def wait_for_line(process: subprocess.Popen[str], text: str, seconds: float = 60
 
 def evaluated(folder: Path, trials: int) -> Callable[[], bool]:
     """Whether so many trials have begun to train."""
-    return lambda: sum('"evaluation"' in p.read_text() for p in folder.glob("results/*/*/*/progress.jsonl")) >= trials
+    logs = "ganbench-results/*/*/*/progress.jsonl"
+    return lambda: sum('"evaluation"' in path.read_text() for path in folder.glob(logs)) >= trials
 
 
 def gone(process: subprocess.Popen[str], left: list[int], seconds: float = 60) -> bool:
@@ -135,12 +138,12 @@ def test_the_first_signal_waits_for_a_checkpoint(number: signal.Signals, to_all:
     assert gone(process, left) and not list(tmp_path.rglob("record.json"))
     assert len(list(tmp_path.rglob("checkpoint.safetensors"))) == 2
     if number == signal.SIGINT:
-        for folder in ("results", "whole"):
+        for folder in ("ganbench-results", "whole"):
             done = start(tmp_path, *LONG, "--results", folder)
             _, stderr = done.communicate(timeout=600)
             assert done.returncode == 0, stderr
-        assert contents(tmp_path / "results") == contents(tmp_path / "whole")
-        attempts = [p.read_text() for p in tmp_path.glob("results/*/*/*/cost.json")]
+        assert contents(tmp_path / "ganbench-results") == contents(tmp_path / "whole")
+        attempts = [p.read_text() for p in tmp_path.glob("ganbench-results/*/*/*/cost.json")]
         assert all('"attempts": 2' in text for text in attempts)
 
 
@@ -171,6 +174,63 @@ def test_the_second_ctrl_c_ends_at_once(site: Path, tmp_path: Path) -> None:
     # It did not wait for the trial, which would be told.
     assert process.returncode == 130 and "same command again" in stderr and "in time" not in stderr, stderr
     assert gone(process, left)
+
+
+def commands_in(stderr: str) -> list[list[str]]:
+    """The commands that the last words of a sweep name, without ``ganbench``."""
+    return [words[1:] for line in stderr.splitlines() if line.startswith("  ") and (words := shlex.split(line))]
+
+
+@pytest.mark.parametrize("folder", ["ganbench-results", pytest.param("my results", marks=SLOW)])
+def test_an_interrupted_sweep_leaves_the_tables_of_what_is_finished(folder: str, tmp_path: Path) -> None:
+    sweep = ("run", "-p", "noise,vanilla", *TINY, "--seeds", "1", "--images", "64000", "--jobs", "1")
+    named = () if folder == "ganbench-results" else ("--results", folder)
+    process = start(tmp_path, *sweep, *named, GANBENCH_CHECKPOINT_SECONDS="0.2")
+    noise, vanilla = (f"{folder}/ring8/{name}/*/" for name in ("noise", "vanilla"))
+    wait_for(process, lambda: bool(list(tmp_path.glob(f"{noise}record.json"))))
+    wait_for(process, lambda: bool(list(tmp_path.glob(f"{vanilla}checkpoint.safetensors"))))
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130 and "Traceback" not in stderr, stderr
+    assert f"tables of the finished trials (1) are in {folder}" in stderr, stderr
+    assert list(pd.read_csv(tmp_path / folder / "trials.csv").variant) == ["noise"]
+    assert list(pd.read_csv(tmp_path / folder / "leaderboard.csv").variant) == ["noise"]
+    assert (tmp_path / folder / "leaderboard.html").is_file()
+    again, report = commands_in(stderr)
+    assert again == [*sweep, *named] and report == ["report", "--results", folder]
+    told = subprocess.run(
+        [sys.executable, "-m", "ganbench", *report], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "noise" in told.stdout and "1 interrupted" in told.stderr
+    done = start(tmp_path, *again)
+    _, stderr = done.communicate(timeout=600)
+    assert done.returncode == 0, stderr
+    assert set(pd.read_csv(tmp_path / folder / "leaderboard.csv").variant) == {"noise", "vanilla"}
+
+
+def test_a_second_ctrl_c_leaves_the_tables_to_report(site: Path, tmp_path: Path) -> None:
+    sweep = ("run", "-p", "noise,sleeper", *TINY, "--seeds", "1", "--images", "640", "--jobs", "2")
+    process = start(tmp_path, *sweep, PYTHONPATH=str(site))
+    wait_for(process, lambda: bool(list(tmp_path.glob("ganbench-results/ring8/noise/*/record.json"))))
+    wait_for(process, lambda: bool(list(tmp_path.glob("ganbench-results/ring8/sleeper/*/progress.jsonl"))))
+    left = workers(process.pid)
+    os.kill(process.pid, signal.SIGINT)
+    wait_for_line(process, "stopping")
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGINT)
+    begun = time.monotonic()
+    _, stderr = process.communicate(timeout=300)
+    assert time.monotonic() - begun < 5 and process.returncode == 130 and "Traceback" not in stderr, stderr
+    assert commands_in(stderr) == [[*sweep], ["report", "--results", "ganbench-results"]]
+    assert not list(tmp_path.glob("ganbench-results/*.csv")) and gone(process, left)
+
+
+def test_a_sweep_that_is_interrupted_before_a_trial_is_finished_names_no_tables(site: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, "run", "-p", "sleeper", *TINY, "--seeds", "1", PYTHONPATH=str(site))
+    wait_for_line(process, "asking")
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130 and len(commands_in(stderr)) == 1 and "tables" not in stderr, stderr
 
 
 @SLOW
@@ -218,7 +278,7 @@ def test_rescoring_finishes_what_runs_when_it_is_stopped(
     done = start(tmp_path, "run", "-p", "noise", *TINY, "--seeds", "4", "--images", "640")
     _, stderr = done.communicate(timeout=600)
     assert done.returncode == 0, stderr
-    command = ("rescore", "results", "-m", "slow", "--jobs", "1")
+    command = ("rescore", "ganbench-results", "-m", "slow", "--jobs", "1")
     process = start(tmp_path, *command, PYTHONPATH=site)
     wait_for(process, lambda: bool(list(tmp_path.rglob("rescored.json"))))
     time.sleep(1)  # the next one has begun
@@ -229,7 +289,7 @@ def test_rescoring_finishes_what_runs_when_it_is_stopped(
     assert "stopping: what runs is finished" in stderr and "Traceback" not in stderr, stderr
     assert gone(process, left)
     found = len(list(tmp_path.rglob("rescored.json")))
-    assert found == 2 and not list(tmp_path.rglob("*.tmp")) and not read_records(tmp_path / "results").problems
+    assert found == 2 and not list(tmp_path.rglob("*.tmp")) and not read_records(tmp_path / "ganbench-results").problems
     again = start(tmp_path, *command, PYTHONPATH=site)
     _, stderr = again.communicate(timeout=600)
     assert again.returncode == 0 and "2 trials to rescore, 2 rescored earlier" in stderr, stderr
@@ -274,7 +334,7 @@ def long_trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def begin_rerun(folder: Path, scratch: Path) -> tuple[subprocess.Popen[str], list[int]]:
     """Begin to verify, and wait until the trial trains again; its worker too."""
-    process = start(folder, "verify", "results", "--rerun", "1", "--jobs", "1", TMPDIR=str(scratch))
+    process = start(folder, "verify", "ganbench-results", "--rerun", "1", "--jobs", "1", TMPDIR=str(scratch))
     wait_for(process, lambda: bool(list(scratch.glob("ganbench-verify-*/0/progress.jsonl"))))
     return process, workers(process.pid)
 

@@ -182,7 +182,7 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
 def test_a_second_sweep_is_turned_away_and_the_first_not_disturbed(
     plain: Path, tmp_path: Path, ganbench: Ganbench
 ) -> None:
-    results = tmp_path / "results"
+    results = tmp_path / "ganbench-results"
     with Store(results).locked():
         done = ganbench("run", "--plugins", "vanilla", *TINY, *INLINE)
         assert done.returncode == 3
