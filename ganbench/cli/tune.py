@@ -122,7 +122,7 @@ def command(
     )
 
     def work(session: Session) -> Callable[[], int]:
-        candidates = _plan_searches(session, request, trials, sampler, search_seed)
+        candidates = _plan_searches(session, request, trials, sampler, search_seed, prepare=not dry_run)
         root, search, finals = Store(results), engine.store(results, "search"), engine.store(results, "final")
         groups = rounds(sampler, trials)
         if dry_run:
@@ -189,12 +189,14 @@ class Candidate:
         return [self.configured(trial, values) for trial in self.finals]
 
 
-def _plan_searches(session: Session, request: Request, trials: int, sampler: str, seed: int) -> list[Candidate]:
+def _plan_searches(
+    session: Session, request: Request, trials: int, sampler: str, seed: int, prepare: bool = True
+) -> list[Candidate]:
     """Plan a search for each variant on each dataset that it suits."""
     from ganbench.tuning.proposals import Proposer
     from ganbench.tuning.tables import Search
 
-    planned = session.plan(request)
+    planned = session.plan(request, prepare)
     payloads = [{"kind": "space", "variant": name, "threads": request.threads} for name in request.plugins]
     about = dict(zip(request.plugins, session.ask(payloads), strict=True))
     groups: dict[tuple[str, str], list[Planned]] = {}
@@ -276,7 +278,8 @@ def _dry_run(
 ) -> int:
     from ganbench.runner.preview import preview
 
-    code = preview([trial for candidate in candidates for trial in candidate.proposed(groups[0])], store, slots)
+    first = [trial for candidate in candidates for trial in candidate.proposed(groups[0])]
+    code = preview(Plan(first, [], []), store, slots)
     later = sum(map(len, groups[1:])) * sum(bool(candidate.proposer.space) for candidate in candidates)
     if later:
         say(f"then {later} configurations that depend on the scores of these")

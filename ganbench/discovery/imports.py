@@ -87,7 +87,7 @@ def find_module(name: str, beside: Path | None = None) -> Module | None:
 
 def _find_spec(name: str) -> ModuleSpec | None:
     if (spec := getattr(sys.modules.get(name), "__spec__", None)) is not None:
-        return spec  # type: ignore[no-any-return]
+        return spec
     parent, _, _ = name.rpartition(".")
     with contextlib.suppress(ImportError, ValueError, AttributeError):
         if not parent:

@@ -422,10 +422,10 @@ def _of_trial(text: str, folder: Path, request: Request) -> Samples:
     device = device_of(variant)
     try:
         with eval_mode(variant, stream):
-            drawn = []
+            drawn: list[Tensor] = []
             for chunk in draw_chunks(variant, request.n or evaluation.samples, stream, device):
                 raw = chunk.cpu()
-                _finite(text, raw.numpy(), sum(map(len, drawn)))
+                _finite(text, raw.numpy(), sum(len(earlier) for earlier in drawn))
                 drawn.append(quantised(raw))
     except UsageError:
         raise

@@ -147,11 +147,13 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
             metric.direction,
             value,
             floors.values.get(name),
-            *bounds.get(name, (None, None)),
-            status="failed" if value is None and name in values[metric.name].faults else "",
+            low,
+            high,
+            "failed" if value is None and name in values[metric.name].faults else "",
         )
         for metric in metrics
         for name, value in values[metric.name].values.items()
+        for low, high in [bounds.get(name, (None, None))]
     ]
     faults = [
         f"{name} ({offer.distribution.removeprefix(FILE)}) {what}{where}"
@@ -313,7 +315,12 @@ class ReadSide(Side):
     def __init__(
         self, source: Samples, samples: np.ndarray | None, features: np.ndarray, probabilities: np.ndarray | None
     ) -> None:
-        about = {"features": features, "probabilities": probabilities, "labels": source.labels, "_known": {}}
+        about: dict[str, Any] = {
+            "features": features,
+            "probabilities": probabilities,
+            "labels": source.labels,
+            "_known": {},
+        }
         vars(self).update(about, source=source, _samples=samples)
 
     @property
@@ -326,7 +333,7 @@ class ReadSide(Side):
     def copy(self) -> Side:
         kept = (vars(self)["_samples"], self.features, self.probabilities)
         parts = (None if part is None else part.copy() for part in kept)
-        return ReadSide(vars(self)["source"], *parts)  # type: ignore[arg-type]
+        return ReadSide(vars(self)["source"], *parts)
 
 
 def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, MetricValues]:
