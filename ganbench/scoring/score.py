@@ -324,7 +324,7 @@ class ReadSide(Side):
         vars(self).update(about, source=source, _samples=samples)
 
     @property
-    def samples(self) -> np.ndarray:  # type: ignore[override]
+    def samples(self) -> np.ndarray:
         if vars(self)["_samples"] is None:
             vars(self)["_samples"] = vars(self)["source"].data.numpy()
         found: np.ndarray = vars(self)["_samples"]
@@ -333,7 +333,7 @@ class ReadSide(Side):
     def copy(self) -> Side:
         kept = (vars(self)["_samples"], self.features, self.probabilities)
         parts = (None if part is None else part.copy() for part in kept)
-        return ReadSide(vars(self)["source"], *parts)
+        return ReadSide(vars(self)["source"], *parts)  # type: ignore[arg-type]
 
 
 def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, MetricValues]:
