@@ -162,7 +162,8 @@ def _rescore_tasks(engine: Executor, tasks: list[Task], options: Options, screen
     )
     for done, (task, ended) in enumerate(runs, 1):
         if ended.returned:
-            found = _write(task, ended.result, floors[_key(task, options)])
+            found = _added(task, ended.result, floors[_key(task, options)])
+            _write(task, found)
             told = [f"{name} {value:.6g}" for name, value in ended.result["values"].items() if value is not None]
             told += [note for name in ended.result["values"] for note in found.metrics[name].notes]
             told = told or ["none of them applies"]
@@ -204,11 +205,11 @@ def _key(task: Task, options: Options) -> tuple[Any, ...]:
     )
 
 
-def _write(task: Task, result: dict[str, Any], reference: dict[str, Any]) -> rescored.Rescored:
-    """Add what was found to what an earlier rescoring left."""
+def _added(task: Task, result: dict[str, Any], reference: dict[str, Any]) -> rescored.Rescored:
+    """What was found, added to what an earlier rescoring left."""
     metrics, values = (task.earlier.metrics, task.earlier.values) if task.earlier else ({}, {})
     end = Evaluation(step=result["step"], images_seen=0, values=result["values"], faults=result["faults"])
-    found = rescored.Rescored(
+    return rescored.Rescored(
         record=task.record.sha256,
         metrics={
             **metrics,
@@ -224,5 +225,7 @@ def _write(task: Task, result: dict[str, Any], reference: dict[str, Any]) -> res
         values={**values, **result["values"]},
         environment=result["environment"],
     )
+
+
+def _write(task: Task, found: rescored.Rescored) -> None:
     write_atomic(task.folder / rescored.FILE, rescored.seal(found).encode())
-    return found

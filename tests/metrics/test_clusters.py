@@ -85,6 +85,6 @@ def test_errors():
 
 def test_metric_gives_three_columns(make_evidence):
     real, fake = np.random.default_rng(3).normal(size=(2, 60, 3))
-    values = apply([PrecisionRecallDistributions()], make_evidence(fake, real, real))
+    values = apply([PrecisionRecallDistributions()], make_evidence(fake, real, real)).values
     expected = prd_scores(real, fake)
     assert values == {"prd": expected["prd"], "prd.f8": expected["f8"], "prd.f_1_8": expected["f_1_8"]}

@@ -81,7 +81,7 @@ BOTH = [ClassificationAccuracyScore(), IntraFID()]
 
 
 def test_an_honest_generator_and_one_that_ignores_its_class():
-    honest, deaf = apply(BOTH, evidence(Honest())), apply(BOTH, evidence(Deaf()))
+    honest, deaf = apply(BOTH, evidence(Honest())).values, apply(BOTH, evidence(Deaf())).values
     assert honest["cas"] > 0.98 and deaf["cas"] < 0.7
     assert honest["intra_fid"] < 0.05 and deaf["intra_fid"] > 1.0
     # What FID sees of the two is the same.
@@ -147,7 +147,7 @@ def test_samples_and_their_classes_come_of_one_latent():
 
 
 def test_real_samples_of_a_floor_bring_their_classes():
-    floor = apply(BOTH, evidence(None, labels=blobs(0, 600)[1]))
+    floor = apply(BOTH, evidence(None, labels=blobs(0, 600)[1])).values
     assert floor["cas"] > 0.98 and floor["intra_fid"] == pytest.approx(0.0, abs=1e-9)
     for metric in BOTH:
         assert not metric.needs & {"variant", "history"}, "a floor would not be computed"
@@ -164,7 +164,7 @@ def test_not_for_variants_without_classes():
     unlabelled = evidence(Honest())
     unlabelled.real = Side(unlabelled.real.samples, unlabelled.real.features)
     for case in (evidence(Unconditional()), evidence(Unlabelled()), evidence(None), unlabelled):
-        assert apply(BOTH, case) == {"cas": None, "intra_fid": None}
+        assert apply(BOTH, case).values == {"cas": None, "intra_fid": None}
 
 
 def test_too_few_of_a_class_is_an_empty_cell():

@@ -204,13 +204,13 @@ def test_in_a_trial_it_is_computed_at_the_end_from_the_held_out_split_alone(monk
     assert isinstance(found, float) and found == evaluate(last=True)
     assert evaluate(last=True, size=31) is None  # no two batches
     again = Evaluator(real, [DualityGap()], 0, 16).rescore(copy.deepcopy(variant), 0, [])
-    assert again == {"duality_gap": found}
+    assert again.values == {"duality_gap": found}
 
 
 def test_not_without_a_game(make_evidence) -> None:
     x = np.zeros((5, 2))
     for variant in (None, Noise(POINT)):
-        assert apply([DualityGap()], make_evidence(x, x, x, variant=variant)) == {"duality_gap": None}
+        assert apply([DualityGap()], make_evidence(x, x, x, variant=variant)).values == {"duality_gap": None}
     game, zeros = dirac((1, 1), (1, 1)), Batch(torch.zeros(20, 2))
     with pytest.raises(MetricError, match="scoring needs at least one batch of 8, not 7"):
         duality_gap(game, zeros, Batch(torch.zeros(7, 2)), 8)
