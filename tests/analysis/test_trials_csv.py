@@ -103,7 +103,7 @@ def test_another_separator_is_refused_by_its_name(separator: str, mark: str, tmp
 def test_another_encoding_is_refused_by_what_to_do(encoding: str, tmp_path: Path) -> None:
     text = (REFERENCE / "trials.csv").read_text().replace("dcgan", "dcgän")
     (tmp_path / "t.csv").write_text(text, encoding=encoding)
-    with pytest.raises(UsageError, match="no CSV file in UTF-8.*ganbench report"):
+    with pytest.raises(UsageError, match=r"no CSV file in UTF-8.*ganbench report"):
         read_trials(tmp_path / "t.csv")
 
 

@@ -178,4 +178,6 @@ def test_a_new_package_installs_passes_its_tests_and_is_used(
         assert set(board.extractor) == {"my-gan"}
     else:
         python("ganbench", "report", "--format", "my-gan")
-        assert json.loads((folder / "ganbench-results/my-gan.jsonl").read_text().splitlines()[0])["variant"] == "vanilla"
+        assert (
+            json.loads((folder / "ganbench-results/my-gan.jsonl").read_text().splitlines()[0])["variant"] == "vanilla"
+        )

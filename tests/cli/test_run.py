@@ -254,7 +254,9 @@ def test_report_writes_the_same_bytes_and_leaves_a_damaged_record_out(
 
 
 def test_a_locale_without_arrows_costs_no_table(sweep: Path, ganbench: Ganbench) -> None:
-    result = ganbench("report", "--results", str(sweep / "ganbench-results"), "--format", "csv", PYTHONIOENCODING="ascii")
+    result = ganbench(
+        "report", "--results", str(sweep / "ganbench-results"), "--format", "csv", PYTHONIOENCODING="ascii"
+    )
     assert result.returncode == 0 and "dcgan" in result.stdout, result.stderr
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +104,29 @@ def test_the_command_names_only_what_is_not_the_default():
     assert "--seeds 10-19 " in line and line.endswith(" --precision bf16 --engine seeds")
 
 
-def test_sample_draws_what_was_scored(ganbench, tmp_path):
-    options = ("--datasets", "digits", "--seeds", "1", "--images", "64", "--evaluations", "1", "--executor", "inline")
-    run = ganbench("run", "--plugins", "noise", *options)
-    assert run.returncode == 0, run.stderr
-    place = next(tmp_path.glob("ganbench-results/digits/noise/seed-0-*"))
-    drawn = ganbench("sample", place.name[-8:], "--out", "grid.png")
+SLOW = pytest.mark.slow  # pytest -m slow tests/cli/test_show.py: three channels
+SMALL = ("--seeds", "1", "--images", "64", "--evaluations", "1", "--executor", "inline")
+INLINE = ("--executor", "inline")
+
+
+@pytest.fixture(scope="module")
+def trials(command, tmp_path_factory) -> Callable[[str], Path]:
+    """The folder of a trial of ``noise`` on a dataset; each is trained once."""
+
+    @functools.cache
+    def of(dataset: str) -> Path:
+        folder = tmp_path_factory.mktemp("trial")
+        done = command(folder, "run", "-p", "noise", "-d", dataset, "-m", "fid", *SMALL)
+        assert done.returncode == 0, done.stderr
+        (found,) = folder.glob("ganbench-results/*/noise/seed-0-*")
+        return found
+
+    return of
+
+
+def test_sample_draws_what_was_scored(trials, ganbench, tmp_path):
+    place = trials("digits")
+    drawn = ganbench("sample", place.name[-8:], "--out", "grid.png", "--results", str(place.parents[2]))
     assert drawn.returncode == 0 and "64 samples" in drawn.stdout, drawn.stderr
     made, kept = (
         Image.open(io.BytesIO(path.read_bytes())) for path in (tmp_path / "grid.png", place / "samples/64.png")
@@ -120,3 +139,62 @@ def test_sample_draws_what_was_scored(ganbench, tmp_path):
         sample(str(place), *nothing, tmp_path / "x.gif", None, "inline")
     with pytest.raises(UsageError, match="only run and tune send work to other machines"):
         sample(str(place), *nothing, tmp_path / "samples.npy", None, "ray")
+
+
+def scores(ganbench, real: str, fake: str | Path, *more: str) -> dict[str, Any]:
+    """What ``score --json`` says, without where the samples are."""
+    done = ganbench("score", "--real", real, "--fake", str(fake), "--json", "-m", "fid,kid,recall", *more)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["metrics"]
+
+
+@pytest.mark.parametrize(("dataset", "mode"), [("digits", "L"), pytest.param("stacked-digits", "RGB", marks=SLOW)])
+def test_a_folder_of_samples_scores_as_the_trial_does(dataset: str, mode: str, trials, ganbench, tmp_path) -> None:
+    done = ganbench("sample", str(trials(dataset)), "--n", "120", "--out", "deep/samples/", *INLINE)
+    assert done.returncode == 0 and "120 samples" in done.stdout and "deep/samples/" in done.stdout, done.stderr
+    names = sorted(path.name for path in (tmp_path / "deep/samples").iterdir())
+    assert names == [f"{i:05d}.png" for i in range(120)]
+    assert ganbench("sample", str(trials(dataset)), "--n", "120", "--out", "all.npy", *INLINE).returncode == 0
+    pictures = [Image.open(io.BytesIO((tmp_path / "deep/samples" / name).read_bytes())) for name in names]
+    assert {picture.mode for picture in pictures} == {mode}
+    pixels = np.stack([np.asarray(picture) for picture in pictures])
+    array = np.load(tmp_path / "all.npy")
+    assert np.array_equal(pixels, array[:, 0] if mode == "L" else array.transpose(0, 2, 3, 1))
+    of_trial = scores(ganbench, dataset, trials(dataset), "--n", "120")
+    assert of_trial["fid"]["value"] > 0
+    assert scores(ganbench, dataset, "deep/samples", "--n", "120") == of_trial
+    assert scores(ganbench, dataset, "all.npy", "--n", "120") == of_trial
+
+
+def test_another_seed_gives_other_samples_in_a_folder(trials, ganbench, tmp_path) -> None:
+    for name, seed in (("a", "1"), ("again", "1"), ("b", "2")):
+        done = ganbench("sample", str(trials("digits")), "--n", "2", "--seed", seed, "--out", f"{name}/", *INLINE)
+        assert done.returncode == 0, done.stderr
+    a, again, b = (((tmp_path / name / "00001.png").read_bytes()) for name in ("a", "again", "b"))
+    assert a == again != b
+
+
+def test_where_samples_cannot_go_nothing_is_written(trials, ganbench, tmp_path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "mine.txt").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    place = str(trials("digits"))
+    for out, told in [
+        ("kept/", "the folder is not empty; name a new one"),
+        ("kept", "the folder is not empty; name a new one"),
+        ("file/", "file is a file, not a folder"),
+        ("file/below/", "file is a file, not a folder"),
+        ("nowhere/grid.png", "there is no folder nowhere"),
+        ("pictures", "or a slash for a folder"),
+    ]:
+        done = ganbench("sample", place, "--n", "2", "--out", out, *INLINE)
+        assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr, (out, done.stderr)
+    done = ganbench("sample", str(trials("ring8")), "--n", "2", "--out", "points/", *INLINE)
+    assert done.returncode == 2 and "(2,) are no pictures: give --out a .npy file" in done.stderr, done.stderr
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["file", "mine.txt"]
+    assert not (tmp_path / "points").exists()
+    assert (
+        ganbench("sample", place, "--n", "2", "--out", "empty", *INLINE).returncode == 0
+    )  # an empty folder may be there
+    assert len(list((tmp_path / "empty").glob("*.png"))) == 2

@@ -1,4 +1,4 @@
-"""Standard output and standard error that are closed, full or never open: no traceback, the right exit code, no file lost.
+"""Standard output and standard error that are closed, full or never open: exit codes, and no traceback.
 
 pytest -m slow tests/cli/test_streams.py      the help of every command, and all commands that only read
 """
@@ -58,7 +58,7 @@ def ended(
     err: int | IO[bytes] = subprocess.PIPE,
     closing: str = "",
 ) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command with the streams that are given, or closed by a shell."""
+    """Exit code, standard output and standard error of a command; its streams are given, or closed by a shell."""
     command = [sys.executable, "-m", "ganbench", *arguments]
     if closing:
         command = ["sh", "-c", f'exec "$@" {closing}', "sh", *command]
