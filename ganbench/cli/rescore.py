@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganbench.cli.options import names_option, plugin_options, weights_option
+from ganbench.discovery.early_names import check_names
 from ganbench.executors import Executor, Job, on_this_machine
 from ganbench.executors.running import OnInterrupt, run_jobs
 from ganbench.reporters import DEFAULT
@@ -58,6 +59,7 @@ def command(
         from ganbench.extractors.weight_files import digest, remember
 
         remember(Path(weights), digest(Path(weights)))
+    check_names([("metric", name) for name in metrics])
     sys.exit(rescore(results, Options(metrics, plugins, datasets, device, threads), jobs, executor))
 
 

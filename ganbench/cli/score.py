@@ -70,6 +70,11 @@ def command(
       ganbench score --real digits --fake ganbench-results/digits/dcgan/seed-0-1a2b3c4d
       ganbench score --real ring8 --fake points.npy --metrics modes,high_quality
     """
+    from ganbench.discovery.early_names import check_names
+
+    extractor = [("extractor", rest["extractor"])] if rest["extractor"] else []
+    check_names([*extractor, *(("metric", name) for name in rest["metrics"])])  # before what takes seconds to import
+
     from ganbench.scoring.samples import Request
     from ganbench.scoring.score import Options, score
 

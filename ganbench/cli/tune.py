@@ -23,6 +23,7 @@ from ganbench.plugin.hyperparameters import label
 from ganbench.reporters import DEFAULT
 from ganbench.results.spec import Planned
 from ganbench.results.store import Store, read_records
+from ganbench.runner.early import check_request
 from ganbench.runner.planning import Plan, Request, parse_seeds, parse_settings
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, UsageError
@@ -96,14 +97,7 @@ def command(
       ganbench tune -p vanilla -d ring8 --trials 20 --images 64000 --seeds 10
       ganbench tune -p dcgan --set dcgan.width=32 --sampler tpe --results tuned-dcgan
     """
-    from ganbench.reporters.report import write_reports
-    from ganbench.reporters.terminal import show, summarise
-    from ganbench.runner.session import EngineOptions, run_session
-    from ganbench.tuning.proposals import optuna, rounds
-    from ganbench.tuning.tables import write_tables
-
-    optuna()
-    engine = EngineOptions.pop_from(rest)
+    options = {name: rest.pop(name) for name in [*rest] if name not in Request.__dataclass_fields__}
     final, searched = parse_seeds(seeds), tuple(range(search_seed, search_seed + trials))
     if shared := sorted(set(final) & set(searched)):
         raise UsageError(
@@ -120,8 +114,20 @@ def command(
         metrics=metrics or None,
         **rest,
     )
+    notes = check_request(request, results, options["executor"])  # before what takes seconds to import
+
+    from ganbench.reporters.report import write_reports
+    from ganbench.reporters.terminal import show, summarise
+    from ganbench.runner.session import EngineOptions, run_session
+    from ganbench.tuning.proposals import optuna, rounds
+    from ganbench.tuning.tables import write_tables
+
+    optuna()
+    engine = EngineOptions.pop_from(options)
 
     def work(session: Session) -> Callable[[], int]:
+        for text in notes:
+            session.screen.note(text)
         candidates = _plan_searches(session, request, trials, sampler, search_seed, prepare=not dry_run)
         root, search, finals = Store(results), engine.store(results, "search"), engine.store(results, "final")
         groups = rounds(sampler, trials)

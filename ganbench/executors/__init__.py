@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ganbench.discovery.entry_points import find_installed, why_outdated
+from ganbench.discovery.entry_points import Point, find_installed, why_outdated
 from ganbench.utils import signals
 from ganbench.utils.errors import UsageError
 
@@ -156,13 +156,20 @@ def on_this_machine(name: str, jobs: int | None = None, threads: int = 1) -> Ite
             engine.close(cancel=not finished)
 
 
-def _maker(name: str) -> Any:
-    points = {name: found[0] for name, found in find_installed(GROUP).points.items()}
+def check_executor(name: str) -> Point:
+    """The entry point of an executor, which is not imported; raises UsageError for a name that none has."""
+    points = {known: found[0] for known, found in find_installed(GROUP).points.items()}
     if name not in points:
-        near = difflib.get_close_matches(name, points, n=2) or sorted(points)
-        raise UsageError(f"there is no executor {name!r}; there are {', '.join(near)}")
-    maker = points[name].load()
-    if (why := why_outdated(getattr(sys.modules[points[name].module], "GANBENCH_API", None))) is not None:
+        near = difflib.get_close_matches(name, points, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(points))}"
+        raise UsageError(f"there is no executor {name!r}; {hint}")
+    return points[name]
+
+
+def _maker(name: str) -> Any:
+    point = check_executor(name)
+    maker = point.load()
+    if (why := why_outdated(getattr(sys.modules[point.module], "GANBENCH_API", None))) is not None:
         raise UsageError(f"executor {name}: {why}")
     return maker
 

@@ -95,11 +95,7 @@ def resolve(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     A text is parsed by the parameter's annotation; any other value is taken as it is.
     """
     known = hyperparameters(cls)
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known) or 'none'}"
-            raise ValueError(f"{getattr(cls, 'name', cls.__name__)} has no hyperparameter {name!r}; {hint}")
+    refuse_unknown(getattr(cls, "name", cls.__name__), given, known)
     for h in known.values():
         if isinstance(h.default, float) and not math.isfinite(h.default):
             raise ValueError(f"the default of {h.name} is {h.default}, which no record can hold: let None mean it")
@@ -107,6 +103,15 @@ def resolve(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
         name: (h.parse(given[name]) if isinstance(given[name], str) else given[name]) if name in given else h.default
         for name, h in known.items()
     }
+
+
+def refuse_unknown(variant: str, given: Mapping[str, Any], known: Mapping[str, Hyperparameter]) -> None:
+    """Raise ValueError for a name that is no hyperparameter of a variant, naming the nearest ones, or all."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known) or 'none'}"
+            raise ValueError(f"{variant} has no hyperparameter {name!r}; {hint}")
 
 
 def label(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:

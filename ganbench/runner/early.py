@@ -6,15 +6,17 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from ganbench.discovery.early_hyperparameters import check_settings
 from ganbench.discovery.early_names import check_names
+from ganbench.executors import check_executor
 from ganbench.runner.planning import Request
 from ganbench.utils.errors import UsageError
 
 DEVICES = re.compile(r"auto|cpu(:0)?|cuda(:\d+)?|mps(:0)?|(xpu|hpu|xla|meta)(:\d+)?")
 
 
-def check_request(request: Request, results: Path) -> list[str]:
-    """Check names, device, numbers and folder as far as metadata tells; return what the user should be told.
+def check_request(request: Request, results: Path, executor: str) -> list[str]:
+    """Check names, device, numbers and folder as far as texts and metadata tell; return what the user should be told.
 
     Raises UsageError.
     """
@@ -31,6 +33,12 @@ def check_request(request: Request, results: Path) -> list[str]:
             *([("extractor", request.extractor)] if request.extractor else []),
         ]
     )
+    check_executor(executor)
+    for variant, rows in request.settings.items():
+        for point in installed.points.get(variant, ()):
+            if point.distribution == "ganbench":
+                for settings in rows:
+                    check_settings(point.module, variant, settings)
     if installed.damaged and find_spec("triton") is not None:  # which torch imports, and which reads them all
         raise UsageError("; ".join(installed.damaged.values()))
     notes = [*installed.left_over, *installed.damaged.values()]
