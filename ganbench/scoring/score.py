@@ -356,9 +356,15 @@ def intervals(
         if (value := values[metric.name].values.get(metric.name)) is None:
             continue
         try:
-            if (interval := alone(metric, evidence, partial(metric.interval, value=value))) is not None:
+            interval = alone(metric, evidence, partial(_interval, metric, value))
+            if interval is not None:
                 low, high = map(number, interval)
                 found[metric.name] = (low, high)
         except (Exception, SystemExit) as reason:
             faults[metric.name] = fault(reason)
     return found, faults
+
+
+def _interval(metric: Metric, value: float, evidence: Evidence) -> tuple[float, float] | None:
+    """``metric.interval``, whose arguments a plugin may name as it likes."""
+    return metric.interval(evidence, value)
