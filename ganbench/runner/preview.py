@@ -38,5 +38,5 @@ def preview(plan: Plan, store: Store, slots: int | None) -> int:
     if known:
         text = f"{known} of {len(left)} trials to run are expected to take {sum(jobs):,.0f} s, going by earlier ones"
         say(text if slots is None else f"{text}: {makespan(jobs, slots):,.0f} s at {slots} at a time")
-    say(f"{len(left)} trials to run, {len(plan.trials) - len(left)} finished earlier")
+    say(f"{len(left)} trials to run, {len(plan.trials) - len(left)} finished earlier", sys.stderr)
     return EXIT_FAILED if plan.broken else EXIT_COMPLETED

@@ -50,7 +50,7 @@ def test_it_says_what_would_be_done_first_and_does_none_of_it(tmp_path: Path) ->
     before = files(tmp_path)
     found = dry_run(tmp_path, "-p", "vanilla", "-d", "digits,cifar10,npz:own.npz", "--seeds", "2")
     assert found.returncode == 0, found.stderr
-    assert "vanilla on digits, seed 1" in found.stdout and "2 trials to run, 0 finished earlier" in found.stdout
+    assert "vanilla on digits, seed 1" in found.stdout and "2 trials to run, 0 finished earlier" in found.stderr
     assert "cifar10: its trials are not listed; a run would first download its files from https://" in found.stderr
     assert "npz:own.npz: its trials are not listed; a run would first read and resize its images" in found.stderr
     assert files(tmp_path) == before
