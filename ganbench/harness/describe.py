@@ -50,6 +50,7 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
 
 def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
     name = payload["dataset"]
+    devices = environment.devices(payload["device"])  # before anything is loaded for one that is not here
     dataset: Dataset = discover([("dataset", name)]).get("dataset", name).thing
     metrics = tuple(payload["metrics"] or default_metrics(dataset))
     if dataset.primary not in metrics:  # ranks go by it
@@ -76,7 +77,7 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         "hash": real.hash,
         "primary": dataset.primary,
         "budget_images": dataset.budget_images,
-        "devices": environment.devices(payload["device"]),
+        "devices": devices,
         "extractor": chosen.name,
         "extractor_hash": chosen.weights_hash,
         "samples": samples,
