@@ -80,9 +80,9 @@ def evidence(variant, n: int = 200, **more) -> Evidence:
 
 def test_metric_asks_by_whole_batches_of_training():
     variant = Judge(1.0)
-    assert apply([DiscriminatorProbe()], evidence(variant))["d_probe"] > 0.99
+    assert apply([DiscriminatorProbe()], evidence(variant)).values["d_probe"] > 0.99
     assert variant.seen == [32] * 12
-    assert apply([DiscriminatorProbe()], evidence(Judge(0.0)))["d_probe"] < 0.4
+    assert apply([DiscriminatorProbe()], evidence(Judge(0.0))).values["d_probe"] < 0.4
 
 
 def test_metric_without_features_labels_or_a_batch():
@@ -92,4 +92,4 @@ def test_metric_without_features_labels_or_a_batch():
     unlabelled = evidence(Judge(1.0))
     unlabelled.real = Side(unlabelled.real.samples, unlabelled.real.features)
     for case in (evidence(Blind(1.0)), evidence(None), unlabelled, evidence(Judge(1.0), n=31)):
-        assert apply([DiscriminatorProbe()], case) == {"d_probe": None}
+        assert apply([DiscriminatorProbe()], case).values == {"d_probe": None}

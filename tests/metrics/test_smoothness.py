@@ -129,7 +129,7 @@ def test_not_without_a_latent_space_or_an_extractor(make_evidence):
         make_evidence(x, x, x),
         make_evidence(x, x, x, variant=Planted(1.0)),
     ):
-        assert apply([Smoothness()], evidence) == {"smoothness": None}
+        assert apply([Smoothness()], evidence).values == {"smoothness": None}
 
 
 def test_errors():
