@@ -309,8 +309,11 @@ def _of_images(text: str, found: Listing, take: Callable[[str], bytes], request:
     channels = 1
     for name in chosen:
         try:
-            with opened(io.BytesIO(take(name))) as file:
+            content = take(name)
+            with opened(io.BytesIO(content)) as file:
                 found_size, colours = outline(file, request.decode)
+            if not sizes:  # the first is decoded now: what no picture of the folder can be read for is told at once
+                read_image(io.BytesIO(content), request.size, request.decode)
         except Unreadable as reason:
             failures.append(f"{name} ({reason})")
             continue
