@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import tempfile
-from importlib.metadata import entry_points, packages_distributions
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from ganbench.discovery.entry_points import find_installed
 from ganbench.utils.errors import UsageError
 from ganbench.utils.names import check_column, check_name
 
@@ -118,12 +119,10 @@ def _check(name: str, kind: str) -> None:
         near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
         hint = f"; {near}, perhaps?" if near != name and re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", near) else ""
         raise UsageError(f"{reason}{hint}") from None
-    for point in entry_points(group=KINDS[kind][0].strip('"')):
-        if point.name == name:
-            owner = point.dist.name if point.dist else "another package"
-            raise UsageError(
-                f"{name} is offered by {owner} already, and two of one name cannot be used: choose another"
-            )
+    for point in find_installed(KINDS[kind][0].strip('"')).points.get(name, ()):
+        raise UsageError(
+            f"{name} is offered by {point.distribution} already, and two of one name cannot be used: choose another"
+        )
 
 
 def _check_module(name: str, module: str) -> None:

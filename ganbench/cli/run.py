@@ -74,7 +74,7 @@ def command(
         **rest,
     )
 
-    notes = check_request(request, results, options["executor"])  # before what takes seconds to import
+    notes = check_request(request, options["executor"])  # before what takes seconds to import
 
     from ganbench.reporters.report import write_reports
     from ganbench.reporters.terminal import show, summarise

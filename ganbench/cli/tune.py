@@ -114,7 +114,7 @@ def command(
         metrics=metrics or None,
         **rest,
     )
-    notes = check_request(request, results, options["executor"])  # before what takes seconds to import
+    notes = check_request(request, options["executor"])  # before what takes seconds to import
 
     from ganbench.reporters.report import write_reports
     from ganbench.reporters.terminal import show, summarise

@@ -17,11 +17,12 @@ import subprocess
 import sys
 import threading
 import time
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ganbench import __version__
+from ganbench.discovery.distributions import find_distributions
 from ganbench.executors import DeadlineExceeded, Job, MachineLost, MemoryExceeded, OutOfMemory, WorkerDied
 from ganbench.utils.errors import UsageError, one_line
 
@@ -39,9 +40,9 @@ _KINDS: dict[str, type[Exception]] = {
 def versions() -> dict[str, str]:
     """The versions of ganbench and of every distribution that brings a plugin."""
     found = {"ganbench": __version__}
-    for point in entry_points(group="ganbench"):
-        if point.dist is not None:
-            found[point.dist.name] = point.dist.version
+    for one in find_distributions()[0]:
+        with contextlib.suppress(ValueError):  # damaged: it brings nothing
+            found |= {one.name: one.version} if one.entries("ganbench") else {}
     return found
 
 

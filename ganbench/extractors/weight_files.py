@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError, in_words
+from ganbench.utils.withheld import may_do
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +47,7 @@ class Published:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         path = folder / (self.file or self.url.rpartition("/")[2])
         if not path.exists():
+            may_do(f"download the weights of {name} from {self.url}")
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 torch.hub.download_url_to_file(self.url, str(path), hash_prefix=self.digest or None, progress=False)

@@ -50,7 +50,6 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
 
 def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
     name = payload["dataset"]
-    devices = environment.devices(payload["device"])  # before anything is loaded for one that is not here
     dataset: Dataset = discover([("dataset", name)]).get("dataset", name).thing
     metrics = tuple(payload["metrics"] or default_metrics(dataset))
     if dataset.primary not in metrics:  # ranks go by it
@@ -63,6 +62,7 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         chosen = catalog.get("extractor", extractor).thing
         if payload.get("weights"):
             chosen = chosen.with_weights(Path(payload["weights"]))
+        devices = environment.devices(payload["device"])  # before data are loaded for one that is not here
         real = RealData(dataset, chosen, payload["samples"] or most)
     except (DiscoveryError, Unfit) as reason:
         if payload["extractor"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
-from pathlib import Path
 
 from ganbench.discovery.early_hyperparameters import check_settings
 from ganbench.discovery.early_names import check_names
@@ -15,16 +14,13 @@ from ganbench.utils.errors import UsageError
 DEVICES = re.compile(r"auto|cpu(:0)?|cuda(:\d+)?|mps(:0)?|(xpu|hpu|xla|meta)(:\d+)?")
 
 
-def check_request(request: Request, results: Path, executor: str) -> list[str]:
-    """Check names, device, numbers and folder as far as texts and metadata tell; return what the user should be told.
+def check_request(request: Request, executor: str) -> list[str]:
+    """Check names, device and numbers as far as texts and metadata tell; return what the user should be told.
 
     Raises UsageError.
     """
     if not DEVICES.fullmatch(request.device):
         raise UsageError(f"--device {request.device}: expected auto, cpu, cuda, cuda:N or mps")
-    for folder in (results, *results.absolute().parents):
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"--results {results}: {folder} is a file; name a folder, which is made if need be")
     installed = check_names(
         [
             *(("variant", name) for name in request.plugins),

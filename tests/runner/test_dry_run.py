@@ -56,6 +56,16 @@ def test_it_says_what_would_be_done_first_and_does_none_of_it(tmp_path: Path) ->
     assert files(tmp_path) == before
 
 
+@pytest.mark.parametrize("extractor", ["inception-v3", "dinov2-vit-s-14"])
+def test_weights_are_not_downloaded_and_networks_are_built_all_the_same(extractor: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BROKEN)
+    words = ("-p", "vanilla,broken", "--plugin-path", "mine.py", "--extractor", extractor, "--seeds", "1")
+    found = dry_run(tmp_path, *words)
+    assert f"a run would first download the weights of {extractor} from https://" in found.stderr
+    assert found.returncode == 1 and "broken on digits: building it raised ZeroDivisionError" in found.stderr
+    assert set(files(tmp_path)) == {"mine.py"} and not any((tmp_path / "cache").iterdir())
+
+
 def test_a_network_that_cannot_be_built_is_named_with_its_dataset_and_line(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(BROKEN)
     line = BROKEN.splitlines().index("        return 1 / (len(self.shape) - 3)") + 1
