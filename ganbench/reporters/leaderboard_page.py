@@ -50,8 +50,11 @@ def describe(section: Section, index: TrialIndex, keys: Mapping[str, int]) -> di
         "names": [name for _, name, _ in variants],
         "centres": section.centres,
         "courses": curves,
+        # One that failed in every trial has neither value nor curve: the warning says why.
         "only_at_end": ", ".join(
-            section.title(m) for m in section.metrics if curves and m not in {curve["metric"] for curve in curves}
+            section.title(m)
+            for m in section.metrics
+            if curves and m not in {curve["metric"] for curve in curves} and section.rows[m].notna().any()
         ),
         "tradeoffs": leaderboard_charts.section_charts(section, variants),
         "judged": failed_trainings(section),

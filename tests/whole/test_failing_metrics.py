@@ -134,6 +134,9 @@ def test_tables_and_pages_show_the_note(swept: Path) -> None:
     assert set(trials["status"]) == {"completed"} and trials["note"].str.contains("leaves (mine.py)", regex=False).all()
     for name in ("leaderboard.md", "leaderboard.html"):
         assert re.search(r"late \(mine\.py\) returned nan", (swept / "with" / name).read_text())
+    page = (swept / "with" / "leaderboard.html").read_text()
+    (without_curve,) = re.findall(r"because computed only at the end: ([^.]*)\.", page)
+    assert "One (identity)" in without_curve and "One x" not in without_curve  # wide.x failed at every evaluation
 
 
 def test_verify_and_rerun_agree(swept: Path, command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
