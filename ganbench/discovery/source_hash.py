@@ -53,10 +53,17 @@ def source_hash(cls: type, distribution: str) -> str:
     return known.get(found, found)
 
 
-def covered_files(cls: type, distribution: str) -> set[Path]:
-    """The files that the source hash of a class goes over, but for those of other distributions."""
-    modules, _ = _modules(cls, distribution)
-    return {module.path for module in modules.values()} | {path for _, path in _data_files(cls)}
+def covered_files(cls: type, distribution: str) -> tuple[set[Path], set[Path]]:
+    """The files that the source hash of a class goes over: its own, and those of other distributions."""
+    modules, tops = _modules(cls, distribution)
+    own = {path for _, path in _data_files(cls)}
+    theirs: dict[str, Distribution] = {}
+    for name, module in modules.items():
+        if (brought_by := _brought_by(name, module, tops)) is None:
+            own.add(module.path)
+        else:
+            theirs[brought_by.name] = brought_by
+    return own, {path for one in closure(theirs.values()) for _, path in _module_files(one)}
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:
@@ -76,7 +83,7 @@ def _sources(cls: type, distribution: str) -> tuple[dict[str, bytes], dict[str, 
     for name, module in modules.items():
         if _top(name) in tops and module.is_source:
             own[name] = _text(module.content)
-        elif _top(name) not in tops and (brought_by := owner(module)) is not None:
+        elif (brought_by := _brought_by(name, module, tops)) is not None:
             theirs[brought_by.name] = brought_by
         else:
             others[f"module:{name}"] = _text(module.content) if module.is_source else module.content
@@ -120,11 +127,21 @@ def _contents(one: Distribution) -> dict[str, bytes]:
     """The modules of a distribution that is installed, with its name and version."""
     name = f"distribution:{one.name}"
     found = {name: one.version.encode()}
-    for file in one.files or ():
-        if file.suffix in (".py", ".so", ".pyd"):
-            with contextlib.suppress(OSError):
-                found[f"{name}/{file}"] = Path(str(file.locate())).read_bytes()
+    for file, path in _module_files(one):
+        with contextlib.suppress(OSError):
+            found[f"{name}/{file}"] = path.read_bytes()
     return found
+
+
+def _module_files(one: Distribution) -> list[tuple[str, Path]]:
+    """The modules of a distribution, by their names in it and where they lie."""
+    files = [file for file in one.files or () if file.suffix in (".py", ".so", ".pyd")]
+    return [(str(file), Path(str(file.locate()))) for file in files]
+
+
+def _brought_by(name: str, module: Module, own: set[str]) -> Distribution | None:
+    """The other distribution that a module is of; None for the variant's own top-level names, and for a loose file."""
+    return None if _top(name) in own else owner(module)
 
 
 def _data_files(cls: type) -> list[tuple[str, Path]]:

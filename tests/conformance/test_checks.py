@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -294,3 +295,31 @@ def test_what_cannot_be_checked_is_refused() -> None:
         checks_for("vanila")
     with pytest.raises(UsageError, match="is a check of datasets"):
         checks_for(dataset())[0](Sound)
+
+
+def test_modules_of_another_distribution_are_known_and_files_beside_the_own_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganbench.conformance.checks.variant_declarations import unknown_files
+    from ganbench.discovery.imports import _owners
+    from ganbench.discovery.source_hash import covered_files
+
+    monkeypatch.syspath_prepend(tmp_path)
+    _owners.cache_clear()
+    info = tmp_path / "others_losses-1.0.dist-info"
+    (tmp_path / "losses_of_others").mkdir()
+    info.mkdir()
+    names = [f"losses_of_others/{name}.py" for name in ("__init__", "hinge", "never_imported")]
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others-losses\nVersion: 1.0\n")
+    (info / "RECORD").write_text("\n".join(f"{name},," for name in names))
+    for name, text in zip(names, ("from .hinge import *\n", "LOSS = 1\n", ""), strict=True):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "built_on_others.py").write_text("from losses_of_others import LOSS\nclass C: pass\n")
+    (tmp_path / "table.json").write_text("[]")
+
+    cls = importlib.import_module("built_on_others").C
+    own, others = covered_files(cls, "file:built_on_others.py")
+
+    assert own == {tmp_path / "built_on_others.py"} and others == {tmp_path / name for name in names}
+    read = [tmp_path / name for name in (*names, "built_on_others.py", "table.json")]
+    assert unknown_files(read, own, others) == [tmp_path / "table.json"]

@@ -122,22 +122,28 @@ def sources_known(runner: VariantRunner) -> str:
     with watched():
         variant = runner.build()
         runner.train(variant, 1)
-    known = covered_files(runner.cls, runner.distribution)
-    seen = unknown_files(opened(), known)
+    own, others = covered_files(runner.cls, runner.distribution)
+    seen = unknown_files(opened(), own, others)
     if seen:
         raise CheckFailed(
             f"it reads {first_few([str(path) for path in seen])}, and results would not notice a change there. Name a "
             'file of data in the class, data_files = ("file.json",), relative to its own file; import a module by a '
             "name that stands in the text"
         )
-    return f"{len(known)} {'file' if len(known) == 1 else 'files'}"
+    return f"{len(own)} {'file' if len(own) == 1 else 'files'}"
 
 
-def unknown_files(files: list[Path], known: set[Path]) -> list[Path]:
-    """Those of the files that were read which belong neither to the source hash nor to what is installed for all."""
-    covered = {Path(os.path.realpath(path)) for path in known}
+def unknown_files(files: list[Path], own: set[Path], others: set[Path]) -> list[Path]:
+    """Those of the files that were read which belong neither to the source hash nor to what is installed for all.
+
+    Args:
+        files: what was read.
+        own: what the source hash goes over of the variant itself.
+        others: what it goes over of other distributions.
+    """
+    covered, beside = ({Path(os.path.realpath(path)) for path in paths} for paths in (own | others, own))
     system = [Path(name) for name in ("/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/lib", "/lib64", sys.prefix)]
-    homes = {path.parent for path in covered}
+    homes = {path.parent for path in beside}
     return [
         path
         for path in files
