@@ -1,0 +1,374 @@
+"""The pretended machine: what it counts, its random streams, and the tensors that are on its devices."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+import ganbench
+from ganbench.conformance.pretended_device import rules
+
+aten = torch.ops.aten
+INNER = torch.device("lazy", 0)  # what C++ sees: not the CPU, and autograd needs no driver for it
+TorchGenerator = torch.Generator
+
+_HERE, _GANBENCH, _TORCH = (str(Path(f).parent) for f in (__file__, str(ganbench.__file__), str(torch.__file__)))
+_HARNESS = tuple(f"{_GANBENCH}/{name}" for name in ("harness", "conformance", "executors"))
+_STANDARD, _INSTALLED = sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
+
+
+@dataclass
+class Seen:
+    """What was asked of the pretended devices: how often, by the line that asked (kernels: by their names)."""
+
+    kernels: Counter[str] = field(default_factory=Counter)
+    waits: Counter[str] = field(default_factory=Counter)
+    to_device: Counter[str] = field(default_factory=Counter)
+    to_host: Counter[str] = field(default_factory=Counter)
+    nondeterministic: Counter[str] = field(default_factory=Counter)
+
+    def clear(self) -> None:
+        """Count anew."""
+        for counter in vars(self).values():
+            counter.clear()
+
+
+@dataclass
+class Machine:
+    """One kind of device, ``count`` of them. ``states``: of the devices' own random generators, by number."""
+
+    kind: str
+    count: int
+    seen: Seen = field(default_factory=Seen)
+    current: int = 0
+    states: dict[int, Tensor] = field(default_factory=dict)
+    forward_lines: dict[str, str] = field(default_factory=dict)
+
+    def seed(self, seed: int) -> None:
+        """Seed every device's generator, as ``torch.manual_seed`` does."""
+        self.states = dict.fromkeys(range(self.count), TorchGenerator("cpu").manual_seed(seed).get_state())
+
+    def state(self, index: int) -> Tensor:
+        if index not in self.states:
+            self.states[index] = TorchGenerator("cpu").manual_seed(0).get_state()
+        return self.states[index]
+
+    def device(self, asked: Any) -> torch.device:
+        """A device of this kind with its number; raises as CUDA does for one that is not there."""
+        found = torch.device(asked)
+        if found.type == self.kind and found.index is None:
+            return torch.device(self.kind, self.current)
+        if found.type == self.kind and found.index >= self.count:
+            raise torch.AcceleratorError("CUDA error: invalid device ordinal")
+        return found
+
+    def is_mine(self, device: torch.device | None) -> bool:
+        return device is not None and device.type in (self.kind, "lazy")  # lazy: C++ took it from a tensor
+
+
+_active: list[Machine] = []
+
+
+def machine() -> Machine:
+    """The pretended machine of this moment."""
+    return _active[-1]
+
+
+def where() -> str:
+    """The innermost line outside torch and Python's library (``my_gan.py, line 12``), a plugin's before ganbench's."""
+    first = ""
+    for path, line in _lines():
+        text = f"{Path(path).name}, line {line}"
+        first = first or text
+        if not path.startswith(_GANBENCH):
+            return text
+        if path.startswith(_HARNESS):  # no plugin asked for it
+            break
+    return first or "?"
+
+
+def _lines() -> Iterator[tuple[str, int]]:
+    frame = sys._getframe(2)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        ours = path.startswith((_HERE, _TORCH, "<"))
+        if not ours and (not path.startswith(_STANDARD) or path.startswith(_INSTALLED)):
+            yield path, frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def two_devices(one: object, other: object, func: Any) -> RuntimeError:
+    return RuntimeError(
+        f"Expected all tensors to be on the same device, but found at least two devices, {one} and {other}! ({func})"
+    )
+
+
+class OnDevice(Tensor):
+    """A tensor on a pretended device; ``host`` holds its numbers, ``place`` is the device's number."""
+
+    host: Tensor
+    place: int
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @staticmethod
+    def __new__(cls, host: Tensor, place: int) -> OnDevice:
+        made: OnDevice = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, host.size(), strides=host.stride(), storage_offset=host.storage_offset(), dtype=host.dtype,
+            layout=host.layout, device=INNER, requires_grad=False,
+        )  # fmt: skip
+        made.host, made.place = host, place
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return run(func, args, kwargs or {})
+
+    @property
+    def is_cuda(self) -> bool:  # type: ignore[override]
+        return machine().kind == "cuda"
+
+    @property
+    def is_mps(self) -> bool:  # type: ignore[override]
+        return machine().kind == "mps"
+
+    @property
+    def is_cpu(self) -> bool:  # type: ignore[override]
+        return False
+
+    def get_device(self) -> int:
+        return self.place
+
+    def cpu(self, *_: Any, **__: Any) -> Tensor:
+        return aten._to_copy.default(self, device=torch.device("cpu"))
+
+    def cuda(self, device: Any = None, **_: Any) -> Tensor:
+        return self.to("cuda" if device is None else torch.device("cuda", device) if type(device) is int else device)
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        copy = kwargs.pop("copy", False)
+        if args and isinstance(args[0], Tensor):
+            args = (args[0].device, args[0].dtype, *args[1:])
+        elif isinstance(like := kwargs.pop("other", None), Tensor):
+            args = (like.device, like.dtype)
+        device, dtype, _, layout = torch._C._nn._parse_to(*args, **kwargs)
+        more: dict[str, Any] = {}
+        if device is not None and (device := machine().device(device)) != self.device:
+            more["device"] = device
+        if dtype is not None and dtype != self.dtype:
+            more["dtype"] = dtype
+        if layout is not None:
+            more["memory_format"] = layout
+        return aten._to_copy.default(self, **more) if more or copy else self
+
+    def numpy(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(
+            f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+            "memory first."
+        )
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        return self.numpy()
+
+    def tolist(self) -> Any:
+        machine().seen.waits[f"{where()} (tolist)"] += 1
+        return self.detach().host.tolist()  # type: ignore[attr-defined]
+
+    def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        made = torch.tensor(data, dtype=dtype or self.dtype).to(device or self.device)
+        return made.requires_grad_(requires_grad)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return super().__getitem__(_numbers_moved(self, index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        super().__setitem__(_numbers_moved(self, index), value)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.dim() == 0 else object.__format__(self, spec)
+
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
+        machine().seen.waits[f"{where()} (printing a tensor)"] += 1
+        return f"{repr(self.detach().host)[:-1]}, device='{self.device}')"  # type: ignore[attr-defined]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        with torch.no_grad():
+            made = OnDevice(self.host.clone(), self.place)
+        if getattr(self, "_is_param", False):
+            made._is_param = True  # type: ignore[attr-defined]
+        made.requires_grad_(self.requires_grad)
+        memo[id(self)] = made
+        return made
+
+    def __reduce_ex__(self, proto: Any) -> Any:
+        return (OnDevice, (self.host, self.place))
+
+
+def _numbers_moved(tensor: OnDevice, index: Any) -> Any:
+    """An index in which lists and arrays of numbers are tensors on the device, to which they are copied."""
+    if isinstance(index, tuple):
+        return tuple(_numbers_moved(tensor, part) for part in index)
+    if isinstance(index, list) or type(index).__module__ == "numpy":
+        return torch.as_tensor(index).to(tensor.device)
+    return index
+
+
+_said: dict[int, str] = {}  # which device a generator is of, by the address of what C++ holds of it
+
+
+class Generator(TorchGenerator):
+    """torch.Generator that may say that it is one of the pretended device."""
+
+    place: torch.device
+
+    def __new__(cls, device: Any = "cpu") -> Generator:
+        made: Generator = super().__new__(cls, device="cpu")  # type: ignore[call-arg]
+        made.place = machine().device(device)
+        _said[made._cdata] = made.place.type
+        return made
+
+    def __init__(self, device: Any = "cpu") -> None:
+        pass
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return self.place
+
+    def __del__(self) -> None:
+        _said.pop(self._cdata, None)
+
+
+def _check_generator(rng: TorchGenerator | None, kind: str) -> None:
+    if rng is not None and (said := _said.get(rng._cdata, "cpu")) != kind:
+        raise RuntimeError(f"Expected a '{kind}' device type for generator but found '{said}'")
+
+
+def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """One operation: checked by the rules of the device, counted, and computed on the CPU."""
+    here = machine()
+    flat, spec = tree_flatten((args, kwargs))
+    mine = [x for x in flat if isinstance(x, OnDevice)]
+    asked = kwargs.get("device")
+    asked = None if asked is None else torch.device(asked)
+    rng = kwargs.get("generator")
+    if not mine and not here.is_mine(asked):
+        _check_generator(rng, "cpu")
+        return func(*args, **kwargs)
+    name = rules.short_name(func)
+    others = [x for x in flat if isinstance(x, Tensor) and not isinstance(x, OnDevice)]
+    _check_devices(here, name, func, args, mine, others)
+    _check_generator(rng, here.kind)
+
+    if asked is not None and asked.type == here.kind:
+        place = here.device(asked).index
+    else:
+        place = mine[0].place if mine else here.current
+    to_device = name == "_to_copy" and not mine
+    to_host = asked is not None and asked.type == "cpu"
+    if name == "copy_" and isinstance(args[1], Tensor):
+        to_device, to_host = not isinstance(args[1], OnDevice), not isinstance(args[0], OnDevice)
+    _count(here, name, func, args, kwargs, to_device, to_host, others)
+
+    wrappers = {id(x.host): x for x in mine}
+    host_args, host_kwargs = tree_unflatten([x.host if isinstance(x, OnDevice) else x for x in flat], spec)
+    if asked is not None:
+        host_kwargs = {**host_kwargs, "device": torch.device("cpu")}
+    if torch.Tag.nondeterministic_seeded in func.tags and rng is None:
+        found = _with_own_stream(here, place, func, host_args, host_kwargs)
+    else:
+        found = func(*host_args, **host_kwargs)
+    if to_host:
+        return found if name != "copy_" else args[0]
+
+    def back(x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        if id(x) in wrappers:  # written in place
+            return wrappers[id(x)]
+        if here.kind == "mps" and x.dtype in (torch.float64, torch.complex128):
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64. Please use "
+                "float32 instead."
+            )
+        return OnDevice(x, place)
+
+    return tree_map(back, found)
+
+
+def _check_devices(here: Machine, name: str, func: Any, args: Any, mine: list[OnDevice], others: list[Tensor]) -> None:
+    """Raise as CUDA does for tensors of several devices in one operation that takes those of one."""
+    places = {x.place for x in mine}
+    if len(places) > 1 and name not in ("copy_", "_to_copy"):
+        first, second = sorted(places)[:2]
+        raise two_devices(f"{here.kind}:{first}", f"{here.kind}:{second}", func)
+    if not mine or not others:
+        return
+    if name in rules.INDEXING:
+        if not isinstance(args[0], OnDevice):
+            raise RuntimeError(
+                "indices should be either on cpu or on the same device as the indexed tensor (cpu), but found one on "
+                f"{mine[0].device}"
+            )
+        return
+    if name in rules.MIXING:
+        return
+    numbers = torch.Tag.pointwise in func.tags or name.startswith("_foreach") or name in rules.TAKES_CPU_NUMBER
+    written = isinstance(args[0], Tensor) and not isinstance(args[0], OnDevice) and name.endswith("_")
+    if written or any(x.dim() > 0 or not numbers for x in others):
+        raise two_devices(mine[0].device, "cpu", func)
+
+
+def _count(
+    here: Machine, name: str, func: Any, args: Any, kwargs: Any, to_device: bool, to_host: bool, others: list[Tensor]
+) -> None:
+    seen = here.seen
+    if to_device:
+        seen.to_device[where()] += 1
+        return
+    if to_host:
+        seen.to_host[where()] += 1
+        return
+    if name in rules.INDEXING and any(x.dim() > 0 for x in others):  # an index on the CPU is copied
+        seen.to_device[where()] += 1
+    if rules.waits(name, func, args, kwargs):
+        seen.waits[f"{where()} ({_asked_as(name)})"] += 1
+    if not (func.is_view or name in rules.NO_KERNEL):
+        seen.kernels[name] += 1
+    if name in rules.FORWARD:
+        here.forward_lines[rules.FORWARD[name]] = where()
+    if rules.is_nondeterministic(name, func, args, kwargs):
+        seen.nondeterministic[f"{here.forward_lines.get(name) or where()} ({name})"] += 1
+        if torch.are_deterministic_algorithms_enabled():
+            warnings.warn(
+                f"{name}_cuda does not have a deterministic implementation, but you set "
+                "'torch.use_deterministic_algorithms(True, warn_only=True)'.",
+                stacklevel=2,
+            )
+
+
+def _asked_as(name: str) -> str:
+    """An operation that waits, as its author wrote it."""
+    if name == "_local_scalar_dense":
+        return "item, float, int, bool, or a comparison in an if"
+    return "a boolean mask as index" if name in rules.INDEXING else name
+
+
+def _with_own_stream(here: Machine, place: int, func: Any, args: Any, kwargs: Any) -> Any:
+    """Draw from the device's generator, not from the CPU's."""
+    own = torch._C.default_generator  # type: ignore[attr-defined]
+    kept = own.get_state()
+    own.set_state(here.state(place))
+    try:
+        return func(*args, **kwargs)
+    finally:
+        here.states[place] = own.get_state()
+        own.set_state(kept)
