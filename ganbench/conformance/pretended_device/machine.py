@@ -6,14 +6,13 @@ import sys
 import sysconfig
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import ganbench
 from ganbench.conformance.pretended_device import rules
@@ -252,19 +251,41 @@ def _check_generator(rng: TorchGenerator | None, kind: str) -> None:
         raise RuntimeError(f"Expected a '{kind}' device type for generator but found '{said}'")
 
 
+def _each(change: Callable[[Any], Any], value: Any) -> Any:
+    """What torch's operations take and give, with every part changed: values, and lists or tuples of them."""
+    if type(value) is list:
+        return [_each(change, part) for part in value]
+    if type(value) is tuple:
+        return tuple([_each(change, part) for part in value])
+    return change(value)
+
+
+def _on_host(value: Any) -> Any:
+    return value.host if isinstance(value, OnDevice) else value
+
+
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """One operation: checked by the rules of the device, counted, and computed on the CPU."""
     here = machine()
-    flat, spec = tree_flatten((args, kwargs))
-    mine = [x for x in flat if isinstance(x, OnDevice)]
-    asked = kwargs.get("device")
-    asked = None if asked is None else torch.device(asked)
-    rng = kwargs.get("generator")
+    mine: list[OnDevice] = []
+    others: list[Tensor] = []
+
+    def sort(value: Any) -> None:
+        if isinstance(value, OnDevice):
+            mine.append(value)
+        elif isinstance(value, Tensor):
+            others.append(value)
+
+    _each(sort, args)
+    asked = rng = None
+    if kwargs:
+        _each(sort, tuple(kwargs.values()))
+        asked, rng = kwargs.get("device"), kwargs.get("generator")
+        asked = None if asked is None else torch.device(asked)
     if not mine and not here.is_mine(asked):
         _check_generator(rng, "cpu")
         return func(*args, **kwargs)
     name = rules.short_name(func)
-    others = [x for x in flat if isinstance(x, Tensor) and not isinstance(x, OnDevice)]
     _check_devices(here, name, func, args, mine, others)
     _check_generator(rng, here.kind)
 
@@ -278,10 +299,11 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         to_device, to_host = not isinstance(args[1], OnDevice), not isinstance(args[0], OnDevice)
     _count(here, name, func, args, kwargs, to_device, to_host, others)
 
-    wrappers = {id(x.host): x for x in mine}
-    host_args, host_kwargs = tree_unflatten([x.host if isinstance(x, OnDevice) else x for x in flat], spec)
+    written = {id(x.host): x for x in mine}
+    host_args = _each(_on_host, args)
+    host_kwargs = {name: _each(_on_host, value) for name, value in kwargs.items()}
     if asked is not None:
-        host_kwargs = {**host_kwargs, "device": torch.device("cpu")}
+        host_kwargs["device"] = torch.device("cpu")
     if torch.Tag.nondeterministic_seeded in func.tags and rng is None:
         found = _with_own_stream(here, place, func, host_args, host_kwargs)
     else:
@@ -292,8 +314,8 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     def back(x: Any) -> Any:
         if not isinstance(x, Tensor):
             return x
-        if id(x) in wrappers:  # written in place
-            return wrappers[id(x)]
+        if (same := written.get(id(x))) is not None:
+            return same
         if here.kind == "mps" and x.dtype in (torch.float64, torch.complex128):
             raise TypeError(
                 "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64. Please use "
@@ -301,7 +323,7 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             )
         return OnDevice(x, place)
 
-    return tree_map(back, found)
+    return _each(back, found)
 
 
 def _check_devices(here: Machine, name: str, func: Any, args: Any, mine: list[OnDevice], others: list[Tensor]) -> None:

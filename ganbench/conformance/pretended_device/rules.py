@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ FORWARD = {name.removesuffix("_backward"): name for name in _NONDETERMINISTIC if
 MASKS = (torch.bool, torch.uint8)
 
 
+@functools.cache
 def short_name(func: Any) -> str:
     """``mul`` for ``aten::mul.Tensor``."""
     return str(func._schema.name).partition("::")[2]
