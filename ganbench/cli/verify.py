@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from ganbench.cli.options import plugin_options
@@ -57,8 +58,8 @@ def command(
 
     In the environment that made a record (versions, threads, CPU, device) every number must be bit-identical. In
     another one, numbers from a stored state may differ by 1 %, and a training by what seeds differ. Exit code 0 if
-    nothing is wrong, 3 if something is, 1 if a trial was to be trained again and was not, or the process of a check was
-    lost. Nothing in RESULTS is changed.
+    nothing is wrong, 3 if something is, 1 if a trial was to be trained again and was not, if the process of a check was
+    lost, or if no state could be looked at. Nothing in RESULTS is changed.
 
     \b
     Examples:
@@ -114,10 +115,11 @@ def verify(results: Path, options: Options) -> int:
         "ganbench report writes it again"
         for path in stale_tables(results, contents.records)
     ]
+    unchecked = ""
     if not options.records_only:
         try:
             with on_this_machine(options.executor, options.jobs) as engine:
-                _check_stored(engine, rows, options)
+                unchecked = _check_stored(engine, rows, options)
                 if options.rerun:
                     _check_reruns(engine, rows, options)
         except KeyboardInterrupt:
@@ -138,7 +140,9 @@ def verify(results: Path, options: Options) -> int:
     none = options.rerun and not options.records_only and not any(row.rerun[0] for row in rows)
     if none:
         say("no trial was trained again: there is none that completed or diverged", sys.stderr)
-    return EXIT_FAILED if none or any(row.undone for row in rows) else EXIT_COMPLETED
+    if unchecked:
+        say(unchecked, sys.stderr)
+    return EXIT_FAILED if none or unchecked or any(row.undone for row in rows) else EXIT_COMPLETED
 
 
 def stale_tables(results: Path, records: list[Record]) -> list[Path]:
@@ -193,8 +197,8 @@ def _row(folder: Path) -> Row:
     return Row(record, added, folder)
 
 
-def _check_stored(engine: Executor, rows: list[Row], options: Options) -> None:
-    """Draw samples from every stored state and compute the last evaluation again."""
+def _check_stored(engine: Executor, rows: list[Row], options: Options) -> str:
+    """Draw samples from every stored state and compute the last evaluation again; say if that was possible for none."""
     able = []
     for row in rows:
         if row.record.status != "completed":
@@ -203,9 +207,12 @@ def _check_stored(engine: Executor, rows: list[Row], options: Options) -> None:
             row.stored = (UNKNOWN, "its state.safetensors is not there")
         else:
             able.append(row)
+    judged = False
     for row, ended in run_jobs(engine, able, lambda row: _job("verify", row, row.folder, options)):
         row.stored = _judge_stored(row, ended)
         row.undone = ended.lost
+        judged = judged or ended.returned
+    return "" if judged or not able else "no stored state could be checked: the lines above say why"
 
 
 def _judge_stored(row: Row, ended: Ended) -> tuple[str, str]:
@@ -287,8 +294,9 @@ def compare_values(recorded: Mapping[str, Any], found: Mapping[str, Any], exact:
 def judge_rerun(record: Record, found: Mapping[str, Any], others: Iterable[Record]) -> tuple[str, str]:
     """The verdict on a trial that was trained again.
 
-    In another environment a training ends elsewhere, as with another seed: then its score has to lie where those of the
-    other seeds lie, their range widened by its width.
+    In another environment a training ends elsewhere, as with another seed, and so it does where the record names
+    operations without a deterministic kernel: then its score has to lie where those of the other seeds lie, their range
+    widened by its width.
     """
     outcome = convert(found, Outcome)
     pairs = {name: (getattr(record, name), getattr(outcome, name)) for name in OUTCOME}
@@ -297,10 +305,12 @@ def judge_rerun(record: Record, found: Mapping[str, Any], others: Iterable[Recor
     different = [name for name, (then, now) in pairs.items() if then != now]
     if not different:
         return SAME, ""
-    if canonical_json.sha256(outcome.environment) == record.environment_hash:
+    unsteady = (record.telemetry.nondeterministic if record.telemetry else UNSET) or []
+    if canonical_json.sha256(outcome.environment) == record.environment_hash and not unsteady:
         name = different[0]
         then, now = pairs[name]
         return WRONG, f"trained again, {name} differs: {_short(then)} in the record and {_short(now)} now"
+    where = f"with {', '.join(unsteady)}, whose bits may differ," if unsteady else "in another environment"
     primary = record.primary
     scores = [other.values.get(primary) for other in others if other.status == "completed" and _alike(other, record)]
     seeds = [value for value in scores if value is not None]
@@ -308,10 +318,10 @@ def judge_rerun(record: Record, found: Mapping[str, Any], others: Iterable[Recor
     if score is None or len(seeds) < ENOUGH or len(seeds) < len(scores):
         return (
             UNKNOWN,
-            f"trained in another environment, and there are not {ENOUGH} seeds that say what that may change",
+            f"trained {where}, and there are not {ENOUGH} seeds that say what that may change",
         )
     low, high = min(seeds), max(seeds)
-    told = f"{primary} {score:.6g} in another environment; the seeds of its row have {low:.6g} to {high:.6g}"
+    told = f"{primary} {score:.6g} {where}; the seeds of its row have {low:.6g} to {high:.6g}"
     return (CLOSE if low - (high - low) <= score <= high + (high - low) else WRONG), told
 
 

@@ -128,7 +128,7 @@ class Network(Extractor):
                     raise UsageError(f"{self.path} does not hold weights of {self.name}: {reason}") from None
                 features.append(found.float())
                 if logits is not None:
-                    probabilities.append(logits.double().softmax(dim=1).float())
+                    probabilities.append(logits.cpu().double().softmax(dim=1).float())
         return torch.cat(features), torch.cat(probabilities) if probabilities else None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ganbench.utils.errors import UsageError
+from ganbench.utils.seeding import float32_precision
 
 # What /proc/cpuinfo calls them, on x86 and on ARM; the stepping changes no kernel.
 _PROCESSOR = ("vendor_id", "cpu family", "model", "model name", "CPU implementer", "CPU part")
@@ -37,6 +38,19 @@ def select_device(name: str) -> torch.device:
     return device
 
 
+def use_device(name: str) -> torch.device:
+    """The device of a job, made the current one: a plugin's bare "cuda" and saved random states are this GPU's.
+
+    A bare ``cuda``, as a record says it, is the current GPU. Raises DeviceError for one that is not there.
+    """
+    chosen = select_device(name)
+    if chosen.type != "cuda":
+        return chosen
+    numbered = torch.device("cuda", torch.cuda.current_device() if chosen.index is None else chosen.index)
+    torch.cuda.set_device(numbered)
+    return numbered
+
+
 def devices(name: str) -> list[str]:
     """List the devices that trials are spread over: every GPU for ``auto`` or ``cuda``, else the one that was named."""
     device = select_device(name)
@@ -48,6 +62,7 @@ def devices(name: str) -> list[str]:
 def describe(device: torch.device, threads: int, distribution: str) -> dict[str, Any]:
     """The environment of a trial, equal in every process of one machine and installation."""
     on_cuda = device.type == "cuda"
+    precision = float32_precision()
     return {
         "python": platform.python_version(),
         "system": platform.system(),
@@ -61,8 +76,8 @@ def describe(device: torch.device, threads: int, distribution: str) -> dict[str,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "mkldnn": torch.backends.mkldnn.is_available(),
         "deterministic": torch.get_deterministic_debug_mode(),
-        "convolution_precision": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
-        "matmul_precision": torch.get_float32_matmul_precision(),
+        "convolution_precision": precision["cudnn.conv"],
+        "matmul_precision": precision["matmul"] or precision["cuda.matmul"],
         "default_dtype": str(torch.get_default_dtype()),
     }
 

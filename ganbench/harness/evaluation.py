@@ -193,7 +193,7 @@ class Evaluator:
             if not isinstance(score, Tensor) or tuple(score.shape) != (len(batch),):
                 got = tuple(score.shape) if isinstance(score, Tensor) else type(score)
                 raise InvalidOutput(f"{variant.name}.score_real returned {got}: expected a tensor ({len(batch)},)")
-            scores.append(score.detach().double().cpu())
+            scores.append(score.detach().cpu().double())
         return torch.cat(scores).numpy()
 
     def _stability_inputs(self, evidence: Evidence) -> dict[str, Any]:

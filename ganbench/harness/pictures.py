@@ -85,9 +85,9 @@ def _interpolation(variant: Variant, rng: torch.Generator) -> np.ndarray:
     first, second = variant.latent(PATHS, rng), variant.latent(PATHS, rng)
     size = variant.latent_dim or first.shape[1]
     steps = []
-    for t in torch.linspace(0, 1, GRID, dtype=torch.float64, device=first.device):
-        ends = first[:, :size].double(), second[:, :size].double()
-        between = spherical_interpolation(*ends, t.expand(PATHS, 1)).to(first.dtype)
+    ends = first[:, :size].cpu().double(), second[:, :size].cpu().double()
+    for t in torch.linspace(0, 1, GRID, dtype=torch.float64):
+        between = spherical_interpolation(*ends, t.expand(PATHS, 1)).to(first.device, first.dtype)
         steps.append(torch.cat([between, first[:, size:]], dim=1))
     path = torch.stack(steps, dim=1).flatten(0, 1)
     return _images(variant, path)

@@ -82,6 +82,12 @@ class RealData:
         self.notes: list[str] = [*dataset.notes, *extractor.fit(dataset, self.splits, self.hash)]
         self.images = {split: data.to(self.device) for split, (data, _) in self.splits.items()}
 
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """The training split's labels, on the device."""
+        labels = self.splits["train"][1]
+        return None if labels is None else labels.to(self.device)
+
     def intact(self) -> bool:
         """Whether both splits are still what was loaded: what shares a process with them can write into them."""
         return (

@@ -149,7 +149,7 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
     folder = Path(payload["folder"])
     record = read_trial(folder)
     trial = record.identity.trial
-    device = environment.select_device(payload["device"] or trial.device)
+    device = environment.use_device(payload["device"] or trial.device)
     variant = load_variant(record, folder, discover(needed_plugins(record.identity)), device)
     stream = derive(trial.seed if payload["seed"] is None else payload["seed"], "evaluation")
     with eval_mode(variant, stream):
@@ -199,7 +199,7 @@ def _reopen(payload: dict[str, Any], record: Record, catalog: Catalog) -> tuple[
     """A stored trial's variant and what scores it, on their device."""
     folder = Path(payload["folder"])
     trial, evaluation = record.identity.trial, record.identity.evaluation
-    device = environment.select_device(payload["device"] or trial.device)
+    device = environment.use_device(payload["device"] or trial.device)
     real = RealData(
         catalog.get("dataset", trial.dataset).thing,
         catalog.get("extractor", evaluation.extractor).thing,

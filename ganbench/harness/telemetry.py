@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,11 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ganbench.plugin.variant import Variant, device_of
 
 GATHER_STEPS = 256  # bounds what waits on the device between two evaluations
+# What torch says of an operation whose bits may differ from run to run, and of cuBLAS without its workspace.
+_NONDETERMINISTIC = re.compile(
+    r"(\S.*?) (?:does not have a deterministic implementation|defaults to a non-deterministic algorithm)"
+    r"|.*not deterministic because it uses (CuBLAS)"
+)
 SPIKE_FACTOR, SPIKE_WINDOW, SPIKE_START = 10.0, 101, 20
 
 
@@ -31,6 +38,28 @@ class Diverged(ArithmeticError):
     def __init__(self, step: int, what: str) -> None:
         super().__init__(f"{what} is not finite at step {step}")
         self.step, self.what = step, what
+
+
+@contextlib.contextmanager
+def noted_nondeterminism(operations: set[str]) -> Iterator[None]:
+    """A block that adds to a set the operations for which torch warns that their bits need not repeat.
+
+    Each is told once, whatever filters of warnings say that stood before the block; other warnings go where they went.
+    """
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def note(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            found = _NONDETERMINISTIC.match(str(message))
+            operation = (found[1] or found[2]) if found else None
+            if operation not in operations:
+                shown(message, category, *rest, **more)
+            if operation is not None:
+                operations.add(operation)
+
+        warnings.showwarning = note
+        warnings.filterwarnings("always", message=_NONDETERMINISTIC.pattern)
+        yield
 
 
 class Series:
@@ -74,14 +103,17 @@ class Telemetry:
         self.step = 0
         self.losses: dict[str, Series] = {}
         self.gradients: dict[str, Series] = {}
+        self.nondeterministic: set[str] = set()
         self._checked = 0
 
     def __enter__(self) -> Telemetry:
-        self._handle = register_optimizer_step_pre_hook(self._before_step)
+        self._blocks = contextlib.ExitStack()
+        self._blocks.callback(register_optimizer_step_pre_hook(self._before_step).remove)
+        self._blocks.enter_context(noted_nondeterminism(self.nondeterministic))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._handle.remove()
+        self._blocks.close()
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         for role, known in self.variant.optimizers.items():
@@ -110,7 +142,8 @@ class Telemetry:
             if value.dtype is torch.float32 and value.dim() == 0 and value.device == self.device:
                 series.pending.append(value.detach().clone())
             else:
-                series.pending.append(value.detach().to(self.device, torch.float64, copy=True).reshape(()))
+                wide = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+                series.pending.append(value.detach().to(self.device, wide, copy=True).reshape(()))
         self.step += 1
         if self.step % GATHER_STEPS == 0:
             self._move()
@@ -153,7 +186,7 @@ class Telemetry:
         norms = {}
         for role, optimizer in self.variant.optimizers.items():
             parameters = [p.detach() for group in optimizer.param_groups for p in group["params"]]
-            norm = float(torch.stack(torch._foreach_norm(parameters)).double().norm()) if parameters else 0.0
+            norm = float(torch.stack(torch._foreach_norm(parameters)).cpu().double().norm()) if parameters else 0.0
             if not math.isfinite(norm):
                 raise Diverged(self.step, f"a parameter of {role}")
             norms[role] = nine_digits(norm)
@@ -191,6 +224,7 @@ class Telemetry:
             },
             "gradient_spikes": {role: _spikes(values) for role, values in finite.items() if values.size},
             "first_nonfinite": None,
+            **({"nondeterministic": sorted(self.nondeterministic)} if self.nondeterministic else {}),
         }
 
     def state(self) -> dict[str, Any]:
@@ -199,6 +233,7 @@ class Telemetry:
         return {
             "step": self.step,
             "checked": self._checked,
+            "nondeterministic": sorted(self.nondeterministic),
             **{
                 kind: {name: _as_tensors(series) for name, series in table.items()}
                 for kind, table in (("losses", self.losses), ("gradients", self.gradients))
@@ -208,6 +243,7 @@ class Telemetry:
     def restore(self, state: dict[str, Any]) -> None:
         """Put back what ``state`` returned."""
         self.step, self._checked = state["step"], state["checked"]
+        self.nondeterministic.update(state["nondeterministic"])
         for kind, table in (("losses", self.losses), ("gradients", self.gradients)):
             table.clear()
             for name, saved in state[kind].items():

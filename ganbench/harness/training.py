@@ -52,6 +52,14 @@ class DataOrder:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has done what it was asked to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def evaluation_steps(steps: int, evaluations: int) -> list[int]:
     """After how many steps a trial is evaluated: before the first, then evenly spaced, the last step included."""
     return sorted({round(steps * i / evaluations) for i in range(evaluations + 1)})
@@ -156,10 +164,9 @@ class Training:
 
     def advance(self, step: int, deadline: float) -> None:
         """Train until a step or a time (of ``time.monotonic``), whichever comes first, or until asked to stop."""
-        variant, telemetry, device = self.variant, self.telemetry, self.real.device
+        variant, telemetry = self.variant, self.telemetry
         size, budget = self.batch_size, self.budget_images
-        labels = self.real.splits["train"][1]
-        labels = None if labels is None else labels.to(device)
+        labels = self.real.labels
         while telemetry.step < step:
             seen = telemetry.step * size
             index = self.order.batch(seen, size)
@@ -196,9 +203,10 @@ class Training:
 
     @contextlib.contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Count the seconds of a block as ``training`` or ``evaluation``."""
+        """Count the seconds of a block as ``training`` or ``evaluation``, what it left the device to do included."""
         start = time.perf_counter()
         try:
             yield
+            synchronise(self.real.device)
         finally:
             self.seconds[what] += time.perf_counter() - start

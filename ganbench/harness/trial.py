@@ -42,7 +42,8 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     make_folder(folder)
     progress = ProgressFile(folder / "progress.jsonl")
     start, cpu = time.perf_counter(), time.process_time()
-    device = use_device(payload["device"])
+    device = environment.use_device(payload["device"])
+    watch_memory(device)
     described = environment.describe(device, payload["threads"], spec.distribution)
     training: Training | None = None
     outcome: dict[str, Any] = dict(COMPLETED)
@@ -61,16 +62,8 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
         **result(training, folder, completed=outcome["status"] == "completed"),
         "environment": described,
         "environment_hash": canonical_json.sha256(described),
-        "cost": cost(training, time.perf_counter() - start, time.process_time() - cpu, progress.attempts),
+        "cost": cost(training, device, time.perf_counter() - start, time.process_time() - cpu, progress.attempts),
     }
-
-
-def use_device(device: str) -> torch.device:
-    """The device of a job, made the current one: a plugin's bare "cuda" and saved random states are this GPU's."""
-    chosen = torch.device(device)
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
-    return chosen
 
 
 def _started(setup: TrialSetup, spec: TrialSpec, checkpoint: Path) -> Training:
@@ -140,8 +133,16 @@ def result(training: Training | None, folder: Path, completed: bool) -> dict[str
     }
 
 
-def cost(training: Training | None, wall: float, cpu: float, attempts: int, together: int = 1) -> dict[str, Any]:
-    """What a trial took; of several that were trained together each has its share."""
+def watch_memory(device: torch.device) -> None:
+    """Let a trial's peak memory be its own, where several run in one process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def cost(
+    training: Training | None, device: torch.device, wall: float, cpu: float, attempts: int, together: int = 1
+) -> dict[str, Any]:
+    """What a trial took; of several that were trained together each has its share, and the peak memory of all."""
     seconds = training.seconds if training else {"training": 0.0, "evaluation": 0.0}
     seen = training.telemetry.step * training.batch_size if training else 0
     return {
@@ -152,6 +153,7 @@ def cost(training: Training | None, wall: float, cpu: float, attempts: int, toge
         "images_per_second": seen / seconds["training"] if seconds["training"] else None,
         "attempts": attempts,
         "together": together,
+        **({"peak_device_memory": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {}),
     }
 
 

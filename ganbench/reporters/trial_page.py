@@ -98,6 +98,8 @@ def facts(trial: Trial) -> Iterator[tuple[str, str]]:
         yield name.replace("_", " "), f"{both[name]:,}" if isinstance(both[name], int) else str(both[name])
     for role, count in record.parameters.items():
         yield f"parameters, {role}", f"{count:,}"
+    if record.telemetry and record.telemetry.nondeterministic:
+        yield "bits may not repeat, by", ", ".join(record.telemetry.nondeterministic)[:MOST_CHARACTERS]
     for name, value in trial.cost.items():
         yield name.replace("_", " "), thousands(value)
     for name in ("distribution", "source", "dataset_hash", "extractor_hash"):

@@ -200,12 +200,16 @@ class Nonfinite(Struct, frozen=True, kw_only=True):
 
 
 class Telemetry(Struct, frozen=True, kw_only=True):
-    """The whole training, by role: update counts, the gradient norm's median in each tenth, the share of spikes."""
+    """The whole training, by role: update counts, the gradient norm's median in each tenth, the share of spikes.
+
+    ``nondeterministic``: operations without a deterministic kernel, so that its bits need not repeat; unset for none.
+    """
 
     updates: Counts | None = None
     gradient_norm_tenths: Annotated[dict[str, Annotated[list[Number | None], Named]], Named] | None = None
     gradient_spikes: Scores | None = None
     first_nonfinite: Nonfinite | None = None
+    nondeterministic: Annotated[list[Text], Named] | UnsetType = UNSET
 
 
 class MetricColumn(Struct, frozen=True, kw_only=True):

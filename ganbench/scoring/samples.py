@@ -419,7 +419,7 @@ def _of_trial(text: str, folder: Path, request: Request) -> Samples:
     record = read_trial(folder)
     trial, evaluation = record.identity.trial, record.identity.evaluation
     variant = load_variant(
-        record, folder, discover(needed_plugins(record.identity)), torch.device(environment.select_device(trial.device))
+        record, folder, discover(needed_plugins(record.identity)), environment.use_device(trial.device)
     )
     stream = derive(trial.seed if request.seed is None else request.seed, "evaluation")
     device = device_of(variant)

@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,8 @@ def rng_state() -> dict[str, Any]:
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -68,6 +70,25 @@ def set_rng_state(state: dict[str, Any]) -> None:
     random.setstate((saved["version"], tuple(saved["internal"].tolist()), saved["gauss"]))
     if "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu())
+    if "mps" in state:
+        torch.mps.set_rng_state(state["mps"].cpu())
+
+
+def device_rng_state(device: torch.device) -> torch.Tensor:
+    """The state of a device's global generator."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else torch.get_rng_state()
+
+
+def set_device_rng_state(state: torch.Tensor, device: torch.device) -> None:
+    """Put a device's global generator in a state."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)
 
 
 @contextlib.contextmanager
@@ -81,6 +102,45 @@ def preserved_rng(seed: int) -> Iterator[None]:
         set_rng_state(state)
 
 
+def _precision_switches() -> dict[str, Any]:
+    """What holds ``fp32_precision``, the more general first: it decides where a special one says ``none``."""
+    backends: Any = torch.backends
+    return {
+        "all": backends,
+        "cudnn": backends.cudnn,
+        "cudnn.conv": backends.cudnn.conv,
+        "cudnn.rnn": backends.cudnn.rnn,
+        "cuda.matmul": backends.cuda.matmul,
+        "mkldnn": backends.mkldnn,
+        "mkldnn.conv": backends.mkldnn.conv,
+        "mkldnn.matmul": backends.mkldnn.matmul,
+        "mkldnn.rnn": backends.mkldnn.rnn,
+    }
+
+
+def float32_precision() -> dict[str, Any]:
+    """How far products and convolutions of float32 may be rounded, by PyTorch's older and newer interface.
+
+    The older one raises where the newer one was used alone: then it has None here.
+    """
+    found: dict[str, Any] = {"matmul": None, "allow_tf32": None}
+    with contextlib.suppress(RuntimeError):
+        found["matmul"] = torch.get_float32_matmul_precision()
+    with contextlib.suppress(RuntimeError):
+        found["allow_tf32"] = torch.backends.cudnn.allow_tf32
+    return found | {name: switch.fp32_precision for name, switch in _precision_switches().items()}
+
+
+def set_float32_precision(wanted: Mapping[str, Any]) -> None:
+    """Set what ``float32_precision`` returned. The older interface comes first: it sets the newer one's switches."""
+    if wanted["matmul"] is not None:
+        torch.set_float32_matmul_precision(wanted["matmul"])
+    if wanted["allow_tf32"] is not None:
+        torch.backends.cudnn.allow_tf32 = wanted["allow_tf32"]
+    for name, switch in _precision_switches().items():
+        switch.fp32_precision = wanted[name]
+
+
 @dataclass(frozen=True)
 class Settings:
     """Settings of a process that decide what the same code computes, or whether it raises."""
@@ -90,7 +150,7 @@ class Settings:
     threads: int
     deterministic: int
     cudnn: tuple[bool, bool]
-    precision: str
+    precision: dict[str, Any]
     numpy: dict[str, Any]
     warnings: list[Any]
     recursion: int
@@ -104,7 +164,7 @@ class Settings:
             torch.get_num_threads(),
             torch.get_deterministic_debug_mode(),
             (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
-            torch.get_float32_matmul_precision(),
+            float32_precision(),
             dict(np.geterr()),
             list(warnings.filters),
             sys.getrecursionlimit(),
@@ -122,7 +182,8 @@ class Settings:
         torch.set_num_threads(self.threads)
         torch.set_deterministic_debug_mode(self.deterministic)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = self.cudnn
-        torch.set_float32_matmul_precision(self.precision)
+        if now.precision != self.precision:
+            set_float32_precision(self.precision)
         np.seterr(**self.numpy)
         warnings.filters[:] = self.warnings  # type: ignore[index]
 
@@ -148,7 +209,11 @@ def pin(threads: int) -> None:
     # Operations without a deterministic form (some CUDA scatter kernels) warn into the trial's log and go on.
     # Not use_deterministic_algorithms, which sets the same switch but imports the compiler (seconds).
     torch.set_deterministic_debug_mode("warn")
+    # In that mode new tensors are filled first, with a kernel each, against reading them before they are written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    # By default cuDNN convolves in TF32. Said by the older interface too, which otherwise raises from here on.
+    torch.backends.cudnn.allow_tf32 = False
     for operation in ("conv", "rnn"):
-        getattr(torch.backends.cudnn, operation).fp32_precision = "ieee"  # by default cuDNN convolves in TF32
+        getattr(torch.backends.cudnn, operation).fp32_precision = "ieee"

@@ -163,7 +163,7 @@ def other_settings() -> Iterator[Settings]:
     before = Settings.now()
     torch.set_float32_matmul_precision("medium")
     yield before
-    torch.set_float32_matmul_precision(before.precision)
+    torch.set_float32_matmul_precision(before.precision["matmul"])
 
 
 def test_features_and_metrics_are_computed_under_the_settings_of_the_trial(other_settings: Settings) -> None:
@@ -172,7 +172,7 @@ def test_features_and_metrics_are_computed_under_the_settings_of_the_trial(other
     one.rescore(variant, 10, [])
     one.samples(variant)
     found = {precision for metric in one.metrics for _, precision in metric.asked}
-    assert found | set(one.real.extractor.precisions) == {other_settings.precision} != {"medium"}
+    assert found | set(one.real.extractor.precisions) == {other_settings.precision["matmul"]} != {"medium"}
     assert set(variant.precisions) == {"medium"} == {torch.get_float32_matmul_precision()}  # its own
     assert [len(metric.asked) for metric in one.metrics] == [2, 2]
 

@@ -16,7 +16,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganbench.utils.seeding import Settings, derive, pin, preserved_rng, rng_state, seed_everything, set_rng_state
+from ganbench.utils.seeding import (
+    Settings,
+    derive,
+    pin,
+    preserved_rng,
+    rng_state,
+    seed_everything,
+    set_float32_precision,
+    set_rng_state,
+)
 
 LARGE = 2**62 + 2**31 + 5
 PARTS = st.lists(st.integers(0, 99) | st.text("abc", min_size=1, max_size=3), max_size=3)
@@ -76,20 +85,17 @@ def test_a_block_is_seeded_and_leaves_no_trace_even_where_it_raises() -> None:
 @pytest.fixture
 def process() -> Iterator[Settings]:
     """The settings of this process, put back one by one."""
-    before, precision = Settings.now(), {}
-    for operation in ("conv", "rnn"):
-        precision[operation] = getattr(torch.backends.cudnn, operation).fp32_precision
+    before, fills = Settings.now(), torch.utils.deterministic.fill_uninitialized_memory
     yield before
     torch.set_default_dtype(before.dtype)
     torch.set_default_device(None)
     torch.set_num_threads(before.threads)
     torch.set_deterministic_debug_mode(before.deterministic)
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before.cudnn
-    torch.set_float32_matmul_precision(before.precision)
+    torch.utils.deterministic.fill_uninitialized_memory = fills
     np.seterr(**before.numpy)
     sys.setrecursionlimit(before.recursion)
-    for operation, value in precision.items():
-        getattr(torch.backends.cudnn, operation).fp32_precision = value
+    set_float32_precision(before.precision)
 
 
 CHANGES: dict[str, Callable[[], Any]] = {
@@ -99,6 +105,11 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "deterministic": lambda: torch.set_deterministic_debug_mode("error"),
     "cudnn": lambda: setattr(torch.backends.cudnn, "benchmark", not torch.backends.cudnn.benchmark),
     "precision": lambda: torch.set_float32_matmul_precision("medium"),
+    "precision by the new interface": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+    "precision of convolutions": lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"),
+    "precision of cudnn": lambda: setattr(torch.backends.cudnn, "allow_tf32", not torch.backends.cudnn.allow_tf32),
+    "precision of everything": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
+    "precision on the CPU": lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
     "numpy": lambda: np.seterr(over="raise", divide="raise"),
     "warnings": lambda: warnings.simplefilter("ignore", ResourceWarning),
     "recursion": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 500),
@@ -109,7 +120,8 @@ CHANGES: dict[str, Callable[[], Any]] = {
 def test_settings_hold_within_a_block_and_are_put_back_after_it(name: str, process: Settings) -> None:
     with process.hold():
         CHANGES[name]()
-        assert getattr(Settings.now(), name) != getattr(process, name)
+        field = name.partition(" ")[0]
+        assert getattr(Settings.now(), field) != getattr(process, field)
     assert Settings.now() == process
     CHANGES[name]()
     changed = Settings.now()
@@ -117,6 +129,16 @@ def test_settings_hold_within_a_block_and_are_put_back_after_it(name: str, proce
         assert Settings.now() == process
         raise KeyError
     assert Settings.now() == changed != process
+
+
+def test_settings_can_be_read_and_put_back_after_the_new_interface_was_used_alone(process: Settings) -> None:
+    with process.hold():
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        with pytest.raises(RuntimeError, match="mix of the legacy and new APIs"):
+            torch.get_float32_matmul_precision()
+        Settings.now()
+    assert torch.get_float32_matmul_precision() == process.precision["matmul"]
+    assert Settings.now() == process
 
 
 def test_a_pinned_process_is_deterministic(process: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +149,13 @@ def test_a_pinned_process_is_deterministic(process: Settings, monkeypatch: pytes
     assert torch.get_deterministic_debug_mode() == 1  # warns
     assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (False, True)
     assert torch.backends.cudnn.conv.fp32_precision == torch.backends.cudnn.rnn.fp32_precision == "ieee"
+    assert not torch.utils.deterministic.fill_uninitialized_memory
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    # The older interface goes on working beside the newer one.
+    assert torch.backends.cudnn.allow_tf32 is False
+    with torch.backends.cudnn.flags(enabled=False):
+        pass
+    assert torch.backends.cudnn.allow_tf32 is False
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     pin(process.threads)
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"  # the user's choice stays

@@ -18,7 +18,7 @@ from ganbench.harness.seeds_engine.lockstep import Lockstep, copy_of_global_gene
 from ganbench.harness.seeds_engine.stack import Stack
 from ganbench.harness.seeds_engine.tracing import Unstackable
 from ganbench.harness.training import Training
-from ganbench.harness.trial import CHECKPOINT, COMPLETED, ProgressFile, TrialOutput, cost, result, use_device
+from ganbench.harness.trial import CHECKPOINT, COMPLETED, ProgressFile, TrialOutput, cost, result, watch_memory
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Clock, Variant
 from ganbench.results.spec import LANES, TrialSpec
@@ -45,7 +45,8 @@ def run_cohort(payload: dict[str, Any]) -> dict[str, Any]:
         make_folder(folder)
     progress = [ProgressFile(folder / "progress.jsonl") for folder in folders]
     start, cpu = time.perf_counter(), time.process_time()
-    device = use_device(payload["device"])
+    device = environment.use_device(payload["device"])
+    watch_memory(device)
     described = environment.describe(device, payload["threads"], specs[0].distribution)
     trainings: list[Training | None] = [None] * len(specs)
     outcomes = [dict(COMPLETED) for _ in specs]
@@ -83,7 +84,7 @@ def run_cohort(payload: dict[str, Any]) -> dict[str, Any]:
                 **result(training, folder, completed=outcome["status"] == "completed"),
                 "environment": described,
                 "environment_hash": canonical_json.sha256(described),
-                "cost": cost(training, *spent, one.attempts, together=len(specs)),
+                "cost": cost(training, device, *spent, one.attempts, together=len(specs)),
             }
             for outcome, training, folder, one in zip(outcomes, trainings, folders, progress, strict=True)
         ]

@@ -15,18 +15,19 @@ import torch
 from torch import Generator, Tensor
 
 from ganbench.harness.seeds_engine.stack import Stack
-from ganbench.harness.telemetry import GATHER_STEPS
-from ganbench.harness.training import CHECKPOINT_SECONDS, Training
+from ganbench.harness.telemetry import GATHER_STEPS, noted_nondeterminism
+from ganbench.harness.training import CHECKPOINT_SECONDS, Training, synchronise
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.variant import Clock
 from ganbench.results.spec import LANES
 from ganbench.utils import signals
+from ganbench.utils.seeding import device_rng_state, set_device_rng_state
 
 
 def copy_of_global_generator(device: torch.device) -> Generator:
     """A new generator in the state of a device's global one."""
     rng = Generator(device)
-    rng.set_state(torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state())
+    rng.set_state(device_rng_state(device))
     return rng
 
 
@@ -66,6 +67,20 @@ class Lockstep:
         Args:
             failed: called with the number of a training and what its evaluation raised; the others go on without it.
         """
+        together: set[str] = set().union(*(training.telemetry.nondeterministic for training in self.trainings))
+        for training in self.trainings:
+            training.telemetry.nondeterministic = together
+        with noted_nondeterminism(together):
+            self._run(checkpoints, evaluated, progressed, failed, checkpoint_seconds)
+
+    def _run(
+        self,
+        checkpoints: Sequence[Path],
+        evaluated: Sequence[Callable[[dict[str, Any], Tensor], None]],
+        progressed: Callable[[int], None],
+        failed: Callable[[int, BaseException], None],
+        checkpoint_seconds: float,
+    ) -> None:
         first, saved = self.trainings[0], time.monotonic()
         while self.alive:
             if signals.stop_requested():
@@ -87,6 +102,7 @@ class Lockstep:
             progressed(self.step * first.batch_size)
             start = time.perf_counter()
             self.advance(min(p for p in first.points if p > self.step), saved + checkpoint_seconds)
+            synchronise(first.real.device)
             share = (time.perf_counter() - start) / len(self.trainings)
             for training in self.trainings:
                 training.seconds["training"] += share
@@ -100,15 +116,14 @@ class Lockstep:
             return
         self._update_trainings()
         for training, rng, path in zip(self.trainings, self.generators, checkpoints, strict=True):
-            _set_global(rng)
+            set_device_rng_state(rng.get_state(), rng.device)  # the checkpoint holds the global one's
             training.save(path)
 
     def advance(self, step: int, deadline: float) -> None:
         """Train until a step or a time (of ``time.monotonic``), whichever comes first, or until asked to stop."""
         first = self.trainings[0]
-        size, budget, device = first.batch_size, first.budget_images, first.real.device
-        labels = first.real.splits["train"][1]
-        labels = None if labels is None else labels.to(device)
+        size, budget = first.batch_size, first.budget_images
+        labels = first.real.labels
         while self.step < step:
             seen = self.step * size
             index = torch.cat([training.order.batch(seen, size) for training in self.trainings])
@@ -144,11 +159,3 @@ class Lockstep:
             for k in self.alive:
                 self.trainings[k].telemetry.add(role, steps, losses[k], norms[k])
         self._pending.clear()
-
-
-def _set_global(rng: Generator) -> None:
-    """Put the global generator in the state of this one, so that a checkpoint holds it."""
-    if rng.device.type == "cuda":
-        torch.cuda.set_rng_state(rng.get_state(), rng.device)
-    else:
-        torch.set_rng_state(rng.get_state())
