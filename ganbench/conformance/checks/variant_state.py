@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import warnings
+from collections import Counter
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -31,10 +33,11 @@ from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.evaluation import eval_mode
 from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.serialization import fingerprint, load, save
-from ganbench.plugin.variant import Variant
+from ganbench.plugin.variant import Clock, Variant
 from ganbench.utils.errors import in_words
 from ganbench.utils.seeding import generator, rng_state, set_rng_state
 
+REHEARSED = 6  # steps on a pretended GPU: in the fifth a critic with five updates for one of the generator has both
 STOPS = (0, STEPS // 2)  # the steps after which a training is stopped
 
 
@@ -164,27 +167,82 @@ def no_global_state_changed(runner: VariantRunner) -> None:
 
 @VARIANTS.check(
     """A variant is built on the CPU and then moved, and trials may run on a GPU. Constants are buffers
-    (register_buffer), new tensors are made on the device of what they meet: torch.zeros(n, device=z.device)."""
+    (register_buffer), new tensors are made on the device of what they meet: torch.zeros(n, device=z.device). A step
+    that reads a value of the GPU (item, float, print, a boolean mask) or copies from or to it lets the GPU stand idle;
+    an operation without a deterministic kernel gives other bits each time."""
 )
 def devices(runner: VariantRunner) -> str:
-    for device in dict.fromkeys([torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]):
-        here = VariantRunner(runner.cls, device)
-        variant = here.build()
-        for path, module in variant.named_modules():
-            for name, value in vars(module).items():
-                if name in TORCHS_OWN or name == "memory" or not _plain(value):
-                    continue
-                raise CheckFailed(
-                    f"self.{path + '.' if path else ''}{name} holds a tensor that is no buffer: it stays on the CPU "
-                    "when the variant is moved, and no checkpoint has it; use register_buffer, or memory"
-                )
-        with during(f"on {device}, train_step or sample"):
-            here.train(variant, 4)
-            here.sample(variant)
-            with scoring(variant):
-                if variant.score_real is not None:
-                    variant.score_real(here.batch(0, tuple(variant.shape)).data)
-    return "CPU and GPU" if torch.cuda.is_available() else "CPU; torch sees no GPU here"
+    _exercise(runner)
+    if torch.cuda.is_available():
+        _exercise(VariantRunner(runner.cls, torch.device("cuda", torch.cuda.current_device())))
+        return "CPU and GPU"
+    found = _rehearse(runner.cls)
+    return f"CPU, and a pretended GPU{f': in a step it waits at {found}' if found else ''}; torch sees no GPU here"
+
+
+def _exercise(runner: VariantRunner) -> None:
+    """Train, sample and score on the runner's device."""
+    variant = runner.build()
+    for path, module in variant.named_modules():
+        for name, value in vars(module).items():
+            if name in TORCHS_OWN or name == "memory" or not _plain(value):
+                continue
+            raise CheckFailed(
+                f"self.{path + '.' if path else ''}{name} holds a tensor that is no buffer: it stays on the CPU "
+                "when the variant is moved, and no checkpoint has it; use register_buffer, or memory"
+            )
+    with during(f"on {runner.device}, train_step or sample"):
+        runner.train(variant, 4)
+        _draw_and_score(runner, variant)
+
+
+def _draw_and_score(runner: VariantRunner, variant: Variant) -> None:
+    runner.sample(variant)
+    with scoring(variant):
+        if variant.score_real is not None:
+            variant.score_real(runner.batch(0, tuple(variant.shape)).data)
+
+
+def _rehearse(cls: type[Variant]) -> str:
+    """Train, sample and score on a pretended GPU; raises CheckFailed for what a GPU would refuse or wait for.
+
+    It is the second GPU of two: what was written for "cuda:0" alone is found. The first and the last step may wait (to
+    set up, to report), and so may what has no optimizers, a baseline or a planted failure: where it waits is returned.
+    """
+    from ganbench.conformance.pretended_device import pretended
+
+    with pretended("cuda") as seen, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of operations without a deterministic kernel, which are counted
+        torch.set_deterministic_debug_mode("warn")
+        torch.cuda.set_device(1)
+        runner = VariantRunner(cls, torch.device("cuda", 1))
+        waits: Counter[str] = Counter()
+        with during("on a pretended GPU, train_step or sample"):
+            variant = runner.build()
+            batches = [runner.batch(i, tuple(variant.shape)) for i in range(REHEARSED)]
+            for i, batch in enumerate(batches):
+                seen.waits.clear(), seen.to_device.clear(), seen.to_host.clear()
+                clock = Clock(i, i * BATCH, REHEARSED * BATCH, i / REHEARSED, i == REHEARSED - 1)
+                variant.train_step(batch, clock)
+                if 0 < i < REHEARSED - 1:
+                    waits += seen.waits
+                    waits += Counter({f"{line} (a copy to the GPU)": n for line, n in seen.to_device.items()})
+                    waits += Counter({f"{line} (a copy to the CPU)": n for line, n in seen.to_host.items()})
+            _draw_and_score(runner, variant)
+    if seen.nondeterministic:
+        raise CheckFailed(
+            f"on a GPU its bits would not repeat: no deterministic kernel for {_lines(seen.nondeterministic)}"
+        )
+    found = _lines(waits)
+    if found and variant.optimizers and cls.role == "variant":
+        raise CheckFailed(f"in a step, a GPU would wait at {found}: return losses as tensors, and keep to the GPU")
+    return found
+
+
+def _lines(counted: Counter[str], most: int = 3) -> str:
+    """The lines that were counted, the most frequent first."""
+    lines = [line for line, _ in counted.most_common()]
+    return "; ".join(lines[:most]) + (f"; and {len(lines) - most} more" if len(lines) > most else "")
 
 
 def _plain(value: object) -> bool:

@@ -170,10 +170,7 @@ class OnDevice(Tensor):
         return aten._to_copy.default(self, **more) if more or copy else self
 
     def numpy(self, *_: Any, **__: Any) -> Any:
-        raise TypeError(
-            f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
-            "memory first."
-        )
+        raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first.")
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         return self.numpy()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -227,6 +228,18 @@ def _stand_ins(here: Machine) -> list[tuple[Any, str, Any]]:
     ]
 
 
+def _imported_by_name(stand_ins: list[tuple[Any, str, Any]]) -> list[tuple[Any, str, Any]]:
+    """The same for modules outside torch that have imported what is replaced: ``from torch import Generator``."""
+    replaced = {id(getattr(owner, name)): value for owner, name, value in stand_ins if isinstance(owner, ModuleType)}
+    return [
+        (module, name, replaced[id(value)])
+        for module in list(sys.modules.values())
+        if isinstance(module, ModuleType) and not module.__name__.startswith(("torch", __package__ or ""))
+        for name, value in list(vars(module).items())
+        if id(value) in replaced and callable(value)
+    ]
+
+
 class Autocast(torch.overrides.TorchFunctionMode):
     """The casts of CUDA's autocast, which C++ makes for its own devices alone: for what is called from Python."""
 
@@ -285,9 +298,6 @@ class CurrentDevice:
 def pretended(kind: str = "cuda", count: int = 2) -> Iterator[Seen]:
     """A block in which there are such devices.
 
-    Enter it before anything binds ``torch.Generator`` by name, or only the generators that are made through
-    ``torch.Generator`` are those of the device.
-
     Args:
         kind: ``cuda`` or ``mps``.
         count: how many; there is one of ``mps``.
@@ -299,7 +309,8 @@ def pretended(kind: str = "cuda", count: int = 2) -> Iterator[Seen]:
     _active.append(here)
     try:
         with contextlib.ExitStack() as stack:
-            for owner, name, value in _stand_ins(here):
+            stand_ins = _stand_ins(here)
+            for owner, name, value in [*stand_ins, *_imported_by_name(stand_ins)]:
                 stack.enter_context(mock.patch.object(owner, name, value))
             # Parameters keep their identity when a module is moved, as they do where memory can be exchanged.
             torch.__future__.set_swap_module_params_on_conversion(True)

@@ -26,7 +26,7 @@ from ganbench.utils.seeding import device_rng_state, set_device_rng_state
 
 def copy_of_global_generator(device: torch.device) -> Generator:
     """A new generator in the state of a device's global one."""
-    rng = Generator(device)
+    rng = torch.Generator(device)
     rng.set_state(device_rng_state(device))
     return rng
 

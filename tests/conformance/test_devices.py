@@ -1,0 +1,61 @@
+"""The check ``devices`` where there is no GPU: every mistake is found, with its line, and what is none is not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganbench.conformance import CheckFailed, checks_for
+from ganbench.conformance.variant_runner import VariantRunner
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a real GPU is used, and none is pretended")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FIXTURES))
+
+
+def devices(cls) -> str | None:
+    return next(check for check in checks_for(cls) if check.name == "devices")(cls)
+
+
+NAMES = [name for name in re.findall(r"^(?:def|class) (\w+)", (FIXTURES / "device_mistakes.py").read_text(), re.M)]
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if n not in ("Mistake", "mistake", "squares", "with_gradient", "looks", "Fine")]
+)
+def test_a_mistake_is_found_and_where_it_stands(name: str) -> None:
+    import device_mistakes
+
+    cls = getattr(device_mistakes, name)
+    VariantRunner(cls).trained(2)  # on the CPU there is nothing to see
+    with pytest.raises(CheckFailed, match=device_mistakes.MISTAKES[cls]) as failed:
+        devices(cls)
+    text = (FIXTURES / "device_mistakes.py").read_text().splitlines()
+    if named := re.search(r"device_mistakes.py, line (\d+)", str(failed.value)):
+        assert text[int(named[1]) - 1].startswith("    ")
+    else:  # where it shows, ganbench and torch alone are at work
+        assert name in ("Latent", "Momentum")
+
+
+def test_what_is_no_mistake_passes() -> None:
+    import device_mistakes
+    from flawed import Sound
+
+    for cls in (Sound, device_mistakes.Fine):
+        assert devices(cls) == "CPU, and a pretended GPU; torch sees no GPU here"
+
+
+def test_the_process_is_as_before() -> None:
+    from flawed import Sound
+
+    before = torch.tensor, torch.Generator, torch.Tensor.to, torch.Tensor.device, torch.cuda.is_available
+    devices(Sound)
+    assert before == (torch.tensor, torch.Generator, torch.Tensor.to, torch.Tensor.device, torch.cuda.is_available)
+    assert torch.zeros(3).device.type == "cpu" and not torch.cuda.is_available()
