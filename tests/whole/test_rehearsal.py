@@ -6,6 +6,7 @@ and a resume. What takes longer: pytest -m slow tests/whole/test_rehearsal.py
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -13,20 +14,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
+from ganbench.cli import cli
 from ganbench.conformance.pretended_device import Seen, pretended
 from ganbench.discovery.loader import Catalog, discover
 from ganbench.harness.build import build
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.evaluation import Evaluator
+from ganbench.harness.precision import autocast
 from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import fingerprint
 from ganbench.harness.training import Training
 from ganbench.plugin.hyperparameters import resolve
 from ganbench.plugin.variant import Batch, Unsuitable, Variant
+from ganbench.results.schema import Record
+from ganbench.results.store import read_records
 from ganbench.toolkit import BackboneGAN
 from ganbench.utils.seeding import Settings, derive, pin, seed_everything
 
@@ -229,4 +236,178 @@ def test_the_rehearsal_is_not_blind(cls: type[Variant], tmp_path: Path) -> None:
         pretended("cuda") as seen,
         pytest.raises((RuntimeError, TypeError, AssertionError), match=PLANTED[cls]),
     ):
-        rehearse(cls, "digits", tmp_path, seen, width=8)
+        rehearse(cls, "digits", tmp_path, seen, width=16)
+
+
+PLUGIN = """
+import torch
+from torch.nn import functional
+from ganbench.plugin import Batch, hookimpl
+from ganbench.toolkit import BackboneGAN
+
+class NewTF32(BackboneGAN):
+    name = "new-tf32"
+    def train_step(self, batch, clock):
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        torch.backends.cudnn.conv.fp32_precision = "tf32"
+        return super().train_step(batch, clock)
+
+class WithoutCudnn(BackboneGAN):
+    name = "without-cudnn"
+    def train_step(self, batch, clock):
+        with torch.backends.cudnn.flags(enabled=False):
+            assert torch.backends.cudnn.allow_tf32
+            return super().train_step(batch, clock)
+
+class Bicubic(BackboneGAN):
+    name = "bicubic"
+    def fake(self, z):
+        x = functional.interpolate(self.generator(z), scale_factor=2.0, mode="bicubic")
+        return Batch(functional.interpolate(x, scale_factor=0.5))
+
+@hookimpl
+def ganbench_variants():
+    return [NewTF32, WithoutCudnn, Bicubic]
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    path = tmp_path / "mistaken.py"
+    path.write_text(PLUGIN)
+    return path
+
+
+def ganbench(*words: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli, list(words), catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def sweep(results: Path, device: str, *words: str, data: str = "ring8") -> list[Record]:
+    small = ["--images", "256", "--batch-size", "16", "--evaluations", "2", "--samples", "64", "--metrics", "fid"]
+    small += ["--executor", "inline", "--device"]
+    ganbench("run", "-d", data, "--results", str(results), *small, device, *words)
+    return read_records(results).records
+
+
+@pytest.mark.parametrize("name", ["new-tf32", "without-cudnn"])
+def test_a_plugin_may_choose_tf32_by_either_interface(name: str, plugin: Path, tmp_path: Path) -> None:
+    (record,) = sweep(tmp_path / "r", "cpu", "-p", name, "--plugin-path", str(plugin), "--seeds", "1")
+    assert record.status == "completed", record.reason
+    assert record.environment["matmul_precision"] == "highest"
+    assert record.environment["convolution_precision"] == "ieee"
+
+
+def test_a_record_names_what_has_no_deterministic_kernel_and_is_as_before_without(plugin: Path, tmp_path: Path) -> None:
+    words = ("-p", "bicubic", "--plugin-path", str(plugin), "--set", "bicubic.width=16", "--seeds", "1")
+    with pretended("cuda"):
+        (there,) = sweep(tmp_path / "there", "cuda", *words, data="digits")
+    assert there.status == "completed", there.reason
+    assert there.telemetry and there.telemetry.nondeterministic == ["upsample_bicubic2d_backward_cuda"]
+    cost = json.loads(next((tmp_path / "there").glob("*/*/*/cost.json")).read_text())
+    assert cost["peak_device_memory"] == 0  # a pretended device holds nothing
+    (here,) = sweep(tmp_path / "here", "cpu", *words, data="digits")
+    assert here.telemetry and not here.telemetry.nondeterministic
+    text = next((tmp_path / "here").glob("*/*/*/record.json")).read_text()
+    assert "nondeterministic" not in text
+    assert "peak_device_memory" not in next((tmp_path / "here").glob("*/*/*/cost.json")).read_text()
+    assert there.state_sha256 != here.state_sha256  # of tensors on a device; the numbers are equal
+    assert there.values == pytest.approx(here.values, rel=1e-9)
+
+
+def test_a_training_waits_for_its_device_before_an_evaluation_is_timed() -> None:
+    with pretended("cuda") as seen:
+        one = training(thing("variant", "vanilla"), "ring8", torch.device("cuda", 0), width=16)
+        for what in ("training", "evaluation"):
+            seen.clear()
+            with one.timed(what):
+                pass
+            assert [line for line in seen.waits if "synchronize" in line]
+    seen.clear()
+    with training(thing("variant", "vanilla"), "ring8", torch.device("cpu"), width=16).timed("training"):
+        pass
+    assert not seen.waits
+
+
+def test_a_trial_on_an_apple_gpu_has_no_float64_and_leaves_its_stream_alone(tmp_path: Path) -> None:
+    with pretended("mps"):
+        with pytest.raises(TypeError, match="float64"):
+            torch.zeros(3, device="mps").double()
+        words = ("-p", "vanilla,gmm", "--set", "vanilla.width=16", "--set", "gmm.capacity=100", "--seeds", "1")
+        there = sweep(tmp_path / "there", "mps", *words)
+        often = sweep(tmp_path / "often", "mps", *words, "--evaluations", "5")
+    here = sweep(tmp_path / "here", "cpu", *words)
+    assert {r.status for r in (*there, *here)} == {"completed"}, [r.reason for r in there]
+    for one, other, more in zip(there, here, often, strict=True):
+        assert one.values == pytest.approx(other.values, rel=1e-9)
+        assert one.state_sha256 == more.state_sha256  # how often it was evaluated changes nothing
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to work in, on a pretended machine with two GPUs."""
+    monkeypatch.chdir(tmp_path)
+    with pretended("cuda"):
+        yield tmp_path
+
+
+@pytest.mark.slow  # pytest -m slow tests/whole/test_rehearsal.py
+def test_a_trial_of_a_record_is_trained_scored_and_sampled_again_on_a_bare_cuda(bare: Path) -> None:
+    (record,) = sweep(bare / "r", "cuda:1", "-p", "vanilla", "--set", "vanilla.width=16", "--seeds", "1")
+    assert record.status == "completed" and record.identity.trial.device == "cuda"
+    said = ganbench("verify", "r", "--rerun", "1", "--executor", "inline")
+    assert "states: 1 bit-identical" in said and "reruns: 1 bit-identical" in said
+    ganbench("rescore", "r", "--metrics", "fid,coverage", "--executor", "inline")
+    folder = next((bare / "r").glob("ring8/*/seed-0-*"))
+    ganbench("sample", str(folder), "--n", "5", "--out", "five.npy", "--executor", "inline")
+    assert np.load("five.npy").shape == (5, 2)
+
+
+def test_a_verification_that_could_check_nothing_is_no_success(tmp_path: Path) -> None:
+    with pretended("cuda"):
+        sweep(tmp_path / "r", "cuda", "-p", "vanilla", "--set", "vanilla.width=16", "--seeds", "1")
+    said = ganbench("verify", str(tmp_path / "r"), "--rerun", "1", "--executor", "inline", code=1)
+    assert "no stored state could be checked" in said and "no trial could be trained again" in said
+    assert "torch sees no CUDA device here" in said
+    ganbench("verify", str(tmp_path / "r"), "--records-only")
+
+
+@pytest.mark.slow  # pytest -m slow tests/whole/test_rehearsal.py
+def test_seeds_in_one_computation_have_the_same_bits_in_any_company(bare: Path) -> None:
+    words = ("-p", "vanilla", "--set", "vanilla.width=16", "--engine", "seeds", "--seeds", "3")
+    there = sweep(bare / "there", "cuda", *words)
+    assert {r.status for r in there} == {"completed"}, [r.reason for r in there]
+    some = sweep(bare / "some", "cuda", *words[:-1], "0,2")
+    known = {r.identity.trial.seed: r.state_sha256 for r in there}
+    assert {r.identity.trial.engine for r in (*there, *some)} == {"seeds"}
+    assert all(known[r.identity.trial.seed] == r.state_sha256 for r in some)
+
+
+@pytest.mark.slow  # pytest -m slow tests/whole/test_rehearsal.py
+@pytest.mark.parametrize("name", VARIANTS)
+def test_bfloat16_casts_what_it_multiplies_and_nothing_else(name: str) -> None:
+    values = FEWER.get(name, {})
+    with pretended("cuda") as seen, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one = training(thing("variant", name), "digits", torch.device("cuda", 0), "bf16", **values)
+        with one.telemetry, autocast(one.real.device, "bf16"):
+            one.advance(2, NEVER)
+            seen.clear()
+            one.advance(4, NEVER)
+        assert not one.variant.optimizers or not seen.waits
+        kept = [p for p in one.variant.parameters() if p.is_floating_point()]
+        assert {p.dtype for p in kept} <= {torch.float32}
+        one.evaluate(last=False)
+    assert one.telemetry.step == 4
+
+
+@pytest.mark.slow  # pytest -m slow tests/whole/test_rehearsal.py
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_runs_on_an_apple_gpu(name: str, tmp_path: Path) -> None:
+    words = ["-p", name, "--seeds", "1"]
+    for key, value in FEWER.get(name, {}).items():
+        words += ["--set", f"{name}.{key}={value}"]
+    with pretended("mps"):
+        records = sweep(tmp_path / "r", "mps", *words, data="digits")
+    assert [r.status for r in records] == ["completed"], [r.reason for r in records]

@@ -228,16 +228,23 @@ def _stand_ins(here: Machine) -> list[tuple[Any, str, Any]]:
     ]
 
 
-def _imported_by_name(stand_ins: list[tuple[Any, str, Any]]) -> list[tuple[Any, str, Any]]:
-    """The same for modules outside torch that have imported what is replaced: ``from torch import Generator``."""
-    replaced = {id(getattr(owner, name)): value for owner, name, value in stand_ins if isinstance(owner, ModuleType)}
-    return [
-        (module, name, replaced[id(value)])
-        for module in list(sys.modules.values())
-        if isinstance(module, ModuleType) and not module.__name__.startswith(("torch", __package__ or ""))
-        for name, value in list(vars(module).items())
-        if id(value) in replaced and callable(value)
-    ]
+def _imported_by_name(stand_ins: list[tuple[Any, str, Any]]) -> Iterator[tuple[ModuleType, str, Any, Any]]:
+    """Where modules outside torch have imported what is replaced, or what replaces it, by name: ``from torch import
+    Generator``. Yields the module, the name, torch's own and the stand-in.
+    """
+    pairs = [(getattr(owner, name), value) for owner, name, value in stand_ins if isinstance(owner, ModuleType)]
+    known = {id(one): pair for pair in pairs if callable(pair[0]) for one in pair}
+    for module in list(sys.modules.values()):
+        if isinstance(module, ModuleType) and not module.__name__.startswith(("torch", __package__ or "")):
+            for name, value in list(vars(module).items()):
+                if id(value) in known:
+                    yield module, name, *known[id(value)]
+
+
+def _give_back(stand_ins: list[tuple[Any, str, Any]]) -> None:
+    """Take the stand-ins out of modules, also of those that were first imported within the block."""
+    for module, name, own, _ in _imported_by_name(stand_ins):
+        setattr(module, name, own)
 
 
 class Autocast(torch.overrides.TorchFunctionMode):
@@ -255,9 +262,9 @@ class Autocast(torch.overrides.TorchFunctionMode):
             return func(*args, **kwargs)
 
         def cast(x: Any) -> Any:
-            if not isinstance(x, OnDevice) or x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+            if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
                 return x
-            return x.to(wanted)
+            return x.to(wanted) if x.device.type == machine().kind else x  # also what functorch wraps
 
         return func(*tree_map(cast, args), **tree_map(cast, kwargs))
 
@@ -310,7 +317,10 @@ def pretended(kind: str = "cuda", count: int = 2) -> Iterator[Seen]:
     try:
         with contextlib.ExitStack() as stack:
             stand_ins = _stand_ins(here)
-            for owner, name, value in [*stand_ins, *_imported_by_name(stand_ins)]:
+            for module, name, _, value in _imported_by_name(stand_ins):
+                setattr(module, name, value)
+            stack.callback(_give_back, stand_ins)  # called last, when torch has its own again
+            for owner, name, value in stand_ins:
                 stack.enter_context(mock.patch.object(owner, name, value))
             # Parameters keep their identity when a module is moved, as they do where memory can be exchanged.
             torch.__future__.set_swap_module_params_on_conversion(True)
