@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,17 @@ from click.testing import CliRunner
 from ganbench.cli import cli
 from ganbench.harness import environment
 from ganbench.harness.seeds_engine.lockstep import copy_of_global_generator
+from ganbench.plugin.variant import Unsuitable
 from ganbench.results.schema import Record
 from ganbench.results.store import read_records
-from ganbench.utils.seeding import pin, rng_state, seed_everything, set_rng_state
+from ganbench.utils.seeding import Settings, pin, rng_state, seed_everything, set_rng_state
+
+# Trainings and plugins are those of the rehearsal.
+_spec = importlib.util.spec_from_file_location("rehearsal", Path(__file__).with_name("test_rehearsal.py"))
+assert _spec and _spec.loader
+rehearsal = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(rehearsal)
+VARIANTS = rehearsal.VARIANTS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -62,6 +72,77 @@ def test_switches_are_set_before_the_first_call() -> None:
     pin(1)
     assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
     assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+
+
+def test_the_older_and_the_newer_interface_of_tf32_work_after_it() -> None:
+    pin(1)
+    assert torch.backends.cudnn.allow_tf32 is False
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4, device="cuda"), torch.ones(1, 1, 3, 3, device="cuda"))
+    before = Settings.now()
+    with before.hold():
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        Settings.now()
+    assert Settings.now() == before
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("data", ["ring8", "digits"])
+def test_a_step_waits_for_nothing_and_resumes_to_the_same_bits(name: str, data: str, tmp_path: Path) -> None:
+    pin(1)
+    cls, device = rehearsal.thing("variant", name), environment.use_device("cuda")
+    try:
+        first = rehearsal.training(cls, data, device)
+    except Unsuitable as reason:
+        pytest.skip(str(reason))
+    with first.telemetry:
+        first.evaluate(last=False)
+        first.advance(3, rehearsal.NEVER)
+        first.save(tmp_path / "checkpoint")
+        torch.cuda.set_sync_debug_mode("error" if first.variant.optimizers else "default")
+        try:
+            first.advance(6, rehearsal.NEVER)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        first.evaluate(last=True)
+    again = rehearsal.training(cls, data, device)
+    assert again.resume(tmp_path / "checkpoint")
+    with again.telemetry:
+        again.advance(6, rehearsal.NEVER)
+    assert rehearsal.state_of(again) == rehearsal.state_of(first)
+    assert not first.telemetry.nondeterministic
+
+
+@pytest.mark.parametrize("device", ["cuda", f"cuda:{max(torch.cuda.device_count() - 1, 0)}"])
+def test_a_trial_is_verified_rescored_and_sampled_again(device: str, tmp_path: Path) -> None:
+    words = "run -d ring8 -p vanilla --seeds 1 --images 640 --evaluations 2 --samples 200 --metrics fid --device"
+    results = tmp_path / "r"
+    rehearsal.ganbench(*words.split(), device, "--results", str(results))
+    said = rehearsal.ganbench("verify", str(results), "--rerun", "1")
+    assert "states: 1 bit-identical" in said and "reruns: 1 bit-identical" in said
+    rehearsal.ganbench("rescore", str(results), "--metrics", "fid,coverage")
+    folder = next(results.glob("ring8/*/seed-0-*"))
+    rehearsal.ganbench("sample", str(folder), "--n", "5", "--out", str(tmp_path / "five.npy"))
+    cost = json.loads((folder / "cost.json").read_text())
+    assert cost["peak_device_memory"] > 0
+
+
+def test_a_record_names_what_has_no_deterministic_kernel(tmp_path: Path) -> None:
+    (tmp_path / "mistaken.py").write_text(rehearsal.PLUGIN)
+    (record,) = sweep(tmp_path / "r", "-p", "bicubic", "--seeds", "1", "--plugin-path", str(tmp_path / "mistaken.py"))
+    assert record.telemetry and any("upsample_bicubic2d_backward" in o for o in record.telemetry.nondeterministic)
+
+
+def test_the_training_is_not_charged_to_the_evaluation() -> None:
+    one = rehearsal.training(rehearsal.thing("variant", "vanilla"), "ring8", torch.device("cuda", 0))
+    a = torch.randn(8192, 8192, device="cuda")
+    torch.cuda.synchronize()
+    with one.timed("training"):
+        for _ in range(20):
+            a = torch.tanh(a @ a)
+    with one.timed("evaluation"):
+        pass
+    assert one.seconds["evaluation"] < 0.1 * one.seconds["training"]
 
 
 def test_several_devices_take_turns() -> None:

@@ -221,7 +221,8 @@ def _rehearse(cls: type[Variant]) -> str:
             variant = runner.build()
             batches = [runner.batch(i, tuple(variant.shape)) for i in range(REHEARSED)]
             for i, batch in enumerate(batches):
-                seen.waits.clear(), seen.to_device.clear(), seen.to_host.clear()
+                for counter in (seen.waits, seen.to_device, seen.to_host):
+                    counter.clear()
                 clock = Clock(i, i * BATCH, REHEARSED * BATCH, i / REHEARSED, i == REHEARSED - 1)
                 variant.train_step(batch, clock)
                 if 0 < i < REHEARSED - 1:

@@ -121,7 +121,7 @@ class OnDevice(Tensor):
 
     @staticmethod
     def __new__(cls, host: Tensor, place: int) -> OnDevice:
-        made: OnDevice = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: OnDevice = torch.Tensor._make_wrapper_subclass(
             cls, host.size(), strides=host.stride(), storage_offset=host.storage_offset(), dtype=host.dtype,
             layout=host.layout, device=INNER, requires_grad=False,
         )  # fmt: skip
@@ -129,7 +129,9 @@ class OnDevice(Tensor):
         return made
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return run(func, args, kwargs or {})
 
     @property
@@ -150,7 +152,7 @@ class OnDevice(Tensor):
     def cpu(self, *_: Any, **__: Any) -> Tensor:
         return aten._to_copy.default(self, device=torch.device("cpu"))
 
-    def cuda(self, device: Any = None, **_: Any) -> Tensor:
+    def cuda(self, device: Any = None, *_: Any, **__: Any) -> Tensor:
         return self.to("cuda" if device is None else torch.device("cuda", device) if type(device) is int else device)
 
     def to(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -179,7 +181,14 @@ class OnDevice(Tensor):
         machine().seen.waits[f"{where()} (tolist)"] += 1
         return self.detach().host.tolist()  # type: ignore[attr-defined]
 
-    def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    def new_tensor(
+        self,
+        data: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+    ) -> Tensor:
         made = torch.tensor(data, dtype=dtype or self.dtype).to(device or self.device)
         return made.requires_grad_(requires_grad)
 
@@ -200,7 +209,7 @@ class OnDevice(Tensor):
         with torch.no_grad():
             made = OnDevice(self.host.clone(), self.place)
         if getattr(self, "_is_param", False):
-            made._is_param = True  # type: ignore[attr-defined]
+            made._is_param = True
         made.requires_grad_(self.requires_grad)
         memo[id(self)] = made
         return made
@@ -218,6 +227,10 @@ def _numbers_moved(tensor: OnDevice, index: Any) -> Any:
     return index
 
 
+def _address(rng: Any) -> int:
+    return int(rng._cdata)
+
+
 _said: dict[int, str] = {}  # which device a generator is of, by the address of what C++ holds of it
 
 
@@ -229,7 +242,7 @@ class Generator(TorchGenerator):
     def __new__(cls, device: Any = "cpu") -> Generator:
         made: Generator = super().__new__(cls, device="cpu")  # type: ignore[call-arg]
         made.place = machine().device(device)
-        _said[made._cdata] = made.place.type
+        _said[_address(made)] = made.place.type
         return made
 
     def __init__(self, device: Any = "cpu") -> None:
@@ -240,11 +253,11 @@ class Generator(TorchGenerator):
         return self.place
 
     def __del__(self) -> None:
-        _said.pop(self._cdata, None)
+        _said.pop(_address(self), None)
 
 
 def _check_generator(rng: TorchGenerator | None, kind: str) -> None:
-    if rng is not None and (said := _said.get(rng._cdata, "cpu")) != kind:
+    if rng is not None and (said := _said.get(_address(rng), "cpu")) != kind:
         raise RuntimeError(f"Expected a '{kind}' device type for generator but found '{said}'")
 
 
@@ -383,7 +396,7 @@ def _asked_as(name: str) -> str:
 
 def _with_own_stream(here: Machine, place: int, func: Any, args: Any, kwargs: Any) -> Any:
     """Draw from the device's generator, not from the CPU's."""
-    own = torch._C.default_generator  # type: ignore[attr-defined]
+    own = torch._C.default_generator
     kept = own.get_state()
     own.set_state(here.state(place))
     try:

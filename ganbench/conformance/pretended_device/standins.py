@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -99,7 +99,7 @@ def _device_of(self: Tensor) -> torch.device:
         inner = torch._C._functorch.get_unwrapped(inner)
     if isinstance(inner, OnDevice):
         return torch.device(machine().kind, inner.place)
-    return torch._C.TensorBase.device.__get__(self)  # type: ignore[attr-defined]
+    return torch._C.TensorBase.device.__get__(self)
 
 
 def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -157,6 +157,11 @@ def _set_state(state: Tensor, device: Any = None) -> None:
     if type(state) is not Tensor:
         raise TypeError("a random state must be a ByteTensor on the CPU")
     machine().states[_number(device)] = state.clone()
+
+
+def _set_states(states: Iterable[Tensor]) -> None:
+    for index, state in enumerate(states):
+        _set_state(state, index)
 
 
 def _number(device: Any) -> int:
@@ -224,7 +229,7 @@ def _stand_ins(here: Machine) -> list[tuple[Any, str, Any]]:
         (cuda, "get_rng_state", _state),
         (cuda, "set_rng_state", _set_state),
         (cuda, "get_rng_state_all", lambda: [_state(index) for index in range(here.count)]),
-        (cuda, "set_rng_state_all", lambda states: [_set_state(s, index) for index, s in enumerate(states)]),
+        (cuda, "set_rng_state_all", _set_states),
     ]
 
 
