@@ -98,6 +98,11 @@ def process() -> Iterator[Settings]:
     set_float32_precision(before.precision)
 
 
+def switch(backend: Any) -> None:
+    """Another precision than that of now, which earlier tests may have set."""
+    backend.fp32_precision = "ieee" if backend.fp32_precision == "tf32" else "tf32"
+
+
 CHANGES: dict[str, Callable[[], Any]] = {
     "dtype": lambda: torch.set_default_dtype(torch.float64),
     "device": lambda: torch.set_default_device("meta"),
@@ -106,7 +111,7 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "cudnn": lambda: setattr(torch.backends.cudnn, "benchmark", not torch.backends.cudnn.benchmark),
     "precision": lambda: torch.set_float32_matmul_precision("medium"),
     "precision by the new interface": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
-    "precision of convolutions": lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"),
+    "precision of convolutions": lambda: switch(torch.backends.cudnn.conv),
     "precision of cudnn": lambda: setattr(torch.backends.cudnn, "allow_tf32", not torch.backends.cudnn.allow_tf32),
     "precision of everything": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
     "precision on the CPU": lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
