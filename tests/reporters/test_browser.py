@@ -199,6 +199,7 @@ def test_every_trial_is_listed_when_it_is_asked_for(visit, small):
     block = page.locator("#data0-00000000 details.every")
     assert block.locator("tr").count() == 0
     block.locator("summary").click()
+    block.locator("tbody tr").first.wait_for()  # the page fills it after the click
     assert block.locator("tbody tr").count() == 5 * 3
     assert block.locator("a[href='trials/00000003.html']").count() == 1
 
