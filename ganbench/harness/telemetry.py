@@ -40,6 +40,12 @@ class Diverged(ArithmeticError):
         self.step, self.what = step, what
 
 
+def nondeterministic_operation(warning: str) -> str | None:
+    """The operation of which a warning of torch says that its bits need not repeat."""
+    found = _NONDETERMINISTIC.match(warning)
+    return (found[1] or found[2]) if found else None
+
+
 @contextlib.contextmanager
 def noted_nondeterminism(operations: set[str]) -> Iterator[None]:
     """A block that adds to a set the operations for which torch warns that their bits need not repeat.
@@ -50,8 +56,7 @@ def noted_nondeterminism(operations: set[str]) -> Iterator[None]:
         shown = warnings.showwarning
 
         def note(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-            found = _NONDETERMINISTIC.match(str(message))
-            operation = (found[1] or found[2]) if found else None
+            operation = nondeterministic_operation(str(message))
             if operation not in operations:
                 shown(message, category, *rest, **more)
             if operation is not None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ganbench.conformance import CheckFailed, checks_for
+from ganbench.conformance.pretended_device import pretended
 from ganbench.conformance.variant_runner import VariantRunner
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -42,6 +43,28 @@ def test_a_mistake_is_found_and_where_it_stands(name: str) -> None:
         assert text[int(named[1]) - 1].startswith("    ")
     else:  # where it shows, ganbench and torch alone are at work
         assert name in ("Latent", "Momentum")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["an_item", "a_copy_to_the_cpu", "a_tensor_of_a_list", "a_boolean_mask", "adaptive_pooling", "its_numpy_method"],
+)
+def test_where_there_is_a_gpu_its_own_warnings_tell(name: str) -> None:
+    import device_mistakes
+
+    cls = getattr(device_mistakes, name)
+    expected = device_mistakes.MISTAKES[cls].partition(" .*")[0]
+    with pretended("cuda"), pytest.raises(CheckFailed, match=expected):
+        torch.cuda.set_device(1)
+        devices(cls)
+
+
+def test_where_there_is_a_gpu_what_is_no_mistake_passes_and_its_settings_come_back() -> None:
+    import device_mistakes
+
+    with pretended("cuda"):
+        assert devices(device_mistakes.Fine) == "CPU and GPU"
+        assert torch.cuda.get_sync_debug_mode() == torch.get_deterministic_debug_mode() == 0
 
 
 def test_what_is_no_mistake_passes() -> None:

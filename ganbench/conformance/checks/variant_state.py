@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ganbench.conformance import fresh_process
 from ganbench.conformance.checks.variants import STEPS, VARIANTS
+from ganbench.conformance.device_use import Seen, watched
 from ganbench.conformance.errors import CheckFailed, NotChecked
 from ganbench.conformance.process_state import process_state, restore_process_state
 from ganbench.conformance.variant_runner import (
@@ -174,10 +175,15 @@ def no_global_state_changed(runner: VariantRunner) -> None:
 def devices(runner: VariantRunner) -> str:
     _exercise(runner)
     if torch.cuda.is_available():
-        _exercise(VariantRunner(runner.cls, torch.device("cuda", torch.cuda.current_device())))
-        return "CPU and GPU"
-    found = _rehearse(runner.cls)
-    return f"CPU, and a pretended GPU{f': in a step it waits at {found}' if found else ''}; torch sees no GPU here"
+        with watched() as seen:
+            found = _rehearse(runner.cls, "a GPU", torch.cuda.current_device(), seen)
+        return f"CPU and GPU{found}"
+    from ganbench.conformance.pretended_device import pretended
+
+    with pretended("cuda") as seen, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of operations without a deterministic kernel, which are counted
+        found = _rehearse(runner.cls, "a pretended GPU", 1, seen)  # not the first, to find what means "cuda:0" alone
+    return f"CPU, and a pretended GPU{found}; torch sees no GPU here"
 
 
 def _exercise(runner: VariantRunner) -> None:
@@ -203,21 +209,19 @@ def _draw_and_score(runner: VariantRunner, variant: Variant) -> None:
             variant.score_real(runner.batch(0, tuple(variant.shape)).data)
 
 
-def _rehearse(cls: type[Variant]) -> str:
-    """Train, sample and score on a pretended GPU; raises CheckFailed for what a GPU would refuse or wait for.
+def _rehearse(cls: type[Variant], called: str, index: int, seen: Seen) -> str:
+    """Train, sample and score on a GPU; raises CheckFailed for what it refuses, waits for or does not repeat.
 
-    It is the second GPU of two: what was written for "cuda:0" alone is found. The first and the last step may wait (to
-    set up, to report), and so may what has no optimizers, a baseline or a planted failure: where it waits is returned.
+    The first and the last step may wait (to set up, to report), and so may what has no optimizers, a baseline or a
+    planted failure: where it waits is returned.
     """
-    from ganbench.conformance.pretended_device import pretended
-
-    with pretended("cuda") as seen, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of operations without a deterministic kernel, which are counted
+    torch.cuda.set_device(index)
+    runner = VariantRunner(cls, torch.device("cuda", index))
+    waits: Counter[str] = Counter()
+    deterministic = torch.get_deterministic_debug_mode()
+    try:
         torch.set_deterministic_debug_mode("warn")
-        torch.cuda.set_device(1)
-        runner = VariantRunner(cls, torch.device("cuda", 1))
-        waits: Counter[str] = Counter()
-        with during("on a pretended GPU, train_step or sample"):
+        with during(f"on {called}, train_step or sample"):
             variant = runner.build()
             batches = [runner.batch(i, tuple(variant.shape)) for i in range(REHEARSED)]
             for i, batch in enumerate(batches):
@@ -230,6 +234,8 @@ def _rehearse(cls: type[Variant]) -> str:
                     waits += Counter({f"{line} (a copy to the GPU)": n for line, n in seen.to_device.items()})
                     waits += Counter({f"{line} (a copy to the CPU)": n for line, n in seen.to_host.items()})
             _draw_and_score(runner, variant)
+    finally:
+        torch.set_deterministic_debug_mode(deterministic)
     if seen.nondeterministic:
         raise CheckFailed(
             f"on a GPU its bits would not repeat: no deterministic kernel for {_lines(seen.nondeterministic)}"
@@ -237,7 +243,7 @@ def _rehearse(cls: type[Variant]) -> str:
     found = _lines(waits)
     if found and variant.optimizers and cls.role == "variant":
         raise CheckFailed(f"in a step, a GPU would wait at {found}: return losses as tensors, and keep to the GPU")
-    return found
+    return found and f": in a step it waits at {found}"
 
 
 def _lines(counted: Counter[str], most: int = 3) -> str:

@@ -23,7 +23,7 @@ Made of a wrapper subclass and a TorchDispatchMode. To C++ a tensor is on the de
 ask a CUDA driver; Python sees the pretended one.
 """
 
-from ganbench.conformance.pretended_device.machine import Seen
+from ganbench.conformance.device_use import Seen
 from ganbench.conformance.pretended_device.standins import pretended
 
 __all__ = ["Seen", "pretended"]

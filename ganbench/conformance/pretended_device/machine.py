@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-import sysconfig
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import ganbench
+from ganbench.conformance.device_use import Seen, where
 from ganbench.conformance.pretended_device import rules
 
 aten = torch.ops.aten
 INNER = torch.device("lazy", 0)  # what C++ sees: not the CPU, and autograd needs no driver for it
 TorchGenerator = torch.Generator
-
-_HERE, _GANBENCH, _TORCH = (str(Path(f).parent) for f in (__file__, str(ganbench.__file__), str(torch.__file__)))
-_HARNESS = tuple(f"{_GANBENCH}/{name}" for name in ("harness", "conformance", "executors"))
-_STANDARD, _INSTALLED = sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
-
-
-@dataclass
-class Seen:
-    """What was asked of the pretended devices: how often, by the line that asked (kernels: by their names)."""
-
-    kernels: Counter[str] = field(default_factory=Counter)
-    waits: Counter[str] = field(default_factory=Counter)
-    to_device: Counter[str] = field(default_factory=Counter)
-    to_host: Counter[str] = field(default_factory=Counter)
-    nondeterministic: Counter[str] = field(default_factory=Counter)
-
-    def clear(self) -> None:
-        """Count anew."""
-        for counter in vars(self).values():
-            counter.clear()
 
 
 @dataclass
@@ -51,7 +27,8 @@ class Machine:
     seen: Seen = field(default_factory=Seen)
     current: int = 0
     states: dict[int, Tensor] = field(default_factory=dict)
-    forward_lines: dict[str, str] = field(default_factory=dict)
+    sync_debug_mode: int = 0
+    forward_lines: dict[int, str] = field(default_factory=dict)
 
     def seed(self, seed: int) -> None:
         """Seed every device's generator, as ``torch.manual_seed`` does."""
@@ -71,6 +48,19 @@ class Machine:
             raise torch.AcceleratorError("CUDA error: invalid device ordinal")
         return found
 
+    def wait(self, asked_as: str, told: bool = True) -> None:
+        """Count a wait, and say so as CUDA does in its debug mode."""
+        self.seen.waits[f"{where()} ({asked_as})"] += 1
+        if told:
+            self.tell_of_wait()
+
+    def tell_of_wait(self) -> None:
+        """Warn or raise where ``torch.cuda.set_sync_debug_mode`` was asked to."""
+        if self.sync_debug_mode == 2:
+            raise RuntimeError("called a synchronizing CUDA operation")
+        if self.sync_debug_mode == 1:
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=2)
+
     def is_mine(self, device: torch.device | None) -> bool:
         return device is not None and device.type in (self.kind, "lazy")  # lazy: C++ took it from a tensor
 
@@ -81,29 +71,6 @@ _active: list[Machine] = []
 def machine() -> Machine:
     """The pretended machine of this moment."""
     return _active[-1]
-
-
-def where() -> str:
-    """The innermost line outside torch and Python's library (``my_gan.py, line 12``), a plugin's before ganbench's."""
-    first = ""
-    for path, line in _lines():
-        text = f"{Path(path).name}, line {line}"
-        first = first or text
-        if not path.startswith(_GANBENCH):
-            return text
-        if path.startswith(_HARNESS):  # no plugin asked for it
-            break
-    return first or "?"
-
-
-def _lines() -> Iterator[tuple[str, int]]:
-    frame = sys._getframe(2)
-    while frame is not None:
-        path = frame.f_code.co_filename
-        ours = path.startswith((_HERE, _TORCH, "<"))
-        if not ours and (not path.startswith(_STANDARD) or path.startswith(_INSTALLED)):
-            yield path, frame.f_lineno
-        frame = frame.f_back  # type: ignore[assignment]
 
 
 def two_devices(one: object, other: object, func: Any) -> RuntimeError:
@@ -178,7 +145,7 @@ class OnDevice(Tensor):
         return self.numpy()
 
     def tolist(self) -> Any:
-        machine().seen.waits[f"{where()} (tolist)"] += 1
+        machine().wait("tolist")
         return self.detach().host.tolist()  # type: ignore[attr-defined]
 
     def new_tensor(
@@ -202,7 +169,7 @@ class OnDevice(Tensor):
         return format(self.item(), spec) if self.dim() == 0 else object.__format__(self, spec)
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
-        machine().seen.waits[f"{where()} (printing a tensor)"] += 1
+        machine().wait("printing a tensor")
         return f"{repr(self.detach().host)[:-1]}, device='{self.device}')"  # type: ignore[attr-defined]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -365,20 +332,25 @@ def _count(
     seen = here.seen
     if to_device:
         seen.to_device[where()] += 1
+        here.tell_of_wait()
         return
     if to_host:
         seen.to_host[where()] += 1
+        here.tell_of_wait()
         return
     if name in rules.INDEXING and any(x.dim() > 0 for x in others):  # an index on the CPU is copied
         seen.to_device[where()] += 1
+        here.tell_of_wait()
     if rules.waits(name, func, args, kwargs):
-        seen.waits[f"{where()} ({_asked_as(name)})"] += 1
+        here.wait(_asked_as(name))
     if not (func.is_view or name in rules.NO_KERNEL):
         seen.kernels[name] += 1
-    if name in rules.FORWARD:
-        here.forward_lines[rules.FORWARD[name]] = where()
+    if name in rules.FORWARD:  # autograd has numbered the node of its backward pass just before
+        here.forward_lines[torch._C._autograd._get_sequence_nr() - 1] = where()
     if rules.is_nondeterministic(name, func, args, kwargs):
-        seen.nondeterministic[f"{here.forward_lines.get(name) or where()} ({name})"] += 1
+        node = torch._C._current_autograd_node()
+        line = here.forward_lines.get(node._sequence_nr()) if node else None
+        seen.nondeterministic[f"{line or where()} ({name})"] += 1
         if torch.are_deterministic_algorithms_enabled():
             warnings.warn(
                 f"{name}_cuda does not have a deterministic implementation, but you set "

@@ -47,7 +47,7 @@ RAISED = {
     "cosine_embedding_loss", "triplet_margin_loss", "acos", "asin", "cosh", "sinh", "tan", "erfinv",
 }  # fmt: skip
 # The passes whose backward pass is in the list: the line to be told is that of the forward pass.
-FORWARD = {name.removesuffix("_backward"): name for name in _NONDETERMINISTIC if name.endswith("_backward")}
+FORWARD = {name.removesuffix("_backward") for name in _NONDETERMINISTIC if name.endswith("_backward")}
 MASKS = (torch.bool, torch.uint8)
 
 

@@ -19,16 +19,15 @@ from torch.optim import optimizer
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_infra_mode
 from torch.utils._pytree import tree_map
 
+from ganbench.conformance.device_use import Seen
 from ganbench.conformance.pretended_device import rules
 from ganbench.conformance.pretended_device.machine import (
     Generator,
     Machine,
     OnDevice,
-    Seen,
     _active,
     machine,
     run,
-    where,
 )
 
 MEMORY = 80 << 30  # bytes of a device
@@ -56,7 +55,7 @@ class Stream:
         self.device = machine().device(device if device is not None else machine().kind)
 
     def synchronize(self) -> None:
-        _synchronize()
+        machine().wait("synchronize")
 
     def query(self) -> bool:
         return True
@@ -89,7 +88,12 @@ class Event:
 
 
 def _synchronize(device: Any = None) -> None:
-    machine().seen.waits[f"{where()} (synchronize)"] += 1
+    """Of a device or an event. CUDA's debug mode does not tell of these."""
+    machine().wait("synchronize", told=False)
+
+
+def _set_sync_debug_mode(mode: int | str) -> None:
+    machine().sync_debug_mode = ("default", "warn", "error").index(mode) if isinstance(mode, str) else mode
 
 
 def _device_of(self: Tensor) -> torch.device:
@@ -212,6 +216,8 @@ def _stand_ins(here: Machine) -> list[tuple[Any, str, Any]]:
         (cuda, "get_device_capability", lambda device=None: (9, 0)),
         (cuda, "is_bf16_supported", lambda *_, **__: True),
         (cuda, "synchronize", _synchronize),
+        (cuda, "get_sync_debug_mode", lambda: here.sync_debug_mode),
+        (cuda, "set_sync_debug_mode", _set_sync_debug_mode),
         (cuda, "current_stream", Stream),
         (cuda, "default_stream", Stream),
         (cuda, "Stream", Stream),
@@ -240,7 +246,7 @@ def _imported_by_name(stand_ins: list[tuple[Any, str, Any]]) -> Iterator[tuple[M
     pairs = [(getattr(owner, name), value) for owner, name, value in stand_ins if isinstance(owner, ModuleType)]
     known = {id(one): pair for pair in pairs if callable(pair[0]) for one in pair}
     for module in list(sys.modules.values()):
-        if isinstance(module, ModuleType) and not module.__name__.startswith(("torch", __package__ or "")):
+        if isinstance(module, ModuleType) and not f"{module.__name__}.".startswith(("torch.", f"{__package__}.")):
             for name, value in list(vars(module).items()):
                 if id(value) in known:
                     yield module, name, *known[id(value)]
