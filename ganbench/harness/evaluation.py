@@ -193,8 +193,8 @@ class Evaluator:
             if not isinstance(score, Tensor) or tuple(score.shape) != (len(batch),):
                 got = tuple(score.shape) if isinstance(score, Tensor) else type(score)
                 raise InvalidOutput(f"{variant.name}.score_real returned {got}: expected a tensor ({len(batch)},)")
-            scores.append(score.detach().cpu().double())
-        return torch.cat(scores).numpy()
+            scores.append(score.detach())
+        return torch.cat(scores).cpu().double().numpy()  # one wait for the device, not one a batch
 
     def _stability_inputs(self, evidence: Evidence) -> dict[str, Any]:
         """What stability is judged by, whatever metrics were chosen."""
