@@ -153,7 +153,7 @@ def cost(
         "images_per_second": seen / seconds["training"] if seconds["training"] else None,
         "attempts": attempts,
         "together": together,
-        **({"peak_device_memory": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {}),
+        **({"peak_device_memory_bytes": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else {}),
     }
 
 

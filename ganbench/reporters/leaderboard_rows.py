@@ -14,7 +14,7 @@ from ganbench.analysis.statistics import Floats
 from ganbench.reporters.charts import Axis, axis, finite
 from ganbench.reporters.formatting import number, seeds, thousands
 from ganbench.reporters.sections import Section, score_interval
-from ganbench.reporters.trials import Trial
+from ganbench.reporters.trials import Trial, nondeterministic
 
 STRIP, STRIP_HEIGHT = 84, 12  # of the strip below a score, on which each seed has its place
 COSTS = (
@@ -153,6 +153,10 @@ def _badges(
         found.append(
             ("environment", f"seeds {which} ran in another environment than most: {_differs(others[0], usual)}")
         )
+    unsteady = {trial.seed: operations for trial in own if (operations := nondeterministic(trial))}
+    if unsteady:
+        operations = ", ".join(sorted({name for some in unsteady.values() for name in some}))
+        found.append(("bits vary", f"seeds {seeds(unsteady)} may not repeat: no deterministic kernel for {operations}"))
     name, at, digest = str(row["variant"]).rpartition("@")
     if at:
         found.append(

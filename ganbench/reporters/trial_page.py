@@ -14,7 +14,7 @@ from ganbench.analysis.stability import FAILURES, MEANINGS
 from ganbench.reporters.formatting import number, ordered, thousands, titled
 from ganbench.reporters.pictures import MOST_BYTES, picture, sample_pictures, scatters, training_pictures
 from ganbench.reporters.training_curves import trial_curves
-from ganbench.reporters.trials import Trial
+from ganbench.reporters.trials import Trial, nondeterministic
 from ganbench.results.schema import Record
 from ganbench.results.spec import LANES, SEEDS
 from ganbench.utils.errors import MOST_CHARACTERS, printable
@@ -98,8 +98,8 @@ def facts(trial: Trial) -> Iterator[tuple[str, str]]:
         yield name.replace("_", " "), f"{both[name]:,}" if isinstance(both[name], int) else str(both[name])
     for role, count in record.parameters.items():
         yield f"parameters, {role}", f"{count:,}"
-    if record.telemetry and record.telemetry.nondeterministic:
-        yield "bits may not repeat, by", ", ".join(record.telemetry.nondeterministic)[:MOST_CHARACTERS]
+    if operations := nondeterministic(trial):
+        yield "bits may not repeat, by", ", ".join(operations)[:MOST_CHARACTERS]
     for name, value in trial.cost.items():
         yield name.replace("_", " "), thousands(value)
     for name in ("distribution", "source", "dataset_hash", "extractor_hash"):

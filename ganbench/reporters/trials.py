@@ -98,10 +98,19 @@ def median_first(trials: Sequence[Trial], metric: str) -> list[Trial]:
 
 def costs(place: Path) -> dict[str, float]:
     """The numbers of a trial's ``cost.json``; the page can do without them."""
-    names = ("wall_seconds", "training_seconds", "evaluation_seconds", "peak_memory_bytes", "images_per_second")
+    names = (
+        *("wall_seconds", "training_seconds", "evaluation_seconds"),
+        *("peak_memory_bytes", "peak_device_memory_bytes", "images_per_second"),
+    )
     try:
         cost = canonical_json.loads(read_plain(place / "cost.json", MOST_BYTES))
     except (OSError, ValueError):
         return {}
     found = {name: float(cost[name]) for name in names if is_measure(cost.get(name))} if isinstance(cost, dict) else {}
     return found if "wall_seconds" in found else {}
+
+
+def nondeterministic(trial: Trial) -> list[str]:
+    """The operations without a deterministic kernel that its record names; a GPU's bits need not repeat with them."""
+    telemetry = trial.record.telemetry if trial.record else None
+    return (telemetry.nondeterministic if telemetry else None) or []

@@ -124,7 +124,7 @@ def test_a_trial_is_verified_rescored_and_sampled_again(device: str, tmp_path: P
     folder = next(results.glob("ring8/*/seed-0-*"))
     rehearsal.ganbench("sample", str(folder), "--n", "5", "--out", str(tmp_path / "five.npy"))
     cost = json.loads((folder / "cost.json").read_text())
-    assert cost["peak_device_memory"] > 0
+    assert cost["peak_device_memory_bytes"] > 0
 
 
 def test_a_record_names_what_has_no_deterministic_kernel(tmp_path: Path) -> None:

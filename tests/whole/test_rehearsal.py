@@ -7,6 +7,7 @@ and a resume. What takes longer: pytest -m slow tests/whole/test_rehearsal.py
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -308,12 +309,17 @@ def test_a_record_names_what_has_no_deterministic_kernel_and_is_as_before_withou
     assert there.status == "completed", there.reason
     assert there.telemetry and there.telemetry.nondeterministic == ["upsample_bicubic2d_backward_cuda"]
     cost = json.loads(next((tmp_path / "there").glob("*/*/*/cost.json")).read_text())
-    assert cost["peak_device_memory"] == 0  # a pretended device holds nothing
+    assert cost["peak_device_memory_bytes"] == 0  # a pretended device holds nothing
+    shown = ganbench("show", str(next((tmp_path / "there").glob("*/*/seed-0-*"))))
+    assert re.search(r"bits may not repeat, by +upsample_bicubic2d_backward_cuda\n", shown)
+    assert re.search(r"peak device memory bytes +0\n", shown)
+    page = (tmp_path / "there" / "leaderboard.html").read_text()
+    assert "seeds 0 may not repeat: no deterministic kernel for upsample_bicubic2d_backward_cuda" in page
     (here,) = sweep(tmp_path / "here", "cpu", *words, data="digits")
     assert here.telemetry and not here.telemetry.nondeterministic
     text = next((tmp_path / "here").glob("*/*/*/record.json")).read_text()
     assert "nondeterministic" not in text
-    assert "peak_device_memory" not in next((tmp_path / "here").glob("*/*/*/cost.json")).read_text()
+    assert "peak_device_memory_bytes" not in next((tmp_path / "here").glob("*/*/*/cost.json")).read_text()
     assert there.state_sha256 != here.state_sha256  # of tensors on a device; the numbers are equal
     assert there.values == pytest.approx(here.values, rel=1e-9)
 
