@@ -149,7 +149,7 @@ class Settings:
     device: torch.device
     threads: int
     deterministic: int
-    cudnn: tuple[bool, bool]
+    cudnn: tuple[bool, bool, bool]
     precision: dict[str, Any]
     numpy: dict[str, Any]
     warnings: list[Any]
@@ -163,7 +163,7 @@ class Settings:
             torch.get_default_device(),
             torch.get_num_threads(),
             torch.get_deterministic_debug_mode(),
-            (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+            (torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
             float32_precision(),
             dict(np.geterr()),
             list(warnings.filters),
@@ -181,7 +181,8 @@ class Settings:
             torch.set_default_device(None if self.device.type == "cpu" else self.device)
         torch.set_num_threads(self.threads)
         torch.set_deterministic_debug_mode(self.deterministic)
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = self.cudnn
+        cudnn = torch.backends.cudnn
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = self.cudnn
         if now.precision != self.precision:
             set_float32_precision(self.precision)
         np.seterr(**self.numpy)

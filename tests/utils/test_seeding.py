@@ -91,7 +91,8 @@ def process() -> Iterator[Settings]:
     torch.set_default_device(None)
     torch.set_num_threads(before.threads)
     torch.set_deterministic_debug_mode(before.deterministic)
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before.cudnn
+    cudnn = torch.backends.cudnn
+    cudnn.enabled, cudnn.benchmark, cudnn.deterministic = before.cudnn
     torch.utils.deterministic.fill_uninitialized_memory = fills
     np.seterr(**before.numpy)
     sys.setrecursionlimit(before.recursion)
@@ -109,6 +110,7 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
     "deterministic": lambda: torch.set_deterministic_debug_mode("error"),
     "cudnn": lambda: setattr(torch.backends.cudnn, "benchmark", not torch.backends.cudnn.benchmark),
+    "cuDNN": lambda: setattr(torch.backends.cudnn, "enabled", False),
     "precision": lambda: torch.set_float32_matmul_precision("medium"),
     "precision by the new interface": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
     "precision of convolutions": lambda: switch(torch.backends.cudnn.conv),

@@ -272,6 +272,65 @@ class Bicubic(BackboneGAN):
 def ganbench_variants():
     return [NewTF32, WithoutCudnn, Bicubic]
 """
+SETTERS = """
+import torch
+from torch import backends
+from ganbench.plugin import hookimpl
+from ganbench.toolkit import BackboneGAN
+
+def flags(**more):
+    with backends.cudnn.flags(enabled=True, benchmark=True, **more):
+        pass
+
+def left_open():
+    backends.cudnn.flags(enabled=False, benchmark=True, allow_tf32=True).__enter__()
+
+def by(name, value="tf32"):
+    def set_it():
+        where = backends
+        for part in filter(None, name.split(".")):
+            where = getattr(where, part)
+        where.fp32_precision = value
+    return set_it
+
+def older(where, value=True):
+    return lambda: setattr(where, "allow_tf32", value)
+
+WAYS = [
+    flags, lambda: flags(allow_tf32=False), lambda: flags(fp32_precision="tf32"), left_open,
+    *(by(name) for name in ("", "cudnn", "cudnn.conv", "cudnn.rnn", "cuda.matmul")),
+    *(by(name, "ieee") for name in ("", "cuda.matmul", "cudnn.conv")), by("cuda.matmul", "none"),
+    by("mkldnn.matmul", "bf16"), older(backends.cudnn), older(backends.cuda.matmul), older(backends.cuda.matmul, False),
+    *(lambda p=p: torch.set_float32_matmul_precision(p) for p in ("highest", "high", "medium")),
+    lambda: setattr(backends.cudnn, "benchmark", True), lambda: setattr(backends.cudnn, "enabled", False),
+]
+if IMPORTED is not None:
+    WAYS[IMPORTED]()
+
+class Early(BackboneGAN):
+    def __init__(self, shape, **hyperparameters):
+        super().__init__(shape, **hyperparameters)
+        type(self).way()
+
+class InSteps(BackboneGAN):
+    def train_step(self, batch, clock):
+        type(self).way()
+        return super().train_step(batch, clock)
+
+class Plain(BackboneGAN):
+    name = "zz-plain"
+
+MADE = [Plain]
+for base in (Early, InSteps):
+    for i, way in enumerate(WAYS):
+        own = {"name": f"{base.__name__.lower()}-{i:02}", "way": staticmethod(way), "__module__": __name__}
+        MADE.append(type(f"{base.__name__}{i}", (base,), own))
+globals().update({cls.__name__: cls for cls in MADE})
+
+@hookimpl
+def ganbench_variants():
+    return MADE
+"""
 
 
 @pytest.fixture
@@ -300,6 +359,27 @@ def test_a_plugin_may_choose_tf32_by_either_interface(name: str, plugin: Path, t
     assert record.status == "completed", record.reason
     assert record.environment["matmul_precision"] == "highest"
     assert record.environment["convolution_precision"] == "ieee"
+
+
+SLOW_PLACES = ["early", "insteps", "import 3", "import 4", "import 8"]
+
+
+@pytest.mark.parametrize("place", ["import 19", *(pytest.param(p, marks=pytest.mark.slow) for p in SLOW_PLACES)])
+def test_no_trial_fails_by_a_setting_of_precision_and_it_ends_with_the_trial(place: str, tmp_path: Path) -> None:
+    when, _, way = place.partition(" ")
+    plugin = tmp_path / "setters.py"
+    plugin.write_text(SETTERS.replace("IMPORTED", way or "None"))
+    names = [f"{when}-{i:02}" for i in range(22)] if not way else []
+    before = Settings.now()
+    small = ("--plugin-path", str(plugin), "--seeds", "1", "--images", "32")
+    alone = sweep(tmp_path / "alone", "cpu", "-p", "vanilla", *small[2:])
+    records = sweep(tmp_path / "all", "cpu", "-p", ",".join([*names, "zz-plain", "vanilla"]), *small)
+    assert {r.status for r in records} == {"completed"}, [r.reason for r in records if r.reason]
+    precisions = ("matmul_precision", "convolution_precision")
+    assert {tuple(r.environment[name] for name in precisions) for r in records} == {("highest", "ieee")}
+    (vanilla,) = (r for r in records if r.identity.trial.variant == "vanilla")
+    assert vanilla.state_sha256 == alone[0].state_sha256
+    assert Settings.now() == before
 
 
 def test_a_record_names_what_has_no_deterministic_kernel_and_is_as_before_without(plugin: Path, tmp_path: Path) -> None:
