@@ -204,9 +204,12 @@ def _exercise(runner: VariantRunner) -> None:
 
 def _draw_and_score(runner: VariantRunner, variant: Variant) -> None:
     runner.sample(variant)
+    x = runner.batch(0, tuple(variant.shape)).data
     with scoring(variant):
         if variant.score_real is not None:
-            variant.score_real(runner.batch(0, tuple(variant.shape)).data)
+            variant.score_real(x)
+        if variant.discriminator_features is not None:
+            variant.discriminator_features(x)
 
 
 def _rehearse(cls: type[Variant], called: str, index: int, seen: Seen) -> str:

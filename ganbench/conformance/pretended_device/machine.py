@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ganbench.conformance.device_use import Seen, where
 from ganbench.conformance.pretended_device import rules
@@ -16,6 +18,7 @@ from ganbench.conformance.pretended_device import rules
 aten = torch.ops.aten
 INNER = torch.device("lazy", 0)  # what C++ sees: not the CPU, and autograd needs no driver for it
 TorchGenerator = torch.Generator
+_AS_STRIDED, _META = aten.as_strided_.default.redispatch, torch._C.DispatchKeySet(torch._C.DispatchKey.Meta)
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Machine:
     current: int = 0
     states: dict[int, Tensor] = field(default_factory=dict)
     sync_debug_mode: int = 0
+    origins: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
     forward_lines: dict[int, str] = field(default_factory=dict)
 
     def seed(self, seed: int) -> None:
@@ -73,9 +77,13 @@ def machine() -> Machine:
     return _active[-1]
 
 
-def two_devices(one: object, other: object, func: Any) -> RuntimeError:
+def two_devices(one: object, other: object, func: Any, wrong: list[Tensor]) -> RuntimeError:
+    """What CUDA says, and where the tensors that are on the wrong device were made, if nothing was done to them yet."""
+    lines = dict.fromkeys(machine().origins[x] for x in wrong if x in machine().origins)
+    made = f"; made at {', '.join(lines)}" if lines else ""
     return RuntimeError(
-        f"Expected all tensors to be on the same device, but found at least two devices, {one} and {other}! ({func})"
+        f"Expected all tensors to be on the same device, but found at least two devices, {one} and {other}! "
+        f"({func}{made})"
     )
 
 
@@ -259,10 +267,10 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         _each(sort, tuple(kwargs.values()))
         asked, rng = kwargs.get("device"), kwargs.get("generator")
         asked = None if asked is None else torch.device(asked)
+    name = rules.short_name(func)
     if not mine and not here.is_mine(asked):
         _check_generator(rng, "cpu")
-        return func(*args, **kwargs)
-    name = rules.short_name(func)
+        return _noted(here, name, others, func(*args, **kwargs))
     _check_devices(here, name, func, args, mine, others)
     _check_generator(rng, here.kind)
 
@@ -285,6 +293,10 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         found = _with_own_stream(here, place, func, host_args, host_kwargs)
     else:
         found = func(*host_args, **host_kwargs)
+    if torch.Tag.inplace_view in func.tags:  # transpose_ and the like: the shape that autograd sees changes too
+        with no_dispatch():
+            of = args[0].host
+            _AS_STRIDED(_META, args[0], of.size(), of.stride(), of.storage_offset())
     if to_host:
         return found if name != "copy_" else args[0]
 
@@ -300,7 +312,14 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             )
         return OnDevice(x, place)
 
-    return _each(back, found)
+    return _noted(here, name, mine + others, _each(back, found))
+
+
+def _noted(here: Machine, name: str, of: list[Tensor], made: Any) -> Any:
+    """A result; of a tensor that is made of nothing it is noted where."""
+    if isinstance(made, Tensor) and (not of or name.endswith("_like") or name.startswith("new_")):
+        here.origins[made] = where()
+    return made
 
 
 def _check_devices(here: Machine, name: str, func: Any, args: Any, mine: list[OnDevice], others: list[Tensor]) -> None:
@@ -308,7 +327,8 @@ def _check_devices(here: Machine, name: str, func: Any, args: Any, mine: list[On
     places = {x.place for x in mine}
     if len(places) > 1 and name not in ("copy_", "_to_copy"):
         first, second = sorted(places)[:2]
-        raise two_devices(f"{here.kind}:{first}", f"{here.kind}:{second}", func)
+        wrong: list[Tensor] = [x for x in mine if x.place != here.current]
+        raise two_devices(f"{here.kind}:{first}", f"{here.kind}:{second}", func, wrong)
     if not mine or not others:
         return
     if name in rules.INDEXING:
@@ -323,7 +343,7 @@ def _check_devices(here: Machine, name: str, func: Any, args: Any, mine: list[On
     numbers = torch.Tag.pointwise in func.tags or name.startswith("_foreach") or name in rules.TAKES_CPU_NUMBER
     written = isinstance(args[0], Tensor) and not isinstance(args[0], OnDevice) and name.endswith("_")
     if written or any(x.dim() > 0 or not numbers for x in others):
-        raise two_devices(mine[0].device, "cpu", func)
+        raise two_devices(mine[0].device, "cpu", func, others)
 
 
 def _count(

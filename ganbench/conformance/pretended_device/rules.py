@@ -24,8 +24,8 @@ _NONDETERMINISTIC = {
     "_ctc_loss_backward", "put", "put_", "histc", "kthvalue", "grid_sampler_2d_backward", "grid_sampler_3d_backward",
 }  # fmt: skip
 # Takes tensors of both sides by nature.
-MIXING = {"copy_", "_to_copy", "index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "set_"}
-INDEXING = MIXING - {"copy_", "_to_copy", "set_"}
+INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
+MIXING = INDEXING | {"copy_", "_to_copy", "set_", "_ctc_loss", "_ctc_loss_backward"}
 # Beside elementwise operations these take a number that is a tensor on the CPU.
 TAKES_CPU_NUMBER = {"masked_fill", "masked_fill_", "index_fill", "index_fill_", "fill", "fill_"}
 # No kernel runs.
@@ -81,4 +81,4 @@ def is_nondeterministic(name: str, func: Any, args: Any, kwargs: Any) -> bool:
         return str(func._overloadname).startswith("dim")
     if name in ("scatter_reduce", "scatter_reduce_"):
         return (args[4] if len(args) > 4 else kwargs.get("reduce")) == "prod"
-    return name == "_embedding_bag_dense_backward" and args[5] == 2  # 2: the largest of a bag
+    return name == "_embedding_bag_backward" and args[8] == 2  # 2: the largest of a bag

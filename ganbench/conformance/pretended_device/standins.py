@@ -19,7 +19,7 @@ from torch.optim import optimizer
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_infra_mode
 from torch.utils._pytree import tree_map
 
-from ganbench.conformance.device_use import Seen
+from ganbench.conformance.device_use import Seen, made_at, where
 from ganbench.conformance.pretended_device import rules
 from ganbench.conformance.pretended_device.machine import (
     Generator,
@@ -121,6 +121,40 @@ def _cuda(self: Tensor, device: Any = None, *_: Any, **__: Any) -> Tensor:
     return self.to("cuda" if device is None else torch.device("cuda", device) if type(device) is int else device)
 
 
+_DATA = torch._C.TensorBase.data
+
+
+def _set_data(self: Tensor, value: Tensor) -> None:
+    """``x.data = value``: numbers and device are then those of ``value``."""
+    if isinstance(value, OnDevice) and isinstance(self, OnDevice):
+        self.host, self.place = value.host, value.place
+    elif isinstance(value, OnDevice):
+        _swap(self, torch.nn.Parameter(value, requires_grad=self.requires_grad))
+        return
+    _DATA.__set__(self, value)
+
+
+_swap_tensors = torch.utils.swap_tensors
+
+
+def _swap(one: Tensor, other: Tensor) -> None:
+    """Exchange two tensors as torch does where a module is moved, but for the first one's hooks, which stay its own."""
+    hooks = one._backward_hooks
+    _swap_tensors(one, other)
+    if hooks:
+        one._backward_hooks = hooks
+
+
+def _init(init: Callable[..., None]) -> Callable[..., None]:
+    """``nn.Module.__init__``, which notes where a layer is made, for a plugin that only builds what torch runs."""
+
+    def initialised(self: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        made_at[self] = where()
+
+    return initialised
+
+
 def _made_there(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """``torch.tensor`` and the like: made on the CPU, and copied."""
 
@@ -178,11 +212,15 @@ def _stand_ins(here: Machine) -> list[tuple[Any, str, Any]]:
     both: list[tuple[Any, str, Any]] = [
         (torch, "Generator", Generator),
         (torch.Tensor, "device", property(_device_of)),
+        (torch.Tensor, "data", property(_DATA.__get__, _set_data)),
         (torch.Tensor, "to", _to),
+        (torch.utils, "swap_tensors", _swap),
+        (torch.nn.Module, "__init__", _init(torch.nn.Module.__init__)),
         (torch.Tensor, "pin_memory", lambda self, device=None: self),
         (torch.Tensor, "is_pinned", lambda self, device=None: False),
         (torch, "tensor", _made_there(torch.tensor)),
         (torch, "as_tensor", _made_there(torch.as_tensor)),
+        (torch, "asarray", _made_there(torch.asarray)),
         (torch, "load", _load(torch.load)),
         (torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda self: None),  # it asks for a stream
         (torch.autocast, "__enter__", _enter(torch.autocast.__enter__)),
