@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import sys
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -140,6 +141,57 @@ def test_gradients_optimizers_copies_and_files_are_those_of_the_cpu() -> None:
         there_and_here.append(train("cuda"))
     there_and_here.append(train("cpu"))
     assert all(torch.equal(a, b) for a, b in zip(*there_and_here, strict=True))
+
+
+def test_what_changes_a_tensor_in_place_changes_what_autograd_sees_of_it() -> None:
+    with pretended():
+        p = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+        p.data = p.data.cuda()
+        assert p.device == torch.device("cuda", 0) and p.is_leaf and p.requires_grad
+        p.data = p.data.t() * 2
+        assert p.shape == (3, 2) and p.cpu().tolist() == [[0, 6], [2, 8], [4, 10]]
+        p.data.clamp_(max=5)
+        assert p.cpu().max() == 5
+        for change, shape in (
+            (lambda x: x.transpose_(0, 1), (3, 2)),
+            (lambda x: x.unsqueeze_(0), (1, 2, 3)),
+            (lambda x: x.t_(), (3, 2)),
+            (lambda x: x.resize_(4), (4,)),
+            (lambda x: x.set_(torch.ones(5, device="cuda")), (5,)),
+        ):
+            x = torch.arange(6.0, device="cuda").reshape(2, 3)
+            change(x)
+            assert x.shape == x.cpu().shape == shape and x.stride() == x.cpu().stride()
+        x = torch.ones(2, 3, device="cuda", requires_grad=True)
+        (x * 2).t_().sum().backward()
+        assert x.grad is not None and x.grad.shape == (2, 3)
+
+
+def test_hooks_of_a_parameter_move_with_it() -> None:
+    asked: list[torch.device] = []
+    with pretended():
+        net = nn.Linear(2, 1)
+        net.weight.register_hook(lambda gradient: asked.append(gradient.device))
+        net.to("cuda")(torch.ones(1, 2, device="cuda")).sum().backward()
+        assert asked == [torch.device("cuda", 0)]
+
+
+def test_cudas_debug_mode_tells_of_waits_and_copies() -> None:
+    with pretended() as seen, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        x = torch.zeros(3, device="cuda")
+        torch.cuda.set_sync_debug_mode("warn")
+        asked = (lambda: x.sum().item(), x.cpu, lambda: torch.ones(3).to("cuda"), lambda: x[x > 0], lambda: repr(x))
+        for ask in asked:
+            ask()
+        assert len(told) == 5 and {str(one.message) for one in told} == {"called a synchronizing CUDA operation"}
+        torch.cuda.set_sync_debug_mode("error")
+        assert torch.cuda.get_sync_debug_mode() == 2
+        for ask in asked:
+            with pytest.raises(RuntimeError, match="called a synchronizing CUDA operation"):
+                ask()
+        torch.cuda.synchronize()  # as on a GPU, this is not told
+        assert seen.waits.total() == 7
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
