@@ -1,9 +1,16 @@
-"""What only a CUDA device can show. Skipped without one; docs/performance.md says which of these were ever run."""
+"""What only a CUDA device can show. Skipped without one; docs/performance.md says which of these were ever run.
+
+That these tests are right as far as a pretended device can tell is what test_gpu_rehearsed.py shows.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +18,10 @@ import torch
 from click.testing import CliRunner
 
 from ganbench.cli import cli
+from ganbench.conformance import CheckFailed, checks_for
 from ganbench.harness import environment
 from ganbench.harness.seeds_engine.lockstep import copy_of_global_generator
-from ganbench.plugin.variant import Unsuitable
+from ganbench.plugin.variant import Unsuitable, Variant
 from ganbench.results.schema import Record
 from ganbench.results.store import read_records
 from ganbench.utils.seeding import Settings, pin, rng_state, seed_everything, set_rng_state
@@ -31,10 +39,16 @@ pytestmark = [
 ]
 
 
+ENGINE: list[str] = []  # words that choose another than the default one
+
+
+def ganbench(*words: str) -> str:
+    return str(rehearsal.ganbench(*words, *ENGINE))
+
+
 def sweep(folder: Path, *more: str) -> list[Record]:
     words = "run -d digits --images 1280 --evaluations 2 --samples 200 --device cuda --metrics fid --results"
-    result = CliRunner().invoke(cli, [*words.split(), str(folder), *more])
-    assert result.exit_code == 0, result.output
+    ganbench(*words.split(), str(folder), *more)
     return read_records(folder).records
 
 
@@ -117,20 +131,70 @@ def test_a_step_waits_for_nothing_and_resumes_to_the_same_bits(name: str, data: 
 def test_a_trial_is_verified_rescored_and_sampled_again(device: str, tmp_path: Path) -> None:
     words = "run -d ring8 -p vanilla --seeds 1 --images 640 --evaluations 2 --samples 200 --metrics fid --device"
     results = tmp_path / "r"
-    rehearsal.ganbench(*words.split(), device, "--results", str(results))
-    said = rehearsal.ganbench("verify", str(results), "--rerun", "1")
+    ganbench(*words.split(), device, "--results", str(results))
+    said = ganbench("verify", str(results), "--rerun", "1")
     assert "states: 1 bit-identical" in said and "reruns: 1 bit-identical" in said
-    rehearsal.ganbench("rescore", str(results), "--metrics", "fid,coverage")
+    ganbench("rescore", str(results), "--metrics", "fid,coverage")
     folder = next(results.glob("ring8/*/seed-0-*"))
-    rehearsal.ganbench("sample", str(folder), "--n", "5", "--out", str(tmp_path / "five.npy"))
+    ganbench("sample", str(folder), "--n", "5", "--out", str(tmp_path / "five.npy"))
     cost = json.loads((folder / "cost.json").read_text())
-    assert cost["peak_device_memory_bytes"] > 0
+    assert cost["peak_device_memory_bytes"] > 0 or torch.cuda.get_device_name() == "Pretended GPU"
 
 
 def test_a_record_names_what_has_no_deterministic_kernel(tmp_path: Path) -> None:
     (tmp_path / "mistaken.py").write_text(rehearsal.PLUGIN)
     (record,) = sweep(tmp_path / "r", "-p", "bicubic", "--seeds", "1", "--plugin-path", str(tmp_path / "mistaken.py"))
     assert record.telemetry and any("upsample_bicubic2d_backward" in o for o in record.telemetry.nondeterministic)
+
+
+def test_a_killed_trial_goes_on_to_the_bits_of_one_that_was_not(tmp_path: Path, device: str = "cuda") -> None:
+    words = (
+        "run -p dcgan -d digits --seeds 1 --images 1280 --evaluations 4 --samples 200 --metrics fid --executor inline"
+    )
+
+    def run(results: str, **more: str) -> int:
+        command = [
+            sys.executable,
+            "-m",
+            "ganbench",
+            *words.split(),
+            "--device",
+            device,
+            "--results",
+            str(tmp_path / results),
+        ]
+        return subprocess.run(command, env={**os.environ, **more}, capture_output=True).returncode
+
+    killed = {"GANBENCH_CHECKPOINT_SECONDS": "0", "GANBENCH_FAILPOINT": "rename.checkpoint.safetensors:3:kill"}
+    assert (run("whole"), run("killed", **killed), run("killed")) == (0, -signal.SIGKILL, 0)
+    (whole,), (resumed,) = (read_records(tmp_path / name).records for name in ("whole", "killed"))
+    assert whole.status == resumed.status == "completed"
+    assert resumed.state_sha256 == whole.state_sha256 and resumed.evaluations == whole.evaluations
+    (cost,) = (json.loads(path.read_text()) for path in tmp_path.glob("killed/*/*/*/cost.json"))
+    assert cost["attempts"] == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["an_item", "a_tensor_of_a_list", "a_boolean_mask", "adaptive_pooling", "its_numpy_method"]
+)
+def test_the_check_of_devices_tells_of_a_mistake(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "fixtures"))
+    import device_mistakes
+
+    said = {"adaptive_pooling": "no deterministic kernel for", "its_numpy_method": "to numpy"}.get(
+        name, "would wait at"
+    )
+    with pytest.raises(CheckFailed, match=f"{said}.*device_mistakes.py, line"):
+        devices_of(getattr(device_mistakes, name))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_check_of_devices_passes_variants(name: str) -> None:
+    assert devices_of(rehearsal.thing("variant", name)).startswith("CPU and GPU")
+
+
+def devices_of(cls: type[Variant]) -> str:
+    return str(next(check for check in checks_for(cls) if check.name == "devices")(cls))
 
 
 def test_the_training_is_not_charged_to_the_evaluation() -> None:

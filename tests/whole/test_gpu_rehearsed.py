@@ -1,0 +1,94 @@
+"""The tests of test_gpu.py on a pretended device, so that they are not found to be wrong on the day of the first GPU.
+
+Left out is what a pretended device cannot show: times and full memory. pytest -m slow runs those that take longer.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganbench.conformance.pretended_device import pretended
+from ganbench.utils.seeding import Settings
+
+_spec = importlib.util.spec_from_file_location("gpu", Path(__file__).with_name("test_gpu.py"))
+assert _spec and _spec.loader
+gpu = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(gpu)
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a real GPU is there: pytest -m gpu")
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two pretended GPUs; jobs run in this process, for others know nothing of them."""
+    monkeypatch.setattr(gpu, "ENGINE", ["--executor", "inline"])
+    before = Settings.now()
+    with pretended("cuda"):
+        yield
+    before.set()
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=SLOW)])
+@SLOW
+def test_bits(precision: str, tmp_path: Path, device: None) -> None:
+    gpu.test_a_trial_repeats_its_bits(precision, tmp_path)
+
+
+@SLOW
+def test_seeds_together(tmp_path: Path, device: None) -> None:
+    gpu.test_seeds_together_repeat_their_bits_and_need_not_be_asked_for_at_once(tmp_path)
+
+
+def test_random_states(device: None) -> None:
+    gpu.test_random_states_come_back()
+
+
+def test_switches(device: None) -> None:
+    gpu.test_switches_are_set_before_the_first_call()
+    gpu.test_the_older_and_the_newer_interface_of_tf32_work_after_it()
+
+
+@pytest.mark.parametrize("name", ["dcgan", "unrolled", "gmm"])
+def test_steps(name: str, tmp_path: Path, device: None) -> None:
+    gpu.test_a_step_waits_for_nothing_and_resumes_to_the_same_bits(
+        name, "ring8" if name == "gmm" else "digits", tmp_path
+    )
+
+
+def test_a_step_that_waits_is_seen(tmp_path: Path, device: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        gpu.rehearsal,
+        "thing",
+        lambda kind, name, thing=gpu.rehearsal.thing: gpu.rehearsal.Waits if name == "waits" else thing(kind, name),
+    )
+    with pytest.raises(RuntimeError, match="called a synchronizing CUDA operation"):
+        gpu.test_a_step_waits_for_nothing_and_resumes_to_the_same_bits("waits", "digits", tmp_path)
+
+
+@pytest.mark.parametrize("named", ["cuda:1", pytest.param("cuda", marks=SLOW)])
+def test_again(named: str, tmp_path: Path, device: None) -> None:
+    gpu.test_a_trial_is_verified_rescored_and_sampled_again(named, tmp_path)
+
+
+@SLOW
+def test_a_kill(tmp_path: Path) -> None:
+    gpu.test_a_killed_trial_goes_on_to_the_bits_of_one_that_was_not(tmp_path, "cpu")
+
+
+def test_names(tmp_path: Path, device: None) -> None:
+    gpu.test_a_record_names_what_has_no_deterministic_kernel(tmp_path)
+
+
+def test_turns(device: None) -> None:
+    gpu.test_several_devices_take_turns()
+
+
+def test_the_check(device: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu.test_the_check_of_devices_tells_of_a_mistake("an_item", monkeypatch)
+    gpu.test_the_check_of_devices_passes_variants("dcgan")
