@@ -155,8 +155,8 @@ def _badges(
         )
     unsteady = {trial.seed: operations for trial in own if (operations := nondeterministic(trial))}
     if unsteady:
-        operations = ", ".join(sorted({name for some in unsteady.values() for name in some}))
-        found.append(("bits vary", f"seeds {seeds(unsteady)} may not repeat: no deterministic kernel for {operations}"))
+        names = ", ".join(sorted({name for some in unsteady.values() for name in some}))
+        found.append(("bits vary", f"seeds {seeds(unsteady)} may not repeat: no deterministic kernel for {names}"))
     name, at, digest = str(row["variant"]).rpartition("@")
     if at:
         found.append(

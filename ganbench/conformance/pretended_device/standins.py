@@ -121,7 +121,7 @@ def _cuda(self: Tensor, device: Any = None, *_: Any, **__: Any) -> Tensor:
     return self.to("cuda" if device is None else torch.device("cuda", device) if type(device) is int else device)
 
 
-_DATA = torch._C.TensorBase.data
+_DATA: Any = torch._C.TensorBase.data
 
 
 def _set_data(self: Tensor, value: Tensor) -> None:
