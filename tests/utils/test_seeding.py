@@ -110,7 +110,7 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
     "deterministic": lambda: torch.set_deterministic_debug_mode("error"),
     "cudnn": lambda: setattr(torch.backends.cudnn, "benchmark", not torch.backends.cudnn.benchmark),
-    "cuDNN": lambda: setattr(torch.backends.cudnn, "enabled", False),
+    "cudnn alone": lambda: setattr(torch.backends.cudnn, "enabled", False),
     "precision": lambda: torch.set_float32_matmul_precision("medium"),
     "precision by the new interface": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
     "precision of convolutions": lambda: switch(torch.backends.cudnn.conv),

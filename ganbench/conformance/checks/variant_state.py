@@ -34,6 +34,7 @@ from ganbench.harness.checkpoint import capture, restore
 from ganbench.harness.evaluation import eval_mode
 from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.serialization import fingerprint, load, save
+from ganbench.plugin.interfaces import NotApplicable
 from ganbench.plugin.variant import Clock, Variant
 from ganbench.utils.errors import in_words
 from ganbench.utils.seeding import generator, rng_state, set_rng_state
@@ -209,7 +210,8 @@ def _draw_and_score(runner: VariantRunner, variant: Variant) -> None:
         if variant.score_real is not None:
             variant.score_real(x)
         if variant.discriminator_features is not None:
-            variant.discriminator_features(x)
+            with contextlib.suppress(NotApplicable):
+                variant.discriminator_features(x)
 
 
 def _rehearse(cls: type[Variant], called: str, index: int, seen: Seen) -> str:
