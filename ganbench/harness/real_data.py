@@ -131,7 +131,7 @@ class RealData:
             outputs = [self.extractor(chunk) for chunk in samples.split(EXTRACTOR_BATCH)]
         features = _numpy([f for f, _ in outputs])[: None if whole else self.features]
         probabilities = None if outputs[0][1] is None else _numpy([p for _, p in outputs])
-        return Side(samples.cpu().numpy(), features, probabilities, labels)
+        return Side(samples.cpu().numpy(), features, probabilities, labels, str(self.device))
 
 
 def _numpy(parts: list[Any]) -> np.ndarray:

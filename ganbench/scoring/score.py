@@ -272,7 +272,7 @@ class MetricInputs:
             pixels += [chunk] if self.keeps_pixels else []
             start += len(chunk)
         data = torch.cat(pixels).numpy() if self.keeps_pixels else None
-        return ReadSide(samples, data, features[0], probabilities[0] if probabilities else None)
+        return ReadSide(samples, data, features[0], probabilities[0] if probabilities else None, str(self.device))
 
     def train(self) -> Side:
         if self.real is None or not self.has_floor:
@@ -313,12 +313,18 @@ class ReadSide(Side):
     """A side whose samples are read when a metric asks for them, and kept from then on."""
 
     def __init__(
-        self, source: Samples, samples: np.ndarray | None, features: np.ndarray, probabilities: np.ndarray | None
+        self,
+        source: Samples,
+        samples: np.ndarray | None,
+        features: np.ndarray,
+        probabilities: np.ndarray | None,
+        device: str = "cpu",
     ) -> None:
         about: dict[str, Any] = {
             "features": features,
             "probabilities": probabilities,
             "labels": source.labels,
+            "device": device,
             "_known": {},
         }
         vars(self).update(about, source=source, _samples=samples)
@@ -333,7 +339,7 @@ class ReadSide(Side):
     def copy(self) -> Side:
         kept = (vars(self)["_samples"], self.features, self.probabilities)
         parts = (None if part is None else part.copy() for part in kept)
-        return ReadSide(vars(self)["source"], *parts)  # type: ignore[arg-type]
+        return ReadSide(vars(self)["source"], *parts, self.device)  # type: ignore[arg-type]
 
 
 def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, MetricValues]:
