@@ -34,9 +34,9 @@ class FeatureSet:
     """
 
     def __init__(self, values: Any, name: str = "features", device: torch.device | str | None = None) -> None:
-        if isinstance(values, torch.Tensor):
-            device = device or values.device
-            values = values.detach().cpu()
+        if isinstance(values, torch.Tensor) and values.device.type != "cpu":
+            device, values = device or values.device, values.detach().cpu()
+            values = (values if values.dtype is torch.float32 else values.double()).numpy()
         self.name, self.device = name, torch.device(device or "cpu")
         checked = features(values, name, rows=1)
         self.values: np.ndarray = checked if checked.flags.writeable else checked.copy()  # torch takes no other
