@@ -13,7 +13,7 @@ from ganbench.harness.serialization import Snapshot
 # The least seconds between two checkpoints; 0: one after every step, which is waited for, whatever it takes.
 CHECKPOINT_SECONDS = float(os.environ.get("GANBENCH_CHECKPOINT_SECONDS", "5"))
 SHARE = 0.02  # of a training's time that checkpoints may take
-FIRST = 3e8  # bytes a second that the first one is expected to take; later ones are expected to take what the last did
+FIRST = 1e8  # bytes a second that the first one is expected to take; later ones are expected to take what the last did
 
 Snapshots = Sequence[tuple[Path, Snapshot]]
 

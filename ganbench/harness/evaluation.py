@@ -124,6 +124,7 @@ class Evaluator:
             with self.settings.hold():
                 train, fake = features_of(self.real.train_draw), features_of(evidence.fake)
                 entry["fid_train"] = frechet_distance(train, fake)
+        self.real.keep()
         return entry, samples
 
     def rescore(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> MetricValues:

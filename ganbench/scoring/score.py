@@ -16,6 +16,7 @@ from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.harness import environment
+from ganbench.harness.array_cache import Cache, folder
 from ganbench.harness.defaults import default_extractor
 from ganbench.harness.floors import FLOOR_DRAWS, stand_ins
 from ganbench.harness.metric_values import MetricValues, alone, apply, fault, number
@@ -24,7 +25,7 @@ from ganbench.metrics import features_of
 from ganbench.metrics.bias import bias_warnings
 from ganbench.metrics.intervals import LEVEL
 from ganbench.plugin.interfaces import Dataset, Evidence, Extractor, Metric, MetricError, NotApplicable, Side
-from ganbench.scoring.feature_cache import Cache, CachedExtractor, CachedStatistics, folder
+from ganbench.scoring.feature_cache import CachedExtractor, CachedStatistics
 from ganbench.scoring.meter import Meter, MeteredExtractor
 from ganbench.scoring.samples import Request, Samples, load
 from ganbench.utils import seeding

@@ -253,7 +253,7 @@ def test_the_next_one_is_due_when_the_last_took_two_percent_of_the_time(
 def test_the_first_one_of_a_large_state_is_not_due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(checkpoint_writer, "time", clock)
-    small, large, every = CheckpointWriter(5, 10**6), CheckpointWriter(5, 3 * 10**8), CheckpointWriter(0, 10**9)
+    small, large, every = CheckpointWriter(5, 10**6), CheckpointWriter(5, 10**8), CheckpointWriter(0, 10**9)
     clock.now = 5.0
     assert small.is_due() and not large.is_due() and every.is_due()
     clock.now = 50.0
