@@ -21,20 +21,17 @@ Snapshots = Sequence[tuple[Path, Snapshot]]
 class CheckpointWriter:
     """Writes a training's checkpoints. Use as a context manager around the loop: its end waits for the last one.
 
-    The loop only copies the state; a thread hashes the copies, makes the file, syncs and renames it. What a checkpoint
-    takes is the time in which the loop copied and the processor time of the thread, which may have no core of its own.
-    The next one begins no sooner than ``1 / SHARE`` times that after it, and never while one is written.
+    The loop only copies the state; a thread hashes the copies, makes the file, syncs and renames it. It may have no core
+    of its own, so all the time from the copy to the rename counts as what a checkpoint takes. The next one begins no
+    sooner than ``1 / SHARE`` times that after it began, and never while one is written.
 
     Args:
         seconds: between two at least; 0 writes after every step, without a thread.
         size: bytes of a checkpoint, about.
-
-    Attributes:
-        spent: seconds that all of them took.
     """
 
     def __init__(self, seconds: float = CHECKPOINT_SECONDS, size: int = 0) -> None:
-        self.seconds, self.spent = seconds, 0.0
+        self.seconds = seconds
         self._failed: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._next = time.monotonic() + self._interval(size / FIRST)
@@ -69,14 +66,11 @@ class CheckpointWriter:
         self.wait()
         start = time.monotonic()
         snapshots = take()
-        copied = time.monotonic() - start
         if wait or not self.seconds:
-            self._write(snapshots, start, copied)
+            self._write(snapshots, start)
             self.wait()
             return
-        self._thread = threading.Thread(
-            target=self._write, args=(snapshots, start, copied), name="checkpoint", daemon=True
-        )
+        self._thread = threading.Thread(target=self._write, args=(snapshots, start), name="checkpoint", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
@@ -88,13 +82,10 @@ class CheckpointWriter:
         if failed is not None:
             raise failed
 
-    def _write(self, snapshots: Snapshots, start: float, copied: float) -> None:
-        used = time.thread_time()
+    def _write(self, snapshots: Snapshots, start: float) -> None:
         try:
             for path, snapshot in snapshots:
                 snapshot.save(path)
         except BaseException as reason:  # told by ``wait``, in the thread of the training
             self._failed = reason
-        cost = copied + time.thread_time() - used
-        self.spent += cost
-        self._next = start + self._interval(cost)
+        self._next = start + self._interval(time.monotonic() - start)
