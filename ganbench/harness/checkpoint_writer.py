@@ -21,9 +21,9 @@ Snapshots = Sequence[tuple[Path, Snapshot]]
 class CheckpointWriter:
     """Writes a training's checkpoints. Use as a context manager around the loop: its end waits for the last one.
 
-    The loop only copies the state; a thread hashes the copies, makes the file, syncs and renames it. It may have no core
-    of its own, so all the time from the copy to the rename counts as what a checkpoint takes. The next one begins no
-    sooner than ``1 / SHARE`` times that after it began, and never while one is written.
+    The loop only copies the state; a thread hashes the copies, makes the file, syncs and renames it. The thread may
+    have no core of its own, so all the time from the copy to the rename counts as what a checkpoint takes. The next one
+    begins no sooner than ``1 / SHARE`` times that after it began, and never while one is written.
 
     Args:
         seconds: between two at least; 0 writes after every step, without a thread.

@@ -149,10 +149,9 @@ class RealData:
         if known:
             samples, labels = self._rows(split, index)
             # In memory of their own, aligned as when they are computed: some kernels' last bits depend on it.
-            features, probabilities = (
-                tensor.clone().numpy() if (tensor := known.pop(name, None)) is not None else None
-                for name in ("features", "probabilities")
-            )
+            features = known.pop("features").clone().numpy()
+            likely = known.pop("probabilities", None)
+            probabilities = None if likely is None else likely.clone().numpy()
             side = Side(samples.cpu().numpy(), features, probabilities, labels, str(self.device))
             features_of(side).import_arrays({name: tensor.numpy().copy() for name, tensor in known.items()})
         else:

@@ -339,8 +339,8 @@ class ReadSide(Side):
 
     def copy(self) -> Side:
         kept = (vars(self)["_samples"], self.features, self.probabilities)
-        parts = (None if part is None else part.copy() for part in kept)
-        return ReadSide(vars(self)["source"], *parts, self.device)  # type: ignore[arg-type]
+        copies: Any = (None if part is None else part.copy() for part in kept)
+        return ReadSide(vars(self)["source"], *copies, device=self.device)
 
 
 def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, MetricValues]:

@@ -152,3 +152,16 @@ def test_a_trials_features_are_compared_on_its_device() -> None:
         assert real.held_out.device == "cuda:1" == str(features_of(real.held_out).device)
         assert real.held_out.copy().device == "cuda:1"
     assert RealData(dataset, Double("double", 2, "0" * 64), samples=30).held_out.device == "cpu"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gpu_counts_what_the_cpu_counts(kind) -> None:
+    real, fake = features(3000, 200, 0, kind), features(2500, 200, 1, kind)
+    fake[:100] = real[:100]
+    first, second = on("cuda", real, fake)
+    assert manifold_scores(first, second) == manifold_scores(real, fake)
+    if kind in ("plain", "network"):
+        about = {"subsets": 10, "subset_size": 1000}
+        assert kernel_distance(first, second, **about) == pytest.approx(kernel_distance(real, fake, **about), rel=1e-5)

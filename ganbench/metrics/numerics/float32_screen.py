@@ -141,11 +141,11 @@ def tiles(points: Screen, others: Screen | None = None) -> Iterator[tuple[slice,
         they are strips of all columns, also without ``others``.
     """
     if points.right.device.type != "cpu":
-        columns = (others or points).right
-        step = max(1, STRIP // len(columns))
+        right = (others or points).right
+        step = max(1, STRIP // len(right))
         for top in range(0, len(points.right), step):
             rows = slice(top, min(top + step, len(points.right)))
-            yield rows, slice(0, len(columns)), points.left(rows) @ columns.T
+            yield rows, slice(0, len(right)), points.left(rows) @ right.T
         return
     height, width = TILE if others is not None else (TILE[0], TILE[0])
     right = (others or points).right

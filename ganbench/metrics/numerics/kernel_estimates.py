@@ -139,9 +139,9 @@ class SubsetEstimates:
         elif (n * m + 0.5 * m * m) * (d + subsets) <= 1.5 * work:
             self.way = self._from_sums
             frame = frame_of(real)
-            sides = (self.draws.rows, rows_of(fake, frame, self.draws.of_fake))
             device = device_of(real, fake, wide=True)
-            self.sums = GramSums(*(side.on(device) for side in sides), frame, self.draws.sums)
+            fakes = rows_of(fake, frame, self.draws.of_fake).on(device)
+            self.sums = GramSums(self.draws.rows.on(device), fakes, frame, self.draws.sums)
         else:
             self.way = self._one_by_one
 
