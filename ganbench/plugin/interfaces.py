@@ -294,9 +294,9 @@ class Side:
 
     def copy(self) -> Side:
         """The same with arrays of its own, which may be changed."""
-        parts = (self.samples, self.features, self.probabilities, self.labels)
-        copies: Any = (None if part is None else part.copy() for part in parts)
-        return Side(*copies, device=self.device)
+        parts = (self.probabilities, self.labels)
+        probabilities, labels = (None if part is None else part.copy() for part in parts)
+        return Side(self.samples.copy(), self.features.copy(), probabilities, labels, self.device)
 
     def once(self, compute: Callable[[Side], Any]) -> Any:
         """``compute(self)``, computed once and kept: evaluations share what depends on the real samples alone."""

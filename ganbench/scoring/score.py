@@ -338,9 +338,9 @@ class ReadSide(Side):
         return found
 
     def copy(self) -> Side:
-        kept = (vars(self)["_samples"], self.features, self.probabilities)
-        copies: Any = (None if part is None else part.copy() for part in kept)
-        return ReadSide(vars(self)["source"], *copies, device=self.device)
+        kept = (vars(self)["_samples"], self.probabilities)
+        samples, probabilities = (None if part is None else part.copy() for part in kept)
+        return ReadSide(vars(self)["source"], samples, self.features.copy(), probabilities, self.device)
 
 
 def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, MetricValues]:
