@@ -56,17 +56,12 @@ class CheckpointWriter:
         now = time.monotonic()
         return min(self._next, now + self.seconds) if self._next > now else now + self.seconds
 
-    def write(self, take: Callable[[], Snapshots], wait: bool = False) -> None:
-        """Write a checkpoint.
-
-        Args:
-            take: copies the state, and tells where each copy goes.
-            wait: return when it is on the disk, as after every step where ``seconds`` is 0. Raises StoreError.
-        """
+    def write(self, take: Callable[[], Snapshots]) -> None:
+        """Begin to write a checkpoint; ``take`` copies the state, and tells where each copy goes."""
         self.wait()
         start = time.monotonic()
         snapshots = take()
-        if wait or not self.seconds:
+        if not self.seconds:
             self._write(snapshots, start)
             self.wait()
             return

@@ -145,7 +145,8 @@ class Training:
             while True:
                 step = self.telemetry.step
                 if signals.stop_requested():
-                    writer.write(lambda: [(checkpoint, self.snapshot())], wait=True)
+                    writer.wait()
+                    self.save(checkpoint)
                     raise signals.Interrupted
                 if step in points and (not self.history or self.history[-1]["step"] < step):
                     evaluated(*self.evaluate(last=step == self.steps))
@@ -194,6 +195,10 @@ class Training:
                 "rng": rng_state(),
             }
         )
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, and wait until it is on the disk."""
+        self.snapshot().save(path)
 
     def size(self) -> int:
         """Bytes of a checkpoint, about: those of the weights and of two moments that an optimizer keeps of each."""

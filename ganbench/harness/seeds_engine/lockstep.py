@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from ganbench.harness.checkpoint_writer import CHECKPOINT_SECONDS, CheckpointWriter, Snapshots
 from ganbench.harness.seeds_engine.stack import Stack
+from ganbench.harness.serialization import Snapshot
 from ganbench.harness.telemetry import GATHER_STEPS, noted_nondeterminism
 from ganbench.harness.training import Training, synchronise
 from ganbench.plugin.gan import GAN
@@ -85,14 +86,11 @@ class Lockstep:
     ) -> None:
         first = self.trainings[0]
 
-        def save(wait: bool = False) -> None:
-            # Once a training has failed the last checkpoints before that stay: from there it fails in the same way.
-            if len(self.alive) == len(self.trainings):
-                writer.write(lambda: self.snapshots(checkpoints), wait)
-
         while self.alive:
             if signals.stop_requested():
-                save(wait=True)
+                writer.wait()
+                for path, snapshot in self.snapshots(checkpoints):
+                    snapshot.save(path)
                 raise signals.Interrupted
             if self.step in first.points and any(self._is_due(k) for k in self.alive):
                 self._update_trainings()
@@ -105,7 +103,7 @@ class Lockstep:
             if self.step == first.steps:
                 return
             if writer.is_due():
-                save()
+                writer.write(lambda: self.snapshots(checkpoints))
             progressed(self.step * first.batch_size)
             start = time.perf_counter()
             self.advance(min(p for p in first.points if p > self.step), writer.look_again())
@@ -115,9 +113,14 @@ class Lockstep:
                 training.seconds["training"] += share
 
     def snapshots(self, checkpoints: Sequence[Path]) -> Snapshots:
-        """The checkpoint of every training; they are of use only where all are of one step."""
+        """The checkpoint of every training; they are of use only where all are of one step.
+
+        Once a training has failed the last ones before that stay: from there it fails in the same way again.
+        """
+        found: list[tuple[Path, Snapshot]] = []
+        if len(self.alive) < len(self.trainings):
+            return found
         self._update_trainings()
-        found = []
         for training, rng, path in zip(self.trainings, self.generators, checkpoints, strict=True):
             set_device_rng_state(rng.get_state(), rng.device)  # the checkpoint holds the global one's
             found.append((path, training.snapshot()))
