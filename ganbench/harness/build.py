@@ -9,6 +9,7 @@ import torch
 
 from ganbench.discovery.loader import Catalog, discover
 from ganbench.discovery.source_hash import source_hash
+from ganbench.harness.array_cache import real_cache
 from ganbench.harness.evaluation import Evaluator
 from ganbench.harness.real_data import RealData
 from ganbench.harness.training import Training
@@ -76,11 +77,13 @@ def prepare(
     cls = catalog.get("variant", spec.variant).thing
     if source_hash(cls, spec.distribution) != spec.source:
         raise Changed(f"the code of {spec.variant} is not what the sweep was planned with")
+    extractor = catalog.get("extractor", protocol.extractor)
     real = RealData(
         catalog.get("dataset", spec.dataset).thing,
-        catalog.get("extractor", protocol.extractor).thing,
+        extractor.thing,
         protocol.samples,
         device,
+        real_cache(extractor.thing, extractor.distribution, device),
     )
     if real.hash != spec.dataset_hash:
         raise Changed(f"dataset {spec.dataset} returned other data than for the plan; its load() must be deterministic")

@@ -13,6 +13,7 @@ from ganbench.discovery.loader import DiscoveryError, discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.extractors import Unfit
 from ganbench.harness import environment
+from ganbench.harness.array_cache import real_cache
 from ganbench.harness.build import build
 from ganbench.harness.defaults import default_extractor, default_metrics
 from ganbench.harness.floors import floors, reference_scale
@@ -111,12 +112,9 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
     """The scale of a dataset's real side, and the floors of metrics."""
     dataset, extractor, metrics = payload["dataset"], payload["extractor"], payload["metrics"]
     catalog = discover([("dataset", dataset), ("extractor", extractor), *(("metric", m) for m in metrics)])
-    real = RealData(
-        catalog.get("dataset", dataset).thing,
-        catalog.get("extractor", extractor).thing,
-        payload["samples"],
-        environment.select_device(payload["device"]),
-    )
+    chosen, device = catalog.get("extractor", extractor), environment.select_device(payload["device"])
+    cache = real_cache(chosen.thing, chosen.distribution, device)
+    real = RealData(catalog.get("dataset", dataset).thing, chosen.thing, payload["samples"], device, cache)
     offers = {m: catalog.get("metric", m) for m in metrics}
     found = floors(real, [offer.thing for offer in offers.values()])
     owners = {
@@ -127,7 +125,9 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
         column: f"{column}{offered_by(_about(owners[column]))} {what} for real images: it has no floor"
         for column, what in found.faults.items()
     }
-    return {"reference": reference_scale(real), "floors": found.values, "floor_notes": notes}
+    scale = reference_scale(real)
+    real.keep()  # every trial of the sweep reads it
+    return {"reference": scale, "floors": found.values, "floor_notes": notes}
 
 
 def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.metric_values import InvalidOutput, MetricValues, apply
 from ganbench.harness.real_data import RealData
-from ganbench.harness.serialization import fingerprint
+from ganbench.harness.serialization import Copy
 from ganbench.harness.telemetry import Diverged, Telemetry, nine_digits
 from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
 from ganbench.metrics.samples import EXTRACTOR_BATCH, quantised
@@ -38,7 +38,7 @@ def eval_mode(variant: Variant, seed: int) -> Iterator[None]:
     Raises InvalidOutput if the block changed the variant's state.
     """
     flags = [(module, module.training) for module in variant.modules()]
-    before = fingerprint(capture(variant))
+    before = Copy(capture(variant))
     dtype = torch.get_default_dtype()
     variant.eval()
     try:
@@ -55,7 +55,7 @@ def eval_mode(variant: Variant, seed: int) -> Iterator[None]:
         torch.set_default_dtype(dtype)
         for module, training in flags:  # one by one: train() would wake parts that an author keeps frozen
             module.training = training
-    if fingerprint(capture(variant)) != before:
+    if not before.equals(capture(variant)):
         raise InvalidOutput(f"{variant.name} changed its own state while it was sampled or scored in eval mode")
 
 
@@ -124,6 +124,7 @@ class Evaluator:
             with self.settings.hold():
                 train, fake = features_of(self.real.train_draw), features_of(evidence.fake)
                 entry["fid_train"] = frechet_distance(train, fake)
+        self.real.keep()
         return entry, samples
 
     def rescore(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> MetricValues:

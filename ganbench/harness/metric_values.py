@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 
 from ganbench.harness.checkpoint import capture, restore
-from ganbench.harness.serialization import decode, encode, fingerprint
+from ganbench.harness.serialization import Copy
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable, Side
 from ganbench.plugin.variant import Variant, device_of
 from ganbench.results.schema import MOST_MEASURE
@@ -145,9 +145,7 @@ def _undone(variant: Variant | None) -> Iterator[None]:
     """A block after which random states, settings and the variant are as before; InvalidOutput if it changed that."""
     states = rng_state()
     gradients = [(p, p.requires_grad, p.grad) for p in variant.parameters()] if variant is not None else []
-    tensors: dict[str, torch.Tensor] = {}
-    kept = encode(capture(variant), tensors, "state") if variant is not None else None
-    before = fingerprint(capture(variant)) if variant is not None else ""
+    before = Copy(capture(variant)) if variant is not None else None
     changed = False
     try:
         with Settings.now().hold(), torch.no_grad(), torch.autocast("cpu", enabled=False):
@@ -157,9 +155,9 @@ def _undone(variant: Variant | None) -> Iterator[None]:
         for parameter, needed, gradient in gradients:
             parameter.requires_grad_(needed)
             parameter.grad = gradient
-        if variant is not None and fingerprint(capture(variant)) != before:
+        if variant is not None and before is not None and not before.equals(capture(variant)):
             changed = True
-            restore(variant, decode(kept, tensors, device_of(variant)))
+            restore(variant, before.value(device_of(variant)))
     if changed:
         raise InvalidOutput("changed the variant, which was put back")
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganbench.harness.array_cache import RealCache
+from ganbench.metrics import features_of
 from ganbench.metrics.samples import EXTRACTOR_BATCH
 from ganbench.plugin.interfaces import Dataset, Extractor, Side
 from ganbench.utils.pixels import from_uint8
@@ -69,12 +71,22 @@ class RealData:
         features: rows of them that have features. Where modes are counted in many samples, their class
             probabilities are of all and their features of the first: neighbours cost the square of their number.
         notes: what the user should be told of the dataset and the extractor.
+
+    Args:
+        cache: where features of real images are read, and written by ``keep``; None: they are computed.
     """
 
     def __init__(
-        self, dataset: Dataset, extractor: Extractor, samples: int, device: torch.device | str = "cpu"
+        self,
+        dataset: Dataset,
+        extractor: Extractor,
+        samples: int,
+        device: torch.device | str = "cpu",
+        cache: RealCache | None = None,
     ) -> None:
         self.dataset, self.extractor, self.samples = dataset, extractor, samples
+        self.cache = cache if len(dataset.shape) == 3 else None  # points are their own features
+        self._sides: dict[str, tuple[Side, set[str]]] = {}  # by key, with the names of what the cache has of it
         self.device = torch.device(device)
         self.splits = {split: load_split(dataset, split) for split in ("train", "test")}
         self.hash = content_hash(self.splits)
@@ -103,27 +115,60 @@ class RealData:
     @cached_property
     def held_out(self) -> Side:
         """The held-out samples that fakes are compared with."""
-        return self.side("test", self.draw("test", self.samples, "reference"))
+        return self._kept("test", self.draw("test", self.samples, "reference"))
 
     @cached_property
     def train(self) -> Side:
         """The whole training split."""
-        return self.side("train", torch.arange(len(self.images["train"])), whole=True)
+        return self._kept("train", torch.arange(len(self.images["train"])), whole=True)
 
     @cached_property
     def train_draw(self) -> Side:
         """As many training samples as an evaluation draws fakes, or all: what ``fid_train`` compares with."""
-        return self.side("train", self.draw("train", self.samples, "train"))
+        return self._kept("train", self.draw("train", self.samples, "train"))
 
     def draw(self, split: str, n: int, *stream: str | int) -> Tensor:
         """Row numbers of ``n`` samples drawn without replacement, the same in every trial; or all."""
         return rows(len(self.images[split]), n, *stream)
 
     def side(self, split: str, index: Tensor, whole: bool = False) -> Side:
+        return self.describe(*self._rows(split, index), whole)
+
+    def _rows(self, split: str, index: Tensor) -> tuple[Tensor, np.ndarray | None]:
         labels = self.splits[split][1]
-        return self.describe(
-            self.images[split][index.to(self.device)], None if labels is None else labels[index].numpy(), whole
-        )
+        return self.images[split][index.to(self.device)], None if labels is None else labels[index].numpy()
+
+    def _kept(self, split: str, index: Tensor, whole: bool = False) -> Side:
+        """A side whose features the cache keeps, with what scores derived from them."""
+        if self.cache is None:
+            return self.side(split, index, whole)
+        chosen = hashlib.sha256(index.numpy().tobytes()).hexdigest()
+        key = self.cache.key(self.hash, split, chosen, whole, self.features, self.extractor.weights_hash)
+        known = self.cache.cache.get(key) or {}
+        names = set(known)
+        if known:
+            samples, labels = self._rows(split, index)
+            # In memory of their own, aligned as when they are computed: some kernels' last bits depend on it.
+            features = known.pop("features").clone().numpy()
+            likely = known.pop("probabilities", None)
+            probabilities = None if likely is None else likely.clone().numpy()
+            side = Side(samples.cpu().numpy(), features, probabilities, labels, str(self.device))
+            features_of(side).import_arrays({name: tensor.numpy().copy() for name, tensor in known.items()})
+        else:
+            side = self.side(split, index, whole)
+        self._sides[key] = side, names
+        return side
+
+    def keep(self) -> None:
+        """Write to the cache what it does not have of real images: features, and what scores derived from them."""
+        for key, (side, names) in self._sides.items():
+            found = {"features": side.features, **features_of(side).arrays}
+            if side.probabilities is not None:
+                found["probabilities"] = side.probabilities
+            if self.cache is not None and not found.keys() <= names:
+                arrays = {name: np.ascontiguousarray(array) for name, array in found.items()}
+                self.cache.cache.put(key, {name: torch.from_numpy(array) for name, array in arrays.items()})
+                names |= found.keys()
 
     def describe(self, samples: Tensor, labels: np.ndarray | None = None, whole: bool = False) -> Side:
         """Samples as the extractor sees them: uint8 images, or points; one pass. ``whole``: features of all."""
@@ -131,7 +176,7 @@ class RealData:
             outputs = [self.extractor(chunk) for chunk in samples.split(EXTRACTOR_BATCH)]
         features = _numpy([f for f, _ in outputs])[: None if whole else self.features]
         probabilities = None if outputs[0][1] is None else _numpy([p for _, p in outputs])
-        return Side(samples.cpu().numpy(), features, probabilities, labels)
+        return Side(samples.cpu().numpy(), features, probabilities, labels, str(self.device))
 
 
 def _numpy(parts: list[Any]) -> np.ndarray:

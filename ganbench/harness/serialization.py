@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,11 @@ def is_scalar(value: object) -> bool:
     return type(value) in _SCALARS
 
 
-def encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
-    """JSON for ``value``; its tensors go, copied to the CPU, into ``tensors`` under names that begin with ``where``.
+def encode(value: Any, tensors: dict[str, Tensor], where: str, of: Callable[[Tensor], Tensor] | None = None) -> Any:
+    """JSON for ``value``; its tensors go into ``tensors`` under names that begin with ``where``.
+
+    Args:
+        of: what goes there of each tensor; by default a copy on the CPU, in row-major order.
 
     Raises TypeError, naming the place, for a value that is no tensor, scalar, list, tuple or dict, and for a tensor
     that safetensors cannot hold: a sparse or quantized one, or one of a type that it lacks.
@@ -38,7 +42,8 @@ def encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
         while name in tensors:  # keys "a.b" and "a" with "b" below it, or 1 and "1", give one name
             count += 1
             name = f"{where}~{count}"
-        tensors[name] = _on_cpu(value, where)
+        _check_dense(value, where)
+        tensors[name] = (of or _on_cpu)(value)
         # What was on the CPU stays there: random states, and values that an optimizer keeps on the host.
         return {"tensor" if value.device.type == "cpu" else "device tensor": name}
     if isinstance(value, float) and not math.isfinite(value):
@@ -46,13 +51,15 @@ def encode(value: Any, tensors: dict[str, Tensor], where: str) -> Any:
     if is_scalar(value):
         return value
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):  # a named tuple would lose its names
-        items = [encode(item, tensors, f"{where}.{i}") for i, item in enumerate(value)]
+        items = [encode(item, tensors, f"{where}.{i}", of) for i, item in enumerate(value)]
         return items if isinstance(value, list) else {"tuple": items}
     if isinstance(value, dict):
         if not all(is_scalar(key) for key in value):
             raise TypeError(f"{where} has a key that is no scalar")
         return {
-            "dict": [[encode(key, {}, where), encode(item, tensors, f"{where}.{key}")] for key, item in value.items()]
+            "dict": [
+                [encode(key, {}, where), encode(item, tensors, f"{where}.{key}", of)] for key, item in value.items()
+            ]
         }
     raise TypeError(
         f"{where} holds a {type(value).__name__}: only tensors, scalars, lists, tuples and dicts can be saved"
@@ -77,34 +84,80 @@ def decode(value: Any, tensors: dict[str, Tensor], device: torch.device | str = 
     return {decode(key, tensors): decode(item, tensors, device) for key, item in content}
 
 
-def _on_cpu(value: Tensor, where: str) -> Tensor:
-    """A copy of a tensor on the CPU, in row-major order; raises TypeError for one that cannot be saved."""
+def _check_dense(value: Tensor, where: str) -> None:
+    """Raise TypeError for a tensor that cannot be saved."""
     if value.layout is not torch.strided or value.is_quantized or value.device.type == "meta":
         kind = "without values" if value.device.type == "meta" else "that is sparse or quantized"
         raise TypeError(f"{where} holds a tensor {kind}: only plain, dense tensors can be saved")
     if str(value.dtype) not in {f"torch.{name}" for name in TYPES.values()}:
         raise TypeError(f"{where} holds a tensor of {value.dtype}, which a checkpoint cannot hold")
-    return value.detach().cpu().resolve_conj().resolve_neg().contiguous().clone()
+
+
+def _on_cpu(value: Tensor) -> Tensor:
+    found = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    return found.clone() if value.device.type == "cpu" else found
+
+
+def _bits(value: Tensor) -> Tensor:
+    """A tensor's values as integers of as many bytes: NaN equals itself, and -0 is not 0."""
+    integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[value.element_size()]
+    return value.detach().resolve_conj().resolve_neg().view(integer)
+
+
+class Snapshot:
+    """A nested value as it is now: what is written into its tensors later does not reach it. They are on the CPU."""
+
+    def __init__(self, value: Any) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.content = encode(value, self.tensors, "state")
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256, every bit of the tensors included."""
+        return _digest(self.content, self.tensors)
+
+    def save(self, path: Path) -> str:
+        """Write it as one safetensors file, whole or not at all; return its fingerprint.
+
+        The same value always gives the same bytes.
+        """
+        digest = self.fingerprint()
+        # One metadata key: with two, their order in the file would be arbitrary.
+        header = canonical_json.dumps({"content": self.content, "sha256": digest})
+        write_atomic(path, safetensors.torch.save(self.tensors, metadata={"ganbench": header}))
+        return digest
+
+
+class Copy:
+    """A copy of a nested value, each tensor on its own device: tells whether the value is still the same."""
+
+    def __init__(self, value: Any) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.content = encode(value, self.tensors, "state", lambda tensor: tensor.detach().clone())
+
+    def equals(self, value: Any) -> bool:
+        """Whether a value has the same bits, as their fingerprints would tell; none is computed."""
+        tensors: dict[str, Tensor] = {}
+        content = encode(value, tensors, "state", Tensor.detach)
+        return canonical_json.dumps(content) == canonical_json.dumps(self.content) and all(
+            kept.dtype == tensors[name].dtype
+            and kept.shape == tensors[name].shape
+            and torch.equal(_bits(kept), _bits(tensors[name].to(kept.device)))
+            for name, kept in self.tensors.items()
+        )
+
+    def value(self, device: torch.device | str) -> Any:
+        """The value as it was; tensors that were not on the CPU on ``device``."""
+        return decode(self.content, self.tensors, device)
 
 
 def fingerprint(value: Any) -> str:
     """Hex SHA-256 of a nested value, every bit of its tensors included."""
-    tensors: dict[str, Tensor] = {}
-    return _digest(encode(value, tensors, "state"), tensors)
+    return Snapshot(value).fingerprint()
 
 
 def save(path: Path, value: Any) -> str:
-    """Write a nested value as one safetensors file, whole or not at all; return its fingerprint.
-
-    The same value always gives the same bytes.
-    """
-    tensors: dict[str, Tensor] = {}
-    content = encode(value, tensors, "state")
-    digest = _digest(content, tensors)
-    # One metadata key: with two, their order in the file would be arbitrary.
-    header = canonical_json.dumps({"content": content, "sha256": digest})
-    write_atomic(path, safetensors.torch.save(tensors, metadata={"ganbench": header}))
-    return digest
+    """Write a nested value as ``Snapshot.save`` does; return its fingerprint."""
+    return Snapshot(value).save(path)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Any:

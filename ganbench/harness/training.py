@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,17 +12,15 @@ import torch
 from torch import Tensor
 
 from ganbench.harness.checkpoint import capture, restore
+from ganbench.harness.checkpoint_writer import CHECKPOINT_SECONDS, CheckpointWriter
 from ganbench.harness.evaluation import Evaluator
 from ganbench.harness.precision import autocast, cast_outputs_to_float32
 from ganbench.harness.real_data import RealData
-from ganbench.harness.serialization import Unreadable, load, save
+from ganbench.harness.serialization import Snapshot, Unreadable, load
 from ganbench.harness.telemetry import Telemetry
 from ganbench.plugin.variant import Batch, Clock, Variant
 from ganbench.utils import signals
 from ganbench.utils.seeding import derive, generator, rng_state, set_rng_state
-
-# A crash loses at most about this many seconds of work.
-CHECKPOINT_SECONDS = float(os.environ.get("GANBENCH_CHECKPOINT_SECONDS", "5"))
 
 
 class DataOrder:
@@ -135,7 +132,7 @@ class Training:
         """Train to the end of the budget.
 
         Args:
-            checkpoint: where to write one, at most every ``checkpoint_seconds``.
+            checkpoint: where to write one, at most every ``checkpoint_seconds`` (``CheckpointWriter``).
             evaluated: called with each evaluation and its samples, as soon as it is done.
             progressed: called with the images seen, now and then.
 
@@ -144,23 +141,22 @@ class Training:
             Interrupted: the process was asked to stop; the checkpoint is written.
         """
         points = set(self.points)
-        saved = time.monotonic()
-        with self.telemetry:
+        with CheckpointWriter(checkpoint_seconds, self.size()) as writer, self.telemetry:
             while True:
                 step = self.telemetry.step
                 if signals.stop_requested():
+                    writer.wait()
                     self.save(checkpoint)
                     raise signals.Interrupted
                 if step in points and (not self.history or self.history[-1]["step"] < step):
                     evaluated(*self.evaluate(last=step == self.steps))
                 if step == self.steps:
                     return
-                if time.monotonic() - saved >= checkpoint_seconds:
-                    self.save(checkpoint)
-                    saved = time.monotonic()
+                if writer.is_due():
+                    writer.write(lambda: [(checkpoint, self.snapshot())])
                 progressed(step * self.batch_size)
                 with self.timed("training"), autocast(self.real.device, self.precision):
-                    self.advance(min(p for p in points if p > step), saved + checkpoint_seconds)
+                    self.advance(min(p for p in points if p > step), writer.look_again())
 
     def advance(self, step: int, deadline: float) -> None:
         """Train until a step or a time (of ``time.monotonic``), whichever comes first, or until asked to stop."""
@@ -187,10 +183,9 @@ class Training:
             self.history.append(entry)
         return entry, samples
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint, the global generators' states in it."""
-        save(
-            path,
+    def snapshot(self) -> Snapshot:
+        """What a checkpoint holds, the global generators' states included, copied."""
+        return Snapshot(
             {
                 "environment": self.environment,
                 "variant": capture(self.variant),
@@ -198,8 +193,17 @@ class Training:
                 "history": self.history,
                 "seconds": self.seconds,
                 "rng": rng_state(),
-            },
+            }
         )
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, and wait until it is on the disk."""
+        self.snapshot().save(path)
+
+    def size(self) -> int:
+        """Bytes of a checkpoint, about: those of the weights and of two moments that an optimizer keeps of each."""
+        trained = {id(p) for o in self.variant.optimizers.values() for group in o.param_groups for p in group["params"]}
+        return sum(p.nbytes * (3 if id(p) in trained else 1) for p in self.variant.parameters())
 
     @contextlib.contextmanager
     def timed(self, what: str) -> Iterator[None]:

@@ -282,18 +282,21 @@ class Side:
         features: ``(n, d)``.
         probabilities: ``(n, classes)``, or None where the extractor gives none.
         labels: int64 ``(n,)``, or None.
+        device: torch's name of where the extractor computed; metrics of all pairs of rows compute there too.
     """
 
     samples: np.ndarray
     features: np.ndarray
     probabilities: np.ndarray | None = None
     labels: np.ndarray | None = None
+    device: str = "cpu"
     _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def copy(self) -> Side:
         """The same with arrays of its own, which may be changed."""
-        parts = (self.samples, self.features, self.probabilities, self.labels)
-        return Side(*(None if part is None else part.copy() for part in parts))  # type: ignore[arg-type]
+        parts = (self.probabilities, self.labels)
+        probabilities, labels = (None if part is None else part.copy() for part in parts)
+        return Side(self.samples.copy(), self.features.copy(), probabilities, labels, self.device)
 
     def once(self, compute: Callable[[Side], Any]) -> Any:
         """``compute(self)``, computed once and kept: evaluations share what depends on the real samples alone."""

@@ -8,63 +8,17 @@ where it was.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from ganbench import __version__
+from ganbench.harness.array_cache import VERSION, Cache
 from ganbench.metrics import FeatureSet
 from ganbench.plugin.interfaces import Dataset, Extractor
-
-VERSION = 2  # rises when the same key would hold other values
-DIGEST = 64  # hex digits of the SHA-256 that a file begins with
-
-
-def folder() -> Path:
-    """Where they are kept; remove it at any time."""
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("ganbench")) / "features"
-
-
-class Cache:
-    """Tensors by the hash of what decides them, each file with the hash of both in front."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def get(self, key: str) -> dict[str, Tensor] | None:
-        """What was put under ``key``; None where it is missing or a bit of it differs."""
-        try:
-            data = (self.root / key).read_bytes()
-            if data[:DIGEST] != _digest(key, data[DIGEST:]):
-                return None
-            return load(data[DIGEST:])
-        except (OSError, SafetensorError):
-            return None
-
-    def put(self, key: str, tensors: dict[str, Tensor]) -> None:
-        """Keep tensors, whole or not at all; a disk without room costs nothing but the cache."""
-        content = save({name: value.contiguous() for name, value in tensors.items()})
-        temporary = self.root / f".{key}.{os.getpid()}"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(_digest(key, content) + content)
-            os.replace(temporary, self.root / key)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-
-
-def _digest(key: str, content: bytes) -> bytes:
-    """Of the key too: a file under the name of another is no more believed than a damaged one."""
-    return hashlib.sha256(key.encode() + content).hexdigest().encode()
 
 
 class CachedStatistics:

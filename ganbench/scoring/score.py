@@ -16,6 +16,7 @@ from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.harness import environment
+from ganbench.harness.array_cache import Cache, folder
 from ganbench.harness.defaults import default_extractor
 from ganbench.harness.floors import FLOOR_DRAWS, stand_ins
 from ganbench.harness.metric_values import MetricValues, alone, apply, fault, number
@@ -24,7 +25,7 @@ from ganbench.metrics import features_of
 from ganbench.metrics.bias import bias_warnings
 from ganbench.metrics.intervals import LEVEL
 from ganbench.plugin.interfaces import Dataset, Evidence, Extractor, Metric, MetricError, NotApplicable, Side
-from ganbench.scoring.feature_cache import Cache, CachedExtractor, CachedStatistics, folder
+from ganbench.scoring.feature_cache import CachedExtractor, CachedStatistics
 from ganbench.scoring.meter import Meter, MeteredExtractor
 from ganbench.scoring.samples import Request, Samples, load
 from ganbench.utils import seeding
@@ -272,7 +273,7 @@ class MetricInputs:
             pixels += [chunk] if self.keeps_pixels else []
             start += len(chunk)
         data = torch.cat(pixels).numpy() if self.keeps_pixels else None
-        return ReadSide(samples, data, features[0], probabilities[0] if probabilities else None)
+        return ReadSide(samples, data, features[0], probabilities[0] if probabilities else None, str(self.device))
 
     def train(self) -> Side:
         if self.real is None or not self.has_floor:
@@ -313,12 +314,18 @@ class ReadSide(Side):
     """A side whose samples are read when a metric asks for them, and kept from then on."""
 
     def __init__(
-        self, source: Samples, samples: np.ndarray | None, features: np.ndarray, probabilities: np.ndarray | None
+        self,
+        source: Samples,
+        samples: np.ndarray | None,
+        features: np.ndarray,
+        probabilities: np.ndarray | None,
+        device: str = "cpu",
     ) -> None:
         about: dict[str, Any] = {
             "features": features,
             "probabilities": probabilities,
             "labels": source.labels,
+            "device": device,
             "_known": {},
         }
         vars(self).update(about, source=source, _samples=samples)
@@ -331,9 +338,9 @@ class ReadSide(Side):
         return found
 
     def copy(self) -> Side:
-        kept = (vars(self)["_samples"], self.features, self.probabilities)
-        parts = (None if part is None else part.copy() for part in kept)
-        return ReadSide(vars(self)["source"], *parts)  # type: ignore[arg-type]
+        kept = (vars(self)["_samples"], self.probabilities)
+        samples, probabilities = (None if part is None else part.copy() for part in kept)
+        return ReadSide(vars(self)["source"], samples, self.features.copy(), probabilities, self.device)
 
 
 def compute_metrics(metrics: Sequence[Metric], evidence: Evidence) -> dict[str, MetricValues]:

@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 from ganbench.datasets import digits
 from ganbench.discovery.entry_points import BLOCKED
 from ganbench.extractors import classifier
+from ganbench.harness.array_cache import Cache
 from ganbench.metrics import (
     FeatureSet,
     bootstrap,
@@ -32,7 +33,7 @@ from ganbench.metrics import (
     precision_recall,
 )
 from ganbench.scoring import meter
-from ganbench.scoring.feature_cache import Cache, CachedExtractor, CachedStatistics
+from ganbench.scoring.feature_cache import CachedExtractor, CachedStatistics
 from ganbench.scoring.samples import Request, load
 from ganbench.scoring.score import Options, Scores, score
 from ganbench.scoring.untrusted_files import read_arrays

@@ -22,13 +22,13 @@ import torch
 from ganbench.datasets import DatasetError, prepared
 from ganbench.extractors.classifier import Classifier, ganbench_extractors
 from ganbench.extractors.trained import Trained
+from ganbench.harness.array_cache import Cache
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.serialization import Unreadable, fingerprint, load, save
 from ganbench.plugin.gan import GAN
 from ganbench.results import rescored
 from ganbench.results.records import DamagedRecord, seal, unseal
 from ganbench.results.schema import MetricColumn
-from ganbench.scoring.feature_cache import Cache
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
 

@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from ganbench.harness.checkpoint_writer import CHECKPOINT_SECONDS, CheckpointWriter, Snapshots
 from ganbench.harness.seeds_engine.stack import Stack
+from ganbench.harness.serialization import Snapshot
 from ganbench.harness.telemetry import GATHER_STEPS, noted_nondeterminism
-from ganbench.harness.training import CHECKPOINT_SECONDS, Training, synchronise
+from ganbench.harness.training import Training, synchronise
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.variant import Clock
 from ganbench.results.spec import LANES
@@ -70,8 +72,9 @@ class Lockstep:
         together: set[str] = set().union(*(training.telemetry.nondeterministic for training in self.trainings))
         for training in self.trainings:
             training.telemetry.nondeterministic = together
-        with noted_nondeterminism(together):
-            self._run(checkpoints, evaluated, progressed, failed, checkpoint_seconds)
+        size = sum(training.size() for training in self.trainings)
+        with noted_nondeterminism(together), CheckpointWriter(checkpoint_seconds, size) as writer:
+            self._run(checkpoints, evaluated, progressed, failed, writer)
 
     def _run(
         self,
@@ -79,12 +82,15 @@ class Lockstep:
         evaluated: Sequence[Callable[[dict[str, Any], Tensor], None]],
         progressed: Callable[[int], None],
         failed: Callable[[int, BaseException], None],
-        checkpoint_seconds: float,
+        writer: CheckpointWriter,
     ) -> None:
-        first, saved = self.trainings[0], time.monotonic()
+        first = self.trainings[0]
+
         while self.alive:
             if signals.stop_requested():
-                self.save(checkpoints)
+                writer.wait()
+                for path, snapshot in self.snapshots(checkpoints):
+                    snapshot.save(path)
                 raise signals.Interrupted
             if self.step in first.points and any(self._is_due(k) for k in self.alive):
                 self._update_trainings()
@@ -96,28 +102,29 @@ class Lockstep:
                         self.alive.remove(k)
             if self.step == first.steps:
                 return
-            if time.monotonic() - saved >= checkpoint_seconds:
-                self.save(checkpoints)
-                saved = time.monotonic()
+            if writer.is_due():
+                writer.write(lambda: self.snapshots(checkpoints))
             progressed(self.step * first.batch_size)
             start = time.perf_counter()
-            self.advance(min(p for p in first.points if p > self.step), saved + checkpoint_seconds)
+            self.advance(min(p for p in first.points if p > self.step), writer.look_again())
             synchronise(first.real.device)
             share = (time.perf_counter() - start) / len(self.trainings)
             for training in self.trainings:
                 training.seconds["training"] += share
 
-    def save(self, checkpoints: Sequence[Path]) -> None:
-        """Write the checkpoint of every training; they are of use only where all are of one step.
+    def snapshots(self, checkpoints: Sequence[Path]) -> Snapshots:
+        """The checkpoint of every training; they are of use only where all are of one step.
 
         Once a training has failed the last ones before that stay: from there it fails in the same way again.
         """
+        found: list[tuple[Path, Snapshot]] = []
         if len(self.alive) < len(self.trainings):
-            return
+            return found
         self._update_trainings()
         for training, rng, path in zip(self.trainings, self.generators, checkpoints, strict=True):
             set_device_rng_state(rng.get_state(), rng.device)  # the checkpoint holds the global one's
-            training.save(path)
+            found.append((path, training.snapshot()))
+        return found
 
     def advance(self, step: int, deadline: float) -> None:
         """Train until a step or a time (of ``time.monotonic``), whichever comes first, or until asked to stop."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ganbench.metrics.numerics.distances import pair_distances
+from ganbench.metrics.numerics.distances import pair_distances, screened
 from ganbench.metrics.numerics.float32_screen import Screen, threshold
 
 PENDING = 2**20
@@ -97,6 +97,16 @@ class Balls:
         row, column, near = (np.concatenate(parts) for parts in (self.rows, self.columns, self.nearness))
         self.rows, self.columns, self.nearness, self.pending = [], [], [], 0
         self._decide(row, column, near)
+
+    def in_double(self, index: np.ndarray) -> None:
+        """Count the balls of some real rows from float64 products: float32 has no range for them, or cannot tell."""
+        fake = self.fake.features.tensor.double()
+        for rows, squared, bound in screened(self.real.features.tensor[torch.from_numpy(index)].double(), fake):
+            row, column = np.indices(squared.shape).reshape(2, -1)
+            upper, lower = (
+                -0.5 * self.real.scale**2 * (squared + sign * bound).numpy().ravel() for sign in (-1.0, 1.0)
+            )
+            self.decide(index[row + rows.start], column, upper, lower)
 
     def scores(self, density_k: int | None) -> dict[str, float]:
         """Precision and recall if there are closed balls, density and coverage if there are open ones, of radius k."""

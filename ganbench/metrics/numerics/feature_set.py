@@ -22,8 +22,9 @@ class FeatureSet:
     is not copied if it can be helped, and must not be changed afterwards.
 
     Args:
-        values: ``(n, d)``; float32 stays float32, anything else becomes float64.
+        values: ``(n, d)``; float32 stays float32, anything else becomes float64. They may be a tensor on a GPU.
         name: what errors call it.
+        device: where products of its rows are made; by default where the values lie.
 
     Attributes:
         arrays: by name, what ``export_arrays`` hands out.
@@ -32,8 +33,11 @@ class FeatureSet:
         MetricError: not such an array, or a value that is not finite or above 1e40 in magnitude.
     """
 
-    def __init__(self, values: Any, name: str = "features") -> None:
-        self.name = name
+    def __init__(self, values: Any, name: str = "features", device: torch.device | str | None = None) -> None:
+        if isinstance(values, torch.Tensor) and values.device.type != "cpu":
+            device, values = device or values.device, values.detach().cpu()
+            values = (values if values.dtype is torch.float32 else values.double()).numpy()
+        self.name, self.device = name, torch.device(device or "cpu")
         checked = features(values, name, rows=1)
         self.values: np.ndarray = checked if checked.flags.writeable else checked.copy()  # torch takes no other
         self._known: dict[Hashable, Any] = {}
@@ -73,6 +77,15 @@ class FeatureSet:
         self.arrays.update(arrays)
 
 
+def device_of(*sets: FeatureSet, wide: bool = False) -> torch.device:
+    """The GPU that one of some sets lies on, where products of their rows are made; else the CPU.
+
+    ``wide``: for products of float64 too, which Apple's GPUs do not have.
+    """
+    found = next((one.device for one in sets if one.device.type != "cpu"), torch.device("cpu"))
+    return torch.device("cpu") if wide and found.type == "mps" else found
+
+
 def feature_set(values: Any, name: str, rows: int) -> FeatureSet:
     """``values``, an array or a FeatureSet, as a FeatureSet of at least ``rows`` rows; MetricError if it is not one."""
     found = values if isinstance(values, FeatureSet) else FeatureSet(values, name)
@@ -91,7 +104,7 @@ def feature_sets(real: Any, fake: Any, rows: tuple[int, int]) -> tuple[FeatureSe
 
 def of_side(side: Side) -> FeatureSet:
     """A side's features as a FeatureSet, for ``Side.once``."""
-    return FeatureSet(side.features)
+    return FeatureSet(side.features, device=side.device)
 
 
 def features_of(side: Side) -> FeatureSet:

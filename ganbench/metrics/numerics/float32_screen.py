@@ -22,6 +22,8 @@ from ganbench.metrics.numerics.feature_set import FeatureSet
 
 TILE = (512, 1024)
 """Rows and columns of a tile at most: 2 MiB."""
+STRIP = 2**24
+"""Elements of a strip of rows against all columns, which a GPU takes at a time: 64 MiB."""
 CONVERTED = 2**17
 """Elements that are converted to float64 at a time: 1 MiB."""
 TINY = 1e-32
@@ -33,14 +35,16 @@ LARGEST = 1e30
 @contextlib.contextmanager
 def plain_float32() -> Iterator[None]:
     """A block in which float32 products are computed in float32, whatever precision the process has chosen."""
-    matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "ieee"
+    switches: list[Any] = [torch.backends.mkldnn.matmul, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
+    before = [switch.fp32_precision for switch in switches]
+    for switch in switches:
+        switch.fp32_precision = "ieee"
     try:
-        with torch.autocast("cpu", enabled=False), torch.no_grad():
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), torch.no_grad():
             yield
     finally:
-        matmul.fp32_precision = before
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
 
 
 class Frame:
@@ -56,7 +60,7 @@ class Screen:
     """A set of features in a frame, ready for products.
 
     Attributes:
-        right: ``(n, d + 4)`` float32, what the columns of a tile are made from.
+        right: ``(n, d + 4)`` float32, what the columns of a tile are made from; what else there is is on the CPU.
         along: inner products ``(n,)`` of the centred features with the centre.
         half: half the squared norms ``(n,)`` of the scaled and centred features, float64.
         slack: ``(n,)`` float32; of a pair, the estimate is above the truth by at most the sum of both rows' slacks.
@@ -91,11 +95,18 @@ class Screen:
         slack = 2.0 * error * self.half + 4.0 * TINY
         self.slack: np.ndarray = (slack * (1.0 + 1e-6)).astype(np.float32) if self.fits else slack
 
+    def on(self, device: torch.device) -> Screen:
+        """The same with ``right`` on a device, where ``tiles`` are made."""
+        found = copy.copy(self)
+        found.right = self.right.to(device)
+        return found
+
     def take(self, index: np.ndarray) -> Screen:
         """Some rows."""
         found = copy.copy(self)
         found.along = self.along[index]
-        found.right, found.half = self.right[torch.from_numpy(index)], self.half[index]
+        found.right = self.right[torch.from_numpy(index).to(self.right.device)]
+        found.half = self.half[index]
         found.lowered, found.slack = self.lowered[index], self.slack[index]
         return found
 
@@ -126,8 +137,16 @@ def tiles(points: Screen, others: Screen | None = None) -> Iterator[tuple[slice,
 
     Yields:
         rows of ``points``; rows of ``others``; ``(rows, columns)`` float32, overwritten by the next. Without
-        ``others`` the tiles lie on and above the diagonal; those on it are square and hold each pair twice.
+        ``others`` the tiles lie on and above the diagonal; those on it are square and hold each pair twice. On a GPU
+        they are strips of all columns, also without ``others``.
     """
+    if points.right.device.type != "cpu":
+        right = (others or points).right
+        step = max(1, STRIP // len(right))
+        for top in range(0, len(points.right), step):
+            rows = slice(top, min(top + step, len(points.right)))
+            yield rows, slice(0, len(right)), points.left(rows) @ right.T
+        return
     height, width = TILE if others is not None else (TILE[0], TILE[0])
     right = (others or points).right
     space = torch.empty(height * width, dtype=torch.float32)

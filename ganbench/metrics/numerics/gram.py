@@ -27,10 +27,14 @@ class Rows:
     def __init__(self, screen: Screen, linear: torch.Tensor, indicators: torch.Tensor) -> None:
         self.screen, self.linear, self.indicators = screen, linear, indicators
 
+    def on(self, device: torch.device) -> Rows:
+        """The same on a device."""
+        return Rows(self.screen.on(device), self.linear.to(device), self.indicators.to(device))
+
     def take(self, index: np.ndarray) -> Rows:
         """Some rows, all in one subset."""
-        which = torch.from_numpy(index)
-        return Rows(self.screen.take(index), self.linear[which], torch.ones(len(index), 1, dtype=torch.float64))
+        which = torch.from_numpy(index).to(self.linear.device)
+        return Rows(self.screen.take(index), self.linear[which], self.indicators.new_ones(len(index), 1))
 
 
 def _factor(frame: Frame) -> float:
@@ -52,11 +56,12 @@ class GramSums:
 
     Args:
         real: the real rows.
-        fake: the fakes.
+        fake: the fakes, on the same device.
         frame: where both are seen from.
         reals: what an earlier pass over the real rows found, or None.
 
     Attributes:
+        device: where the rows lie. The sums are float64 tensors there, until ``arrays`` brings them back.
         reals: ``(subsets,)`` over ordered pairs of different real rows.
         known: whether they were given.
         fakes: the same of fakes.
@@ -67,9 +72,16 @@ class GramSums:
         self.real, self.fake, self.known = real, fake, reals is not None
         d = len(frame.centre)
         self.factor, self.at_mean = _factor(frame), 1.0 + float(frame.centre @ frame.centre) / d
-        self.fakes, self.both, none = np.zeros((3, real.indicators.shape[1]))
-        self.reals = none if reals is None else reals
-        self.spaces, self.wide = torch.empty(2, 0, dtype=torch.float32), torch.empty(0, dtype=torch.float64)
+        self.device = real.linear.device
+        self.fakes, self.both, none = real.indicators.new_zeros(3, real.indicators.shape[1])
+        self.reals = none if reals is None else torch.from_numpy(reals).to(self.device)
+        self.slope = torch.full((), 3.0 * self.at_mean**2, dtype=torch.float32, device=self.device)
+        self.spaces, self.wide = real.linear.new_empty(2, 0), real.indicators.new_empty(0)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``reals``, ``fakes`` and ``both``."""
+        reals, fakes, both = torch.stack([self.reals, self.fakes, self.both]).cpu().numpy()
+        return reals, fakes, both
 
     def among_reals(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
         """Take a tile of the real rows among themselves."""
@@ -83,21 +95,21 @@ class GramSums:
         """Take a tile of real rows and fakes."""
         self.both += self._sums(self.real, self.fake, rows, columns, tile)
 
-    def _sums(self, left: Rows, right: Rows, rows: slice, columns: slice, tile: torch.Tensor) -> np.ndarray:
+    def _sums(self, left: Rows, right: Rows, rows: slice, columns: slice, tile: torch.Tensor) -> torch.Tensor:
         if self.spaces.shape[1] < tile.numel():
-            self.spaces = torch.empty(2, tile.numel(), dtype=torch.float32)
-            self.wide = torch.empty(tile.numel(), dtype=torch.float64)
+            self.spaces = self.spaces.new_empty(2, tile.numel())
+            self.wide = self.wide.new_empty(tile.numel())
         x, value = (space[: tile.numel()].view(tile.shape) for space in self.spaces)
         torch.add(left.linear[rows, None], tile, alpha=self.factor, out=x)
         x += right.linear[columns]
         # (c + x)^3 - c^3 = x (3 c^2 + x (3 c + x)): nothing cancels.
         torch.add(x, 3.0 * self.at_mean, out=value)
-        torch.addcmul(torch.tensor(3.0 * self.at_mean**2, dtype=torch.float32), x, value, out=value)
+        torch.addcmul(self.slope, x, value, out=value)
         value *= x
-        once = left is not right or rows.start == columns.start
-        if left is right and once:
-            value.fill_diagonal_(0.0)
+        own = left is right and columns.start <= rows.start < columns.stop
+        if own:  # pairs of a row with itself do not count; the others stand here in both orders
+            value[:, rows.start - columns.start :].fill_diagonal_(0.0)
         # In float64: the sums of a row's values have one sign, and float32 would round them a thousandfold.
         wide = self.wide[: tile.numel()].view(tile.shape).copy_(value)
         products = (wide @ right.indicators[columns]) * left.indicators[rows]
-        return (1.0 if once else 2.0) * products.sum(dim=0).numpy()
+        return (1.0 if own or left is not right else 2.0) * products.sum(dim=0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganbench.metrics.numerics.feature_set import FeatureSet
+from ganbench.metrics.numerics.feature_set import FeatureSet, device_of
 from ganbench.metrics.numerics.float32_screen import frame_of, plain_float32, screen_of, tiles
 from ganbench.metrics.numerics.gram import GramSums, Rows, rows_of
 from ganbench.metrics.numerics.third_moments import ThirdMoments, one_thread
@@ -139,7 +139,9 @@ class SubsetEstimates:
         elif (n * m + 0.5 * m * m) * (d + subsets) <= 1.5 * work:
             self.way = self._from_sums
             frame = frame_of(real)
-            self.sums = GramSums(self.draws.rows, rows_of(fake, frame, self.draws.of_fake), frame, self.draws.sums)
+            device = device_of(real, fake, wide=True)
+            fakes = rows_of(fake, frame, self.draws.of_fake).on(device)
+            self.sums = GramSums(self.draws.rows.on(device), fakes, frame, self.draws.sums)
         else:
             self.way = self._one_by_one
 
@@ -175,26 +177,30 @@ class SubsetEstimates:
         return self._combined(self.draws.cubes, [cubes(rows, rows) for rows in fakes], between)
 
     def _from_sums(self) -> np.ndarray:
-        sums = self.sums
-        assert sums is not None
-        self.draws.sums = sums.reals
-        return self._combined(sums.reals, sums.fakes, sums.both)
+        assert self.sums is not None
+        reals, fakes, both = self.sums.arrays()
+        self.draws.sums = reals
+        return self._combined(reals, fakes, both)
 
     def _one_by_one(self) -> np.ndarray:
-        frame, draws = frame_of(self.real), self.draws
-        real, fake = draws.rows, rows_of(self.fake, frame, draws.of_fake)
+        frame, draws, device = frame_of(self.real), self.draws, device_of(self.real, self.fake, wide=True)
+        real, fake = draws.rows.on(device), rows_of(self.fake, frame, draws.of_fake).on(device)
 
-        def sums(first: Rows, second: Rows | None = None) -> float:
+        def sums(first: Rows, second: Rows | None = None) -> torch.Tensor:
             found = GramSums(first, second or first, frame)
             for tile in tiles(first.screen, second.screen if second else None):
                 if second is None:
                     found.among_fakes(*tile)
                 else:
                     found.across(*tile)
-            return float(found.fakes[0] + found.both[0])
+            return found.fakes[0] + found.both[0]
+
+        def of_all(found: list[torch.Tensor]) -> np.ndarray:
+            return torch.stack(found).cpu().numpy()
 
         with plain_float32():
             if draws.sums is None:
-                draws.sums = np.array([sums(real.take(index)) for index in draws.of_real])
+                draws.sums = of_all([sums(real.take(index)) for index in draws.of_real])
             pairs = [(real.take(i), fake.take(j)) for i, j in zip(draws.of_real, draws.of_fake, strict=True)]
-            return self._combined(draws.sums, [sums(two) for _, two in pairs], [sums(*pair) for pair in pairs])
+            within = of_all([sums(two) for _, two in pairs])
+            return self._combined(draws.sums, within, of_all([sums(*pair) for pair in pairs]))

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from ganbench.metrics.numerics.balls import Balls
-from ganbench.metrics.numerics.distances import screened
-from ganbench.metrics.numerics.feature_set import FeatureSet
+from ganbench.metrics.numerics.feature_set import FeatureSet, device_of
 from ganbench.metrics.numerics.float32_screen import Screen, frame_of, plain_float32, screen_of, tiles
 from ganbench.metrics.numerics.gram import GramSums
 from ganbench.metrics.numerics.kernel_estimates import SubsetEstimates, WholeEstimate
 from ganbench.metrics.numerics.neighbours import Neighbours
+from ganbench.metrics.numerics.on_device import BallsOnDevice, NeighboursOnDevice
 
 BallKs = tuple[int | None, int | None]
 """Neighbours that set the radii of precision and recall, and of density and coverage; None where they are not asked."""
@@ -56,12 +56,13 @@ class Pair:
         """Look at all pairs of rows once: count balls for ``ball_scores``, and fill ``sums``."""
         ball_k, density_k = balls if balls is not None and balls not in self._ball_scores else (None, None)
         with plain_float32():
-            real, fake = screen_of(self.real, frame_of(self.real)), screen_of(self.fake, frame_of(self.real))
+            device = device_of(self.real, self.fake) if sums is None else sums.device
+            real, fake = (screen_of(side, frame_of(self.real)).on(device) for side in (self.real, self.fake))
             ks = [k for k in (ball_k, density_k) if k is not None]
-            radii = dict(zip(ks, real_radii(self.real, *ks, sums=sums), strict=True))
-            neighbours = None if ball_k is None else Neighbours(fake, ball_k)
+            radii = dict(zip(ks, real_radii(self.real, *ks, sums=sums, screen=real), strict=True))
+            neighbours = None if ball_k is None else neighbours_of(fake, ball_k)
             _within(fake, neighbours, None if sums is None else sums.among_fakes)
-            found = Balls(
+            found = (Balls if device.type == "cpu" else BallsOnDevice)(
                 real,
                 fake,
                 None if ball_k is None else radii[ball_k],
@@ -78,15 +79,22 @@ def pair_of(real: FeatureSet, fake: FeatureSet) -> Pair:
     return fake.once(("pair", real), lambda: Pair(real, fake))
 
 
-def real_radii(real: FeatureSet, *ks: int, sums: GramSums | None = None) -> list[np.ndarray]:
+def neighbours_of(screen: Screen, k: int) -> Neighbours:
+    """The neighbours of a set's rows, found where they lie."""
+    return Neighbours(screen, k) if screen.right.device.type == "cpu" else NeighboursOnDevice(screen, k)
+
+
+def real_radii(
+    real: FeatureSet, *ks: int, sums: GramSums | None = None, screen: Screen | None = None
+) -> list[np.ndarray]:
     """Distances ``(n,)`` from each row to its k-th nearest other for each of ``ks``; found once for a set.
 
     Fills the part of ``sums`` that is of the real set alone, where that is not known.
     """
     known = real.arrays
     missing = [k for k in ks if f"radii.{k}" not in known]
-    screen = screen_of(real, frame_of(real))
-    neighbours = Neighbours(screen, max(missing)) if missing else None
+    screen = screen or screen_of(real, frame_of(real))
+    neighbours = neighbours_of(screen, max(missing)) if missing else None
     _within(screen, neighbours, None if sums is None or sums.known else sums.among_reals)
     if neighbours is not None:
         known.update(zip((f"radii.{k}" for k in missing), neighbours.radii(*missing), strict=True))
@@ -100,32 +108,23 @@ def _within(
     if not screen.fits or (add is None and neighbours is None):
         return
     for tile in tiles(screen):
-        if neighbours is not None:
+        if add is not None:
+            add(*tile)
+        if neighbours is not None:  # last: it may overwrite the tile
             neighbours.add(*tile)
             if neighbours.crowded and add is None:
                 break
-        if add is not None:
-            add(*tile)
 
 
 def _across(real: Screen, fake: Screen, balls: Balls | None, sums: GramSums | None) -> None:
     """Show the products of real rows with fakes to whoever wants them."""
     if real.fits and fake.fits:
         for rows, columns, tile in tiles(real, fake):
-            if balls is not None:
-                balls.add(rows, columns, tile)
             if sums is not None:
                 sums.across(rows, columns, tile)
+            if balls is not None:  # last: it may overwrite the tile
+                balls.add(rows, columns, tile)
         if balls is not None:
             balls.finish()
     elif balls is not None:
-        _in_double(balls)
-
-
-def _in_double(balls: Balls) -> None:
-    """Count balls from float64 products, for features that float32 has no range for."""
-    real, fake = balls.real.features.tensor.double(), balls.fake.features.tensor.double()
-    for rows, squared, bound in screened(real, fake):
-        row, column = np.indices(squared.shape).reshape(2, -1)
-        upper, lower = (-0.5 * balls.real.scale**2 * (squared + sign * bound).numpy().ravel() for sign in (-1.0, 1.0))
-        balls.decide(row + rows.start, column, upper, lower)
+        balls.in_double(np.arange(len(real.half)))
