@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from ganbench.conformance.jobs import list_checks, run_check
 from ganbench.harness import describe, environment
+from ganbench.harness.device_errors import DeviceLost, acquit
 from ganbench.harness.failures import explain
 from ganbench.harness.seeds_engine.cohort import run_cohort
 from ganbench.harness.stored_trial import rerun_trial, rescore_trial, sample_trial, verify_trial
@@ -56,8 +57,8 @@ _OWN_DOING = {errno.EMFILE, errno.EBADF, errno.EFBIG, errno.ENOENT, errno.ENOTDI
 def run_job(payload: dict[str, Any]) -> dict[str, Any]:
     """Run one job in this process; ``payload["kind"]`` says what it does.
 
-    A failure comes back as ``{"failed": reason, "usage": ...}``, and a disk that cannot be written as
-    ``{"unwritable": reason}``.
+    A failure comes back as ``{"failed": reason, "usage": ...}``, a disk that cannot be written as
+    ``{"unwritable": reason}``, and a device's error that is not the job's as ``{"acquitted": kind, "reason": ...}``.
     """
     try:
         return _run(payload)
@@ -81,6 +82,8 @@ def _run(payload: dict[str, Any]) -> dict[str, Any]:
         except BaseException as reason:
             if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
                 raise  # an isolated process ignores Ctrl-C: there, only a plugin raises it
+            if isinstance(reason, environment.DeviceError) and payload["kind"] in ("trial", "cohort"):
+                return {"acquitted": DeviceLost.__name__, "reason": str(reason)}  # it was there when it was planned
             if isinstance(reason, UsageError):
                 return {"failed": str(reason), "usage": True}
             if isinstance(reason, StoreError):
@@ -89,6 +92,8 @@ def _run(payload: dict[str, Any]) -> dict[str, Any]:
                 return {"failed": f"{one_line(str(reason)).partition(';')[0]}, by its own doing", "usage": False}
             with contextlib.suppress(Exception):  # standard error may be closed
                 traceback.print_exc()
+            if (other := acquit(reason)) is not None:
+                return {"acquitted": type(other).__name__, "reason": str(other)}
             return {"failed": explain(reason), "usage": False}
     for outcome in result.get("outcomes", [result]):
         if "cost" in outcome:

@@ -36,6 +36,7 @@ PRELOAD = (
 )
 
 MOST_RESULT = 1 << 32  # bytes of what a job's process tells; a sample of a million small images has about as many
+MOST_JOBS = 1024  # at a time, on the GPUs of one machine
 UNSAID = 74  # exit code of a process that cannot tell its result; EX_IOERR
 SERVER_GONE = 255  # what multiprocessing gives for a process whose forkserver has ended
 
@@ -60,7 +61,8 @@ class LocalExecutor:
         os.environ["PYTHONHASHSEED"] = "0"  # a plugin may go through a set of names
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOAD))
-        self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ganbench-job")
+        # As many as it is given: ``run_jobs`` gives it ``window`` at a time, or one for each place on a GPU.
+        self._pool = ThreadPoolExecutor(max(self.slots, MOST_JOBS), thread_name_prefix="ganbench-job")
         self._closed = False
         # A signal to the whole process group must not take the forkserver from under workers that write checkpoints.
         with _ignoring(signal.SIGTERM):

@@ -15,6 +15,7 @@ from ganbench.extractors import Unfit
 from ganbench.harness import environment
 from ganbench.harness.build import build
 from ganbench.harness.defaults import default_extractor, default_metrics
+from ganbench.harness.device_errors import take_device
 from ganbench.harness.floors import floors, reference_scale
 from ganbench.harness.precision import multiplies_bfloat16_fast
 from ganbench.harness.real_data import MOST_SAMPLES, RealData, load_split
@@ -115,7 +116,7 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
         catalog.get("dataset", dataset).thing,
         catalog.get("extractor", extractor).thing,
         payload["samples"],
-        environment.select_device(payload["device"]),
+        take_device(payload),
     )
     offers = {m: catalog.get("metric", m) for m in metrics}
     found = floors(real, [offer.thing for offer in offers.values()])
