@@ -49,6 +49,7 @@ _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "verify": verify_trial,
 }
 
+TRAINS = ("trial", "cohort")
 # What a plugin can do to its own process or folder: no more files, small files, none where they were. It costs its
 # own trial. Every other reason why a file cannot be written is the disk's, and stops the sweep.
 _OWN_DOING = {errno.EMFILE, errno.EBADF, errno.EFBIG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
@@ -82,7 +83,7 @@ def _run(payload: dict[str, Any]) -> dict[str, Any]:
         except BaseException as reason:
             if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
                 raise  # an isolated process ignores Ctrl-C: there, only a plugin raises it
-            if isinstance(reason, environment.DeviceError) and payload["kind"] in ("trial", "cohort"):
+            if isinstance(reason, environment.DeviceError) and (payload.get("leased") or payload["kind"] in TRAINS):
                 return {"acquitted": DeviceLost.__name__, "reason": str(reason)}  # it was there when it was planned
             if isinstance(reason, UsageError):
                 return {"failed": str(reason), "usage": True}

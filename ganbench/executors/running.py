@@ -117,7 +117,7 @@ class _Running(Generic[Task]):
         """The job, on the device that is leased; ``each``: jobs that may share a device."""
         extra: dict[str, Any] = {}
         if self.lease is not None:
-            extra = {"device": self.lease.device}
+            extra = {"device": self.lease.device, "leased": True}
             if each > 1 and not self.alone:
                 extra |= {"shared": True, "fraction": 1 / each}
         elif 0 < job.gpus < 1:  # on a cluster
@@ -186,7 +186,7 @@ def run_jobs(
                 note(f"{title(one.task)}: {ended.reason}; it is tried again alone on a GPU")
                 one.alone, one.elsewhere = True, device
                 waiting.append(one)  # when nothing else waits: a GPU is emptied for it
-            elif one.attempt < ATTEMPTS and (ended.how in REPEATED or ended.how is End.DEVICE_LOST and elsewhere()):
+            elif one.attempt < ATTEMPTS and (ended.how in REPEATED or (ended.how is End.DEVICE_LOST and elsewhere())):
                 again = "continuing it" if on_interrupt is OnInterrupt.CHECKPOINT else "trying it again"
                 tries = "" if ended.how is End.INTERRUPTED else f" (attempt {one.attempt + 1} of {ATTEMPTS})"
                 said = f"{device} was lost" if device and ended.how is End.DEVICE_LOST else ended.reason

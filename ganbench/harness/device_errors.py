@@ -26,7 +26,7 @@ _MEMORY = re.compile(
     rf"(?:CUDA|HIP|XPU|MPS backend) out of memory\b|{_CUDA}out of memory\b"
     rf"|{_LIBRARY}(?:(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS)_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED"
     r"|CUDNN_STATUS_INTERNAL_ERROR_(?:HOST|DEVICE)_ALLOCATION_FAILED|CURAND_STATUS_ALLOCATION_FAILED)\b"
-    # What the allocator raises where it would say how much memory is left, and the driver does not tell: MIG, containers.
+    # What the allocator raises where it would say how much memory is left.
     r"|NVML_SUCCESS == .*INTERNAL ASSERT FAILED at .*CUDACachingAllocator"
 )
 _HOST_MEMORY = re.compile(r"(?:\[enforce fail at .*\] .*)?DefaultCPUAllocator: (?:can't allocate|not enough) memory")
@@ -147,9 +147,7 @@ def _lost(device: object, reason: BaseException) -> DeviceLost:
     elif re.search(_SICK, str(said)):
         remedy = "dmesg and nvidia-smi -q say what befell it; it needs a reset, or the machine a restart"
     else:
-        remedy = (
-            "see whether nvidia-smi lists it, with a driver as new as torch needs, and what CUDA_VISIBLE_DEVICES is"
-        )
+        remedy = "nvidia-smi must list it, with a driver as new as torch needs; CUDA_VISIBLE_DEVICES must not hide it"
     return DeviceLost(f"{device} of {platform.node()} cannot be used: {_first_line(said)}; {remedy}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import UNSET, Struct
@@ -25,20 +26,30 @@ def ask(
     cpus: float = 1,
     gpus: float = 0,
     leases: Leases | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """Run small jobs and return their results in order; raises UsageError, with the reason, if one fails.
 
     The limits are a variant's, whose code must not hang or fill the machine before its trials begin. Cores and GPUs are
-    those of the trials: what is described is where they will run. ``leases``: the GPUs of jobs that compute on one.
+    those of the trials: what is described is where they will run. ``leases``: the GPUs of jobs that compute on one;
+    ``note``: is told of one that fails.
     """
 
     def job(payload: dict[str, Any]) -> Job:
         limits = (deadline, memory) if payload["kind"] == "variant" else (None, None)
         return Job(payload, cpus, gpus, *limits)
 
+    runs = run_jobs(
+        executor,
+        range(len(payloads)),
+        lambda number: job(payloads[number]),
+        leases=leases,
+        title=lambda number: _what(payloads[number]),
+        note=note if leases is not None else lambda text: None,
+    )
     ended: dict[int, Ended] = {}
     results: list[dict[str, Any]] = []
-    for number, end in run_jobs(executor, range(len(payloads)), lambda number: job(payloads[number]), leases=leases):
+    for number, end in runs:
         ended[number] = end
         while len(results) in ended:  # of several that fail, the first is named
             payload, first = payloads[len(results)], ended[len(results)]
@@ -98,6 +109,7 @@ def references(
     cpus: float = 1,
     gpus: float = 0,
     leases: Leases | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> dict[tuple[str, ...], Known]:
     """What ``reference_key`` of the trials stands for; earlier records are asked first."""
     needed: dict[tuple[str, ...], Planned] = {}
@@ -121,7 +133,7 @@ def references(
         }
         for trial in missing.values()
     ]
-    answers = ask(executor, jobs, cpus=cpus, gpus=gpus, leases=leases)
+    answers = ask(executor, jobs, cpus=cpus, gpus=gpus, leases=leases, note=note)
     try:
         return found | {key: convert(answer, Known) for key, answer in zip(missing, answers, strict=True)}
     except ValueError as reason:

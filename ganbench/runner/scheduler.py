@@ -112,9 +112,8 @@ class Sweep:
         self.display.begin(todo, len(self.plan.trials) - len(todo), self._where(todo))
         if todo:
             records = read_records(self.store.root).records
-            self.references = references(
-                records, self.executor, todo, self.request.threads, self.cpus, self.gpus, self.leases
-            )
+            known = (records, self.executor, todo, self.request.threads, self.cpus, self.gpus)
+            self.references = references(*known, self.leases, self.display.note)
             devices = 1 if self.leases is None else len(self.leases.devices)
             jobs = Estimates(self.store, records).longest_first(todo, devices)
             del records  # thousands of them fill a gigabyte

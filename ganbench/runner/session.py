@@ -88,8 +88,8 @@ class EngineOptions:
             shared = round(1 / self.gpus_per_trial)
             instead = "--device cuda" if shared == 1 else f"--device cuda --trials-per-gpu {shared}"
             raise UsageError(
-                f"--gpus-per-trial is for engines that share out machines, such as ray; with --executor {self.executor} "
-                f"write {instead}: each trial gets a GPU of this machine as it starts, or its share of one"
+                "--gpus-per-trial is for engines that share out machines, such as ray; with --executor "
+                f"{self.executor} write {instead}: a trial gets a GPU of this machine as it starts, or its share"
             )
         if not engine.remote and self.cpus_per_trial:
             raise UsageError(
