@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections import Counter
@@ -25,6 +26,7 @@ from ganbench.utils.errors import EXIT_INTERRUPTED, UsageError
 from ganbench.utils.files import StoreError
 from ganbench.utils.memory import GIGABYTE, measurable
 
+NO_GPUS = ("", "-1", "NoDevFiles")  # what such a variable holds where there are none
 QUICK = 200  # finished trials whose tables an interrupted sweep still writes: two to four seconds
 
 
@@ -137,6 +139,11 @@ class Session:
 
         ``prepare`` False downloads, prepares and trains nothing: see ``planning.plan``.
         """
+        if self.engine.remote and request.device.startswith("cuda") and not self.gpus:
+            raise UsageError(
+                f"--device {request.device} with --executor {self.options.executor}: without --gpus-per-trial a trial "
+                "gets no GPU; add --gpus-per-trial 1"
+            )
         self.screen.note("asking plugins and datasets ...")
         planned = plan(request, self.ask, self.screen.note, prepare)
         self._lease(planned, request.device)
@@ -151,6 +158,8 @@ class Session:
         each = self.options.trials_per_gpu
         if not planned.devices:
             return
+        if not self.engine.remote and planned.devices[0] == "cpu" and (unused := unused_gpus(asked)):
+            self.screen.note(unused)
         if not self.engine.remote and planned.devices[0].startswith("cuda"):
             self.leases = Leases(planned.devices, each or 1, self.options.jobs)
         elif each is not None:
@@ -216,6 +225,21 @@ class Session:
         self.screen.note(f"{why}: nothing finished was lost; run the same command again to continue:")
         for text in (f"  {shlex.join(['ganbench', *sys.argv[1:]])}", *self.hints):
             self.screen.note(text)
+
+
+def unused_gpus(asked: str) -> str | None:
+    """That GPUs were set aside for this command, and its trials run on the CPU; None where that is not so.
+
+    ``asked``: the value of ``--device``. Who names the CPU and has CUDA_VISIBLE_DEVICES set for other work is not told.
+    """
+    names = ["SLURM_JOB_GPUS", "SLURM_STEP_GPUS", *(["CUDA_VISIBLE_DEVICES"] if asked == "auto" else [])]
+    given = next((f"{name}={value}" for name in names if (value := os.environ.get(name, "")) not in NO_GPUS), None)
+    if given is None:
+        return None
+    why = (
+        "torch sees no GPU: install torch for CUDA, or see what nvidia-smi says" if asked == "auto" else "--device cpu"
+    )
+    return f"{given}: there are GPUs for this command, but its trials run on the CPU ({why})"
 
 
 def run_session(options: EngineOptions, threads: int, work: Callable[[Session], Callable[[], int]]) -> int:
