@@ -293,7 +293,8 @@ _ENGINE = [
         "--memory",
         type=click.FloatRange(0, min_open=True),
         metavar="GB",
-        help="End a trial whose processes hold more RAM; it counts as failed. One at rest holds 0.5.",
+        help="End a trial whose processes hold more RAM; it counts as failed. One at rest holds 0.5; what CUDA holds "
+        "of it, and a GPU's own memory, do not count.",
     ),
     click.option("--retry-failed", is_flag=True, help="Run failed trials again; without it they are kept."),
     *_PLUGINS,

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from threadpoolctl import threadpool_limits
 
 from ganbench.conformance.jobs import list_checks, run_check
@@ -67,11 +68,38 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
         return {"unwritable": str(reason)}
 
 
+def context_bytes(payload: dict[str, Any]) -> int:
+    """Make the CUDA context of a job that has a limit of memory, and return the bytes of RAM that it took.
+
+    They are the driver's and the libraries' for a first product and convolution, and no doing of the variant's. 0 on a
+    CPU, and where there is no context: the job itself will say why. A job that only asks about a device makes none.
+    """
+    before = memory.resident(os.getpid())
+    try:
+        _show_gpus(payload)
+        device = environment.select_device(payload["device"])
+        if device.type != "cuda":
+            return 0
+        seeding.pin(payload["threads"])  # cuBLAS reads its settings as its context is made
+        torch.cuda.get_device_name(device)
+        if payload["kind"] in TRAINS:
+            images = torch.ones(8, 8, 8, 8, device=device)
+            torch.nn.functional.conv2d(images @ images, images)
+            torch.cuda.synchronize(device)
+    except Exception:
+        return 0
+    return max(0, memory.resident(os.getpid()) - before)
+
+
+def _show_gpus(payload: dict[str, Any]) -> None:
+    if payload.get("visible_gpus") is not None:  # before anything asks CUDA what there is
+        os.environ["CUDA_VISIBLE_DEVICES"] = payload["visible_gpus"]
+
+
 def _run(payload: dict[str, Any]) -> dict[str, Any]:
     if payload["isolated"]:
         _isolate()
-        if payload.get("visible_gpus") is not None:  # before anything asks CUDA what there is
-            os.environ["CUDA_VISIBLE_DEVICES"] = payload["visible_gpus"]
+        _show_gpus(payload)
         # Not beside CUDA, which maps host memory of its own; there the watcher of the engine is alone.
         if payload.get("memory") is not None and environment.select_device(payload["device"]).type == "cpu":
             memory.limit_allocations(payload["memory"])

@@ -29,6 +29,7 @@ SILENT_SECONDS = 600.0  # without an answer of the controller until a sweep is g
 RESULT_SECONDS = 15.0  # that a network file system may take to show the result of a job that has ended
 GRACE_SECONDS = 120.0  # beyond a job's deadline: until its process is up, and its end is seen
 OWN_BYTES = 10**9  # that the processes around a trial hold, torch among it; they count towards its job's limit
+CONTEXT_BYTES = 4 * 10**9  # room for the RAM of a CUDA context and its libraries, which differs by version
 
 # Options of sbatch by which jobs are known, heard and followed here.
 OWN_OPTIONS = {"job-name", "output", "error", "open-mode", "signal", "array", "ntasks", "ntasks-per-node", "nodes"}
@@ -170,7 +171,8 @@ class SlurmExecutor:
         if job.gpus and not self._names_gpus:
             found["gpus_per_node"] = 1
         if job.memory is not None:
-            found["mem"] = f"{math.ceil((job.memory + OWN_BYTES) / 2**20)}MB"
+            beside = OWN_BYTES + (CONTEXT_BYTES if job.gpus else 0)
+            found["mem"] = f"{math.ceil((job.memory + beside) / 2**20)}MB"
         return found
 
     def _known(self) -> dict[str, Submitted]:

@@ -118,7 +118,7 @@ def acquit(reason: BaseException) -> DeviceLost | Crowded | Doubtful | None:
         return None
     if any(_says(one, _MACHINE) for one in _with_causes(reason)):
         return _lost(_given.device, reason)
-    if _is_out_of_device_memory(reason):
+    if is_out_of_device_memory(reason):
         if _given.held:
             return Crowded(f"{_first_line(reason)}: other processes held {_given.held} of {_given.device} as it began")
         if _given.shared and not _given.alone:
@@ -130,12 +130,13 @@ def acquit(reason: BaseException) -> DeviceLost | Crowded | Doubtful | None:
 
 def is_out_of_memory(reason: BaseException) -> bool:
     """Whether an exception, or one that it was raised from, says that memory ran out, on a GPU or a CPU."""
-    return _is_out_of_device_memory(reason) or any(
+    return is_out_of_device_memory(reason) or any(
         isinstance(one, MemoryError) or _says(one, _HOST_MEMORY) for one in _with_causes(reason)
     )
 
 
-def _is_out_of_device_memory(reason: BaseException) -> bool:
+def is_out_of_device_memory(reason: BaseException) -> bool:
+    """Whether it is the memory of a device that ran out."""
     return any(isinstance(one, torch.OutOfMemoryError) or _says(one, _MEMORY) for one in _with_causes(reason))
 
 

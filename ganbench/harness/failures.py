@@ -9,7 +9,7 @@ import traceback
 from typing import Any
 
 from ganbench.harness.build import Changed
-from ganbench.harness.device_errors import acquit, is_out_of_memory
+from ganbench.harness.device_errors import acquit, is_out_of_device_memory, is_out_of_memory
 from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.telemetry import Diverged
 from ganbench.harness.training import Training
@@ -48,7 +48,7 @@ def failure(reason: BaseException, training: Training | None, payload: dict[str,
         traceback.print_exception(reason)
     outcome = {"status": "error", "reason": explain(reason), "first_nonfinite": None}
     if is_out_of_memory(reason):
-        limit = payload.get("memory")
+        limit = None if is_out_of_device_memory(reason) else payload.get("memory")
         about = "" if limit is None else f"; its limit is --memory {limit / GIGABYTE:g}"
         return {**outcome, "status": "oom", "reason": f"{outcome['reason']}{about}"}
     if training is not None:
