@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from ganbench.cli import cli
 from ganbench.conformance.pretended_device import pretended
+from ganbench.executors import local
 from ganbench.harness import device_errors, environment
 from ganbench.results.store import read_records
 
@@ -257,3 +260,32 @@ def test_options_of_another_place_are_answered_with_what_to_write(
 ) -> None:
     result = ganbench("run", "-p", "noise", "-d", "ring8", "--results", tmp_path / "r", *words)
     assert result.returncode == 2 and said in result.stderr, result.stderr
+
+
+@pytest.fixture
+def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[list[str]]]:
+    """Jobs run in processes of their own, each on the pretended machine; what is called lists those that trained."""
+    jobs = tmp_path / "jobs"
+    monkeypatch.syspath_prepend(PLUGIN.parents[1] / "executors")  # where the job's process finds it too
+    monkeypatch.setattr(local, "_serve", partial(importlib.import_module("pretended_job").serve, str(jobs)))
+    return lambda: [line.split()[1:] for line in jobs.read_text().splitlines() if line.startswith("trial ")]
+
+
+def test_the_process_of_a_lost_gpu_ends_and_the_others_go_on(processes: Any, tmp_path: Path) -> None:
+    words = planted("ecc", once=tmp_path / "once")
+    result, records = run(tmp_path, "--seeds", "4", "--jobs", "3", *words, executor="local")
+    assert [record.status for record in records] == ["completed"] * 4, result.stderr
+    assert result.exit_code == 0 and result.stderr.count("gets no more trials in this run") == 1
+    trained = processes()
+    assert len(trained) == 5 and {device for device, *_ in trained[:3]} == {"cuda:0", "cuda:1", "cuda:2"}
+
+
+def test_memory_that_runs_out_beside_other_trials_is_tried_again_alone(processes: Any, tmp_path: Path) -> None:
+    words = planted("cublas", once=tmp_path / "once")
+    result, records = run(tmp_path, "--seeds", "4", "--trials-per-gpu", "2", *words, executor="local")
+    assert [record.status for record in records] == ["completed"] * 4, result.stderr
+    assert "CUBLAS_STATUS_ALLOC_FAILED" in result.stderr and "it is tried again alone on a GPU" in result.stderr
+    assert "on 3 GPUs (cuda:0 to cuda:2), 2 trials each" in result.stderr
+    trained = processes()
+    assert len(trained) == 5 and [line[1:] for line in trained[:4]] == [["0.5", "False"]] * 4
+    assert trained[4][1:] == ["None", "True"]
