@@ -220,7 +220,18 @@ _REQUEST = [
     weights_option(),
 ]
 _ENGINE = [
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda (all visible GPUs), cuda:1 (that one) or mps. Each trial has a GPU to itself.",
+    ),
+    click.option(
+        "--trials-per-gpu",
+        type=click.IntRange(1, 64),
+        metavar="N",
+        help="Trials that share a GPU of this machine, each with 1/N of its memory.  [default: 1]",
+    ),
     click.option(
         "--precision",
         type=click.Choice(["fp32", "bf16"]),
@@ -239,7 +250,7 @@ _ENGINE = [
         "--jobs",
         "-j",
         type=click.IntRange(1),
-        help="Trials at a time; never changes a score.  [default: cores / threads]",
+        help="Trials at a time; never changes a score.  [default: one a GPU, or cores / threads]",
     ),
     click.option(
         "--executor",
@@ -258,7 +269,7 @@ _ENGINE = [
         "--gpus-per-trial",
         type=click.FloatRange(0, 1),
         metavar="N",
-        help="GPUs that a cluster sets aside for a trial; 0.25 puts four on one.  [default: 0, no GPU]",
+        help="GPUs that a cluster sets aside for a trial; 0.25 puts four on one, 0 is the CPU.  [default: 0]",
     ),
     click.option(
         "--storage",
@@ -282,7 +293,8 @@ _ENGINE = [
         "--memory",
         type=click.FloatRange(0, min_open=True),
         metavar="GB",
-        help="End a trial whose processes hold more RAM; it counts as failed. One at rest holds 0.5.",
+        help="End a trial whose processes hold more RAM; it counts as failed. One at rest holds 0.5; what CUDA holds "
+        "of it, and a GPU's own memory, do not count.",
     ),
     click.option("--retry-failed", is_flag=True, help="Run failed trials again; without it they are kept."),
     *_PLUGINS,

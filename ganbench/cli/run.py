@@ -89,7 +89,7 @@ def command(
         planned = session.plan(request, prepare=not dry_run)
         store = engine.store(results)
         if dry_run:
-            return lambda: preview(planned, store, session.engine.slots)
+            return lambda: preview(planned, store, session.slots)
         with store.locked():
             statuses = session.sweep(store, request, planned)
             contents, report = write_reports(results, DEFAULT, engine.storage)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganbench.cli.options import engine_options, request_options, results_option
+from ganbench.executors import EngineLost
 from ganbench.plugin.hyperparameters import label
 from ganbench.reporters import DEFAULT
 from ganbench.results.spec import Planned
@@ -132,14 +133,14 @@ def command(
         root, search, finals = Store(results), engine.store(results, "search"), engine.store(results, "final")
         groups = rounds(sampler, trials)
         if dry_run:
-            return lambda: _dry_run(candidates, search, groups, final, session.engine.slots)
+            return lambda: _dry_run(candidates, search, groups, final, session.slots)
         with contextlib.ExitStack() as locks:
             for store in (root, search, finals):
                 locks.enter_context(store.locked())
             _refuse_another_request(search, candidates)
             for numbers in groups:
                 batch = [candidate.proposed(numbers) for candidate in candidates]
-                session.sweep(search, request, Plan([*chain.from_iterable(batch)], [], []))
+                _require_all(session.sweep(search, request, Plan([*chain.from_iterable(batch)], [], [])))
                 _score_tried(candidates, search, batch)
             statuses = _train_finals(session, request, finals, candidates)
             problems = write_reports(search.root, DEFAULT)[0].problems
@@ -257,6 +258,7 @@ def _train_finals(session: Session, request: Request, store: Store, candidates: 
     trials = list({trial.spec.id: trial for _, default, best in wanted for trial in (*default, *best)}.values())
     _set_aside(store, trials)
     statuses = session.sweep(store, request, Plan(trials, [], []))
+    _require_all(statuses)
     for dataset in dict.fromkeys(trial.spec.dataset for trial in trials):
         mine = [trial for trial in trials if trial.spec.dataset == dataset]
         scored = {one.trial.spec.id: one for one in score(store, mine)}
@@ -265,6 +267,14 @@ def _train_finals(session: Session, request: Request, store: Store, candidates: 
                 candidate.search.default = [scored[trial.spec.id] for trial in default]
                 candidate.search.best = [scored[trial.spec.id] for trial in best]
     return statuses
+
+
+def _require_all(statuses: Counter[str]) -> None:
+    """Raise EngineLost where trials were not run: a search cannot choose among those that are left."""
+    from ganbench.runner.scheduler import NOT_RUN
+
+    if not_run := statuses[NOT_RUN]:
+        raise EngineLost(f"{not_run} trials could not be run")
 
 
 def _set_aside(store: Store, trials: Sequence[Planned]) -> None:

@@ -210,7 +210,7 @@ def _check_stored(engine: Executor, rows: list[Row], options: Options) -> str:
     judged = False
     for row, ended in run_jobs(engine, able, lambda row: _job("verify", row, row.folder, options)):
         row.stored = _judge_stored(row, ended)
-        row.undone = ended.lost
+        row.undone = ended.lost or ended.acquitted
         judged = judged or ended.returned
     return "" if judged or not able else "no stored state could be checked: the lines above say why"
 

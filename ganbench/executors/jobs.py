@@ -20,10 +20,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from threadpoolctl import threadpool_limits
 
 from ganbench.conformance.jobs import list_checks, run_check
 from ganbench.harness import describe, environment
+from ganbench.harness.device_errors import DeviceLost, acquit
 from ganbench.harness.failures import explain
 from ganbench.harness.seeds_engine.cohort import run_cohort
 from ganbench.harness.stored_trial import rerun_trial, rescore_trial, sample_trial, verify_trial
@@ -48,6 +50,7 @@ _KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "verify": verify_trial,
 }
 
+TRAINS = ("trial", "cohort")
 # What a plugin can do to its own process or folder: no more files, small files, none where they were. It costs its
 # own trial. Every other reason why a file cannot be written is the disk's, and stops the sweep.
 _OWN_DOING = {errno.EMFILE, errno.EBADF, errno.EFBIG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
@@ -56,8 +59,8 @@ _OWN_DOING = {errno.EMFILE, errno.EBADF, errno.EFBIG, errno.ENOENT, errno.ENOTDI
 def run_job(payload: dict[str, Any]) -> dict[str, Any]:
     """Run one job in this process; ``payload["kind"]`` says what it does.
 
-    A failure comes back as ``{"failed": reason, "usage": ...}``, and a disk that cannot be written as
-    ``{"unwritable": reason}``.
+    A failure comes back as ``{"failed": reason, "usage": ...}``, a disk that cannot be written as
+    ``{"unwritable": reason}``, and a device's error that is not the job's as ``{"acquitted": kind, "reason": ...}``.
     """
     try:
         return _run(payload)
@@ -65,11 +68,38 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
         return {"unwritable": str(reason)}
 
 
+def context_bytes(payload: dict[str, Any]) -> int:
+    """Make the CUDA context of a job that has a limit of memory, and return the bytes of RAM that it took.
+
+    They are the driver's and the libraries' for a first product and convolution, and no doing of the variant's. 0 on a
+    CPU, and where there is no context: the job itself will say why. A job that only asks about a device makes none.
+    """
+    before = memory.resident(os.getpid())
+    try:
+        _show_gpus(payload)
+        device = environment.select_device(payload["device"])
+        if device.type != "cuda":
+            return 0
+        seeding.pin(payload["threads"])  # cuBLAS reads its settings as its context is made
+        torch.cuda.get_device_name(device)
+        if payload["kind"] in TRAINS:
+            images = torch.ones(8, 8, 8, 8, device=device)
+            torch.nn.functional.conv2d(images @ images, images)
+            torch.cuda.synchronize(device)
+    except Exception:
+        return 0
+    return max(0, memory.resident(os.getpid()) - before)
+
+
+def _show_gpus(payload: dict[str, Any]) -> None:
+    if payload.get("visible_gpus") is not None:  # before anything asks CUDA what there is
+        os.environ["CUDA_VISIBLE_DEVICES"] = payload["visible_gpus"]
+
+
 def _run(payload: dict[str, Any]) -> dict[str, Any]:
     if payload["isolated"]:
         _isolate()
-        if payload.get("visible_gpus") is not None:  # before anything asks CUDA what there is
-            os.environ["CUDA_VISIBLE_DEVICES"] = payload["visible_gpus"]
+        _show_gpus(payload)
         # Not beside CUDA, which maps host memory of its own; there the watcher of the engine is alone.
         if payload.get("memory") is not None and environment.select_device(payload["device"]).type == "cpu":
             memory.limit_allocations(payload["memory"])
@@ -82,6 +112,8 @@ def _run(payload: dict[str, Any]) -> dict[str, Any]:
         except BaseException as reason:
             if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
                 raise  # an isolated process ignores Ctrl-C: there, only a plugin raises it
+            if isinstance(reason, environment.DeviceError) and (payload.get("leased") or payload["kind"] in TRAINS):
+                return {"acquitted": DeviceLost.__name__, "reason": str(reason)}  # it was there when it was planned
             if isinstance(reason, UsageError):
                 return {"failed": str(reason), "usage": True}
             if isinstance(reason, StoreError):
@@ -90,6 +122,8 @@ def _run(payload: dict[str, Any]) -> dict[str, Any]:
                 return {"failed": f"{one_line(str(reason)).partition(';')[0]}, by its own doing", "usage": False}
             with contextlib.suppress(Exception):  # standard error may be closed
                 traceback.print_exc()
+            if (other := acquit(reason)) is not None:
+                return {"acquitted": type(other).__name__, "reason": str(other)}
             return {"failed": explain(reason), "usage": False}
     for outcome in result.get("outcomes", [result]):
         if "cost" in outcome:

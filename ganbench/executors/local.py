@@ -13,6 +13,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -36,8 +37,11 @@ PRELOAD = (
 )
 
 MOST_RESULT = 1 << 32  # bytes of what a job's process tells; a sample of a million small images has about as many
+MOST_JOBS = 1024  # at a time, on the GPUs of one machine
 UNSAID = 74  # exit code of a process that cannot tell its result; EX_IOERR
 SERVER_GONE = 255  # what multiprocessing gives for a process whose forkserver has ended
+
+_CONTEXT = re.compile(rb"\A(\d{1,11})\n")
 
 # Of all executors in this process, as there is one forkserver.
 _LOCK = threading.Lock()  # multiprocessing reaps finished children whenever one is started
@@ -60,7 +64,8 @@ class LocalExecutor:
         os.environ["PYTHONHASHSEED"] = "0"  # a plugin may go through a set of names
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOAD))
-        self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="ganbench-job")
+        # As many as it is given: ``run_jobs`` gives it ``window`` at a time, or one for each place on a GPU.
+        self._pool = ThreadPoolExecutor(max(self.slots, MOST_JOBS), thread_name_prefix="ganbench-job")
         self._closed = False
         # A signal to the whole process group must not take the forkserver from under workers that write checkpoints.
         with _ignoring(signal.SIGTERM):
@@ -134,8 +139,10 @@ def _serve(sender: Connection, payload: dict[str, Any]) -> None:
     signals.adopt_orphans()
     pipe, made, pid = sender.fileno(), os.fstat(sender.fileno()), os.getpid()
     try:
-        from ganbench.executors.jobs import run_job  # which imports torch, as the forkserver has done
+        from ganbench.executors.jobs import context_bytes, run_job  # which imports torch, as the forkserver has done
 
+        if payload["memory"] is not None and _may_use_gpu(payload):
+            os.write(pipe, b"%d\n" % context_bytes(payload))
         result = json.dumps(run_job(payload)).encode()
     except MemoryError:  # at its limit there may be no room for its reason; a traceback is nobody's
         os._exit(1)
@@ -157,10 +164,12 @@ def _serve(sender: Connection, payload: dict[str, Any]) -> None:
 def _await(receiver: Connection, ended: int, pid: int | None, job: Job) -> bytes:
     """Return what a job's process has said when it has ended; raises DeadlineExceeded or MemoryExceeded before that.
 
-    What is said decides nothing until then: a plugin may close the pipe, or write into it, and work on.
+    What is said decides nothing until then: a plugin may close the pipe, or write into it, and work on. But where a job
+    may use a GPU, a first line says how much RAM its CUDA context holds, and the limit counts from there.
     """
     watch = None if job.memory is None or pid is None else memory.Watch(pid, job.memory)
     ends = math.inf if job.deadline is None else time.monotonic() + job.deadline
+    context, waits = None, _may_use_gpu(job.payload)
     os.set_blocking(receiver.fileno(), False)
     said = bytearray()
     handles: list[Any] = [receiver, ended]
@@ -172,13 +181,20 @@ def _await(receiver: Connection, ended: int, pid: int | None, job: Job) -> bytes
         if ended in ready:
             while receiver in handles and _read(receiver, said):
                 pass
-            return bytes(said)
+            return _CONTEXT.sub(b"", said)
         if len(said) > MOST_RESULT:
             raise WorkerDied(f"it told more than the {MOST_RESULT:,} bytes that a result may have", None)
-        if watch is not None and watch.exceeded():
-            raise MemoryExceeded(f"it held more than {watch.most / memory.GIGABYTE:g} GB of memory (--memory)")
+        if watch is not None and context is None and (context := _CONTEXT.match(said)):
+            watch.beside = int(context[1])
+        if watch is not None and (context is not None or not waits) and watch.exceeded():
+            about = f", beside {watch.beside / memory.GIGABYTE:.1f} GB of its CUDA context" if watch.beside else ""
+            raise MemoryExceeded(f"it held more than {watch.most / memory.GIGABYTE:g} GB of memory (--memory){about}")
         if time.monotonic() >= ends:
             raise DeadlineExceeded(f"it ran longer than {job.deadline:g} s")
+
+
+def _may_use_gpu(payload: Mapping[str, Any]) -> bool:
+    return payload.get("device") not in (None, "cpu", "cpu:0")
 
 
 def _read(receiver: Connection, said: bytearray) -> bool:

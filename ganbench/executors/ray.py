@@ -52,6 +52,7 @@ class RayExecutor:
         self._running: dict[Any, Future[dict[str, Any]]] = {}
         self._stopped: set[Any] = set()  # of those that run: what was asked to stop
         self._shape: Shape | None = None
+        self._told_gpus = False
         self._nodes = self._survey()
         self._closing = threading.Event()
         threading.Thread(target=self._follow, name="ganbench-nodes", daemon=True).start()
@@ -111,6 +112,7 @@ class RayExecutor:
             self._shape = shape
             if not self._room():  # Ray would wait without an end
                 raise UsageError(self._lack())
+            self._say_unused_gpus(job)
         future: Future[dict[str, Any]] = Future()
         # A job that waits is cancelled by ``stop``: the driver cannot tell it from one that runs.
         future.set_running_or_notify_cancel()
@@ -135,6 +137,17 @@ class RayExecutor:
 
         reference.future().add_done_callback(done)
         return future
+
+    def _say_unused_gpus(self, job: Job) -> None:
+        """Say once that the cluster has GPUs where trials use none."""
+        there = sum(node.get("GPU", 0.0) for node in self._nodes)
+        if there and not job.gpus and job.payload.get("device") not in (None, "cpu") and not self._told_gpus:
+            self._told_gpus = True
+            print(
+                f"the nodes of the Ray cluster have {there:g} GPUs, and trials run on their CPUs: --gpus-per-trial 1 "
+                "gives each trial one, 0.5 half of one; --device cpu says that none is wanted",
+                file=sys.stderr,
+            )
 
     def stop(self) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from ganbench.executors import (
@@ -27,6 +27,7 @@ from ganbench.executors import (
     OutOfMemory,
     WorkerDied,
 )
+from ganbench.executors.leases import Lease, Leases
 from ganbench.utils import signals
 from ganbench.utils.errors import UsageError, in_words
 
@@ -52,10 +53,15 @@ class End(enum.Enum):
     OUT_OF_MEMORY = "the system killed its process because memory was short"
     MACHINE_LOST = "the machine that ran it is gone"
     ENGINE_FAULT = "the engine lost it, or gave back something that is no result"
+    DEVICE_LOST = "its GPU could not be had, or was lost"
+    CROWDED = "memory ran out on a GPU that others use too"
+    DOUBTFUL = "its code or its GPU is at fault, and nobody can tell which"
 
 
 # No fault of the job's own: somebody killed it (an operator, or the system for memory), stopped it, or lost its node.
 REPEATED = (End.KILLED, End.OUT_OF_MEMORY, End.MACHINE_LOST, End.INTERRUPTED)
+# What a job says of its device (``run_job``), which tells nothing of the job yet.
+ACQUITTED = {"DeviceLost": End.DEVICE_LOST, "Crowded": End.CROWDED, "Doubtful": End.DOUBTFUL}
 KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 
 
@@ -74,7 +80,12 @@ class Ended:
     @property
     def lost(self) -> bool:
         """Whether its process ended, or was ended, before it could answer."""
-        return self.how not in (End.RETURNED, End.FAILED, End.USAGE, End.UNWRITABLE)
+        return self.how not in (End.RETURNED, End.FAILED, End.USAGE, End.UNWRITABLE) and not self.acquitted
+
+    @property
+    def acquitted(self) -> bool:
+        """Whether its device is to blame, or may be: it says nothing of the job."""
+        return self.how in ACQUITTED.values()
 
 
 class OnInterrupt(enum.Enum):
@@ -87,11 +98,34 @@ class OnInterrupt(enum.Enum):
 
 @dataclass
 class _Running(Generic[Task]):
-    """A task whose job runs: which attempt it is, and how far the task had got when the last one was lost."""
+    """A task that waits or whose job runs.
+
+    Attributes:
+        attempt: which one it is; ``lost_at``: how far the task had got when the last one was lost.
+        lease: of its device while it runs.
+        alone: its next job shares its device with no other; ``elsewhere``: the device that it should not get.
+    """
 
     task: Task
     attempt: int = 1
     lost_at: float = math.inf
+    lease: Lease | None = None
+    alone: bool = False
+    elsewhere: str | None = None
+
+    def job(self, job: Job, each: int) -> Job:
+        """The job, on the device that is leased; ``each``: jobs that may share a device."""
+        extra: dict[str, Any] = {}
+        if self.lease is not None:
+            extra = {"device": self.lease.device, "leased": True}
+            if each > 1 and not self.alone:
+                extra |= {"shared": True, "fraction": 1 / each}
+        elif 0 < job.gpus < 1:  # on a cluster
+            extra = {} if self.alone else {"shared": True}
+        if self.alone:
+            extra["alone"] = True
+        gpus = math.ceil(job.gpus) if self.alone else job.gpus
+        return replace(job, payload={**job.payload, **extra}, gpus=gpus) if extra else job
 
 
 def run_jobs(
@@ -99,6 +133,7 @@ def run_jobs(
     tasks: Iterable[Task],
     make_job: Callable[[Task], Job],
     *,
+    leases: Leases | None = None,
     on_interrupt: OnInterrupt = OnInterrupt.ABANDON,
     title: Callable[[Task], str] = str,
     note: Callable[[str], None] = lambda text: None,
@@ -107,10 +142,12 @@ def run_jobs(
 ) -> Generator[tuple[Task, Ended]]:
     """Run one job for each task, as many at a time as the engine has use for; yield tasks as their jobs end.
 
-    A job that was lost by no fault of its own is submitted again, up to ``ATTEMPTS`` times without progress.
+    A job that was lost by no fault of its own is submitted again, up to ``ATTEMPTS`` times without progress; on another
+    GPU where its own was lost, and alone on one where others on it may be why it failed.
 
     Args:
         make_job: called when a task's turn has come, and again for each further attempt.
+        leases: the GPUs of this machine, of which each job gets one; they say how many jobs run at a time.
         title: of a task, for messages; ``note`` is told of further attempts and of stopping.
         progress: how far a task has got, asked when its job has ended; attempts count anew where it got further.
         watch: called with the tasks that run, about every ``POLL_SECONDS``.
@@ -120,7 +157,7 @@ def run_jobs(
         UsageError: the machine that a job came to cannot run it, for the user's doing.
         KeyboardInterrupt: Ctrl-C or SIGTERM has come, and running jobs were treated as ``on_interrupt`` says.
     """
-    waiting = deque(tasks)
+    waiting: deque[_Running[Task]] = deque(_Running(task) for task in tasks)
     running: dict[Future[dict[str, Any]], _Running[Task]] = {}
     watched = -math.inf
 
@@ -136,16 +173,44 @@ def run_jobs(
             if reached > one.lost_at:
                 one.attempt = 1
             ended = how_it_ended(future)
-            if signals.stop_requested() and ended.how in (*REPEATED, End.DIED):
-                continue  # ended by the interrupt; the next command continues it
-            if ended.how in REPEATED and one.attempt < ATTEMPTS:
+            device = None if one.lease is None else one.lease.device
+            if leases is not None and one.lease is not None:
+                leases.give_back(one.lease)
+                if ended.how is End.DEVICE_LOST and one.lease.device not in leases.aside:
+                    leases.put_aside(one.lease.device, ended.reason)
+                    left = f"what is left: {', '.join(leases.devices)}" if leases.devices else "it was the last GPU"
+                    note(f"{ended.reason}. {one.lease.device} gets no more trials in this run; {left}")
+            if signals.stop_requested() and (ended.how in (*REPEATED, End.DIED) or ended.acquitted):
+                continue  # ended by the interrupt, or not for good; the next command continues it
+            if ended.how in (End.CROWDED, End.DOUBTFUL) and not one.alone:
+                note(f"{title(one.task)}: {ended.reason}; it is tried again alone on a GPU")
+                one.alone, one.elsewhere = True, device
+                waiting.append(one)  # when nothing else waits: a GPU is emptied for it
+            elif one.attempt < ATTEMPTS and (ended.how in REPEATED or (ended.how is End.DEVICE_LOST and elsewhere())):
                 again = "continuing it" if on_interrupt is OnInterrupt.CHECKPOINT else "trying it again"
                 tries = "" if ended.how is End.INTERRUPTED else f" (attempt {one.attempt + 1} of {ATTEMPTS})"
-                note(f"{title(one.task)}: {ended.reason}; {again}{tries}")
+                said = f"{device} was lost" if device and ended.how is End.DEVICE_LOST else ended.reason
+                note(f"{title(one.task)}: {said}; {again}{tries}")
                 one.attempt, one.lost_at = one.attempt + 1, reached
-                running[executor.submit(make_job(one.task))] = one
+                waiting.appendleft(one)
             else:
                 yield one.task, _after(one.attempt, ended)
+
+    def elsewhere() -> bool:
+        """Whether there may be another device for a job that lost its own."""
+        return executor.remote if leases is None else bool(leases.devices)
+
+    def submit() -> Future[dict[str, Any]] | None:
+        """Start the job of the task whose turn it is; None where all GPUs are taken."""
+        one = waiting[0]
+        if leases is not None:
+            one.lease = leases.lease(one.alone, one.elsewhere)
+            if one.lease is None:
+                return None
+        waiting.popleft()
+        future = executor.submit(one.job(make_job(one.task), 1 if leases is None else leases.each))
+        running[future] = one
+        return future
 
     def stop() -> Iterator[tuple[Task, Ended]]:
         """Give running jobs time to come to an end."""
@@ -165,11 +230,15 @@ def run_jobs(
     gentle = on_interrupt is not OnInterrupt.ABANDON
     with signals.graceful() if gentle else contextlib.nullcontext():
         while (waiting or running) and not signals.stop_requested():
+            if leases is not None and not leases.devices and not running:
+                why = "; ".join(leases.aside.values())
+                while waiting:
+                    yield waiting.popleft().task, Ended(End.DEVICE_LOST, f"no GPU is left: {why}")
+                return
             # No more than the engine has use for: a sweep of thousands would fill the driver, and its queue.
-            while waiting and len(running) < executor.window and not signals.stop_requested():
-                task = waiting.popleft()
-                future = executor.submit(make_job(task))
-                running[future] = _Running(task)
+            while waiting and not signals.stop_requested() and (leases is not None or len(running) < executor.window):
+                if (future := submit()) is None:
+                    break
                 if future.done():  # an engine that runs a job as it is submitted
                     yield from collect(0)
             if running:
@@ -208,6 +277,8 @@ def how_it_ended(future: Future[dict[str, Any]]) -> Ended:
         return Ended(End.ENGINE_FAULT, f"its executor returned no result but {type(result).__name__}")
     if "interrupted" in result:
         return Ended(End.INTERRUPTED, "somebody stopped it with SIGTERM")
+    if result.get("acquitted") in ACQUITTED:
+        return Ended(ACQUITTED[result["acquitted"]], str(result.get("reason")))
     if "unwritable" in result:
         return Ended(End.UNWRITABLE, result["unwritable"])
     if "failed" in result:

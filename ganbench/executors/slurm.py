@@ -29,6 +29,7 @@ SILENT_SECONDS = 600.0  # without an answer of the controller until a sweep is g
 RESULT_SECONDS = 15.0  # that a network file system may take to show the result of a job that has ended
 GRACE_SECONDS = 120.0  # beyond a job's deadline: until its process is up, and its end is seen
 OWN_BYTES = 10**9  # that the processes around a trial hold, torch among it; they count towards its job's limit
+CONTEXT_BYTES = 4 * 10**9  # room for the RAM of a CUDA context and its libraries, which differs by version
 
 # Options of sbatch by which jobs are known, heard and followed here.
 OWN_OPTIONS = {"job-name", "output", "error", "open-mode", "signal", "array", "ntasks", "ntasks-per-node", "nodes"}
@@ -71,6 +72,7 @@ class SlurmExecutor:
         self._jobs: dict[str, Submitted] = {}
         self._held: deque[Submitted] = deque()  # what sbatch does not take yet
         self._accepted = self._full = False  # whether sbatch took one, and whether it ever refused another
+        self._names_gpus = self.naming_gpus(self._options)
         self._took = self._heard = self._asked = time.monotonic()
         self._told = -math.inf
         self._closing = threading.Event()
@@ -78,6 +80,8 @@ class SlurmExecutor:
         self._watcher.start()
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
+        if not self._accepted:
+            self._check_gpus(job)
         one = Submitted(job)
         if self._held:
             self._held.append(one)
@@ -96,6 +100,34 @@ class SlurmExecutor:
             self._full = True
         self._accepted = True
         return one.future
+
+    @staticmethod
+    def naming_gpus(options: Mapping[str, str]) -> list[str]:
+        """The options of ``sbatch`` that ask for GPUs."""
+        return [
+            f"{name}={value}"
+            for name, value in options.items()
+            if name.startswith("gpus") or (name.startswith(("gres", "tres-")) and "gpu" in value)
+        ]
+
+    def _check_gpus(self, job: Job) -> None:
+        """Before the first job: raise UsageError for GPUs that SLURM would give and no trial use, or say so."""
+        if job.gpus not in (0, 1):
+            raise UsageError(f"--gpus-per-trial {job.gpus:g}: SLURM gives whole GPUs, so 0 or 1; Ray shares them")
+        if job.gpus:
+            return
+        if self._names_gpus:
+            raise UsageError(
+                f"--executor-option {self._names_gpus[0]}: trials would be given GPUs and run on the CPU: add "
+                "--gpus-per-trial 1, which gives each one, or leave it out"
+            )
+        partition = self._options.get("partition")
+        if partition and job.payload.get("device") != "cpu" and (gpus := slurm_commands.gpus_of(partition)):
+            print(
+                f"the nodes of partition {partition} have GPUs ({gpus}), and trials run on their CPUs: "
+                "--gpus-per-trial 1 gives each trial a GPU; --device cpu says that none is wanted",
+                file=sys.stderr,
+            )
 
     def _send(self, one: Submitted) -> str | None:
         """Put a job into the queue; what ``sbatch`` says where it takes none. Never called from two threads at once:
@@ -129,8 +161,6 @@ class SlurmExecutor:
 
     def _parameters(self, job: Job) -> dict[str, Any]:
         """What submitit writes into the batch script; a limit that nobody gave is the partition's."""
-        if job.gpus not in (0, 1):
-            raise UsageError(f"--gpus-per-trial {job.gpus:g}: SLURM gives whole GPUs, so 0 or 1; Ray shares them")
         found: dict[str, Any] = {
             "job_name": self._folder.name,
             "cpus_per_task": math.ceil(job.cpus),
@@ -138,10 +168,11 @@ class SlurmExecutor:
             "time": None if job.deadline is None else math.ceil((job.deadline + GRACE_SECONDS) / 60),
             "additional_parameters": {"no-requeue": True, **self._options},  # what is tried again is decided above
         }
-        if job.gpus:
+        if job.gpus and not self._names_gpus:
             found["gpus_per_node"] = 1
         if job.memory is not None:
-            found["mem"] = f"{math.ceil((job.memory + OWN_BYTES) / 2**20)}MB"
+            beside = OWN_BYTES + (CONTEXT_BYTES if job.gpus else 0)
+            found["mem"] = f"{math.ceil((job.memory + beside) / 2**20)}MB"
         return found
 
     def _known(self) -> dict[str, Submitted]:

@@ -50,6 +50,13 @@ def cancel_all(name: str) -> bool:
     return False
 
 
+def gpus_of(partition: str) -> str | None:
+    """The GPUs of a partition's nodes, such as ``gpu:a100:8``; None where some have none, or nobody says."""
+    answer = _call("sinfo", "--noheader", "--format=%G", f"--partition={partition}")
+    kinds = sorted(set(answer.stdout.split())) if answer is not None and answer.returncode == 0 else []
+    return ", ".join(kinds) if kinds and all("gpu" in kind for kind in kinds) else None
+
+
 def why_no_accounting() -> str | None:
     """What ``sacct`` says where it cannot tell how jobs ended; None where it can."""
     answer = _call("sacct", "--noheader", "--parsable2", "--format=JobID", "--starttime=now")

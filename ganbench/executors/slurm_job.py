@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -34,6 +36,12 @@ def work(message: Message) -> Message:
     again, or give it up; whether it goes on is decided above the seam.
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    given = os.environ.get("SLURM_JOB_GPUS") or os.environ.get("SLURM_STEP_GPUS")
+    if given and not message["gpus"] and message["payload"].get("device") not in (None, "cpu"):
+        return {
+            "refused": f"SLURM gave a trial GPU {given} of {platform.node()}, and it would run on the CPU: "
+            "--gpus-per-trial 1 has trials use it, --device cpu leaves it idle"
+        }
     return run(message)
 
 

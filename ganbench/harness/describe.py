@@ -16,6 +16,7 @@ from ganbench.harness import environment
 from ganbench.harness.array_cache import real_cache
 from ganbench.harness.build import build
 from ganbench.harness.defaults import default_extractor, default_metrics
+from ganbench.harness.device_errors import take_device
 from ganbench.harness.floors import floors, reference_scale
 from ganbench.harness.precision import multiplies_bfloat16_fast
 from ganbench.harness.real_data import MOST_SAMPLES, RealData, load_split
@@ -112,7 +113,7 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
     """The scale of a dataset's real side, and the floors of metrics."""
     dataset, extractor, metrics = payload["dataset"], payload["extractor"], payload["metrics"]
     catalog = discover([("dataset", dataset), ("extractor", extractor), *(("metric", m) for m in metrics)])
-    chosen, device = catalog.get("extractor", extractor), environment.select_device(payload["device"])
+    chosen, device = catalog.get("extractor", extractor), take_device(payload)
     cache = real_cache(chosen.thing, chosen.distribution, device)
     real = RealData(catalog.get("dataset", dataset).thing, chosen.thing, payload["samples"], device, cache)
     offers = {m: catalog.get("metric", m) for m in metrics}

@@ -8,9 +8,8 @@ import re
 import traceback
 from typing import Any
 
-import torch
-
 from ganbench.harness.build import Changed
+from ganbench.harness.device_errors import acquit, is_out_of_device_memory, is_out_of_memory
 from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.telemetry import Diverged
 from ganbench.harness.training import Training
@@ -19,18 +18,14 @@ from ganbench.utils.files import StoreError
 from ganbench.utils.memory import GIGABYTE
 
 
-def is_out_of_memory(reason: BaseException) -> bool:
-    """Whether an exception says that memory ran out; torch's CPU allocator raises a plain RuntimeError."""
-    return isinstance(reason, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(reason, RuntimeError) and "can't allocate memory" in str(reason)
-    )
-
-
 def explain(reason: BaseException) -> str:
     """One line: what was raised, and the last line of code outside ganbench and torch that it came through."""
     message = in_words(reason)
     if is_out_of_memory(reason):  # what follows the first sentence (free bytes, process ids) differs from run to run
         message = re.sub(r"\[enforce fail at .*?DefaultCPUAllocator: ", "", message).partition(". ")[0]
+    message = re.sub(
+        r" (Search for `\w+' in |CUDA kernel errors might be asynchronous).*", "", message
+    )  # torch's advice
     if isinstance(reason, InvalidOutput):  # it names the fault; where the harness saw it is no help
         return message
     return f"{message}{location(reason)}"
@@ -38,6 +33,8 @@ def explain(reason: BaseException) -> str:
 
 def failure(reason: BaseException, training: Training | None, payload: dict[str, Any]) -> dict[str, Any]:
     """How a trial ended that raised: status and reason. What is not the trial's own fault is raised again."""
+    if (other := acquit(reason)) is not None:  # the machine's, or nobody knows yet
+        raise other from reason
     if isinstance(reason, StoreError):  # the disk's fault: no record, so that the same command goes on later
         raise reason
     if isinstance(reason, Diverged):
@@ -51,7 +48,7 @@ def failure(reason: BaseException, training: Training | None, payload: dict[str,
         traceback.print_exception(reason)
     outcome = {"status": "error", "reason": explain(reason), "first_nonfinite": None}
     if is_out_of_memory(reason):
-        limit = payload.get("memory")
+        limit = None if is_out_of_device_memory(reason) else payload.get("memory")
         about = "" if limit is None else f"; its limit is --memory {limit / GIGABYTE:g}"
         return {**outcome, "status": "oom", "reason": f"{outcome['reason']}{about}"}
     if training is not None:

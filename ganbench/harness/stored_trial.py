@@ -18,6 +18,7 @@ from ganbench.harness import environment
 from ganbench.harness.artifacts import differing_files, image_grid
 from ganbench.harness.build import build
 from ganbench.harness.checkpoint import StateMismatch, capture, restore
+from ganbench.harness.device_errors import take_device
 from ganbench.harness.evaluation import Evaluator, draw_samples, eval_mode
 from ganbench.harness.pictures import draw_pictures
 from ganbench.harness.real_data import RealData
@@ -149,7 +150,7 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
     folder = Path(payload["folder"])
     record = read_trial(folder)
     trial = record.identity.trial
-    device = environment.use_device(payload["device"] or trial.device)
+    device = take_device({**payload, "device": payload["device"] or trial.device})
     variant = load_variant(record, folder, discover(needed_plugins(record.identity)), device)
     stream = derive(trial.seed if payload["seed"] is None else payload["seed"], "evaluation")
     with eval_mode(variant, stream):
@@ -199,7 +200,7 @@ def _reopen(payload: dict[str, Any], record: Record, catalog: Catalog) -> tuple[
     """A stored trial's variant and what scores it, on their device."""
     folder = Path(payload["folder"])
     trial, evaluation = record.identity.trial, record.identity.evaluation
-    device = environment.use_device(payload["device"] or trial.device)
+    device = take_device({**payload, "device": payload["device"] or trial.device})
     real = RealData(
         catalog.get("dataset", trial.dataset).thing,
         catalog.get("extractor", evaluation.extractor).thing,

@@ -13,6 +13,7 @@ from ganbench.harness import environment
 from ganbench.harness.artifacts import history_csv, write_pictures, write_samples
 from ganbench.harness.build import TrialSetup, prepare
 from ganbench.harness.checkpoint import capture
+from ganbench.harness.device_errors import take_device
 from ganbench.harness.failures import failure
 from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.pictures import draw_pictures
@@ -42,8 +43,7 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     make_folder(folder)
     progress = ProgressFile(folder / "progress.jsonl")
     start, cpu = time.perf_counter(), time.process_time()
-    device = environment.use_device(payload["device"])
-    watch_memory(device)
+    device = take_device(payload)
     described = environment.describe(device, payload["threads"], spec.distribution)
     training: Training | None = None
     outcome: dict[str, Any] = dict(COMPLETED)
@@ -131,12 +131,6 @@ def result(training: Training | None, folder: Path, completed: bool) -> dict[str
             for role, optimizer in variant.optimizers.items()
         },
     }
-
-
-def watch_memory(device: torch.device) -> None:
-    """Let a trial's peak memory be its own, where several run in one process."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
 
 
 def cost(

@@ -131,6 +131,7 @@ class Planned:
     """One trial to be run, and what its record says beside the spec.
 
     Attributes:
+        device: where it is described; where there are several of that kind, its job leases one of them.
         needs: the installed packages that bring its variant, dataset, extractor and metrics.
     """
 

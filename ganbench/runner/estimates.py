@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from ganbench.results.schema import Record, TrialIdentity
-from ganbench.results.spec import Planned
+from ganbench.results.spec import LANES, SEEDS, Planned
 from ganbench.results.store import Store
 from ganbench.runner.planning import together
 from ganbench.utils import canonical_json
@@ -23,7 +23,8 @@ from ganbench.utils.files import read_plain
 MOST_COST = 1 << 14  # bytes of cost.json
 MOST_SECONDS = 1e9
 
-Rates = tuple[float, float]  # seconds an image trained on, and an evaluation
+# Seconds an image trained on, and an evaluation; of how many seeds together (a seed's share), 0 if that is not known.
+Rates = tuple[float, float, float]
 
 
 class Estimates:
@@ -47,28 +48,38 @@ class Estimates:
 
     def seconds(self, trial: Planned) -> float | None:
         """Expected wall seconds; None where there is nothing to go by."""
-        protocol = trial.spec.protocol
+        if (rates := self._known(trial)) is None:
+            return None
+        image, evaluation, _ = rates
+        return image * trial.spec.protocol.budget_images + evaluation * trial.spec.protocol.evaluations
+
+    def _known(self, trial: Planned) -> Rates | None:
         for key in _keys(trial.spec.trial):
             if known := self._rates.get(key):
-                image, evaluation = (median(column) for column in zip(*known, strict=True))
-                return image * protocol.budget_images + evaluation * protocol.evaluations
+                image, evaluation, seeds = (median(column) for column in zip(*known, strict=True))
+                return image, evaluation, seeds
         return None
 
-    def longest_first(self, trials: Sequence[Planned]) -> list[list[Planned]]:
+    def longest_first(self, trials: Sequence[Planned], devices: int = 1) -> list[list[Planned]]:
         """The trials of each job, in the order in which jobs should begin: those of unknown length first, else as they
-        were.
+        were. ``devices``: on how many they run (``planning.together``).
         """
 
         def length(job: list[Planned]) -> float:
             seconds = self.job_seconds(job)
             return math.inf if seconds is None else seconds
 
-        return sorted(together(trials), key=length, reverse=True)
+        return sorted(together(trials, devices), key=length, reverse=True)
 
     def job_seconds(self, job: Sequence[Planned]) -> float | None:
         """Expected wall seconds of trials that are one job: they differ in their seed alone."""
-        seconds = self.seconds(job[0])
-        return None if seconds is None else seconds * len(job)
+        if (rates := self._known(job[0])) is None:
+            return None
+        image, evaluation, seeds = rates
+        protocol = job[0].spec.protocol
+        if protocol.engine != SEEDS or not seeds:  # else a computation takes as long for one seed as for ten
+            seeds = len(job)
+        return image * seeds * protocol.budget_images + evaluation * protocol.evaluations * len(job)
 
 
 def makespan(seconds: Iterable[float], slots: int) -> float:
@@ -96,10 +107,11 @@ def _rates(store: Store, record: Record) -> Rates | None:
         training, scoring, wall = (
             float(cost[name]) for name in ("training_seconds", "evaluation_seconds", "wall_seconds")
         )
+        seeds = float(cost.get("together", 0))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if not all(0 <= value < MOST_SECONDS for value in (training, scoring, wall)):
+    if not (all(0 <= value < MOST_SECONDS for value in (training, scoring, wall)) and 0 <= seeds <= LANES):
         return None
     # What is neither (starting, loading data) counts with the evaluations; a continued trial's wall is its last part.
     scoring = max(scoring, wall - training)
-    return training / record.identity.trial.budget_images, scoring / record.identity.evaluation.evaluations
+    return training / record.identity.trial.budget_images, scoring / record.identity.evaluation.evaluations, seeds

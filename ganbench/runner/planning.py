@@ -47,12 +47,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a sweep, the pairs left out, things worth saying first, and what cannot be built, with reasons."""
+    """The trials of a sweep, the pairs left out, things worth saying first, what cannot be built, with reasons, and the
+    devices that trials are spread over, such as ``cuda:0`` and ``cuda:1``.
+    """
 
     trials: list[Planned]
     left_out: list[str]
     notes: list[str]
     broken: list[str] = field(default_factory=list)
+    devices: tuple[str, ...] = ()
 
 
 def parse_seeds(texts: tuple[str, ...]) -> tuple[int, ...]:
@@ -175,12 +178,11 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
                 engine = SERIAL
                 notes.append(f"{variant['label']} on {dataset['name']}: the engine serial trains it, since it {why}")
             for seed in request.seeds:
-                turn = len(trials) if engine == SERIAL else variants.index(variant)  # seeds that train together
-                device = dataset["devices"][turn % len(dataset["devices"])]
-                trials.append(_planned(request, dataset, variant, seed, device, engine))
+                trials.append(_planned(request, dataset, variant, seed, engine))
     notes = [*path_notes, *(note for described in (*datasets, *variants) for note in described["notes"]), *notes]
     broken = [text for variant in variants for text in variant["broken"]]
-    return Plan(trials, left_out, list(dict.fromkeys(notes)), broken)
+    devices = tuple(datasets[0]["devices"]) if datasets else ()
+    return Plan(trials, left_out, list(dict.fromkeys(notes)), broken, devices)
 
 
 def _ask_datasets(
@@ -196,13 +198,12 @@ def _ask_datasets(
     return found
 
 
-def _planned(
-    request: Request, dataset: dict[str, Any], variant: dict[str, Any], seed: int, device: str, engine: str
-) -> Planned:
+def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any], seed: int, engine: str) -> Planned:
+    device = dataset["devices"][0]  # where there are several, its job leases one of them
     protocol = Protocol(
         budget_images=request.images or dataset["budget_images"],
         batch_size=request.batch_size,
-        device=dataset["devices"][0].partition(":")[0],
+        device=device.partition(":")[0],
         extractor=dataset["extractor"],
         extractor_hash=dataset["extractor_hash"],
         samples=dataset["samples"],
@@ -227,11 +228,18 @@ def _planned(
     )
 
 
-def together(todo: Sequence[Planned]) -> list[list[Planned]]:
-    """The trials of each job: one, or with the engine ``seeds`` those of one ten that differ in their seed alone."""
+def together(todo: Sequence[Planned], devices: int = 1) -> list[list[Planned]]:
+    """The trials of each job: one, or with the engine ``seeds`` those of one ten that differ in their seed alone.
+
+    Args:
+        devices: a ten is cut into groups where there are more devices than jobs, so that each has one. Otherwise that
+            would only cost time: a computation of one seed takes as long as one of ten.
+    """
     jobs: dict[str, list[Planned]] = {}
     for trial in todo:
         spec = trial.spec
         shared = replace(spec, seed=spec.seed // LANES) if spec.protocol.engine == SEEDS else spec
-        jobs.setdefault(canonical_json.sha256([shared.payload(), trial.device]), []).append(trial)
-    return [sorted(job, key=lambda trial: trial.spec.seed) for job in jobs.values()]
+        jobs.setdefault(canonical_json.sha256(shared.payload()), []).append(trial)
+    groups = max(1, devices // max(1, len(jobs)))
+    cut = [job[first::groups] for job in jobs.values() for first in range(min(groups, len(job)))]
+    return [sorted(job, key=lambda trial: trial.spec.seed) for job in cut]

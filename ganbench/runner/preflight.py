@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import UNSET, Struct
 
 from ganbench.executors import Executor, Job
+from ganbench.executors.leases import Leases
 from ganbench.executors.running import End, Ended, run_jobs, run_one_job
 from ganbench.results.schema import Faults, Identity, Record, Reference, Scores
 from ganbench.results.spec import Planned
@@ -23,20 +25,31 @@ def ask(
     memory: float | None = None,
     cpus: float = 1,
     gpus: float = 0,
+    leases: Leases | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """Run small jobs and return their results in order; raises UsageError, with the reason, if one fails.
 
     The limits are a variant's, whose code must not hang or fill the machine before its trials begin. Cores and GPUs are
-    those of the trials: what is described is where they will run.
+    those of the trials: what is described is where they will run. ``leases``: the GPUs of jobs that compute on one;
+    ``note``: is told of one that fails.
     """
 
     def job(payload: dict[str, Any]) -> Job:
         limits = (deadline, memory) if payload["kind"] == "variant" else (None, None)
         return Job(payload, cpus, gpus, *limits)
 
+    runs = run_jobs(
+        executor,
+        range(len(payloads)),
+        lambda number: job(payloads[number]),
+        leases=leases,
+        title=lambda number: _what(payloads[number]),
+        note=note if leases is not None else lambda text: None,
+    )
     ended: dict[int, Ended] = {}
     results: list[dict[str, Any]] = []
-    for number, end in run_jobs(executor, range(len(payloads)), lambda number: job(payloads[number])):
+    for number, end in runs:
         ended[number] = end
         while len(results) in ended:  # of several that fail, the first is named
             payload, first = payloads[len(results)], ended[len(results)]
@@ -55,10 +68,16 @@ def _answer(executor: Executor, payload: dict[str, Any], ended: Ended) -> dict[s
         raise UsageError(ended.reason)
     if ended.how is End.UNWRITABLE:
         raise StoreError(ended.reason)
-    what = f"{payload['kind']} {payload.get('variant') or payload.get('dataset')} cannot be used: {ended.reason}"
+    if ended.acquitted:
+        raise UsageError(ended.reason)
+    what = f"{_what(payload)} cannot be used: {ended.reason}"
     if ended.lost:
         raise UsageError(f"{what} while it was being asked about itself{_broken_plugins(executor)}")
     raise UsageError(f"{what}; --executor inline shows the traceback" if executor.isolated else what)
+
+
+def _what(payload: dict[str, Any]) -> str:
+    return f"{payload['kind']} {payload.get('variant') or payload.get('dataset')}"
 
 
 def _broken_plugins(executor: Executor) -> str:
@@ -89,6 +108,8 @@ def references(
     threads: int,
     cpus: float = 1,
     gpus: float = 0,
+    leases: Leases | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> dict[tuple[str, ...], Known]:
     """What ``reference_key`` of the trials stands for; earlier records are asked first."""
     needed: dict[tuple[str, ...], Planned] = {}
@@ -112,7 +133,7 @@ def references(
         }
         for trial in missing.values()
     ]
-    answers = ask(executor, jobs, cpus=cpus, gpus=gpus)
+    answers = ask(executor, jobs, cpus=cpus, gpus=gpus, leases=leases, note=note)
     try:
         return found | {key: convert(answer, Known) for key, answer in zip(missing, answers, strict=True)}
     except ValueError as reason:

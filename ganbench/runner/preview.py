@@ -26,7 +26,8 @@ def preview(plan: Plan, store: Store, slots: int | None) -> int:
     estimates = Estimates(store, read_records(store.root).records)
     lines = [["trial", "images", "state", "expected"]]
     left: list[Planned] = []
-    for trial in chain.from_iterable(estimates.longest_first(plan.trials)):
+    devices = len(plan.devices) or 1
+    for trial in chain.from_iterable(estimates.longest_first(plan.trials, devices)):
         state, seconds = store.state(trial.spec), estimates.seconds(trial)
         if state in TO_RUN:
             left.append(trial)
@@ -34,7 +35,7 @@ def preview(plan: Plan, store: Store, slots: int | None) -> int:
         lines.append([trial.title, str(trial.spec.protocol.budget_images), state, expected])
     sys.stdout.write(plain(lines))
     known = sum(estimates.seconds(trial) is not None for trial in left)
-    jobs = [s for job in estimates.longest_first(left) if (s := estimates.job_seconds(job)) is not None]
+    jobs = [s for job in estimates.longest_first(left, devices) if (s := estimates.job_seconds(job)) is not None]
     if known:
         text = f"{known} of {len(left)} trials to run are expected to take {sum(jobs):,.0f} s, going by earlier ones"
         say(text if slots is None else f"{text}: {makespan(jobs, slots):,.0f} s at {slots} at a time")

@@ -24,9 +24,9 @@ class PlainDisplay:
     def note(self, text: str) -> None:
         print(printable(text), file=sys.stderr, flush=True)
 
-    def begin(self, trials: list[Planned], kept: int) -> None:
+    def begin(self, trials: list[Planned], kept: int, where: str = "") -> None:
         self.total, self.done = len(trials), 0
-        self.note(f"{len(trials)} trials to run, {kept} finished earlier")
+        self.note(f"{len(trials)} trials to run, {kept} finished earlier{where and f'; {where}'}")
 
     def progress(self, trial: Planned, images: int, evaluation: Evaluation | None) -> None:
         """Prints nothing: a log holds finished trials alone."""
@@ -74,8 +74,10 @@ class LiveDisplay(PlainDisplay):
     def note(self, text: str) -> None:
         self.bars.console.print(escape(printable(text)), highlight=False)
 
-    def begin(self, trials: list[Planned], kept: int) -> None:
+    def begin(self, trials: list[Planned], kept: int, where: str = "") -> None:
         self.total, self.done = len(trials), 0
+        if where:
+            self.note(f"{len(trials)} trials to run {where}")
         if kept:
             self.note(f"{kept} trials finished earlier are kept")
         if trials:

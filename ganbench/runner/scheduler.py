@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from msgspec import UNSET
 
 from ganbench.executors import Executor, Job
+from ganbench.executors.leases import Leases
 from ganbench.executors.running import End, Ended, OnInterrupt, run_jobs
 from ganbench.results.records import as_json, compose, seal, unseal
 from ganbench.results.schema import Evaluation, Outcome, ProgressLine, Record
@@ -34,6 +35,7 @@ from ganbench.utils.typed_json import convert
 MOST_READ = 200  # running trials whose progress is read each time: on a cluster every one is a call to its file system
 MOST_LINE = 1 << 20  # bytes of a line of progress; a longer one, and what follows it, is not shown
 
+NOT_RUN = "not run"
 STATUS_OF = {  # of a trial whose job gave no result
     End.FAILED: "error",
     End.USAGE: "error",
@@ -52,7 +54,7 @@ class Display(Protocol):
     """What is told how a sweep goes."""
 
     def note(self, text: str) -> None: ...
-    def begin(self, trials: list[Planned], kept: int) -> None: ...
+    def begin(self, trials: list[Planned], kept: int, where: str) -> None: ...
     def progress(self, trial: Planned, images: int, evaluation: Evaluation | None) -> None: ...
     def finished(self, trial: Planned, record: Record, cost: dict[str, Any]) -> None: ...
 
@@ -63,6 +65,7 @@ class Sweep:
 
     Attributes:
         timeout: seconds a trial may run; ``memory``: bytes it may hold; ``cpus`` and ``gpus``: what it needs.
+        leases: the GPUs of this machine, if trials run on them.
         observed: called with (spec, evaluation) for every evaluation, and ``finished`` with every new record.
     """
 
@@ -78,6 +81,7 @@ class Sweep:
     memory: float | None = None
     cpus: float = 1
     gpus: float = 0
+    leases: Leases | None = None
 
     def run(self) -> Counter[str]:
         """Run what is left to run; return how many of the plan's trials have each status."""
@@ -105,14 +109,27 @@ class Sweep:
             missing = [name for name in trial.metrics if name not in record.metrics]
             if missing:
                 self.display.note(f"{trial.title}: finished earlier without {', '.join(missing)}; kept as it is")
-        self.display.begin(todo, len(self.plan.trials) - len(todo))
+        self.display.begin(todo, len(self.plan.trials) - len(todo), self._where(todo))
         if todo:
             records = read_records(self.store.root).records
-            self.references = references(records, self.executor, todo, self.request.threads, self.cpus, self.gpus)
-            jobs = Estimates(self.store, records).longest_first(todo)
+            known = (records, self.executor, todo, self.request.threads, self.cpus, self.gpus)
+            self.references = references(*known, self.leases, self.display.note)
+            devices = 1 if self.leases is None else len(self.leases.devices)
+            jobs = Estimates(self.store, records).longest_first(todo, devices)
             del records  # thousands of them fill a gigabyte
             self._run(jobs)
         return self.statuses
+
+    def _where(self, todo: list[Planned]) -> str:
+        """On which devices trials run, in words."""
+        if not todo:
+            return ""
+        if self.leases is not None:
+            return f"on {self.leases}"
+        if self.executor.remote:
+            return f"on the cluster, {self.gpus:g} GPUs each" if self.gpus else "on the CPUs of the cluster"
+        kind = todo[0].spec.protocol.device
+        return "on the CPU" if kind == "cpu" else f"on {todo[0].device}"
 
     def _run(self, jobs: list[list[Planned]]) -> None:
         running = [RunningJob([ProgressReader(self.store, trial) for trial in trials]) for trials in jobs]
@@ -120,6 +137,7 @@ class Sweep:
             self.executor,
             running,
             self._job,
+            leases=self.leases,
             on_interrupt=OnInterrupt.CHECKPOINT,
             title=lambda job: job.title,
             note=self.display.note,
@@ -128,8 +146,18 @@ class Sweep:
         )
         with contextlib.closing(ended_jobs):  # where a record cannot be written, signals are as before at once
             for job, ended in ended_jobs:
+                if ended.acquitted:  # no record: the same command runs them when there is a GPU for them
+                    self.statuses[NOT_RUN] += len(job.trials)
+                    if ended.how is not End.DEVICE_LOST or self.leases is None:  # else it was said of the GPU
+                        self.display.note(f"{job.title}: not run: {ended.reason}")
+                    continue
                 for trial, outcome in zip(job.trials, _outcomes(ended, len(job.trials)), strict=True):
                     self._record(trial, outcome)
+        if not_run := self.statuses[NOT_RUN]:
+            self.display.note(
+                f"{not_run} trials were not run, for want of a GPU that can be used: they have no record, and the same "
+                "command runs them; --device cpu does without a GPU, as another protocol"
+            )
 
     def _watch(self, running: list[RunningJob]) -> None:
         """Read the progress of the jobs that were looked at longest ago."""

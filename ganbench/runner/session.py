@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ganbench.executors import EngineLost, Executor, load_executor
+from ganbench.executors.leases import Leases
 from ganbench.reporters import DEFAULT
 from ganbench.reporters.report import write_reports
 from ganbench.results.store import Store
@@ -24,6 +26,7 @@ from ganbench.utils.errors import EXIT_INTERRUPTED, UsageError
 from ganbench.utils.files import StoreError
 from ganbench.utils.memory import GIGABYTE, measurable
 
+NO_GPUS = ("", "-1", "NoDevFiles")  # what such a variable holds where there are none
 QUICK = 200  # finished trials whose tables an interrupted sweep still writes: two to four seconds
 
 
@@ -40,6 +43,7 @@ class EngineOptions:
     address: str | None
     cpus_per_trial: float | None
     gpus_per_trial: float | None
+    trials_per_gpu: int | None
     storage: Path | None
     executor_options: tuple[str, ...]
     timeout: float | None
@@ -66,12 +70,34 @@ class EngineOptions:
                 raise UsageError(f"--executor-option {text}: expected KEY=VALUE, such as partition=gpu")
             options[key] = value
         found = load_executor(self.executor, self.jobs, threads, options)
-        if not found.remote and (self.cpus_per_trial or self.gpus_per_trial):
-            raise UsageError(
-                f"--cpus-per-trial and --gpus-per-trial are for engines that share out machines, such as ray; "
-                f"--executor {self.executor} runs --jobs trials at a time, on each GPU in turn"
-            )
+        try:
+            self._check(found)
+        except UsageError:
+            found.close(cancel=True)
+            raise
         return found
+
+    def _check(self, engine: Executor) -> None:
+        """Raise UsageError for what such an engine does in another way, and say how."""
+        if engine.remote and self.trials_per_gpu:
+            raise UsageError(
+                f"--trials-per-gpu is for the GPUs of this machine; with --executor {self.executor} write "
+                f"--gpus-per-trial {1 / self.trials_per_gpu:.3g}"
+            )
+        if not engine.isolated and self.trials_per_gpu:
+            raise UsageError(f"--trials-per-gpu: --executor {self.executor} runs one trial at a time; leave it out")
+        if not engine.remote and self.gpus_per_trial:
+            shared = round(1 / self.gpus_per_trial)
+            instead = "--device cuda" if shared == 1 else f"--device cuda --trials-per-gpu {shared}"
+            raise UsageError(
+                "--gpus-per-trial is for engines that share out machines, such as ray; with --executor "
+                f"{self.executor} write {instead}: a trial gets a GPU of this machine as it starts, or its share"
+            )
+        if not engine.remote and self.cpus_per_trial:
+            raise UsageError(
+                "--cpus-per-trial is for engines that share out machines, such as ray; with --executor "
+                f"{self.executor} --jobs says how many trials run at a time, and --threads how many cores each uses"
+            )
 
     def store(self, root: Path, name: str = "") -> Store:
         """The results folder, or the one called ``name`` in it, whose running trials write into the storage."""
@@ -83,6 +109,7 @@ class Session:
 
     Attributes:
         cpus, gpus: what a trial is given by an engine that shares out machines.
+        leases: the GPUs of this machine, once it is known that trials run on them.
         hints: what is said of the tables when a sweep is interrupted.
     """
 
@@ -93,6 +120,7 @@ class Session:
             )
         self.options = options
         self.cpus, self.gpus = options.cpus_per_trial or threads, options.gpus_per_trial or 0.0
+        self.leases: Leases | None = None
         self.hints: list[str] = []
         self.screen = display()
         self.observers = Observers(options.observe, lambda text: self.screen.note(text))
@@ -111,13 +139,39 @@ class Session:
 
         ``prepare`` False downloads, prepares and trains nothing: see ``planning.plan``.
         """
+        if self.engine.remote and request.device.startswith("cuda") and not self.gpus:
+            raise UsageError(
+                f"--device {request.device} with --executor {self.options.executor}: without --gpus-per-trial a trial "
+                "gets no GPU; add --gpus-per-trial 1"
+            )
         self.screen.note("asking plugins and datasets ...")
         planned = plan(request, self.ask, self.screen.note, prepare)
+        self._lease(planned, request.device)
         for text in (*planned.notes, *planned.broken, *(f"left out: {text}" for text in planned.left_out)):
             self.screen.note(text)
         if not planned.trials and prepare:
             raise UsageError("nothing to run: every variant was left out on every dataset")
         return planned
+
+    def _lease(self, planned: Plan, asked: str) -> None:
+        """Have trials lease the GPUs of this machine, where they run on such."""
+        each = self.options.trials_per_gpu
+        if not planned.devices:
+            return
+        if not self.engine.remote and planned.devices[0] == "cpu" and (unused := unused_gpus(asked)):
+            self.screen.note(unused)
+        if not self.engine.remote and planned.devices[0].startswith("cuda"):
+            self.leases = Leases(planned.devices, each or 1, self.options.jobs)
+        elif each is not None:
+            raise UsageError(
+                f"--trials-per-gpu {each}: with --device {asked} trials run on {planned.devices[0]} here, of which "
+                "--jobs says how many at a time; leave it out, or name --device cuda"
+            )
+
+    @property
+    def slots(self) -> int | None:
+        """Trials at a time, where that is known."""
+        return self.engine.slots if self.leases is None else self.leases.room
 
     def sweep(self, store: Store, request: Request, planned: Plan) -> Counter[str]:
         """Train what is planned and not finished in a locked folder; return how many trials ended with each status.
@@ -137,6 +191,7 @@ class Session:
             memory=self.options.memory_limit,
             cpus=self.cpus,
             gpus=self.gpus,
+            leases=self.leases,
         )
         try:
             statuses = sweep.run()
@@ -170,6 +225,21 @@ class Session:
         self.screen.note(f"{why}: nothing finished was lost; run the same command again to continue:")
         for text in (f"  {shlex.join(['ganbench', *sys.argv[1:]])}", *self.hints):
             self.screen.note(text)
+
+
+def unused_gpus(asked: str) -> str | None:
+    """That GPUs were set aside for this command, and its trials run on the CPU; None where that is not so.
+
+    ``asked``: the value of ``--device``. Who names the CPU and has CUDA_VISIBLE_DEVICES set for other work is not told.
+    """
+    names = ["SLURM_JOB_GPUS", "SLURM_STEP_GPUS", *(["CUDA_VISIBLE_DEVICES"] if asked == "auto" else [])]
+    given = next((f"{name}={value}" for name in names if (value := os.environ.get(name, "")) not in NO_GPUS), None)
+    if given is None:
+        return None
+    why = (
+        "torch sees no GPU: install torch for CUDA, or see what nvidia-smi says" if asked == "auto" else "--device cpu"
+    )
+    return f"{given}: there are GPUs for this command, but its trials run on the CPU ({why})"
 
 
 def run_session(options: EngineOptions, threads: int, work: Callable[[Session], Callable[[], int]]) -> int:

@@ -62,10 +62,12 @@ def system_kills() -> int:
 
 
 class Watch:
-    """Tells when a job's process, together with those that it started, holds more than ``most`` bytes."""
+    """Tells when a job's process, together with those that it started, holds more than ``most`` bytes, and what is
+    ``beside`` them: the context of a GPU.
+    """
 
     def __init__(self, pid: int, most: float) -> None:
-        self.pid, self.most = pid, most
+        self.pid, self.most, self.beside = pid, most, 0
         self._others: list[int] = []
         self._looked = time.monotonic()
 
@@ -73,7 +75,7 @@ class Watch:
         if time.monotonic() - self._looked > FAMILY_SECONDS:
             self._others = sorted(family(self.pid))
             self._looked = time.monotonic()
-        return sum(map(resident, (self.pid, *self._others))) > self.most
+        return sum(map(resident, (self.pid, *self._others))) > self.most + self.beside
 
 
 def family(leader: int) -> set[int]:

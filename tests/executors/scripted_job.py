@@ -25,4 +25,5 @@ def serve(sender: Connection, payload: dict[str, Any]) -> None:
         return {"done": True}
 
     jobs.run_job = run_job
+    jobs.context_bytes = lambda payload: payload.get("context", 0)
     _serve(sender, payload)

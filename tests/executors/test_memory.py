@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -14,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded
+from ganbench.conformance.pretended_device import pretended
+from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, jobs, local
 from ganbench.executors.local import _await
+from ganbench.executors.running import End, run_one_job
 from ganbench.utils import memory
+from ganbench.utils.seeding import Settings
 
 pytestmark = pytest.mark.skipif(not memory.measurable(), reason="needs /proc")
 
@@ -172,3 +176,48 @@ def test_the_system_kills_a_trial_for_memory_and_nothing_else_is_lost(
     assert record["reason"] == "the system killed its process for want of memory, 3 times"
     found = [next(tmp_path.glob(f"{folder}/ring8/vanilla/*/record.json")) for folder in ("alone", "ganbench-results")]
     assert found[0].read_bytes() == found[1].read_bytes()
+
+
+FILL = "held = bytearray(b'x') * 400_000_000; time.sleep({seconds})"
+
+
+@pytest.mark.parametrize(
+    ("device", "context", "how", "said"),
+    [
+        ("cpu", 10**9, End.MEMORY, "it held more than 0.6 GB of memory (--memory)"),  # a CPU has no context
+        ("cuda:0", 0, End.MEMORY, "it held more than 0.6 GB of memory (--memory)"),
+        ("cuda:0", 10**9, End.RETURNED, ""),
+        ("cuda:0", 10**8, End.MEMORY, "(--memory), beside 0.1 GB of its CUDA context"),
+    ],
+)
+def test_what_cuda_holds_beside_a_trial_does_not_count(
+    device: str, context: int, how: End, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setattr(local, "_serve", importlib.import_module("scripted_job").serve)
+    engine = local.LocalExecutor(jobs=1, threads=1, options={})
+    code = FILL.format(seconds=20 if how is End.MEMORY else 2)
+    payload = {"code": code, "mark": str(tmp_path / "pids"), "device": device, "context": context}
+    try:
+        ended = run_one_job(engine, Job(payload, deadline=60, memory=600 * MEGABYTE))
+    finally:
+        engine.close(cancel=True)
+    assert ended.how is how and said in ended.reason, ended
+
+
+def test_a_context_is_made_with_what_trials_use_and_only_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = iter(range(0, 10**9, 10**8))
+    monkeypatch.setattr(memory, "resident", lambda pid: next(held))
+    trial = {"kind": "trial", "device": "cuda:1", "threads": 1}
+    assert jobs.context_bytes({**trial, "device": "cpu"}) == 0
+    assert jobs.context_bytes(trial) == 0  # there is none: the trial itself will say so
+    before = Settings.now()
+    try:
+        with pretended("cuda") as seen:
+            assert jobs.context_bytes(trial) == 10**8
+            assert {"convolution", "bmm"} <= set(seen.kernels)
+            seen.clear()
+            assert jobs.context_bytes({**trial, "kind": "variant"}) == 10**8
+            assert not seen.kernels
+    finally:
+        before.set()

@@ -265,6 +265,7 @@ def _stand_ins(here: Machine) -> list[tuple[Any, str, Any]]:
         (cuda, "get_device_properties", lambda device=None: SimpleNamespace(**_PROPERTIES)),
         (cuda, "mem_get_info", lambda device=None: (MEMORY, MEMORY)),
         (cuda, "empty_cache", lambda: None),
+        (cuda, "set_per_process_memory_fraction", lambda fraction, device=None: None),
         (cuda, "memory_allocated", lambda device=None: 0),
         (cuda, "max_memory_allocated", lambda device=None: 0),
         (cuda, "reset_peak_memory_stats", lambda device=None: None),

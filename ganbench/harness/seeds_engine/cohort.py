@@ -13,12 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ganbench.harness import environment
 from ganbench.harness.build import TrialSetup, build, prepare
+from ganbench.harness.device_errors import take_device
 from ganbench.harness.failures import failure
 from ganbench.harness.seeds_engine.lockstep import Lockstep, copy_of_global_generator
 from ganbench.harness.seeds_engine.stack import Stack
 from ganbench.harness.seeds_engine.tracing import Unstackable
 from ganbench.harness.training import Training
-from ganbench.harness.trial import CHECKPOINT, COMPLETED, ProgressFile, TrialOutput, cost, result, watch_memory
+from ganbench.harness.trial import CHECKPOINT, COMPLETED, ProgressFile, TrialOutput, cost, result
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Clock, Variant
 from ganbench.results.spec import LANES, TrialSpec
@@ -45,8 +46,7 @@ def run_cohort(payload: dict[str, Any]) -> dict[str, Any]:
         make_folder(folder)
     progress = [ProgressFile(folder / "progress.jsonl") for folder in folders]
     start, cpu = time.perf_counter(), time.process_time()
-    device = environment.use_device(payload["device"])
-    watch_memory(device)
+    device = take_device(payload)
     described = environment.describe(device, payload["threads"], specs[0].distribution)
     trainings: list[Training | None] = [None] * len(specs)
     outcomes = [dict(COMPLETED) for _ in specs]
