@@ -6,9 +6,22 @@ and what every variant must have in ``plugin``.
 
 from __future__ import annotations
 
+from ganbench.toolkit.attention import SelfAttention
 from ganbench.toolkit.averaging import frozen_copy, move_average, warm_decay
 from ganbench.toolkit.backbone import BackboneGAN
 from ganbench.toolkit.equalized import EqualizedConv2d, EqualizedLinear, MinibatchStdDev, PixelNorm, pyramid
+from ganbench.toolkit.losses import (
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+    least_squares_discriminator_loss,
+    least_squares_generator_loss,
+    logistic_discriminator_loss,
+    logistic_generator_loss,
+    relativistic_discriminator_loss,
+    relativistic_generator_loss,
+    wasserstein_discriminator_loss,
+    wasserstein_generator_loss,
+)
 from ganbench.toolkit.networks import (
     Reshape,
     convolutional_discriminator,
@@ -21,29 +34,60 @@ from ganbench.toolkit.networks import (
     size_of,
 )
 from ganbench.toolkit.penalties import squared_gradient, unit_gradient_penalty
+from ganbench.toolkit.residual import (
+    ConditionalBatchNorm2d,
+    GroupedResidual,
+    ProjectionHead,
+    ResidualDown,
+    ResidualUp,
+    fixup_init,
+    orthogonal_init,
+)
+from ganbench.toolkit.schedules import Schedule, scheduled, set_step_size
 from ganbench.toolkit.spectral import SpectralNorm, spectrally_normalised
 
 __all__ = [
     "BackboneGAN",
+    "ConditionalBatchNorm2d",
     "EqualizedConv2d",
     "EqualizedLinear",
+    "GroupedResidual",
     "MinibatchStdDev",
     "PixelNorm",
+    "ProjectionHead",
     "Reshape",
+    "ResidualDown",
+    "ResidualUp",
+    "Schedule",
+    "SelfAttention",
     "SpectralNorm",
     "convolutional_discriminator",
     "convolutional_generator",
+    "fixup_init",
     "frozen_copy",
     "halvings",
+    "hinge_discriminator_loss",
+    "hinge_generator_loss",
     "is_image",
+    "least_squares_discriminator_loss",
+    "least_squares_generator_loss",
+    "logistic_discriminator_loss",
+    "logistic_generator_loss",
     "move_average",
     "multilayer_perceptron",
     "normal_init",
+    "orthogonal_init",
     "pyramid",
+    "relativistic_discriminator_loss",
+    "relativistic_generator_loss",
     "require_image",
+    "scheduled",
+    "set_step_size",
     "size_of",
     "spectrally_normalised",
     "squared_gradient",
     "unit_gradient_penalty",
     "warm_decay",
+    "wasserstein_discriminator_loss",
+    "wasserstein_generator_loss",
 ]
