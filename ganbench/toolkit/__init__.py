@@ -9,6 +9,7 @@ from __future__ import annotations
 from ganbench.toolkit.attention import SelfAttention
 from ganbench.toolkit.averaging import frozen_copy, move_average, warm_decay
 from ganbench.toolkit.backbone import BackboneGAN
+from ganbench.toolkit.conditional import ClassGenerator, ConditionalGAN
 from ganbench.toolkit.equalized import EqualizedConv2d, EqualizedLinear, MinibatchStdDev, PixelNorm, pyramid
 from ganbench.toolkit.losses import (
     hinge_discriminator_loss,
@@ -39,6 +40,8 @@ from ganbench.toolkit.residual import (
     GroupedResidual,
     ProjectionHead,
     ResidualDown,
+    ResidualFeatures,
+    ResidualGenerator,
     ResidualUp,
     fixup_init,
     orthogonal_init,
@@ -48,7 +51,9 @@ from ganbench.toolkit.spectral import SpectralNorm, spectrally_normalised
 
 __all__ = [
     "BackboneGAN",
+    "ClassGenerator",
     "ConditionalBatchNorm2d",
+    "ConditionalGAN",
     "EqualizedConv2d",
     "EqualizedLinear",
     "GroupedResidual",
@@ -57,6 +62,8 @@ __all__ = [
     "ProjectionHead",
     "Reshape",
     "ResidualDown",
+    "ResidualFeatures",
+    "ResidualGenerator",
     "ResidualUp",
     "Schedule",
     "SelfAttention",

@@ -5,9 +5,16 @@ Blocks that resample are those of Miyato et al. 2018, appendix B, and Brock et a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from ganbench.toolkit.attention import SelfAttention
+from ganbench.toolkit.equalized import pyramid
+from ganbench.toolkit.networks import Reshape, size_of
 
 
 class ConditionalBatchNorm2d(nn.Module):
@@ -76,19 +83,81 @@ class ResidualDown(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """A conditional discriminator's logit: ``psi(h) + <embedding of y, h>``, ``(n, features), (n,) -> (n,)``.
+    """A conditional discriminator's logits, one for each class y: ``psi(h) + <v_y, h>``, ``(n, d) -> (n, classes)``.
 
-    Miyato and Koyama 2018, "cGANs with Projection Discriminator", equation 4: the inner product is the form that the
-    log-ratio of p(y given x) takes where both are log-linear.
+    Miyato and Koyama 2018, "cGANs with Projection Discriminator", equation 4: ``h`` are features of the sample,
+    ``v_y`` is the embedding of y. A network that sees x and y together would have to learn this form; here it is given.
     """
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.unconditional = nn.Linear(features, 1)
-        self.embedding = nn.Embedding(classes, features)
+        self.psi = nn.Linear(features, 1)
+        self.embedding = nn.Linear(features, classes, bias=False)
 
-    def forward(self, h: Tensor, y: Tensor) -> Tensor:
-        return self.unconditional(h).flatten() + (self.embedding(y) * h).sum(1)
+    def forward(self, h: Tensor) -> Tensor:
+        return self.psi(h) + self.embedding(h)
+
+
+class ResidualGenerator(nn.Module):
+    """A generator of residual blocks for images of a condition: ``(n, latent_dim), (n, condition_dim)`` to images.
+
+    Brock et al. 2019, appendix B: latent and condition together set the scale and shift of every normalisation.
+
+    Args:
+        shape: ``(channels, height, width)`` of an image; values in [-1, 1].
+        latent_dim: size of z.
+        condition_dim: size of the condition.
+        width: channels next to the image.
+        attention: self-attention at the highest resolution below the image's that is at least 8x8, or the image's own.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], latent_dim: int, condition_dim: int, width: int, attention: bool = False
+    ) -> None:
+        super().__init__()
+        shapes = pyramid(shape, width)
+        self.base = nn.Linear(latent_dim, size_of(shapes[0]))
+        self.reshape = Reshape(shapes[0])
+        self.blocks = nn.ModuleList(
+            ResidualUp(a, b, latent_dim + condition_dim) for (a, *_), (b, *_) in pairwise(shapes)
+        )
+        self.attention_after = max(0, len(shapes) - 3) if attention else -1
+        if attention:
+            self.attention = SelfAttention(shapes[self.attention_after + 1][0])
+        self.to_image = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, shape[0], 3, padding=1))
+
+    def forward(self, z: Tensor, condition: Tensor) -> Tensor:
+        c = torch.cat([z, condition], 1)
+        x = self.reshape(self.base(z))
+        for i, block in enumerate(self.blocks):
+            x = block(x, c)
+            if i == self.attention_after:
+                x = self.attention(x)
+        return torch.tanh(self.to_image(x))
+
+
+class ResidualFeatures(nn.Module):
+    """The body of a discriminator of residual blocks: images ``(n, *shape)`` to features ``(n, features)``.
+
+    Miyato et al. 2018, appendix B: blocks that halve the sides, one that does not, ReLU, the sum over all places.
+
+    Attributes:
+        features: how many there are.
+    """
+
+    def __init__(self, shape: Sequence[int], width: int, attention: bool = False) -> None:
+        super().__init__()
+        shapes = pyramid(shape, width)[::-1]
+        layers: list[nn.Module] = [ResidualDown(shape[0], shapes[1][0], first=True)]
+        if attention:
+            layers.append(SelfAttention(shapes[1][0]))
+        for (a, *_), (b, *_) in pairwise(shapes[1:]):
+            layers.append(ResidualDown(a, b))
+        self.features = shapes[-1][0]
+        self.layers = nn.Sequential(*layers, ResidualDown(self.features, self.features, downsample=False), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).sum((2, 3))
 
 
 class GroupedResidual(nn.Module):
