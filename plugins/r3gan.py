@@ -26,6 +26,7 @@ from ganbench.toolkit import (
     fixup_init,
     frozen_copy,
     is_image,
+    logits_and_squared_gradient,
     move_average,
     pyramid,
     relativistic_discriminator_loss,
@@ -34,7 +35,6 @@ from ganbench.toolkit import (
     scheduled,
     set_step_size,
     size_of,
-    squared_gradient,
     warm_decay,
 )
 
@@ -122,22 +122,38 @@ class R3GAN(GAN):
     def build_generator(self) -> nn.Module:
         if not is_image(self.shape):
             return self.perceptron(self.latent_dim, size_of(self.shape))
-        shapes = pyramid(self.shape, self.width)
-        layers: list[nn.Module] = [Basis(self.latent_dim, shapes[0]), *self.residual(shapes[0][0], len(shapes))]
+        shapes = self.resolutions()
+        (lowest, *_), (highest, side, _) = shapes[0], shapes[-1]
+        layers: list[nn.Module] = [Basis(self.latent_dim, shapes[0]), *self.residual(lowest, len(shapes))]
         for (a, *_), (b, *_) in pairwise(shapes):
             layers += [Resample(a, b, 2.0), *self.residual(b, len(shapes))]
-        return nn.Sequential(*layers, nn.Conv2d(shapes[-1][0], self.shape[0], 1), nn.Tanh())
+        if side < self.shape[1]:
+            to_image: nn.Module = nn.ConvTranspose2d(highest, self.shape[0], 4, 2, 1)
+        else:
+            to_image = nn.Conv2d(highest, self.shape[0], 1)
+        return nn.Sequential(*layers, to_image, nn.Tanh()).to(memory_format=torch.channels_last)
 
     def build_discriminator(self) -> nn.Module:
         if not is_image(self.shape):
             return self.perceptron(size_of(self.shape), 1)
-        shapes = pyramid(self.shape, self.width)[::-1]
-        layers: list[nn.Module] = [nn.Conv2d(self.shape[0], shapes[0][0], 1)]
+        shapes = self.resolutions()[::-1]
+        (highest, side, _), (lowest, *sides) = shapes[0], shapes[-1]
+        stride = self.shape[1] // side
+        layers: list[nn.Module] = [nn.Conv2d(self.shape[0], highest, 4 if stride == 2 else 1, stride, stride // 2)]
         for (a, *_), (b, *_) in pairwise(shapes):
             layers += [*self.residual(a, len(shapes)), Resample(a, b, 0.5)]
-        wide, *sides = shapes[-1]
-        layers += [*self.residual(wide, len(shapes)), nn.Conv2d(wide, wide, tuple(sides), groups=wide, bias=False)]
-        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(wide, 1))
+        layers += [*self.residual(lowest, len(shapes)), nn.Conv2d(lowest, lowest, tuple(sides), groups=lowest)]
+        d = nn.Sequential(*layers, nn.Flatten(), nn.Linear(lowest, 1))
+        return d.to(memory_format=torch.channels_last)
+
+    def resolutions(self) -> list[tuple[int, int, int]]:
+        """Feature shapes of the residual blocks, from the lowest resolution.
+
+        Images of more than 16 pixels a side have none at their own resolution, which would take most of the time: one
+        strided convolution leads from there and to there, as in DCGAN.
+        """
+        shapes = pyramid(self.shape, self.width)
+        return shapes if self.shape[1] <= 16 else pyramid((self.width, *shapes[-2][1:]), self.width)
 
     def residual(self, channels: int, resolutions: int) -> list[nn.Module]:
         """The blocks of one resolution."""
@@ -155,9 +171,10 @@ class R3GAN(GAN):
         return Batch(self.generator(z) if self.training else self.average(z))
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
-        loss = relativistic_discriminator_loss(self.judge(real), self.judge(fake))
-        r1, r2 = (squared_gradient(lambda x: self.judge(Batch(x)), side.data).mean() for side in (real, fake))
-        return loss + self.gamma / 2 * (r1 + r2)
+        both = torch.cat([real.data, fake.data])
+        logits, squared = logits_and_squared_gradient(lambda x: self.judge(Batch(x)), both)
+        # Means over both halves: the sum of the penalties R1 and R2 is twice the mean of all.
+        return relativistic_discriminator_loss(*logits.chunk(2)) + self.gamma * squared.mean()
 
     def generator_phase(self, real: Batch, fake: Batch) -> Tensor:
         return relativistic_generator_loss(self.judge(real), self.judge(fake))

@@ -34,7 +34,7 @@ from ganbench.toolkit.networks import (
     require_image,
     size_of,
 )
-from ganbench.toolkit.penalties import squared_gradient, unit_gradient_penalty
+from ganbench.toolkit.penalties import logits_and_squared_gradient, squared_gradient, unit_gradient_penalty
 from ganbench.toolkit.residual import (
     ConditionalBatchNorm2d,
     GroupedResidual,
@@ -80,6 +80,7 @@ __all__ = [
     "least_squares_generator_loss",
     "logistic_discriminator_loss",
     "logistic_generator_loss",
+    "logits_and_squared_gradient",
     "move_average",
     "multilayer_perceptron",
     "normal_init",
