@@ -89,6 +89,7 @@ class ConditionalGAN(GAN):
     def build_generator(self) -> nn.Module:
         g = ClassGenerator(self.shape, self.latent_dim, self.classes, self.width, self.attention)
         orthogonal_init(g)
+        nn.init.normal_(g.embedding.weight)  # as large as z: the class is heard from the start
         return g.to(memory_format=torch.channels_last)  # faster convolutions, the same network
 
     def build_discriminator(self) -> nn.Module:
