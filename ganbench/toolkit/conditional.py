@@ -66,7 +66,7 @@ class ConditionalGAN(GAN):
         truncation: Annotated[float, Range(0.0, 2.0), "samples have no |z| above it; 0 is no limit"] = 0.0,
         ema_decay: Annotated[float, Range(0.0, 0.9999), "decay of the generator's average, a step"] = 0.99,
         decay: Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"] = 0.5,
-        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 1e-3,
+        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 2e-3,
         beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
         **hyperparameters: Any,
     ) -> None:
