@@ -54,7 +54,8 @@ class Variant(nn.Module):
     """A generative model: it learns from batches and draws samples. A plugin offers subclasses of it.
 
     What must survive a resume lives in parameters, buffers, ``optimizers``, plain scalar attributes
-    (bool, int, float, str, None) or ``memory``; anything else is lost.
+    (bool, int, float, str, None), ``memory``, or objects with ``state_dict`` and ``load_state_dict`` such as step-size
+    schedules; anything else is lost.
 
     Attributes:
         name: what ``--plugins`` calls it.
