@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     """A batch of samples, real or fake, on the variant's device.
 
     Attributes:
-        data: ``(n, *shape)``: images float32 NCHW in [-1, 1], or points ``(n, 2)``.
+        data: ``(n, *shape)``: images float32 NCHW in [-1, 1], or points ``(n, d)``.
         labels: int64 ``(n,)``, or None.
     """
 
@@ -64,7 +64,7 @@ class Variant(nn.Module):
         data_files: files beside its module that decide what it is, such as weights that it begins with; what stands in
             them is part of the source hash, as the code is. A folder stands for all files in it.
         decision_threshold: the value above which ``score_real`` says "real"; None for a critic.
-        shape: of one sample, ``(channels, height, width)`` or ``(2,)``.
+        shape: of one sample, ``(channels, height, width)``, or ``(d,)`` for points and rows of a table.
         latent_dim: numbers in ``z`` between which one may interpolate; 0 where ``latent`` is overridden without it.
         optimizers: by role; their steps are counted, measured and saved. Verdicts read the roles
             ``generator`` and ``discriminator``.

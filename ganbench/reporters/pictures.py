@@ -12,7 +12,7 @@ import pandas as pd
 from msgspec import Meta, Struct
 from PIL import Image
 
-from ganbench.results.schema import MOST_MEASURE
+from ganbench.results.schema import MOST_MEASURE, Record
 from ganbench.utils import canonical_json
 from ganbench.utils.files import leads_outside, read_plain
 from ganbench.utils.typed_json import Whole, convert
@@ -131,6 +131,13 @@ def _plot(images: int, points: np.ndarray, centres: list[list[float]]) -> dict[s
         "path": "".join(f"M{x:.1f} {y:.1f}h0" for x, y in dots[inside]),
         "modes": [(f"{x:.1f}", f"{y:.1f}") for x, y in place(modes)],
     }
+
+
+def projected(record: Record) -> str:
+    """What a caption says where points have more coordinates than the two that are drawn; empty elsewhere."""
+    wide = record.reference.features
+    points = record.identity.evaluation.extractor == "identity"  # whose features are the coordinates
+    return f"the first two of {wide:,.0f} coordinates" if points and wide is not None and wide > 2 else ""
 
 
 def size_of_samples(place: Path, root: Path) -> int | None:
