@@ -99,14 +99,14 @@ class ProjectionHead(nn.Module):
 
 
 class ResidualGenerator(nn.Module):
-    """A generator of residual blocks for images of a condition: ``(n, latent_dim), (n, condition_dim)`` to images.
+    """A generator of residual blocks for images: ``(n, latent_dim)``, and a condition if there is one, to images.
 
     Brock et al. 2019, appendix B: latent and condition together set the scale and shift of every normalisation.
 
     Args:
         shape: ``(channels, height, width)`` of an image; values in [-1, 1].
         latent_dim: size of z.
-        condition_dim: size of the condition.
+        condition_dim: size of the condition, which is then the second argument; 0 for none.
         width: channels next to the image.
         attention: self-attention at the highest resolution below the image's that is at least 8x8, or the image's own.
     """
@@ -126,8 +126,8 @@ class ResidualGenerator(nn.Module):
             self.attention = SelfAttention(shapes[self.attention_after + 1][0])
         self.to_image = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, shape[0], 3, padding=1))
 
-    def forward(self, z: Tensor, condition: Tensor) -> Tensor:
-        c = torch.cat([z, condition], 1)
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        c = z if condition is None else torch.cat([z, condition], 1)
         x = self.reshape(self.base(z))
         for i, block in enumerate(self.blocks):
             x = block(x, c)
