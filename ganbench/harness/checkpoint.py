@@ -122,7 +122,7 @@ def _capture_optimizer(optimizer: Optimizer, variant: Variant) -> dict[str, Any]
             f"an optimizer of {variant.name} steps a tensor that is no parameter of the variant: "
             "assign its module as an attribute"
         ) from None
-    found = {"class": type(optimizer).__name__, "groups": groups, "state": state}
+    found: dict[str, Any] = {"class": type(optimizer).__name__, "groups": groups, "state": state}
     if not _is_torchs(type(optimizer)):
         found["module"] = type(optimizer).__module__
         found["distribution"] = _distribution_of(found["module"])

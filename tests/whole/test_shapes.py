@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +50,7 @@ def ganbench_datasets():
 """
 
 
-def ganbench(*arguments: str) -> str:
+def run(*arguments: str) -> str:
     found = CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
     assert found.exit_code == 0, found.output
     return found.output
@@ -71,12 +73,12 @@ def test_every_shape_is_trained_scored_drawn_and_verified(
     results = tmp_path / "results"
     common = ("--plugin-path", str(tmp_path / "shapes.py"))
     budget = ("--images", "320", "--evaluations", "2", "--samples", "100", "--seeds", "1", "--results", str(results))
-    ganbench("run", *common, "-p", variants, "-d", dataset, *more, *budget, "--executor", "inline")
+    run("run", *common, "-p", variants, "-d", dataset, *more, *budget, "--executor", "inline")
 
     trials = pd.read_csv(results / "trials.csv")
     assert sorted(trials["variant"]) == sorted(variants.split(",")) and set(trials["status"]) == {"completed"}
     assert trials["precision"].between(0, 1).all()
-    ganbench("verify", str(results), "--records-only")
+    run("verify", str(results), "--records-only")
     page = (results / "leaderboard.html").read_text()
     if dataset in ("wide", "flat"):
         assert "data:image/png" in page
@@ -96,18 +98,20 @@ def test_a_mixture_finds_the_modes_of_a_cube(tmp_path: Path) -> None:
     (tmp_path / "shapes.py").write_text(PLUGIN)
     results = str(tmp_path / "results")
     common = ("--plugin-path", str(tmp_path / "shapes.py"), "--executor", "inline", "--results", results)
-    ganbench("run", *common, "-p", "gmm", "-d", "cube", "--images", "640", "--evaluations", "1", "--seeds", "1")
+    run("run", *common, "-p", "gmm", "-d", "cube", "--images", "640", "--evaluations", "1", "--seeds", "1")
     (row,) = pd.read_csv(tmp_path / "results" / "trials.csv").to_dict("records")
     assert row["modes"] == 8 and row["high_quality"] > 0.9 and row["mode_kl"] < 0.1
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 8), (4, 8), ()])
-def test_sequences_and_volumes_are_refused_by_name(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_sequences_and_volumes_are_refused_by_name(
+    tmp_path: Path, shape: tuple[int, ...], ganbench: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     text = f'Dataset("strange", {shape}, None, "fid", 640, lambda split: (np.zeros((9, *{shape}), np.float32), None))'
     head = "import numpy as np\nfrom ganbench.plugin import Dataset, hookimpl\n"
     (tmp_path / "strange.py").write_text(f"{head}\n@hookimpl\ndef ganbench_datasets():\n    return [{text}]\n")
-    found = CliRunner().invoke(
-        cli, ["run", "--plugin-path", str(tmp_path / "strange.py"), "-p", "vanilla", "-d", "strange", "--dry-run"]
+    found = ganbench(
+        "run", "--plugin-path", str(tmp_path / "strange.py"), "-p", "vanilla", "-d", "strange", "--dry-run"
     )
-    assert found.exit_code == 2 and f"strange has samples of shape {shape}" in found.output
-    assert "volumes are not supported" in found.output
+    assert found.returncode == 2 and f"strange has samples of shape {shape}" in found.stderr
+    assert "volumes are not supported" in found.stderr
