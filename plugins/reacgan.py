@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganbench.plugin import Batch, Range, Variant, hookimpl
-from ganbench.toolkit import ConditionalGAN, hinge_discriminator_loss, hinge_generator_loss
+from ganbench.toolkit import ConditionalGAN
 
 
 class SphereHead(nn.Module):
@@ -93,11 +93,11 @@ class ReACGAN(ConditionalGAN):
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
         (real_logits, classified), fake_logits = self.scored(real), self.judge(fake)
-        return hinge_discriminator_loss(real_logits, fake_logits) + self.weight * classified
+        return self.discriminator_loss(real_logits, fake_logits) + self.weight * classified
 
     def generator_phase(self, real: Batch, fake: Batch) -> Tensor:
         logits, classified = self.scored(fake)
-        return hinge_generator_loss(logits) + self.weight * classified
+        return self.generator_loss(logits) + self.weight * classified
 
 
 @hookimpl
