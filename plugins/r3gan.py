@@ -101,7 +101,7 @@ class R3GAN(GAN):
         shape: torch.Size,
         width: Annotated[int, Range(8, 128, log=True), "channels next to the image; points: an eighth of a layer"] = 16,
         blocks: Annotated[int, Range(1, 4), "residual blocks at each resolution"] = 1,
-        gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of both penalties"] = 1.0,
+        gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of both penalties"] = 0.1,
         schedule: Annotated[Schedule, "course of the step size"] = "cosine",
         ema_decay: Annotated[float, Range(0.0, 0.9999), "decay of the generator's average, a step"] = 0.99,
         augment: Annotated[Augmentation, "random changes to all images that D sees"] = "none",

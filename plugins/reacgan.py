@@ -25,11 +25,11 @@ class SphereHead(nn.Module):
         super().__init__()
         self.source = nn.Linear(features, 1)
         self.projection = nn.Linear(features, embedding_dim)
-        self.proxies = nn.Linear(embedding_dim, classes, bias=False)
+        self.proxies = nn.Parameter(torch.randn(classes, embedding_dim))
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         f = functional.normalize(self.projection(h), dim=1)
-        return self.source(h).flatten(), f, functional.normalize(self.proxies.weight, dim=1)
+        return self.source(h).flatten(), f, functional.normalize(self.proxies, dim=1)
 
 
 def data_to_data_cross_entropy(f: Tensor, proxies: Tensor, y: Tensor, temperature: float, margin: float) -> Tensor:
