@@ -3,8 +3,8 @@
 Chen, Duan, Houthooft, Schulman, Sutskever and Abbeel 2016, "InfoGAN: Interpretable Representation Learning by
 Information Maximizing Generative Adversarial Nets": the game V(D, G) minus lambda L_I(G, Q) (equation 6), where
 L_I = E log Q(c|x) + H(c) is a lower bound of the mutual information I(c; G(z, c)) of code and sample (equation 5). The
-code c is a category and numbers from U(-1, 1); Q(c|x) is a categorical distribution and Gaussians of unit variance
-(appendix C.1), a last layer on D's features.
+code c is a category and numbers from U(-1, 1); Q(c|x) is a categorical distribution and Gaussians (section 6), a last
+layer on D's features. Their standard deviation is fixed at a quarter of the numbers' range.
 
 No labels are used: that a category comes to be a class, and a number the slant, is what there is to see.
 """
@@ -21,6 +21,8 @@ from torch.nn import functional
 
 from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
 from ganbench.toolkit import BackboneGAN
+
+SIGMA = 0.5
 
 
 class InfoGAN(BackboneGAN):
@@ -59,6 +61,22 @@ class InfoGAN(BackboneGAN):
         numbers = 2 * torch.rand(n, self.numbers, generator=rng, device=z.device) - 1
         return torch.cat([z, functional.one_hot(category, self.categories), numbers], 1)
 
+    def code_paths(self, n: int, rng: Generator | None = None) -> Tensor:
+        """Two rows of ``n`` latents along the categories, and two from -1 to 1 along each number."""
+        first, rows = self.latent(2, rng)[:, None].repeat(1, n, 1), []
+        along = torch.linspace(-1, 1, n, device=first.device)
+        for part in range(1 + self.numbers):
+            path = first.clone()
+            if part == 0:
+                shown = torch.arange(n, device=first.device) % self.categories
+                path[:, :, self.latent_dim : self.latent_dim + self.categories] = functional.one_hot(
+                    shown, self.categories
+                ).to(path.dtype)
+            else:
+                path[:, :, self.latent_dim + self.categories + part - 1] = along
+            rows.append(path.flatten(0, 1))
+        return torch.cat(rows)
+
     def fake(self, z: Tensor) -> Batch:
         return Batch(self.generator(z), z[:, self.latent_dim :])
 
@@ -70,8 +88,8 @@ class InfoGAN(BackboneGAN):
         logits, q_category, q_numbers = self.discriminator(fake.data).split([1, self.categories, self.numbers], 1)
         category, numbers = fake.labels.split([self.categories, self.numbers], 1)  # type: ignore[union-attr]
         log_q = (q_category.log_softmax(1) * category).sum(1)
-        # log N(c; q, 1); of U(-1, 1), H = log 2.
-        log_q = log_q - ((numbers - q_numbers).square() + math.log(2 * math.pi)).sum(1) / 2
+        # log N(c; q, sigma^2); of U(-1, 1), H = log 2.
+        log_q = log_q - (((numbers - q_numbers) / SIGMA).square() + math.log(2 * math.pi * SIGMA**2)).sum(1) / 2
         return logits.flatten(), log_q.mean() + math.log(self.categories) + self.numbers * math.log(2)
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
