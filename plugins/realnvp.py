@@ -61,10 +61,10 @@ class RealNVP(Variant):
     def __init__(
         self,
         shape: torch.Size,
-        layers: Annotated[int, Range(2, 32), "coupling layers"] = 8,
-        width: Annotated[int, Range(8, 512, log=True), "units of the hidden layers of s and t"] = 64,
+        layers: Annotated[int, Range(2, 32), "coupling layers"] = 6,
+        width: Annotated[int, Range(8, 512, log=True), "units of the hidden layers of s and t"] = 128,
         schedule: Annotated[Schedule, "course of the step size"] = "cosine",
-        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 2e-3,
+        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 5e-4,
         **hyperparameters: Any,
     ) -> None:
         if is_image(shape):
