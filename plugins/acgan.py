@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganbench.plugin import Batch, Range, Variant, hookimpl
-from ganbench.toolkit import ConditionalGAN
+from ganbench.toolkit import ConditionalGAN, logistic_discriminator_loss, logistic_generator_loss
 
 
 class ACGAN(ConditionalGAN):
@@ -44,6 +44,13 @@ class ACGAN(ConditionalGAN):
         """Logits of the source ``(n,)``, and minus the log-likelihood of the right class, averaged: ``-L_C``."""
         outputs = self.discriminator(batch.data)
         return outputs[:, 0], functional.cross_entropy(outputs[:, 1:], batch.labels)
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        self.discriminator[0].observe(real_logits)
+        return logistic_discriminator_loss(real_logits, fake_logits)
+
+    def generator_loss(self, fake_logits: Tensor) -> Tensor:
+        return logistic_generator_loss(fake_logits)
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
         (real_logits, real_class), (fake_logits, fake_class) = self.likelihood(real), self.likelihood(fake)

@@ -20,8 +20,6 @@ from ganbench.plugin import Batch, Variant, hookimpl
 from ganbench.toolkit import (
     ConditionalGAN,
     ProjectionHead,
-    hinge_discriminator_loss,
-    hinge_generator_loss,
     spectrally_normalised,
 )
 
@@ -52,12 +50,6 @@ class BigGAN(ConditionalGAN):
         if batch.labels is None:  # is it real under any class
             return logits.logsumexp(1)
         return logits.gather(1, batch.labels[:, None]).flatten()
-
-    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return hinge_discriminator_loss(real_logits, fake_logits)
-
-    def generator_loss(self, fake_logits: Tensor) -> Tensor:
-        return hinge_generator_loss(fake_logits)
 
 
 @hookimpl

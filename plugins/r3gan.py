@@ -21,6 +21,8 @@ from torch.optim import Adam, Optimizer
 
 from ganbench.plugin import GAN, Batch, Clock, Range, Variant, hookimpl
 from ganbench.toolkit import (
+    Augment,
+    Augmentation,
     GroupedResidual,
     Schedule,
     fixup_init,
@@ -86,20 +88,23 @@ class R3GAN(GAN):
 
     name = "r3gan"
     decision_threshold = None
+    discriminator: nn.Sequential
     width: int
     blocks: int
     gamma: float
     schedule: Schedule
     ema_decay: float
+    augment: Augmentation
 
     def __init__(
         self,
         shape: torch.Size,
         width: Annotated[int, Range(8, 128, log=True), "channels next to the image; points: an eighth of a layer"] = 16,
         blocks: Annotated[int, Range(1, 4), "residual blocks at each resolution"] = 1,
-        gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of both penalties"] = 1.0,
+        gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of both penalties"] = 0.1,
         schedule: Annotated[Schedule, "course of the step size"] = "cosine",
         ema_decay: Annotated[float, Range(0.0, 0.9999), "decay of the generator's average, a step"] = 0.99,
+        augment: Annotated[Augmentation, "random changes to all images that D sees"] = "none",
         lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 2e-3,
         beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
         **hyperparameters: Any,
@@ -113,6 +118,7 @@ class R3GAN(GAN):
             gamma=gamma,
             schedule=schedule,
             ema_decay=ema_decay,
+            augment=augment,
             lr=lr,
             beta1=beta1,
             **hyperparameters,
@@ -135,7 +141,7 @@ class R3GAN(GAN):
 
     def build_discriminator(self) -> nn.Module:
         if not is_image(self.shape):
-            return self.perceptron(size_of(self.shape), 1)
+            return nn.Sequential(Augment("none"), self.perceptron(size_of(self.shape), 1))
         shapes = self.resolutions()[::-1]
         (highest, side, _), (lowest, *sides) = shapes[0], shapes[-1]
         stride = self.shape[1] // side
@@ -143,7 +149,7 @@ class R3GAN(GAN):
         for (a, *_), (b, *_) in pairwise(shapes):
             layers += [*self.residual(a, len(shapes)), Resample(a, b, 0.5)]
         layers += [*self.residual(lowest, len(shapes)), nn.Conv2d(lowest, lowest, tuple(sides), groups=lowest)]
-        d = nn.Sequential(*layers, nn.Flatten(), nn.Linear(lowest, 1))
+        d = nn.Sequential(Augment(self.augment), *layers, nn.Flatten(), nn.Linear(lowest, 1))
         return d.to(memory_format=torch.channels_last)
 
     def resolutions(self) -> list[tuple[int, int, int]]:
@@ -173,13 +179,16 @@ class R3GAN(GAN):
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
         both = torch.cat([real.data, fake.data])
         logits, squared = logits_and_squared_gradient(lambda x: self.judge(Batch(x)), both)
+        real_logits, fake_logits = logits.chunk(2)
+        self.discriminator[0].observe(real_logits - fake_logits)
         # Means over both halves: the sum of the penalties R1 and R2 is twice the mean of all.
-        return relativistic_discriminator_loss(*logits.chunk(2)) + self.gamma * squared.mean()
+        return relativistic_discriminator_loss(real_logits, fake_logits) + self.gamma * squared.mean()
 
     def generator_phase(self, real: Batch, fake: Batch) -> Tensor:
         return relativistic_generator_loss(self.judge(real), self.judge(fake))
 
     def settle(self, clock: Clock) -> None:
+        self.discriminator[0].adapt(clock)
         move_average(self.average, self.generator, warm_decay(self.ema_decay, clock.step))
         for optimizer in self.optimizers.values():
             set_step_size(optimizer, self.lr * scheduled(self.schedule, clock.fraction))

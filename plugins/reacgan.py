@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganbench.plugin import Batch, Range, Variant, hookimpl
-from ganbench.toolkit import ConditionalGAN, hinge_discriminator_loss, hinge_generator_loss
+from ganbench.toolkit import ConditionalGAN
 
 
 class SphereHead(nn.Module):
@@ -25,11 +25,11 @@ class SphereHead(nn.Module):
         super().__init__()
         self.source = nn.Linear(features, 1)
         self.projection = nn.Linear(features, embedding_dim)
-        self.proxies = nn.Linear(embedding_dim, classes, bias=False)
+        self.proxies = nn.Parameter(torch.randn(classes, embedding_dim))
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         f = functional.normalize(self.projection(h), dim=1)
-        return self.source(h).flatten(), f, functional.normalize(self.proxies.weight, dim=1)
+        return self.source(h).flatten(), f, functional.normalize(self.proxies, dim=1)
 
 
 def data_to_data_cross_entropy(f: Tensor, proxies: Tensor, y: Tensor, temperature: float, margin: float) -> Tensor:
@@ -93,11 +93,11 @@ class ReACGAN(ConditionalGAN):
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
         (real_logits, classified), fake_logits = self.scored(real), self.judge(fake)
-        return hinge_discriminator_loss(real_logits, fake_logits) + self.weight * classified
+        return self.discriminator_loss(real_logits, fake_logits) + self.weight * classified
 
     def generator_phase(self, real: Batch, fake: Batch) -> Tensor:
         logits, classified = self.scored(fake)
-        return hinge_generator_loss(logits) + self.weight * classified
+        return self.generator_loss(logits) + self.weight * classified
 
 
 @hookimpl

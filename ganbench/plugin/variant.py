@@ -71,6 +71,8 @@ class Variant(nn.Module):
         memory: state that is no parameter, buffer or scalar: tensors, scalars, lists, tuples, dicts.
         generate: ``generate(z) -> (n, *shape)``, in eval mode a pure function of ``z``; None without
             a latent space, and then ``sample`` is overridden.
+        code_paths: ``code_paths(n, rng) -> z``: rows of ``n`` latents, along each of which one part of a code changes,
+            as a picture of a finished trial; None without such a code.
         score_real: ``score_real(x) -> (n,)``, larger = more real; None without a discriminator.
         discriminator_features: ``discriminator_features(x) -> (n, d)``, or None.
     """
@@ -85,6 +87,7 @@ class Variant(nn.Module):
     optimizers: dict[str, Optimizer]
     memory: dict[str, Any]
     generate: Any = None
+    code_paths: Any = None
     score_real: Any = None
     discriminator_features: Any = None
 

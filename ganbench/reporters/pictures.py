@@ -33,6 +33,10 @@ TRAINING_PICTURES = {  # pictures that a trial makes at its end: title and capti
         "Interpolation",
         "In each row from one latent to another in eight steps: what learnt the data changes smoothly.",
     ),
+    "codes": (
+        "Paths along the code",
+        "In each row one part of the latent's code changes and the rest stays: what the code means.",
+    ),
     "arithmetic": ("Latent arithmetic", "Rows are a, b, c and a - b + c, means of latents of a class."),
 }
 
@@ -163,7 +167,7 @@ def last_samples(place: Path, root: Path, centres: list[list[float]], share: int
 
 
 def training_pictures(place: Path, root: Path) -> list[dict[str, Any]]:
-    """The pictures beside the samples: nearest training images, interpolation, arithmetic, as far as they are there."""
+    """The pictures beside the samples: nearest training images, interpolation, codes, arithmetic, as far as they are there."""
     folder = place / "pictures"
     if leads_outside(folder, root):
         return []

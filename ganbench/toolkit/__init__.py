@@ -7,6 +7,12 @@ and what every variant must have in ``plugin``.
 from __future__ import annotations
 
 from ganbench.toolkit.attention import SelfAttention
+from ganbench.toolkit.augmentation import (
+    Augment,
+    Augmentation,
+    adaptive_augmentation,
+    differentiable_augmentation,
+)
 from ganbench.toolkit.averaging import frozen_copy, move_average, warm_decay
 from ganbench.toolkit.backbone import BackboneGAN
 from ganbench.toolkit.conditional import ClassGenerator, ConditionalGAN
@@ -50,6 +56,8 @@ from ganbench.toolkit.schedules import Schedule, scheduled, set_step_size
 from ganbench.toolkit.spectral import SpectralNorm, spectrally_normalised
 
 __all__ = [
+    "Augment",
+    "Augmentation",
     "BackboneGAN",
     "ClassGenerator",
     "ConditionalBatchNorm2d",
@@ -68,8 +76,10 @@ __all__ = [
     "Schedule",
     "SelfAttention",
     "SpectralNorm",
+    "adaptive_augmentation",
     "convolutional_discriminator",
     "convolutional_generator",
+    "differentiable_augmentation",
     "fixup_init",
     "frozen_copy",
     "halvings",

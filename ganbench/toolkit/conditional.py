@@ -12,7 +12,9 @@ from torch.nn import functional
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.hyperparameters import Range
 from ganbench.plugin.variant import Batch, Clock, device_of
+from ganbench.toolkit.augmentation import Augment, Augmentation
 from ganbench.toolkit.averaging import frozen_copy, move_average, warm_decay
+from ganbench.toolkit.losses import hinge_discriminator_loss, hinge_generator_loss
 from ganbench.toolkit.networks import is_image, multilayer_perceptron, require_image, size_of
 from ganbench.toolkit.residual import ResidualFeatures, ResidualGenerator, orthogonal_init
 from ganbench.toolkit.schedules import scheduled, set_step_size
@@ -44,18 +46,19 @@ class ConditionalGAN(GAN):
     """A class-conditional GAN on residual networks for images, and on perceptrons for points.
 
     G has class-conditional batch normalisation and an averaged copy that is scored; D is spectrally normalised and ends
-    in a head that subclasses build in ``build_head`` and read in ``judge``.
+    in a head that subclasses build in ``build_head`` and read in ``judge``. Hinge losses.
 
     A latent carries its class as a one-hot vector behind ``latent_dim`` normal numbers.
     """
 
+    discriminator: nn.Sequential
     classes: int
     width: int
     attention: bool
     truncation: float
     ema_decay: float
     decay: float
-    features: int
+    augment: Augmentation
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class ConditionalGAN(GAN):
         attention: Annotated[bool, "self-attention in both networks; images only"] = False,
         truncation: Annotated[float, Range(0.0, 2.0), "samples have no |z| above it; 0 is no limit"] = 0.0,
         ema_decay: Annotated[float, Range(0.0, 0.9999), "decay of the generator's average, a step"] = 0.99,
+        augment: Annotated[Augmentation, "random changes to all images that D sees"] = "none",
         decay: Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"] = 0.5,
         lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 2e-3,
         beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
@@ -79,6 +83,7 @@ class ConditionalGAN(GAN):
             attention=attention,
             truncation=truncation,
             ema_decay=ema_decay,
+            augment=augment,
             decay=decay,
             lr=lr,
             beta1=beta1,
@@ -100,7 +105,8 @@ class ConditionalGAN(GAN):
         else:
             features = 8 * self.width
             body = nn.Sequential(multilayer_perceptron(size_of(self.shape), [features], features), nn.LeakyReLU(0.2))
-        d = nn.Sequential(body, self.build_head(features))
+        augment = Augment(self.augment if is_image(self.shape) else "none")
+        d = nn.Sequential(augment, body, self.build_head(features))
         orthogonal_init(d)
         return spectrally_normalised(d.to(memory_format=torch.channels_last))
 
@@ -123,7 +129,15 @@ class ConditionalGAN(GAN):
         g = self.generator if self.training else self.average
         return Batch(g(z[:, : self.latent_dim], y), y)
 
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        self.discriminator[0].observe(real_logits)
+        return hinge_discriminator_loss(real_logits, fake_logits)
+
+    def generator_loss(self, fake_logits: Tensor) -> Tensor:
+        return hinge_generator_loss(fake_logits)
+
     def settle(self, clock: Clock) -> None:
+        self.discriminator[0].adapt(clock)
         move_average(self.average, self.generator, warm_decay(self.ema_decay, clock.step))
         for optimizer in self.optimizers.values():
             set_step_size(optimizer, self.lr * scheduled("linear", clock.fraction, start=1 - self.decay))

@@ -83,16 +83,19 @@ def test_truncated_latents_are_normal_within_the_limit_and_only_in_samples(cls: 
     assert cut.mean().item() == pytest.approx(0, abs=0.01)
 
 
-@pytest.mark.parametrize("cls", [ACGAN, BigGAN, ReACGAN])
-def test_samples_show_the_class_that_they_were_asked_for(cls: type[ConditionalGAN], digits_trained: Any) -> None:
-    """Seconds of training: the classifier of the digits finds the class that z names."""
+# Class-conditional scales and shifts are learnt late where D's classifier has to learn first.
+@pytest.mark.parametrize(("cls", "images"), [(ACGAN, 32_000), (BigGAN, 16_000), (ReACGAN, 32_000)])
+def test_samples_show_the_class_that_they_were_asked_for(
+    cls: type[ConditionalGAN], images: int, digits_trained: Any
+) -> None:
+    """Half a minute of training: the classifier of the digits finds the class that z names."""
     from ganbench.extractors.classifier import ganbench_extractors
 
     classify = next(e for e in ganbench_extractors() if e.name == "digits-cnn")
-    variant = digits_trained(cls, 9_600)
+    variant = digits_trained(cls, images)
     z = variant.latent(500, torch.Generator().manual_seed(0))
     with torch.no_grad():
         fake = variant.fake(z)
         found = classify((fake.data + 1) * 127.5)[1].argmax(1)
     assert fake.labels is not None and fake.labels.unique().tolist() == list(range(10))
-    assert (found == fake.labels).float().mean() > 0.8
+    assert (found == fake.labels).float().mean() > 0.9
