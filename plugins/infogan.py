@@ -94,7 +94,9 @@ class InfoGAN(BackboneGAN):
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
         logits, information = self.judge_and_read(fake)
-        return self.discriminator_loss(self.judge(real), logits) - self.weight * information
+        real_logits = self.judge(real)
+        self.observe(real_logits, logits)
+        return self.discriminator_loss(real_logits, logits) - self.weight * information
 
     def generator_phase(self, real: Batch, fake: Batch) -> Tensor:
         logits, information = self.judge_and_read(fake)

@@ -10,6 +10,7 @@ from ganbench.toolkit.attention import SelfAttention
 from ganbench.toolkit.augmentation import (
     Augment,
     Augmentation,
+    AugmentedGAN,
     adaptive_augmentation,
     differentiable_augmentation,
 )
@@ -58,6 +59,7 @@ from ganbench.toolkit.spectral import SpectralNorm, spectrally_normalised
 __all__ = [
     "Augment",
     "Augmentation",
+    "AugmentedGAN",
     "BackboneGAN",
     "ClassGenerator",
     "ConditionalBatchNorm2d",

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ganbench.plugin.variant import Clock
+from ganbench.plugin.gan import GAN
+from ganbench.plugin.hyperparameters import Addition
+from ganbench.plugin.variant import Batch, Clock, Unsuitable
+from ganbench.toolkit.networks import is_image
 
 Augmentation = Literal["none", "diffaug", "ada"]
 RISE = 0.25  # share of the budget in which the probability can rise from 0 to 1
@@ -60,6 +63,45 @@ class Augment(nn.Module):
         if self.kind == "ada":
             step = clock.fraction / max(1, clock.step) / RISE
             self.p.add_((self.r - self.target).sign() * step).clamp_(0.0, ADA_LIMIT)
+
+
+class AugmentedGAN(GAN):
+    """A GAN whose discriminator can see all images changed at random: ``--set NAME.augment=ada`` or ``diffaug``.
+
+    The layer stands in front of whatever ``build_discriminator`` gives. A phase that does not call this class's
+    ``discriminator_phase`` calls ``observe`` itself.
+    """
+
+    augment: Augmentation = "none"  # an attribute of an instance is state, which published results have without it
+
+    def __init__(
+        self,
+        shape: torch.Size,
+        augment: Annotated[Augmentation, Addition(), "random changes to all images that D sees"] = "none",
+        **hyperparameters: Any,
+    ) -> None:
+        if augment != "none" and not is_image(shape):
+            raise Unsuitable(f"{self.name} with augment={augment} changes images: it needs images, not points")
+        if augment != "none":
+            hyperparameters["augment"] = augment
+        super().__init__(shape, **hyperparameters)
+        if augment != "none":
+            self.discriminator = nn.Sequential(Augment(augment), self.discriminator)
+
+    def observe(self, real_logits: Tensor, fake_logits: Tensor) -> None:
+        """Note how sure D is that real images are real; a critic has no such threshold but its scores of fakes."""
+        if self.augment != "none":
+            zero = fake_logits.mean() if self.decision_threshold is None else self.decision_threshold
+            self.discriminator[0].observe(real_logits - zero)  # type: ignore[index]
+
+    def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
+        real_logits, fake_logits = self.judge(real), self.judge(fake)
+        self.observe(real_logits, fake_logits)
+        return self.discriminator_loss(real_logits, fake_logits)
+
+    def settle(self, clock: Clock) -> None:
+        if self.augment != "none":
+            self.discriminator[0].adapt(clock)  # type: ignore[index]
 
 
 def differentiable_augmentation(x: Tensor) -> Tensor:
