@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
-from ganbench.plugin import GAN, Batch, Clock, Range, Variant, hookimpl
+from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
 from ganbench.toolkit import (
+    AugmentedGAN,
     EqualizedConv2d,
     EqualizedLinear,
     MinibatchStdDev,
@@ -109,7 +110,7 @@ class StyleGenerator(nn.Module):
         return torch.tanh(self.to_image(x * self.style(w[:, -1])[:, :, None, None]))
 
 
-class StyleGAN(GAN):
+class StyleGAN(AugmentedGAN):
     """GAN whose generator turns the latent into a style that sets every layer of the image network.
 
     In training, images mix two styles and have noise; ``generate`` has neither, ``sample`` has noise.
@@ -211,6 +212,7 @@ class StyleGAN(GAN):
         return loss
 
     def settle(self, clock: Clock) -> None:
+        super().settle(clock)
         move_average(self.average, self.generator, warm_decay(self.ema_decay, clock.step))
         self.penalised = (clock.step + 1) % self.r1_interval == 0
 

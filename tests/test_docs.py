@@ -27,7 +27,9 @@ def text(page: str) -> str:
 
 
 def blocks(page: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", text(page), flags=re.DOTALL)
+    """Code of a page that needs nothing but ganbench; that of wrap-existing.md is run by tox -e thirdparty."""
+    found = re.findall(r"```python\n(.*?)```", text(page), flags=re.DOTALL)
+    return [block for block in found if not re.search(r"import pytorch_lightning|from lit_gan", block)]
 
 
 def names(block: str) -> list[str]:
@@ -75,6 +77,11 @@ def test_the_scripts_of_the_documentation_run(page: str, block: str, tmp_path: P
 def test_tutorials_show_the_examples(example: str) -> None:
     (path,) = (ROOT / "examples").glob(f"*/ganbench_{example}.py")
     assert path.read_text() in PLUGINS.values()
+
+
+@pytest.mark.parametrize("name", ["ganbench_lightning.py", "lit_gan.py"])
+def test_the_page_on_wrapping_shows_its_example(name: str) -> None:
+    assert (ROOT / "examples" / "ganbench-lightning" / name).read_text() in text("docs/tutorials/wrap-existing.md")
 
 
 def test_every_hook_is_documented() -> None:

@@ -136,7 +136,9 @@ def _summary(thing: Any) -> str:
 def _figures(offer: Offer) -> str:
     thing = offer.thing
     if offer.kind == "dataset":
-        shape = "x".join(map(str, thing.shape)) if thing.shape != (2,) else "points in the plane"
+        shape = "x".join(map(str, thing.shape))
+        if len(thing.shape) == 1:
+            shape = "points in the plane" if thing.shape == (2,) else f"points of {shape} coordinates"
         classes = f", {thing.classes} classes" if thing.classes else ""
         return f"{shape}{classes}, ranked by {thing.primary}, budget {thing.budget_images:,} images"
     if offer.kind == "extractor":

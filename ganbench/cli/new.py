@@ -28,6 +28,8 @@ KINDS = {
     ),
     "reporter": ('"ganbench.reporters"', "A report format", "ganbench report --format {name}"),
 }
+# Networks that a variant may begin with: the template of each.
+BASES = {"points": "variant.py", "convolutional": "convolutional.py", "residual": "residual.py"}
 PREFIX = "ganbench-"
 
 
@@ -37,12 +39,18 @@ PREFIX = "ganbench-"
     "--kind", type=click.Choice(list(KINDS)), default="variant", show_default=True, help="What the package will offer."
 )
 @click.option(
+    "--base",
+    type=click.Choice(list(BASES)),
+    help="Networks that a variant begins with: fully connected ones, for points and images; DCGAN's convolutions; or "
+    "residual blocks.  [default: points]",
+)
+@click.option(
     "--into",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path("."),
     help="Folder in which the package's folder is made.  [default: this one]",
 )
-def command(name: str, kind: str, into: Path) -> None:
+def command(name: str, kind: str, base: str | None, into: Path) -> None:
     """Write a complete plugin package, ganbench-NAME, that works at once.
 
     The folder ganbench-NAME gets a pyproject.toml with the entry point, one small module, a test file that runs the
@@ -54,14 +62,16 @@ def command(name: str, kind: str, into: Path) -> None:
       cd ganbench-NAME && pip install -e '.[test]' && pytest
       ganbench check NAME
     """
-    click.echo(create(name, kind, into))
+    click.echo(create(name, kind, base, into))
 
 
-def create(name: str, kind: str, into: Path) -> str:
+def create(name: str, kind: str, base: str | None, into: Path) -> str:
     """Write the package of a plugin into a new folder; return what to do next.
 
-    Raises UsageError for a name that cannot be used, and for a folder that exists.
+    Raises UsageError for a name that cannot be used, a folder that exists, and a base of what is no variant.
     """
+    if base is not None and kind != "variant":
+        raise UsageError(f"--base {base} is about the networks of a variant, not of a {kind}: leave it out")
     _check(name, kind)
     package, module = f"{PREFIX}{name}", "ganbench_" + re.sub(r"[^a-z0-9]", "_", name)
     _check_module(name, module)
@@ -85,7 +95,7 @@ def create(name: str, kind: str, into: Path) -> str:
     }
     paths = {
         "pyproject.toml": "pyproject.toml",
-        f"{kind}.py": f"{module}.py",
+        BASES[base] if base else f"{kind}.py": f"{module}.py",
         "test.py": f"tests/test_{module}.py",
         "tox.ini": "tox.ini",
         "README.md": "README.md",

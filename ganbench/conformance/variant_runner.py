@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganbench.conformance.errors import CheckFailed
 from ganbench.harness.serialization import fingerprint, is_scalar
+from ganbench.harness.stateful_objects import stateful_objects
 from ganbench.plugin.hyperparameters import resolve, takes_classes
 from ganbench.plugin.variant import Batch, Clock, Unsuitable, Variant
 from ganbench.utils.errors import in_words, location
@@ -189,16 +190,22 @@ def first_few(names: list[str], most: int = 3) -> str:
 
 
 def lost_attributes(fresh: Variant, trained: Variant) -> list[str]:
-    """Attributes that training changed and no checkpoint holds: their values are no tensors, scalars or modules."""
+    """Attributes that training changed and no checkpoint holds: they are no tensor, scalar, module or object with a
+    ``state_dict``.
+    """
     found = []
+    saved = list(stateful_objects(trained))
     modules = dict(fresh.named_modules())
     for path, module in trained.named_modules():
         before = vars(modules[path]) if path in modules else {}
         for name, value in vars(module).items():
             if name in TORCHS_OWN or name in ("optimizers", "memory") or is_scalar(value):
                 continue
+            place = f"{path}.{name}" if path else name
+            if any(one == place or one.startswith(f"{place}.") for one in saved):
+                continue
             if name not in before or _summary(value) != _summary(before[name]):
-                found.append(f"{path}.{name}" if path else name)
+                found.append(place)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The extractor of points in the plane: their coordinates are the features."""
+"""The extractor of points and of rows of a table: their coordinates are the features."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ if TYPE_CHECKING:
 
 
 class Identity(Extractor):
-    """The coordinates of points in the plane, as float32; no class probabilities."""
+    """The coordinates of points, or the numbers of a row, as float32; no class probabilities.
+
+    ``size`` is that of points in the plane; rows of d numbers have d features.
+    """
 
     name = "identity"
     size = 2
     weights_hash = hashlib.sha256(b"identity: points as float32").hexdigest()
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, None]:
-        """Points ``(n, 2)`` in, the same ``(n, 2)`` out as float32.
+        """Points ``(n, d)`` in, the same ``(n, d)`` out as float32.
 
         Raises:
-            ValueError: the batch is not of floating-point points in the plane.
+            ValueError: the batch is not of floating-point points.
         """
-        if batch.ndim != 2 or batch.shape[1] != self.size or not batch.is_floating_point():
+        if batch.ndim != 2 or not batch.is_floating_point():
             raise ValueError(
-                f"extractor identity expects points of shape (n, {self.size}) in floating point, "
+                "extractor identity expects points of shape (n, d) in floating point, "
                 f"got {batch.dtype} of shape {tuple(batch.shape)}"
             )
         return batch.detach().float(), None

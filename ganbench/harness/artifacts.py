@@ -32,7 +32,12 @@ def write_samples(folder: Path, images_seen: int, samples: Tensor) -> None:
     if samples.dim() == 4:
         write_atomic(folder / f"{images_seen}.png", image_grid(samples[: GRID * GRID].cpu().numpy()))
     else:
-        _write_points(folder / "points.csv", images_seen, samples[:POINTS].cpu().numpy())
+        _write_points(folder / "points.csv", images_seen, in_plane(samples[:POINTS].cpu().numpy()))
+
+
+def in_plane(points: np.ndarray) -> np.ndarray:
+    """What is drawn of points ``(n, d)``: their first two coordinates ``(n, 2)``; a missing second one is 0."""
+    return np.pad(points[:, :2], [(0, 0), (0, max(0, 2 - points.shape[1]))])
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, bytes], about: dict[str, Any]) -> None:
@@ -62,7 +67,7 @@ def differing_files(
     if samples.dim() == 4:
         files[f"samples/{images_seen}.png"] = _as_drawn(image_grid(samples[: GRID * GRID].cpu().numpy()))
     else:
-        points = samples[:POINTS].cpu().numpy()
+        points = in_plane(samples[:POINTS].cpu().numpy())
         files["samples/points.csv"] = lambda path: _same_points(_text(path), images_seen, points)
     if (folder / "pictures").is_dir():
         files |= {f"pictures/{name}.png": _as_drawn(content) for name, content in pictures.items()}

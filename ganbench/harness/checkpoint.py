@@ -1,12 +1,18 @@
 """Takes the whole state of a variant for a checkpoint, and puts it back.
 
 State is parameters, buffers (of any, also changed, shape), plain scalar attributes of the variant and
-its submodules, ``memory`` and ``optimizers``. It is saved by parameter *name*, so that swapped
-optimizers and groups added later come back.
+its submodules, ``memory``, ``optimizers``, and objects with a ``state_dict``. Optimizers are saved by parameter
+*name*, so that swapped optimizers and groups added later come back.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from typing import Any
 
 import torch
@@ -14,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganbench.harness.serialization import is_scalar
+from ganbench.harness.stateful_objects import capture_objects, restore_objects
 from ganbench.plugin.variant import Variant, device_of
 from ganbench.utils.errors import in_words
 
@@ -24,6 +31,7 @@ class StateMismatch(ValueError):
 
 def capture(variant: Variant) -> dict[str, Any]:
     """Everything that ``restore`` puts back. Tensors are the live ones: save or hash them before going on."""
+    objects = capture_objects(variant)
     return {
         "parameters": dict(variant.named_parameters()),
         "buffers": _buffers(variant),
@@ -33,6 +41,8 @@ def capture(variant: Variant) -> dict[str, Any]:
         },
         "memory": variant.memory,
         "optimizers": {role: _capture_optimizer(o, variant) for role, o in variant.optimizers.items()},
+        # Only where there are any: the hashes of states without them are as they always were.
+        **({"objects": objects} if objects else {}),
     }
 
 
@@ -72,6 +82,7 @@ def _restore(variant: Variant, state: dict[str, Any]) -> None:
         del variant.optimizers[role]
     for role, saved in state["optimizers"].items():
         variant.optimizers[role] = _restore_optimizer(variant.optimizers.get(role), saved, parameters)
+    restore_objects(variant, state.get("objects", {}))
 
 
 def _buffers(variant: Variant) -> dict[str, Tensor | None]:
@@ -111,7 +122,67 @@ def _capture_optimizer(optimizer: Optimizer, variant: Variant) -> dict[str, Any]
             f"an optimizer of {variant.name} steps a tensor that is no parameter of the variant: "
             "assign its module as an attribute"
         ) from None
-    return {"class": type(optimizer).__name__, "groups": groups, "state": state}
+    found: dict[str, Any] = {"class": type(optimizer).__name__, "groups": groups, "state": state}
+    if not _is_torchs(type(optimizer)):
+        found["module"] = type(optimizer).__module__
+        found["distribution"] = _distribution_of(found["module"])
+        # Some count steps or keep averages beside their groups and states.
+        more = {k: v for k, v in optimizer.state_dict().items() if k not in ("state", "param_groups")}
+        found |= {"more": more} if more else {}
+    return found
+
+
+def _is_torchs(cls: type) -> bool:
+    return getattr(torch.optim, cls.__name__, None) is cls
+
+
+def _distribution_of(module: str) -> str | None:
+    """The installed distribution that a module belongs to; None for one that no distribution offers."""
+    return min(_owners().get(module.partition(".")[0], []), default=None)
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def _optimizer_class(saved: dict[str, Any]) -> type[Optimizer]:
+    """The class of a saved optimizer: torch's own, or that of a module that is imported or installed.
+
+    Nothing of the checkpoint is executed: it only names a class, whose module must be imported already, by the variant
+    itself, or belong to an installed distribution of the name that was saved.
+    """
+    name, module, owner = saved["class"], saved.get("module"), saved.get("distribution")
+    if module is None:
+        found = getattr(torch.optim, name, None)
+    elif module in sys.modules:
+        found = getattr(sys.modules[module], name, None)
+    else:
+        try:
+            distribution(owner or "")
+        except (PackageNotFoundError, ValueError):
+            raise StateMismatch(
+                f"the saved optimizer {name} is of {owner or module}, which is not installed: pip install it"
+            ) from None
+        if owner not in _owners().get(module.partition(".")[0], []):
+            raise StateMismatch(f"the saved optimizer {name} is of the module {module}, which is not one of {owner}")
+        found = getattr(importlib.import_module(module), name, None)
+    if not (isinstance(found, type) and issubclass(found, Optimizer)):
+        raise StateMismatch(f"the saved optimizer {name} is not one of {module or 'torch.optim'}")
+    return found
+
+
+def _made_anew(cls: type[Optimizer], groups: list[dict[str, Any]]) -> Optimizer:
+    """An optimizer with these groups; arguments without a default are those of the first group."""
+    after_params = list(inspect.signature(cls.__init__).parameters.values())[2:]
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    needed = [p.name for p in after_params if p.default is p.empty and p.kind in named]
+    if missing := [name for name in needed if name not in groups[0]]:
+        raise StateMismatch(
+            f"the optimizer {cls.__name__} cannot be made again, for its groups do not hold {', '.join(missing)}: make "
+            "it in __init__ of the variant"
+        )
+    return cls(groups, **{name: groups[0][name] for name in needed})
 
 
 def _restore_optimizer(
@@ -119,24 +190,22 @@ def _restore_optimizer(
 ) -> Optimizer:
     try:
         groups = [{**group, "params": [parameters[name] for name in group["params"]]} for group in saved["groups"]]
-        if fresh is not None and type(fresh).__name__ == saved["class"]:
-            optimizer = fresh
-            optimizer.param_groups.clear()
-            optimizer.state.clear()
-            for group in groups:
-                optimizer.add_param_group(group)
-        else:
-            cls = getattr(torch.optim, saved["class"], None)
-            if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
-                raise StateMismatch(f"the saved optimizer {saved['class']} is not one of torch.optim")
-            optimizer = cls(groups)  # type: ignore[call-arg]
     except KeyError as name:
         raise StateMismatch(f"the saved optimizer steps {name}, which the variant does not have") from None
+    same = type(fresh).__name__ == saved["class"] and saved.get("module") in (None, type(fresh).__module__)
+    if fresh is not None and same:
+        optimizer = fresh
+        optimizer.param_groups.clear()
+        optimizer.state.clear()
+        for group in groups:
+            optimizer.add_param_group(group)
+    else:
+        optimizer = _made_anew(_optimizer_class(saved), groups)
     index = {id(p): i for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
     # torch's own loading moves values where each optimizer wants them; it counts parameters instead of naming them.
     described = optimizer.state_dict()["param_groups"]
     state = {index[id(parameters[name])]: _like(parameters[name], values) for name, values in saved["state"].items()}
-    optimizer.load_state_dict({"state": state, "param_groups": described})
+    optimizer.load_state_dict({"state": state, "param_groups": described, **saved.get("more", {})})
     return optimizer
 
 

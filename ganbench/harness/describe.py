@@ -22,7 +22,7 @@ from ganbench.harness.precision import multiplies_bfloat16_fast
 from ganbench.harness.real_data import MOST_SAMPLES, RealData, load_split
 from ganbench.harness.seeds_engine.cohort import why_serial
 from ganbench.metrics.bias import bias_warnings
-from ganbench.plugin.hyperparameters import hyperparameters, label, resolve, space
+from ganbench.plugin.hyperparameters import hyperparameters, identifying, label, resolve, space
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Unsuitable
 from ganbench.results.records import offered_by
@@ -141,7 +141,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
     offer = catalog.get("variant", name)
     cls = offer.thing
     try:
-        values = resolve(cls, payload["settings"])
+        values = identifying(cls, resolve(cls, payload["settings"]))
     except ValueError as reason:
         raise UsageError(f"--set {name}: {reason}") from None
     values, defaults = _as_recorded(name, values), _as_recorded(name, resolve(cls, {}))
@@ -189,7 +189,7 @@ def describe_space(payload: dict[str, Any]) -> dict[str, Any]:
     """What a search may choose a variant's hyperparameters from, and their defaults."""
     name = payload["variant"]
     cls = discover([("variant", name)]).get("variant", name).thing
-    return {"space": _as_recorded(name, space(cls)), "defaults": _as_recorded(name, resolve(cls, {}))}
+    return {"space": _as_recorded(name, space(cls)), "defaults": _as_recorded(name, identifying(cls, resolve(cls, {})))}
 
 
 def _as_recorded(name: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ganbench.harness.artifacts import in_plane
 from ganbench.harness.metric_values import MetricValues, apply
 from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of, trace_of_covariance
@@ -29,7 +30,7 @@ def reference_scale(real: RealData) -> dict[str, Any]:
         "fake": real.samples,
         "train": min(real.samples, len(real.images["train"])),
         "modes": modes,
-        "centres": None if dataset.centres is None else np.asarray(dataset.centres, dtype=float).tolist(),
+        "centres": None if dataset.centres is None else in_plane(np.asarray(dataset.centres, dtype=float)).tolist(),
     }
 
 

@@ -34,6 +34,7 @@ def draw_pictures(
     ``interpolation``: in each row the way between two latents, on the arc.
     ``arithmetic``: in each column three classes a, b and c, and a - b + c (Radford et al. 2016, section 6.3.2): means
     of the latents of a class, by the extractor's classifier. The captions name the columns' classes.
+    ``codes``: what ``code_paths`` of the variant asks for.
 
     What does not apply is left out: points, a variant without latents, a dataset without classes. So is what the
     variant raises: the trial is finished, and its log has the traceback.
@@ -57,6 +58,8 @@ def draw_pictures(
             rng = generator(stream, device_of(variant))
             pictures["interpolation"] = image_grid(_interpolation(variant, rng))
             found = _arithmetic(variant, real, rng)
+            if variant.code_paths is not None:
+                pictures["codes"] = image_grid(_images(variant, variant.code_paths(GRID, rng)))
         if found is not None:
             about["arithmetic"] = found[0]
             pictures["arithmetic"] = image_grid(found[1])

@@ -38,6 +38,11 @@ def content_hash(splits: dict[str, tuple[Tensor, Tensor | None]]) -> str:
 
 def load_split(dataset: Dataset, split: str) -> tuple[Tensor, Tensor | None]:
     """One split as tensors, checked against what the dataset declares; raises ValueError naming what differs."""
+    if len(dataset.shape) not in (1, 3):
+        raise ValueError(
+            f"dataset {dataset.name} has samples of shape {tuple(dataset.shape)}: expected (channels, height, width) "
+            "for images, or (d,) for points and rows of a table; sequences, videos and volumes are not supported"
+        )
     data, labels = dataset.load(split)
     data = torch.as_tensor(data)
     labels = None if labels is None else torch.as_tensor(labels)

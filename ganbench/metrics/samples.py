@@ -32,7 +32,7 @@ def normalised(samples: np.ndarray) -> Tensor:
 
 
 def extract(evidence: Evidence, samples: Tensor) -> np.ndarray:
-    """Features ``(n, d)`` of images ``(n, channels, height, width)`` in [0, 255] or of points ``(n, 2)``."""
+    """Features ``(n, d)`` of images ``(n, channels, height, width)`` in [0, 255] or of points ``(n, d)``."""
     if evidence.extractor is None:
         raise NotApplicable("no extractor is at hand for new samples")
     parts = [evidence.extractor(chunk)[0] for chunk in samples.split(EXTRACTOR_BATCH)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganbench.plugin.gan import GAN
     from ganbench.plugin.hookspecs import hookimpl
-    from ganbench.plugin.hyperparameters import Range
+    from ganbench.plugin.hyperparameters import Addition, Range
     from ganbench.plugin.interfaces import (
         Dataset,
         Evidence,
@@ -36,6 +36,7 @@ _HOMES = {
     "Metric": "interfaces",
     "MetricError": "interfaces",
     "NotApplicable": "interfaces",
+    "Addition": "hyperparameters",
     "Range": "hyperparameters",
     "Report": "report",
     "Reporter": "interfaces",
@@ -48,6 +49,7 @@ _HOMES = {
 
 __all__ = [
     "GAN",
+    "Addition",
     "Batch",
     "Clock",
     "Dataset",

@@ -35,14 +35,30 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Addition:
+    """Marks a hyperparameter that a variant got after results of it were published, and whose default changes nothing.
+
+        augment: Annotated[Literal["none", "ada"], Addition(), "changes to all images that D sees"] = "none"
+
+    At its default it is left out of a trial's identity, so that those results stand; ``ganbench tune`` leaves it alone.
+    Attributes of a variant are state: keep the default on the class, and set it on the instance only where it differs.
+    """
+
+
+@dataclass(frozen=True)
 class Hyperparameter:
-    """One keyword of a variant: its type, its default, and what its author says of it."""
+    """One keyword of a variant: its type, its default, and what its author says of it.
+
+    Attributes:
+        is_addition: whether it is marked as an `Addition`.
+    """
 
     name: str
     type: Any
     default: Any
     range: Range | None = None
     help: str = ""
+    is_addition: bool = False
 
     def parse(self, text: str) -> Any:
         """Turn a user's text into a value of this type; raises ValueError with what was expected."""
@@ -105,6 +121,12 @@ def resolve(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def identifying(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that a trial's identity holds: all but additions at their default."""
+    known = hyperparameters(cls)
+    return {k: v for k, v in values.items() if not (known[k].is_addition and v == known[k].default)}
+
+
 def refuse_unknown(variant: str, given: Mapping[str, Any], known: Mapping[str, Hyperparameter]) -> None:
     """Raise ValueError for a name that is no hyperparameter of a variant, naming the nearest ones, or all."""
     for name in given:
@@ -123,12 +145,15 @@ def label(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> 
 def space(cls: type) -> dict[str, dict[str, Any]]:
     """The search space of a variant as JSON: ``choices``, or ``low, high, log, whole``, of each hyperparameter.
 
-    These are the numbers with a ``Range``, and every bool and ``Literal``; the others keep their defaults.
+    These are the numbers with a ``Range``, and every bool and ``Literal``; the others, and additions, keep their
+    defaults.
     """
     return {h.name: about for h in hyperparameters(cls).values() if (about := _searchable(h)) is not None}
 
 
 def _searchable(h: Hyperparameter) -> dict[str, Any] | None:
+    if h.is_addition:
+        return None
     origin = typing.get_origin(h.type)
     if origin is typing.Literal:
         return {"choices": list(typing.get_args(h.type))}
@@ -152,18 +177,19 @@ def _hints(function: Any) -> dict[str, Any]:
 
 
 def _declare(parameter: inspect.Parameter, annotation: Any) -> Hyperparameter:
-    limits, text = None, ""
+    limits, text, is_addition = None, "", False
     kind = annotation
     if typing.get_origin(annotation) is typing.Annotated:
         kind, *notes = typing.get_args(annotation)
         limits = next((note for note in notes if isinstance(note, Range)), None)
         text = next((note for note in notes if isinstance(note, str)), "")
+        is_addition = any(isinstance(note, Addition) for note in notes)
     if kind is inspect.Parameter.empty or isinstance(kind, str):
         kind = type(parameter.default)
     default = parameter.default
     if kind is float and type(default) is int:  # so that 1 and 1.0 are one setting with one identity
         default = float(default)
-    return Hyperparameter(parameter.name, kind, default, limits, text)
+    return Hyperparameter(parameter.name, kind, default, limits, text, is_addition)
 
 
 def _parse(text: str, kind: Any, name: str) -> Any:

@@ -116,17 +116,17 @@ class Dataset(Kind):
 
     ``load(split)`` is called with ``"train"`` or ``"test"`` (the held-out split that scores compare
     with) and returns ``(data, labels)``: uint8 images ``(n, channels, height, width)`` or float32
-    points ``(n, 2)``, and int64 labels ``(n,)`` in ``0 .. classes - 1``, or None. It must return the
+    points or rows of a table ``(n, d)``, and int64 labels ``(n,)`` in ``0 .. classes - 1``, or None. It must return the
     same values each time: the SHA-256 of both splits is part of every record's identity.
 
     Attributes:
         name: what ``--datasets`` calls it.
-        shape: of one sample: ``(channels, height, width)`` for images, ``(2,)`` for points.
+        shape: of one sample: ``(channels, height, width)`` for images, which need not be square; ``(d,)`` for points.
         classes: number of classes, or None without labels.
         primary: the metric that ranks variants here (``fid`` for images, ``coverage`` for points).
         budget_images: real samples a trial sees unless ``--images`` says otherwise.
         load: the loader described above.
-        centres: true modes ``(modes, 2)`` of points whose distribution is known, else None.
+        centres: true modes ``(modes, d)`` of points whose distribution is known, else None.
         std: standard deviation of each mode, else None.
         samples: fakes that an evaluation compares with it unless ``--samples`` says otherwise; None for 10,000.
         notes: what the user should be told whenever it is used.

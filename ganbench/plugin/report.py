@@ -27,7 +27,7 @@ class Report:
         metrics: of each metric its ``label``, ``direction`` (min, max, none) and ``rows_per_feature``, if it has one.
         protocols: by the eight digits of the column ``protocol``, the conditions: ``budget_images``, ``samples``, ...
         primary: by dataset, the metric that ranks variants there.
-        centres: by dataset, the true modes (k, 2), where they are known.
+        centres: by dataset, the first two coordinates of the true modes (k, 2), where they are known.
         sizes: by dataset and protocol, ``n`` real and as many generated samples and their ``d`` features, where known.
         findings: what the statistics say: neighbours, ranks without failures, all datasets together.
     """

@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     """A batch of samples, real or fake, on the variant's device.
 
     Attributes:
-        data: ``(n, *shape)``: images float32 NCHW in [-1, 1], or points ``(n, 2)``.
+        data: ``(n, *shape)``: images float32 NCHW in [-1, 1], or points ``(n, d)``.
         labels: int64 ``(n,)``, or None.
     """
 
@@ -54,7 +54,8 @@ class Variant(nn.Module):
     """A generative model: it learns from batches and draws samples. A plugin offers subclasses of it.
 
     What must survive a resume lives in parameters, buffers, ``optimizers``, plain scalar attributes
-    (bool, int, float, str, None) or ``memory``; anything else is lost.
+    (bool, int, float, str, None), ``memory``, or objects with ``state_dict`` and ``load_state_dict`` such as step-size
+    schedules; anything else is lost.
 
     Attributes:
         name: what ``--plugins`` calls it.
@@ -63,13 +64,15 @@ class Variant(nn.Module):
         data_files: files beside its module that decide what it is, such as weights that it begins with; what stands in
             them is part of the source hash, as the code is. A folder stands for all files in it.
         decision_threshold: the value above which ``score_real`` says "real"; None for a critic.
-        shape: of one sample, ``(channels, height, width)`` or ``(2,)``.
+        shape: of one sample, ``(channels, height, width)``, or ``(d,)`` for points and rows of a table.
         latent_dim: numbers in ``z`` between which one may interpolate; 0 where ``latent`` is overridden without it.
         optimizers: by role; their steps are counted, measured and saved. Verdicts read the roles
             ``generator`` and ``discriminator``.
         memory: state that is no parameter, buffer or scalar: tensors, scalars, lists, tuples, dicts.
         generate: ``generate(z) -> (n, *shape)``, in eval mode a pure function of ``z``; None without
             a latent space, and then ``sample`` is overridden.
+        code_paths: ``code_paths(n, rng) -> z``: rows of ``n`` latents, along each of which one part of a code changes,
+            as a picture of a finished trial; None without such a code.
         score_real: ``score_real(x) -> (n,)``, larger = more real; None without a discriminator.
         discriminator_features: ``discriminator_features(x) -> (n, d)``, or None.
     """
@@ -84,6 +87,7 @@ class Variant(nn.Module):
     optimizers: dict[str, Optimizer]
     memory: dict[str, Any]
     generate: Any = None
+    code_paths: Any = None
     score_real: Any = None
     discriminator_features: Any = None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ganbench.reporters import leaderboard_charts, leaderboard_rows
 from ganbench.reporters.formatting import seeds
-from ganbench.reporters.pictures import last_samples, size_of_samples
+from ganbench.reporters.pictures import last_samples, projected, size_of_samples
 from ganbench.reporters.sections import Section
 from ganbench.reporters.sentences import about_neighbours, about_table, failed_trainings
 from ganbench.reporters.training_curves import section_curves
@@ -118,6 +118,7 @@ def add_samples(described: Sequence[dict[str, Any]], folder: Path) -> None:
                     "page": trial.page,
                     "seconds": "" if seconds is None else f"{seconds:,.0f}",
                     "rows": 8,
+                    "projected": projected(trial.record) if trial.record else "",
                     **drawn,
                 }
             )

@@ -12,7 +12,7 @@ import pandas as pd
 from msgspec import Meta, Struct
 from PIL import Image
 
-from ganbench.results.schema import MOST_MEASURE
+from ganbench.results.schema import MOST_MEASURE, Record
 from ganbench.utils import canonical_json
 from ganbench.utils.files import leads_outside, read_plain
 from ganbench.utils.typed_json import Whole, convert
@@ -32,6 +32,10 @@ TRAINING_PICTURES = {  # pictures that a trial makes at its end: title and capti
     "interpolation": (
         "Interpolation",
         "In each row from one latent to another in eight steps: what learnt the data changes smoothly.",
+    ),
+    "codes": (
+        "Paths along the code",
+        "In each row one part of the latent's code changes and the rest stays: what the code means.",
     ),
     "arithmetic": ("Latent arithmetic", "Rows are a, b, c and a - b + c, means of latents of a class."),
 }
@@ -133,6 +137,13 @@ def _plot(images: int, points: np.ndarray, centres: list[list[float]]) -> dict[s
     }
 
 
+def projected(record: Record) -> str:
+    """What a caption says where points have more coordinates than the two that are drawn; empty elsewhere."""
+    wide = record.reference.features
+    points = record.identity.evaluation.extractor == "identity"  # whose features are the coordinates
+    return f"the first two of {wide:,.0f} coordinates" if points and wide is not None and wide > 2 else ""
+
+
 def size_of_samples(place: Path, root: Path) -> int | None:
     """How many bytes of a page the last samples take uncut; None where there are none."""
     if leads_outside(place / "samples", root):
@@ -156,7 +167,7 @@ def last_samples(place: Path, root: Path, centres: list[list[float]], share: int
 
 
 def training_pictures(place: Path, root: Path) -> list[dict[str, Any]]:
-    """The pictures beside the samples: nearest training images, interpolation, arithmetic, as far as they are there."""
+    """The pictures beside the samples, as far as they are there: nearest images, interpolation, codes, arithmetic."""
     folder = place / "pictures"
     if leads_outside(folder, root):
         return []

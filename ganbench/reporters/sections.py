@@ -33,7 +33,7 @@ class Section:
         trials: its rows of the table of trials.
         metrics: the primary metric first, then those that have a value here.
         facts: fields of the protocol by name; empty where the report does not say.
-        centres: true modes (k, 2) of a dataset of points; empty for others.
+        centres: first two coordinates of the true modes (k, 2) of a dataset of points; empty for others.
         sizes: ``n`` rows a side and ``d`` features; empty where the records do not say.
         faults: a sentence on each metric that failed.
     """

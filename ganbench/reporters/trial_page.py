@@ -12,7 +12,14 @@ from msgspec.structs import asdict
 
 from ganbench.analysis.stability import FAILURES, MEANINGS
 from ganbench.reporters.formatting import number, ordered, thousands, titled
-from ganbench.reporters.pictures import MOST_BYTES, picture, sample_pictures, scatters, training_pictures
+from ganbench.reporters.pictures import (
+    MOST_BYTES,
+    picture,
+    projected,
+    sample_pictures,
+    scatters,
+    training_pictures,
+)
 from ganbench.reporters.training_curves import trial_curves
 from ganbench.reporters.trials import Trial, nondeterministic
 from ganbench.results.schema import Record
@@ -49,6 +56,7 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
         "scores": list(scores(record)),
         "courses": trial_curves(record, mark),
         "samples": _samples(place, root, centres) if place else [],
+        "projected": projected(record),
         "pictures": training_pictures(place, root) if place else [],
         "command": command(record),
         "facts": list(facts(trial)),

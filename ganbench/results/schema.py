@@ -258,7 +258,7 @@ class Reference(Struct, frozen=True, kw_only=True):
 
     Attributes:
         trace: of the covariance of the held-out features.
-        modes: how many true ones; ``centres``: where they are, as points of a plane.
+        modes: how many true ones; ``centres``: their first two coordinates.
         real, fake, train: rows that are compared; ``features``: of each row, which earlier versions did not write.
     """
 

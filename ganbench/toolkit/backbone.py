@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
-from ganbench.plugin.gan import GAN
 from ganbench.plugin.hyperparameters import Range
 from ganbench.plugin.variant import Clock
+from ganbench.toolkit.augmentation import AugmentedGAN
 from ganbench.toolkit.networks import (
     convolutional_discriminator,
     convolutional_generator,
@@ -20,7 +20,7 @@ from ganbench.toolkit.networks import (
 )
 
 
-class BackboneGAN(GAN):
+class BackboneGAN(AugmentedGAN):
     """A non-saturating GAN with convolutional networks for images and perceptrons for points.
 
     Subclasses that change a loss differ in nothing else.
@@ -64,6 +64,7 @@ class BackboneGAN(GAN):
 
     def settle(self, clock: Clock) -> None:
         """Lower the learning rates linearly to 0 at the end: otherwise G circles around a narrow mode, never on it."""
+        super().settle(clock)
         if clock.fraction > 1 - self.decay:
             for optimizer in self.optimizers.values():
                 for group in optimizer.param_groups:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -42,5 +42,28 @@ def spectrally_normalised(network: Network) -> Network:
     """Give every convolution and linear layer of a network spectral normalisation; returns the network."""
     for layer in list(network.modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))
+            _parametrise(layer, SpectralNorm(layer.weight))
     return network
+
+
+def _parametrise(layer: nn.Module, norm: SpectralNorm) -> nn.Module:
+    parametrize.register_parametrization(layer, "weight", norm)
+    # torch gives the layer a class of its own, which it refuses to pickle: see _reduce.
+    type(layer).__reduce_ex__ = _reduce  # type: ignore[method-assign,assignment]
+    return layer
+
+
+def _reduce(layer: nn.Module, protocol: Any) -> tuple[Any, ...]:
+    """How pickle saves a layer with spectral normalisation: as the plain layer, and what divides its weights."""
+    plain = object.__new__(type(layer).__bases__[0])
+    plain.__dict__.update(layer.__dict__)
+    weights = layer._modules["parametrizations"].weight  # type: ignore[union-attr]
+    plain._modules = {name: child for name, child in layer._modules.items() if name != "parametrizations"}
+    plain._parameters = {"weight": weights.original, **layer._parameters}  # type: ignore[union-attr,dict-item]
+    return _restore, (plain, weights[0])  # type: ignore[index]
+
+
+def _restore(layer: nn.Module, norm: SpectralNorm) -> nn.Module:
+    training = layer.training
+    layer.eval()  # registering computes the weight once, which in training would move u
+    return _parametrise(layer, norm).train(training)

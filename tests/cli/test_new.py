@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ganbench.cli.new import KINDS
+from ganbench.cli.new import BASES, KINDS
 
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -74,6 +74,21 @@ def test_a_package_is_complete(kind: str, ganbench: Ganbench, tmp_path: Path) ->
     assert not any("{{" in (folder / name).read_text() for name in found if not name.endswith("ci.yml"))
     compiled = subprocess.run([sys.executable, "-m", "compileall", "-q", str(folder)], capture_output=True)
     assert compiled.returncode == 0
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_a_variant_begins_with_the_networks_that_were_asked_for(base: str, ganbench: Ganbench, tmp_path: Path) -> None:
+    assert ganbench("new", "my-gan", "--base", base).returncode == 0
+    module = tmp_path / "ganbench-my-gan" / "ganbench_my_gan.py"
+    assert lines_of_code(module.read_text()) <= 40
+    checked = ganbench("check", "my-gan", "--plugin-path", str(module), "--checks", "shapes_and_dtypes,exact_resume")
+    assert checked.returncode == 0 and "my-gan: 2 passed" in checked.stdout, checked.stdout
+    assert ("unsuitable: points" in checked.stdout) == (base != "points")
+
+
+def test_a_base_is_of_a_variant(ganbench: Ganbench) -> None:
+    refused = ganbench("new", "my-set", "--kind", "dataset", "--base", "residual")
+    assert refused.returncode == 2 and "networks of a variant, not of a dataset" in refused.stderr
 
 
 @pytest.mark.parametrize(

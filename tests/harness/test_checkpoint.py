@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import tempfile
 from collections import namedtuple
 from pathlib import Path
@@ -131,6 +132,161 @@ def test_a_foreign_tensor_in_an_optimizer_is_named() -> None:
     variant.optimizers["extra"] = torch.optim.SGD([torch.zeros(2, requires_grad=True)], lr=0.1)
     with pytest.raises(TypeError, match="no parameter of the variant"):
         capture(variant)
+
+
+LION = """
+import torch
+
+class Lion(torch.optim.Optimizer):
+    def __init__(self, params, lr, betas=(0.9, 0.99)):
+        super().__init__(params, {"lr": lr, "betas": betas})
+        self.taken = 0
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.taken += 1
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    average = self.state[p].setdefault("average", torch.zeros_like(p))
+                    p.sub_(group["lr"] / self.taken * average.lerp(p.grad, 1 - group["betas"][0]).sign())
+                    average.lerp_(p.grad, 1 - group["betas"][1])
+
+    def state_dict(self):
+        return {**super().state_dict(), "taken": self.taken}
+
+    def load_state_dict(self, state):
+        self.taken = state["taken"]
+        super().load_state_dict({key: value for key, value in state.items() if key != "taken"})
+"""
+
+
+class Habits(GAN):
+    """What users of training frameworks hold: schedules, a scaler, averages, an optimizer of a package."""
+
+    name = "habits"
+
+    def __init__(self, shape, **hyperparameters):
+        super().__init__(shape, latent_dim=4, **hyperparameters)
+        g, d = self.optimizers["generator"], self.optimizers["discriminator"]
+        warm = torch.optim.lr_scheduler.LinearLR(g, 0.1, total_iters=3)
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(g, 9)
+        self.schedules = [
+            torch.optim.lr_scheduler.SequentialLR(g, [warm, cosine], [3]),
+            torch.optim.lr_scheduler.MultiStepLR(d, [2, 2, 7], 0.5),
+        ]
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(d, patience=1)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+        self.average = torch.optim.swa_utils.AveragedModel(self.generator).requires_grad_(False)
+
+    def build_generator(self):
+        return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    def build_discriminator(self):
+        return nn.Linear(2, 1)
+
+    def train_step(self, batch, clock):
+        if clock.step == 4:
+            from a_lion import Lion
+
+            self.optimizers["generator"] = Lion(self.generator.parameters(), lr=1e-3)
+        losses = super().train_step(batch, clock)
+        for schedule in self.schedules:
+            schedule.step()
+        self.plateau.step(losses["discriminator"].detach())
+        self.optimizers["discriminator"].zero_grad()
+        self.scaler.scale(self.judge(batch).mean()).backward()
+        self.scaler.step(self.optimizers["discriminator"])
+        self.scaler.update()
+        self.average.update_parameters(self.generator)
+        return losses
+
+
+@pytest.fixture
+def lion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed distribution of an optimizer, imported by nobody yet."""
+    from ganbench.harness import checkpoint
+
+    info = tmp_path / "site" / "a_lion-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: a-lion\nVersion: 1.0\n")
+    (info / "RECORD").write_text("a_lion.py,,\n")
+    (info / "top_level.txt").write_text("a_lion\n")
+    (info.parent / "a_lion.py").write_text(LION)
+    monkeypatch.syspath_prepend(info.parent)
+    monkeypatch.delitem(sys.modules, "a_lion", raising=False)
+    checkpoint._owners.cache_clear()
+    yield info
+    sys.modules.pop("a_lion", None)
+    checkpoint._owners.cache_clear()
+
+
+def habits() -> Habits:
+    seed_everything(1)
+    variant = Habits(torch.Size([2]))
+    seed_everything(2)
+    return variant
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, 5, 8, 11])
+def test_schedules_scalers_averages_and_a_foreign_optimizer_come_back(stop: int, tmp_path: Path, lion: Path) -> None:
+    whole, first = habits(), habits()
+    seed_everything(2)
+    for i in range(12):
+        step(whole, i)
+    expected = fingerprint({"variant": capture(whole), "rng": rng_state()})
+    seed_everything(2)
+    for i in range(stop):
+        step(first, i)
+    save(tmp_path / "c", {"variant": capture(first), "rng": rng_state()})
+    sys.modules.pop("a_lion", None)  # another process has not imported it
+
+    second = habits()
+    saved = load(tmp_path / "c")
+    restore(second, saved["variant"])
+    set_rng_state(saved["rng"])
+    for i in range(stop, 12):
+        step(second, i)
+
+    assert fingerprint({"variant": capture(second), "rng": rng_state()}) == expected
+    assert type(second.optimizers["generator"]).__name__ == "Lion" and second.optimizers["generator"].taken == 8
+
+
+def test_objects_that_a_fresh_variant_has_not_are_named() -> None:
+    variant = habits()
+    state = capture(variant)
+    variant.late = torch.optim.lr_scheduler.StepLR(variant.optimizers["generator"], 2)
+    with pytest.raises(StateMismatch, match=r"late is not there .* StepLR .* make it in __init__"):
+        restore(habits(), capture(variant))
+    with pytest.raises(StateMismatch, match=r"schedules.1 is MultiStepLR .* was not there"):
+        restore(habits(), {**state, "objects": {k: v for k, v in state["objects"].items() if k != "schedules.1"}})
+
+
+def test_what_an_object_holds_and_no_file_can_is_named() -> None:
+    variant = habits()
+    variant.bag = type(
+        "Bag", (), {"state_dict": lambda self: {"f": print}, "load_state_dict": lambda self, state: None}
+    )()
+    with pytest.raises(TypeError, match=r"state\.objects\.bag\.state\.f holds a builtin_function"):
+        fingerprint(capture(variant))
+
+
+@pytest.mark.parametrize(
+    ("of", "reason"),
+    [
+        ({"class": "system", "module": "os"}, "system is not one of os"),
+        ({"class": "Lion", "module": "a_lion", "distribution": None}, "a_lion, which is not installed"),
+        ({"class": "Lion", "module": "a_lion", "distribution": "a-tiger"}, "a-tiger, which is not installed"),
+        ({"class": "s", "module": "antigravity", "distribution": "a-lion"}, "antigravity, which is not one of a-lion"),
+    ],
+)
+def test_a_checkpoint_imports_no_module_but_an_installed_one_of_the_distribution_it_names(
+    of: dict[str, object], reason: str, lion: Path
+) -> None:
+    state = capture(habits())
+    with pytest.raises(StateMismatch, match=reason):
+        restore(habits(), {**state, "optimizers": {"generator": {"groups": [], "state": {}, **of}}})
+    assert "antigravity" not in sys.modules
 
 
 def test_files_are_equal_byte_for_byte_and_every_flipped_bit_is_noticed(tmp_path: Path) -> None:

@@ -107,6 +107,21 @@ def test_without_a_classifier_of_the_classes_there_are_no_sums(classes: int | No
     assert set(pictures) == {"nearest", "interpolation"} and not about
 
 
+def test_a_code_has_the_paths_that_the_variant_asks_for() -> None:
+    class Coded(Squashed):
+        def code_paths(self, n: int, rng: torch.Generator | None = None) -> Tensor:
+            assert isinstance(rng, torch.Generator)
+            along = torch.linspace(-1, 1, n)[:, None]
+            return torch.cat([along * torch.ones(16), -along * torch.ones(16)])
+
+    plain, pictures = (draw_pictures(cls(), real(), TRAIN[:16], seed=3)[0] for cls in (Squashed, Coded))
+    assert set(pictures) - set(plain) == {"codes"} and all(pictures[name] == plain[name] for name in plain)
+    rows = cells(pictures["codes"])
+    shown = to_uint8((torch.linspace(-1, 1, 8) / 3).tanh()).numpy()
+    assert rows.shape == (2, 8, 4, 4)
+    assert (rows[0] == shown[:, None, None]).all() and (rows[1] == shown[::-1, None, None]).all()
+
+
 def test_what_a_variant_raises_costs_only_its_own_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     class Picky(Squashed):
         def generate(self, z: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ GANS = [name for name, cls in VARIANTS.items() if issubclass(cls, GAN)]
 
 
 def training(name: str) -> Training:
-    real = REALS[name == "planted-dirac"]  # a game of points in the plane
+    real = REALS[name in ("planted-dirac", "realnvp")]  # of points alone
     variant = build(VARIANTS[name], real.dataset, {}, seed=0)
     seed_everything(derive(0, "training"))
     return Training(

@@ -17,8 +17,8 @@ from ganbench.utils.seeding import seed_everything
 
 IMAGES = [(1, 12, 20)]  # beside those of the conformance checks
 POINTS = (2,)
-ONLY_IMAGES = {"dcgan", "progan", "rbm", "stylegan"}
-ONLY_POINTS = {"planted-dirac"}
+ONLY_IMAGES = {"dcgan", "progan", "projected", "rbm", "stylegan"}
+ONLY_POINTS = {"planted-dirac", "realnvp"}
 BATCH, STEPS = 8, 8
 
 
@@ -31,7 +31,7 @@ def offered() -> dict[str, type[Variant]]:
 
 VARIANTS = offered()
 GANS = sorted(name for name, cls in VARIANTS.items() if issubclass(cls, GAN))
-LEARNERS = sorted(name for name, cls in VARIANTS.items() if cls.role == "variant")
+LEARNERS = sorted(name for name, cls in VARIANTS.items() if cls.role == "variant" and name not in ONLY_POINTS)
 
 
 def home(name: str) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ def declares_itself(subject: Subject) -> str:
     d: Dataset = subject.thing
     shape = tuple(d.shape)
     if len(shape) not in (1, 3) or not all(type(side) is int and side > 0 for side in shape):
-        raise CheckFailed(f"shape is {d.shape!r}: (channels, height, width) for images, (2,) for points")
+        raise CheckFailed(f"shape is {d.shape!r}: (channels, height, width) for images, (d,) for points")
     if type(d.budget_images) is not int or d.budget_images < 1:
         raise CheckFailed(f"budget_images is {d.budget_images!r}: a whole number of images")
     if d.classes is not None and (type(d.classes) is not int or d.classes < 2):
@@ -47,7 +47,7 @@ def declares_itself(subject: Subject) -> str:
     if d.centres is not None:
         centres = np.asarray(d.centres)
         if len(shape) == 3 or centres.ndim != 2 or centres.shape[1:] != shape:
-            raise CheckFailed(f"centres have shape {centres.shape}: (modes, 2), of points alone")
+            raise CheckFailed(f"centres have shape {centres.shape}: (modes, d), of points alone")
         if not d.std or d.std <= 0:
             raise CheckFailed(f"std is {d.std!r}: with centres, the standard deviation of a mode")
     return f"{shape_text(shape)}, {d.classes or 'no'} classes, ranked by {d.primary}, {d.budget_images:,} images"
@@ -55,7 +55,7 @@ def declares_itself(subject: Subject) -> str:
 
 @DATASETS.check(
     """load("train") and load("test") return what was declared: uint8 images (n, channels, height, width) or finite
-    float32 points (n, 2), with int64 labels from 0 to classes - 1, every class among them, or None."""
+    float32 points (n, d), with int64 labels from 0 to classes - 1, every class among them, or None."""
 )
 def splits_as_declared(subject: Subject) -> str:
     d: Dataset = subject.thing
