@@ -142,7 +142,8 @@ def unknown_files(files: list[Path], own: set[Path], others: set[Path]) -> list[
         others: what it goes over of other distributions.
     """
     covered, beside = ({Path(os.path.realpath(path)) for path in paths} for paths in (own | others, own))
-    system = [Path(name) for name in ("/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/lib", "/lib64", sys.prefix)]
+    system = [Path(name) for name in ("/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/lib", "/lib64")]
+    system += [Path(sys.prefix), Path(sys.base_prefix)]
     homes = {path.parent for path in beside}
     return [
         path
@@ -150,9 +151,15 @@ def unknown_files(files: list[Path], own: set[Path], others: set[Path]) -> list[
         if path not in covered
         and not is_pinned(path)
         and not any(part.endswith((".dist-info", ".egg-info")) for part in path.parts)
+        and not path.name.startswith("fontlist-v")  # which fonts there are: matplotlib's, in the user's cache
         # Beside a plugin's own modules everything counts, also where those are installed.
-        and (path.parent in homes or not any(path.is_relative_to(folder) for folder in system))
+        and (path.parent in homes or not _is_installed(path, system))
     ]
+
+
+def _is_installed(path: Path, system: list[Path]) -> bool:
+    packages = {"site-packages", "dist-packages"}  # also those of another environment that is on sys.path
+    return not packages.isdisjoint(path.parts) or any(path.is_relative_to(folder) for folder in system)
 
 
 def _check_default(h: Hyperparameter) -> None:
