@@ -56,14 +56,10 @@ def source_hash(cls: type, distribution: str) -> str:
 def covered_files(cls: type, distribution: str) -> tuple[set[Path], set[Path]]:
     """The files that the source hash of a class goes over: its own, and those of other distributions."""
     modules, tops = _modules(cls, distribution)
-    own = {path for _, path in _data_files(cls)}
-    theirs: dict[str, Distribution] = {}
-    for name, module in modules.items():
-        if (brought_by := _brought_by(name, module, tops)) is None:
-            own.add(module.path)
-        else:
-            theirs[brought_by.name] = brought_by
-    return own, {path for one in closure(theirs.values()) for _, path in _module_files(one)}
+    brought = _brought(modules, tops)
+    own = {module.path for name, module in modules.items() if name not in brought}
+    own |= {path for _, path in _data_files(cls)}
+    return own, {path for one in closure(brought.values()) for _, path in _module_files(one)}
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:
@@ -77,17 +73,15 @@ def _digest(contents: Mapping[str, bytes]) -> str:
 def _sources(cls: type, distribution: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """By name, the contents of the modules that have always been hashed, and of everything else that decides."""
     modules, tops = _modules(cls, distribution)
+    brought = _brought(modules, tops)
     own: dict[str, bytes] = {}
     others: dict[str, bytes] = {}
-    theirs: dict[str, Distribution] = {}
     for name, module in modules.items():
         if _top(name) in tops and module.is_source:
             own[name] = _text(module.content)
-        elif (brought_by := _brought_by(name, module, tops)) is not None:
-            theirs[brought_by.name] = brought_by
-        else:
+        elif name not in brought:
             others[f"module:{name}"] = _text(module.content) if module.is_source else module.content
-    for one in closure(theirs.values()):
+    for one in closure(brought.values()):
         others |= _contents(one)
     for label, path in _data_files(cls):
         others[f"data:{label}"] = path.read_bytes()
@@ -139,9 +133,10 @@ def _module_files(one: Distribution) -> list[tuple[str, Path]]:
     return [(str(file), Path(str(file.locate()))) for file in files]
 
 
-def _brought_by(name: str, module: Module, own: set[str]) -> Distribution | None:
-    """The other distribution that a module is of; None for the variant's own top-level names, and for a loose file."""
-    return None if _top(name) in own else owner(module)
+def _brought(modules: Mapping[str, Module], own: set[str]) -> dict[str, Distribution]:
+    """By module, the other distribution that it is of; without those of the variant's own top-level names."""
+    found = {name: owner(module) for name, module in modules.items() if _top(name) not in own}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _data_files(cls: type) -> list[tuple[str, Path]]:

@@ -323,3 +323,8 @@ def test_modules_of_another_distribution_are_known_and_files_beside_the_own_ones
     assert own == {tmp_path / "built_on_others.py"} and others == {tmp_path / name for name in names}
     read = [tmp_path / name for name in (*names, "built_on_others.py", "table.json")]
     assert unknown_files(read, own, others) == [tmp_path / "table.json"]
+    for name in ("venv/lib/site-packages/drawing/font.json", "cache/matplotlib/fontlist-v390.json", "weights.pt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        read.append(tmp_path / name)
+    assert unknown_files(read, own, others) == [tmp_path / "table.json", tmp_path / "weights.pt"]
