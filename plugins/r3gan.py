@@ -88,7 +88,7 @@ class R3GAN(GAN):
 
     name = "r3gan"
     decision_threshold = None
-    discriminator: nn.Sequential
+    discriminator: Any  # an Augment, and what follows
     width: int
     blocks: int
     gamma: float
@@ -99,13 +99,13 @@ class R3GAN(GAN):
     def __init__(
         self,
         shape: torch.Size,
-        width: Annotated[int, Range(8, 128, log=True), "channels next to the image; points: an eighth of a layer"] = 16,
+        width: Annotated[int, Range(8, 128, log=True), "channels next to the image; points: an eighth of a layer"] = 32,
         blocks: Annotated[int, Range(1, 4), "residual blocks at each resolution"] = 1,
         gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of both penalties; points: a tenth of it"] = 1.0,
         schedule: Annotated[Schedule, "course of the step size"] = "cosine",
         ema_decay: Annotated[float, Range(0.0, 0.9999), "decay of the generator's average, a step"] = 0.99,
         augment: Annotated[Augmentation, "random changes to all images that D sees"] = "none",
-        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 2e-3,
+        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 3e-3,
         beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
         **hyperparameters: Any,
     ) -> None:
@@ -143,12 +143,12 @@ class R3GAN(GAN):
         if not is_image(self.shape):
             return nn.Sequential(Augment("none"), self.perceptron(size_of(self.shape), 1))
         shapes = self.resolutions()[::-1]
-        (highest, side, _), (lowest, *sides) = shapes[0], shapes[-1]
+        (highest, side, _), (lowest, height, across) = shapes[0], shapes[-1]
         stride = self.shape[1] // side
         layers: list[nn.Module] = [nn.Conv2d(self.shape[0], highest, 4 if stride == 2 else 1, stride, stride // 2)]
         for (a, *_), (b, *_) in pairwise(shapes):
             layers += [*self.residual(a, len(shapes)), Resample(a, b, 0.5)]
-        layers += [*self.residual(lowest, len(shapes)), nn.Conv2d(lowest, lowest, tuple(sides), groups=lowest)]
+        layers += [*self.residual(lowest, len(shapes)), nn.Conv2d(lowest, lowest, (height, across), groups=lowest)]
         d = nn.Sequential(Augment(self.augment), *layers, nn.Flatten(), nn.Linear(lowest, 1))
         return d.to(memory_format=torch.channels_last)
 

@@ -160,7 +160,7 @@ def last_samples(place: Path, root: Path, centres: list[list[float]], share: int
 
 
 def training_pictures(place: Path, root: Path) -> list[dict[str, Any]]:
-    """The pictures beside the samples: nearest training images, interpolation, codes, arithmetic, as far as they are there."""
+    """The pictures beside the samples: neighbours, interpolation, codes, arithmetic, as far as they are there."""
     folder = place / "pictures"
     if leads_outside(folder, root):
         return []
