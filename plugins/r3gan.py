@@ -99,13 +99,13 @@ class R3GAN(GAN):
     def __init__(
         self,
         shape: torch.Size,
-        width: Annotated[int, Range(8, 128, log=True), "channels next to the image; points: an eighth of a layer"] = 32,
+        width: Annotated[int, Range(8, 128, log=True), "channels next to the image; points: an eighth of a layer"] = 16,
         blocks: Annotated[int, Range(1, 4), "residual blocks at each resolution"] = 1,
         gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of both penalties; points: a tenth of it"] = 1.0,
         schedule: Annotated[Schedule, "course of the step size"] = "cosine",
         ema_decay: Annotated[float, Range(0.0, 0.9999), "decay of the generator's average, a step"] = 0.99,
         augment: Annotated[Augmentation, "random changes to all images that D sees"] = "none",
-        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 3e-3,
+        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 4e-3,
         beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
         **hyperparameters: Any,
     ) -> None:
