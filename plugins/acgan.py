@@ -43,6 +43,7 @@ class ACGAN(ConditionalGAN):
     def likelihood(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits of the source ``(n,)``, and minus the log-likelihood of the right class, averaged: ``-L_C``."""
         outputs = self.discriminator(batch.data)
+        assert batch.labels is not None
         return outputs[:, 0], functional.cross_entropy(outputs[:, 1:], batch.labels)
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:

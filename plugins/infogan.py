@@ -6,7 +6,7 @@ L_I = E log Q(c|x) + H(c) is a lower bound of the mutual information I(c; G(z, c
 code c is a category and numbers from U(-1, 1); Q(c|x) is a categorical distribution and Gaussians (section 6), a last
 layer on D's features. Their standard deviation is fixed at a quarter of the numbers' range.
 
-No labels are used: that a category comes to be a class, and a number the slant, is what there is to see.
+No labels are used: whether a category comes to be a class, and a number the slant, is what there is to see.
 """
 
 from __future__ import annotations

@@ -89,6 +89,7 @@ class ReACGAN(ConditionalGAN):
     def scored(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits of the source ``(n,)``, and the D2D-CE loss of the batch."""
         logits, f, proxies = self.discriminator(batch.data)
+        assert batch.labels is not None
         return logits, data_to_data_cross_entropy(f, proxies, batch.labels, self.temperature, self.margin)
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:

@@ -28,8 +28,8 @@ class Coupling(nn.Module):
         super().__init__()
         self.register_buffer("stays", torch.arange(dimension) % 2 == parity)
         self.network = multilayer_perceptron(dimension, [width] * 2, 2 * dimension)
-        nn.init.zeros_(self.network[-1].weight)  # the identity at first
-        nn.init.zeros_(self.network[-1].bias)
+        for parameter in self.network[-1].parameters():  # the identity at first
+            nn.init.zeros_(parameter)
 
     def scale_and_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """s in (-2, 2) and t, 0 for the numbers that stay."""
@@ -71,7 +71,7 @@ class RealNVP(Variant):
             raise Unsuitable(f"{self.name} is a flow of points; images need more layers than it has")
         super().__init__(shape, layers=layers, width=width, schedule=schedule, lr=lr, **hyperparameters)
         self.latent_dim = size_of(shape)
-        self.f = nn.ModuleList(Coupling(self.latent_dim, width, parity=i % 2) for i in range(layers))
+        self.f: Any = nn.ModuleList(Coupling(self.latent_dim, width, parity=i % 2) for i in range(layers))
         self.optimizers["flow"] = Adam(self.parameters(), lr=lr, fused=True)
 
     def log_likelihood(self, x: Tensor) -> Tensor:

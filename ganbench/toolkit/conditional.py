@@ -51,7 +51,7 @@ class ConditionalGAN(GAN):
     A latent carries its class as a one-hot vector behind ``latent_dim`` normal numbers.
     """
 
-    discriminator: nn.Sequential
+    discriminator: Any  # an Augment, and what follows
     classes: int
     width: int
     attention: bool

@@ -197,7 +197,7 @@ def fixup_init(layers: list[nn.Module], blocks: int) -> None:
     for layer in layers:
         nn.init.kaiming_normal_(layer.weight, 0.2)  # type: ignore[arg-type]
         with torch.no_grad():
-            layer.weight *= 0 if layer is layers[-1] else blocks ** (-1 / (2 * len(layers) - 2))  # type: ignore[operator]
+            layer.weight *= 0 if layer is layers[-1] else blocks ** (-1 / (2 * len(layers) - 2))  # type: ignore[operator,assignment]
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 

@@ -55,11 +55,11 @@ def _parametrise(layer: nn.Module, norm: SpectralNorm) -> nn.Module:
 
 def _reduce(layer: nn.Module, protocol: Any) -> tuple[Any, ...]:
     """How pickle saves a layer with spectral normalisation: as the plain layer, and what divides its weights."""
-    plain = object.__new__(type(layer).__bases__[0])
+    plain: Any = object.__new__(type(layer).__bases__[0])
     plain.__dict__.update(layer.__dict__)
     weights = layer._modules["parametrizations"].weight  # type: ignore[union-attr]
     plain._modules = {name: child for name, child in layer._modules.items() if name != "parametrizations"}
-    plain._parameters = {"weight": weights.original, **layer._parameters}  # type: ignore[union-attr,dict-item]
+    plain._parameters = {"weight": weights.original, **layer._parameters}  # type: ignore[union-attr]
     return _restore, (plain, weights[0])  # type: ignore[index]
 
 
