@@ -12,6 +12,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +43,15 @@ from ganbench.utils.seeding import Settings, derive, pin, seed_everything
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a real GPU is there: pytest -m gpu")
 
-VARIANTS = [
-    *("cgan", "dcgan", "dragan", "gmm", "lsgan", "minibatch", "minimax", "pacgan", "progan", "r1", "rbm"),
-    *("relativistic", "sngan", "stylegan", "unrolled", "vae", "vanilla", "wgan", "wgan-gp"),
-]
+
+def learning() -> list[str]:
+    """The first-party variants that learn, by name."""
+    points = [p for p in entry_points(group="ganbench") if p.value.startswith("ganbench_plugins.")]
+    found = [cls for p in points for cls in import_module(p.value).ganbench_variants()]
+    return sorted(cls.name for cls in found if cls.role == "variant")
+
+
+VARIANTS = learning()
 DATA = {"ring8": "identity", "digits": "digits-cnn"}
 BATCH = 16
 FEWER = {"gmm": {"capacity": 100, "components": 3}}  # its fit is scikit-learn's work, on the CPU
