@@ -52,7 +52,8 @@ def learning() -> list[str]:
 
 
 VARIANTS = learning()
-# These part from the CPU's weights within six steps; where from is not known. All else is asserted of them too.
+# These do on a GPU what the CPU does in another order, so that their weights part by rounding: torch takes bilinear
+# upsampling apart there, which has no deterministic kernel, and SiLU's backward pass on a device without a kernel of its own.
 OTHER_BITS = {("flow-matching", "ring8"), ("flow-matching", "digits"), ("r3gan", "digits")}
 DATA = {"ring8": "identity", "digits": "digits-cnn"}
 BATCH = 16
@@ -159,8 +160,10 @@ def test_a_variant_on_a_pretended_gpu_has_the_bits_of_the_cpu(name: str, data: s
         here.advance(6, NEVER)
         entry, _ = here.evaluate(last=True)
     if (name, data) in OTHER_BITS:
-        assert state_of(here) != state
-        pytest.xfail("other bits than the CPU's, and not explained yet")
+        for role, loss in entry["watch"]["losses"].items():
+            assert loss == pytest.approx(there["watch"]["losses"][role], rel=1e-3)
+        assert entry["values"] == pytest.approx(there["values"], rel=1e-2)
+        return
     assert state_of(here) == state
     # Where an array of the evaluation lies in memory moves the last digit of a Fréchet distance.
     assert entry["values"] == pytest.approx(there["values"], rel=1e-9)
