@@ -52,8 +52,8 @@ def learning() -> list[str]:
 
 
 VARIANTS = learning()
-# These do on a GPU what the CPU does in another order, so that their weights part by rounding: torch takes bilinear
-# upsampling apart there, which has no deterministic kernel, and SiLU's backward pass on a device without a kernel of its own.
+# These compute on a GPU in another order than on the CPU, and part by rounding. There torch takes bilinear upsampling
+# apart, which has no deterministic kernel, and SiLU's backward pass where the device has no kernel for it.
 OTHER_BITS = {("flow-matching", "ring8"), ("flow-matching", "digits"), ("r3gan", "digits")}
 DATA = {"ring8": "identity", "digits": "digits-cnn"}
 BATCH = 16
