@@ -175,8 +175,8 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
 def rerun_trial(payload: dict[str, Any]) -> dict[str, Any]:
     """A job: train a recorded trial again in an empty folder, and return its outcome.
 
-    ``payload``: the record's ``identity``, the ``metrics``' names, the empty ``folder``, ``device`` (None: the kind that
-    it was trained on) and ``threads``.
+    ``payload``: the record's ``identity``, the ``metrics``' names, the empty ``folder``, ``threads``, and ``device`` (None:
+    the kind that it was trained on).
     """
     identity = convert(payload["identity"], Identity)
     spec = TrialSpec.from_identity(identity)

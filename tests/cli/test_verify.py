@@ -19,9 +19,21 @@ from msgspec.structs import replace
 from PIL import Image
 
 from ganbench.cli import verify as verifying
-from ganbench.cli.verify import CLOSE, SAME, UNKNOWN, WRONG, Options, compare_values, judge_rerun, verify
+from ganbench.cli.verify import (
+    CLOSE,
+    SAME,
+    UNKNOWN,
+    WRONG,
+    Options,
+    Row,
+    _judge_stored,
+    compare_values,
+    judge_rerun,
+    verify,
+)
 from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, WorkerDied
 from ganbench.executors.inline import InlineExecutor
+from ganbench.executors.running import End, Ended
 from ganbench.results.records import as_json, read
 from ganbench.results.schema import Record
 from ganbench.results.spec import TrialSpec
@@ -228,6 +240,25 @@ def test_no_trial_to_train_again_is_no_agreement(copy: Path, capfd: pytest.Captu
 )
 def test_how_far_a_number_may_be(now: float | None, exact: bool, verdict: str) -> None:
     assert compare_values({"fid": 2.0, "kid": None}, {"fid": now, "kid": None}, exact)[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("device", "now", "verdict", "said"),
+    [
+        ("cpu", 9.0, WRONG, "fid is"),
+        ("cuda", 9.0, UNKNOWN, "its state is the record's, but its scores cannot be compared: cuda draws other random"),
+        ("cuda", None, CLOSE, "in another environment"),
+    ],
+)
+def test_on_another_type_of_device_scores_are_of_other_samples(
+    device: str, now: float | None, verdict: str, said: str, swept: Path
+) -> None:
+    folder = only(swept, "digits/vanilla/*/record.json").parent
+    record = read(folder / "record.json")
+    values = record.values | {"fid": record.values["fid"] * 1.001 if now is None else now}
+    result = {"environment": {}, "differing": ["history.csv"], "values": values, "device": device}
+    assert (found := _judge_stored(Row(record, None, folder), Ended(End.RETURNED, result=result)))[0] == verdict
+    assert said in found[1]
 
 
 def test_trained_in_another_environment_the_spread_of_seeds_says_what_is_near(swept: Path) -> None:
