@@ -175,8 +175,8 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
 def rerun_trial(payload: dict[str, Any]) -> dict[str, Any]:
     """A job: train a recorded trial again in an empty folder, and return its outcome.
 
-    ``payload``: the record's ``identity``, the ``metrics``' names, the empty ``folder``, ``threads``, and ``device`` (None:
-    the kind that it was trained on).
+    ``payload``: the record's ``identity``, the ``metrics``' names, the empty ``folder``, ``threads``, and ``device``
+    (None: the kind that it was trained on).
     """
     identity = convert(payload["identity"], Identity)
     spec = TrialSpec.from_identity(identity)
@@ -196,10 +196,10 @@ def _device(payload: dict[str, Any], trial: TrialIdentity) -> torch.device:
         return take_device(payload)
     try:
         return take_device({**payload, "device": trial.device})
-    except environment.DeviceError:
+    except environment.DeviceError as reason:
+        why = str(reason).partition(": ")[2].partition(";")[0]
         raise environment.DeviceError(
-            f"it was trained on {trial.device}, and torch sees no such device here; --device cpu takes the CPU, whose "
-            "random numbers are others"
+            f"it was trained on {trial.device}, and {why}; --device cpu takes the CPU, whose random numbers are others"
         ) from None
 
 

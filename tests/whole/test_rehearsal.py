@@ -472,7 +472,7 @@ def test_a_verification_that_could_check_nothing_is_no_success(tmp_path: Path) -
         sweep(tmp_path / "r", "cuda", "-p", "vanilla", "--set", "vanilla.width=16", "--seeds", "1")
     said = ganbench("verify", str(tmp_path / "r"), "--rerun", "1", "--executor", "inline", code=1)
     assert "no stored state could be checked" in said and "it was not trained again" in said
-    assert "torch sees no CUDA device here" in said
+    assert "it was trained on cuda, and torch sees no CUDA device here; --device cpu" in said
     ganbench("verify", str(tmp_path / "r"), "--records-only")
 
 
