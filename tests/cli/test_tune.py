@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
@@ -16,7 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganbench.cli.selftest import contents
+from ganbench.cli.tune import _require_all
+from ganbench.executors import EngineLost
 from ganbench.results.store import read_records
+from ganbench.runner.scheduler import NOT_RUN
 from ganbench.tuning.proposals import Proposer, rounds
 from ganbench.tuning.tables import best_of
 from ganbench.utils.errors import UsageError
@@ -218,3 +222,9 @@ def test_without_optuna_the_extra_is_named(ganbench, tmp_path: Path) -> None:
     refused = ganbench("tune", "-p", "noise", site=tmp_path / "none")
     assert refused.returncode == 2 and "pip install 'ganbench[tune]'" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_search_does_not_choose_among_what_is_left_where_trials_were_not_run_for_want_of_a_gpu() -> None:
+    _require_all(Counter({"completed": 3, "error": 1}))
+    with pytest.raises(EngineLost, match="2 trials could not be run"):
+        _require_all(Counter({"completed": 3, NOT_RUN: 2}))
