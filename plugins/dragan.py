@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganbench.plugin import Batch, Range, Variant, hookimpl
-from ganbench.toolkit import BackboneGAN, unit_gradient_penalty
+from ganbench.toolkit import BackboneGAN, dragan_penalty
 
 
 class DRAGAN(BackboneGAN):
@@ -34,9 +34,7 @@ class DRAGAN(BackboneGAN):
         super().__init__(shape, penalty=penalty, **hyperparameters)
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
-        x = real.data
-        near = x + 0.5 * x.std() * torch.rand_like(x)
-        penalty = unit_gradient_penalty(lambda x: self.judge(Batch(x)), near)
+        penalty = dragan_penalty(lambda x: self.judge(Batch(x)), real.data)
         return super().discriminator_phase(real, fake) + self.penalty * penalty
 
 

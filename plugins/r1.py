@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganbench.plugin import Batch, Range, Variant, hookimpl
-from ganbench.toolkit import BackboneGAN, squared_gradient
+from ganbench.toolkit import BackboneGAN, r1_penalty
 
 
 class R1(BackboneGAN):
@@ -34,8 +34,8 @@ class R1(BackboneGAN):
         super().__init__(shape, gamma=gamma, beta1=beta1, **hyperparameters)
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
-        penalty = squared_gradient(lambda x: self.judge(Batch(x)), real.data).mean()
-        return super().discriminator_phase(real, fake) + self.gamma / 2 * penalty
+        penalty = r1_penalty(lambda x: self.judge(Batch(x)), real.data)
+        return super().discriminator_phase(real, fake) + self.gamma * penalty
 
 
 @hookimpl

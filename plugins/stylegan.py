@@ -30,11 +30,12 @@ from ganbench.toolkit import (
     MinibatchStdDev,
     PixelNorm,
     frozen_copy,
+    lazy_weight,
     move_average,
     pyramid,
+    r1_penalty,
     require_image,
     size_of,
-    squared_gradient,
     warm_decay,
 )
 
@@ -207,14 +208,14 @@ class StyleGAN(AugmentedGAN):
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
         loss = super().discriminator_phase(real, fake)
         if self.penalised:
-            r1 = squared_gradient(lambda x: self.judge(Batch(x)), real.data).mean()
-            loss = loss + self.r1_interval * self.gamma / 2 * r1
+            r1 = r1_penalty(lambda x: self.judge(Batch(x)), real.data)
+            loss = loss + self.r1_interval * self.gamma * r1
         return loss
 
     def settle(self, clock: Clock) -> None:
         super().settle(clock)
         move_average(self.average, self.generator, warm_decay(self.ema_decay, clock.step))
-        self.penalised = (clock.step + 1) % self.r1_interval == 0
+        self.penalised = lazy_weight(clock.step + 1, self.r1_interval) > 0
 
 
 @hookimpl

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ganbench.plugin import Batch, Range, Variant, hookimpl
-from ganbench.toolkit import BackboneGAN, unit_gradient_penalty
+from ganbench.toolkit import BackboneGAN, wasserstein_discriminator_loss, wasserstein_generator_loss, wgan_gp_penalty
 
 
 class WGANGP(BackboneGAN):
@@ -35,16 +35,13 @@ class WGANGP(BackboneGAN):
         super().__init__(shape, penalty=penalty, critic_steps=critic_steps, beta1=beta1, **hyperparameters)
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return fake_logits.mean() - real_logits.mean()
+        return wasserstein_discriminator_loss(real_logits, fake_logits)
 
     def generator_loss(self, fake_logits: Tensor) -> Tensor:
-        return -fake_logits.mean()
+        return wasserstein_generator_loss(fake_logits)
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
-        x, x_tilde = real.data, fake.data
-        epsilon = torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device)
-        x_hat = epsilon * x + (1 - epsilon) * x_tilde
-        penalty = unit_gradient_penalty(lambda x: self.judge(Batch(x)), x_hat)
+        penalty = wgan_gp_penalty(lambda x: self.judge(Batch(x)), real.data, fake.data)
         return super().discriminator_phase(real, fake) + self.penalty * penalty
 
 

@@ -41,7 +41,16 @@ from ganbench.toolkit.networks import (
     require_image,
     size_of,
 )
-from ganbench.toolkit.penalties import logits_and_squared_gradient, squared_gradient, unit_gradient_penalty
+from ganbench.toolkit.penalties import (
+    dragan_penalty,
+    lazy_weight,
+    logits_and_squared_gradient,
+    r1_penalty,
+    r2_penalty,
+    squared_gradient,
+    unit_gradient_penalty,
+    wgan_gp_penalty,
+)
 from ganbench.toolkit.residual import (
     ConditionalBatchNorm2d,
     GroupedResidual,
@@ -82,12 +91,14 @@ __all__ = [
     "convolutional_discriminator",
     "convolutional_generator",
     "differentiable_augmentation",
+    "dragan_penalty",
     "fixup_init",
     "frozen_copy",
     "halvings",
     "hinge_discriminator_loss",
     "hinge_generator_loss",
     "is_image",
+    "lazy_weight",
     "least_squares_discriminator_loss",
     "least_squares_generator_loss",
     "logistic_discriminator_loss",
@@ -98,6 +109,8 @@ __all__ = [
     "normal_init",
     "orthogonal_init",
     "pyramid",
+    "r1_penalty",
+    "r2_penalty",
     "relativistic_discriminator_loss",
     "relativistic_generator_loss",
     "require_image",
@@ -110,4 +123,5 @@ __all__ = [
     "warm_decay",
     "wasserstein_discriminator_loss",
     "wasserstein_generator_loss",
+    "wgan_gp_penalty",
 ]
