@@ -87,7 +87,7 @@ class EngineOptions:
         if not engine.isolated and self.trials_per_gpu:
             raise UsageError(f"--trials-per-gpu: --executor {self.executor} runs one trial at a time; leave it out")
         if not engine.remote and self.gpus_per_trial:
-            shared = round(1 / self.gpus_per_trial)
+            shared = min(round(1 / self.gpus_per_trial), 64)  # the most that --trials-per-gpu takes
             instead = "--device cuda" if shared == 1 else f"--device cuda --trials-per-gpu {shared}"
             raise UsageError(
                 "--gpus-per-trial is for engines that share out machines, such as ray; with --executor "
