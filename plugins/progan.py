@@ -147,17 +147,8 @@ class ProGAN(GAN):
         **hyperparameters: Any,
     ) -> None:
         require_image(self.name, shape)
-        super().__init__(
-            shape,
-            width=width,
-            growth=growth,
-            gamma=gamma,
-            r1_interval=r1_interval,
-            ema_decay=ema_decay,
-            lr=lr,
-            beta1=beta1,
-            **hyperparameters,
-        )
+        hyperparameters.update(width=width, growth=growth, gamma=gamma, r1_interval=r1_interval)
+        super().__init__(shape, ema_decay=ema_decay, lr=lr, beta1=beta1, **hyperparameters)
         self.average = frozen_copy(self.generator)
         self.stage, self.alpha, self.penalised = 0, 1.0, True
 
@@ -166,8 +157,7 @@ class ProGAN(GAN):
         return g.to(memory_format=torch.channels_last)  # faster convolutions, the same network
 
     def build_discriminator(self) -> nn.Module:
-        d = Discriminator(pyramid(self.shape, self.width), self.shape[0])
-        return d.to(memory_format=torch.channels_last)
+        return Discriminator(pyramid(self.shape, self.width), self.shape[0]).to(memory_format=torch.channels_last)
 
     def build_optimizer(self, network: nn.Module) -> Optimizer:
         return Adam(network.parameters(), lr=self.lr, betas=(self.beta1, 0.99), fused=True)
@@ -179,8 +169,7 @@ class ProGAN(GAN):
 
     def at_stage(self, x: Tensor) -> Tensor:
         """Images at the resolution that D sees now."""
-        side = self.shape[1] // 2 ** (halvings(self.shape) - self.stage)
-        return reduce(x, x.shape[2] // side)
+        return reduce(x, x.shape[2] // (self.shape[1] // 2 ** (halvings(self.shape) - self.stage)))
 
     def judge(self, batch: Batch) -> Tensor:
         return self.discriminator(self.at_stage(batch.data), self.stage, self.alpha).flatten()

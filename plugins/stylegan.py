@@ -55,21 +55,15 @@ class StyledConv2d(nn.Module):
         modulated = conv.convolve(x * s[:, :, None, None])
         squares = (conv.weight * conv.scale).square().sum((2, 3))
         demodulation = math.sqrt(2) * (s.square() @ squares.T + 1e-8).rsqrt()  # sqrt(2): the leaky ReLU's gain
-        shift = conv.bias[:, None, None]
-        if noise is not None:
-            shift = shift + self.strength * noise
+        bias = conv.bias[:, None, None]
+        shift = bias if noise is None else bias + self.strength * noise
         return functional.leaky_relu(torch.addcmul(shift, modulated, demodulation[:, :, None, None]), 0.2)
 
 
 class StyleGenerator(nn.Module):
     """Generator of two networks: f maps the latent to a style, g draws the image with that style at every layer.
 
-    Args:
-        latent_dim: size of z and of w.
-        shapes: of the features, from the lowest resolution to the image's.
-        channels: of an image.
-        depth: layers of f.
-        rate: learning rate of f relative to g's.
+    Features have ``shapes``, the lowest resolution first. f has ``depth`` layers; ``rate`` is its step size over g's.
     """
 
     w_mean: Tensor
@@ -84,24 +78,17 @@ class StyleGenerator(nn.Module):
         self.mapping = nn.Sequential(*f)
         self.register_buffer("w_mean", torch.zeros(latent_dim))
         self.constant = nn.Parameter(torch.randn(shapes[0]))
-        wide = shapes[0][0]
-        layers = [StyledConv2d(wide, wide, latent_dim)]
+        layers = [StyledConv2d(shapes[0][0], shapes[0][0], latent_dim)]
         for (a, *_), (b, *_) in pairwise(shapes):
             layers += [StyledConv2d(a, b, latent_dim, "up"), StyledConv2d(b, b, latent_dim)]
         self.noise_sides = [shape[1:] for shape in shapes for _ in range(2)][1:]  # two layers at each, one at the first
-        self.layers = nn.ModuleList(layers)
+        self.layers, self.styles = nn.ModuleList(layers), len(layers) + 1  # a style for each layer, one for the colours
         self.style = EqualizedLinear(latent_dim, shapes[-1][0], gain=1, bias=1)
         self.to_image = EqualizedConv2d(shapes[-1][0], channels, 1, gain=1)
 
-    @property
-    def styles(self) -> int:
-        """How many vectors w an image takes: one a layer, the last for the colours."""
-        return len(self.layers) + 1
-
     def noise(self, n: int, rng: torch.Generator | None = None) -> list[Tensor]:
         """Standard normal noise for each layer, one channel."""
-        device = self.constant.device
-        return [torch.randn(n, 1, *sides, generator=rng, device=device) for sides in self.noise_sides]
+        return [torch.randn(n, 1, *sides, generator=rng, device=self.constant.device) for sides in self.noise_sides]
 
     def synthesise(self, w: Tensor, noise: list[Tensor] | None = None) -> Tensor:
         """Images ``(n, channels, height, width)`` from ``w`` ``(n, styles, latent_dim)``; no noise by default."""
@@ -144,20 +131,9 @@ class StyleGAN(AugmentedGAN):
         **hyperparameters: Any,
     ) -> None:
         require_image(self.name, shape)
-        super().__init__(
-            shape,
-            width=width,
-            mapping_depth=mapping_depth,
-            mapping_rate=mapping_rate,
-            mixing=mixing,
-            psi=psi,
-            gamma=gamma,
-            r1_interval=r1_interval,
-            ema_decay=ema_decay,
-            lr=lr,
-            beta1=beta1,
-            **hyperparameters,
-        )
+        hyperparameters.update(width=width, mapping_depth=mapping_depth, mapping_rate=mapping_rate, mixing=mixing)
+        hyperparameters.update(psi=psi, gamma=gamma, r1_interval=r1_interval, ema_decay=ema_decay, lr=lr, beta1=beta1)
+        super().__init__(shape, **hyperparameters)
         self.average = frozen_copy(self.generator)
         self.penalised = True
 
