@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from ganbench.metrics.clusters import prd_curve, prd_scores
     from ganbench.metrics.conditional import classification_accuracy, intra_class_frechet_distance
     from ganbench.metrics.copying import data_copying
+    from ganbench.metrics.discrepancy import gaussian_mmd
     from ganbench.metrics.discrimination import balanced_accuracy, roc_auc
     from ganbench.metrics.diversity import rke_score, vendi_score
     from ganbench.metrics.duality import duality_gap
     from ganbench.metrics.duplicates import near_duplicates
     from ganbench.metrics.extrapolation import frechet_distance_infinity
     from ganbench.metrics.frechet import frechet_distance, trace_of_covariance
-    from ganbench.metrics.gaussian_mmd import gaussian_mmd
     from ganbench.metrics.inception import inception_score
     from ganbench.metrics.intervals import bootstrap
     from ganbench.metrics.kernel import kernel_distance
@@ -103,7 +103,7 @@ _HOMES = {
     "features_of": "numerics.feature_set",
     "frechet_distance": "frechet",
     "frechet_distance_infinity": "extrapolation",
-    "gaussian_mmd": "gaussian_mmd",
+    "gaussian_mmd": "discrepancy",
     "inception_score": "inception",
     "intra_class_frechet_distance": "conditional",
     "kernel_distance": "kernel",

@@ -114,7 +114,7 @@ def feature_likelihood_divergence(fake: Any, train: Any, test: Any, rng: int = S
 
 
 class FeatureLikelihoodDivergence(Metric):
-    """How unlikely samples make held-out images, against real ones; copies of training images make them unlikely too."""
+    """How unlikely samples make held-out images, against training images; copies make them unlikely too."""
 
     name = "fld"
     label = "FLD"
