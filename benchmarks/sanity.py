@@ -113,7 +113,9 @@ def table(every: list[Metric], values: np.ndarray) -> str:
         cells = [f"{true.mean():.3g} ± {true.std(ddof=1):.1g}"]
         for row in range(1, len(FAILURES)):
             spoilt = values[:, row, column]
-            cells.append("no value" if np.isnan(spoilt).any() else f"{verdict(metric, true, spoilt)} {spoilt.mean():.3g}")
+            cells.append(
+                "no value" if np.isnan(spoilt).any() else f"{verdict(metric, true, spoilt)} {spoilt.mean():.3g}"
+            )
         lines.append(f"| {metric.label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

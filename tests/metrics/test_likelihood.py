@@ -38,7 +38,10 @@ def test_likelihood_of_a_known_mixture():
     density = [
         np.log(
             np.mean(
-                [np.exp(-np.square(x - c).sum() / (2 * v)) / (2 * np.pi * v) ** 2 for c, v in zip(centres, np.exp(logs), strict=True)]
+                [
+                    np.exp(-np.square(x - c).sum() / (2 * v)) / (2 * np.pi * v) ** 2
+                    for c, v in zip(centres, np.exp(logs), strict=True)
+                ]
             )
         )
         for x in TEST[:20]
