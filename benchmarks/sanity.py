@@ -4,8 +4,8 @@
 
 The images of `digits` are shuffled and split into 400 that a generator has seen (training), 600 held-out ones, and the
 rest, which stand for a generator's samples: 399 of them as they are (the true samples), and spoilt. Each split gives
-every metric a value of each; a failure is seen where the mean difference from the true samples of the same split is more
-than three standard deviations of the true samples' values over the splits. It takes about two minutes on one core.
+every metric a value of each; a failure is seen where the mean differs from that of the true samples by more than
+three standard deviations of the true samples' values over the splits. It takes about two minutes on one core.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def measure(splits: int) -> tuple[list[Metric], np.ndarray]:
 def verdict(metric: Metric, true: np.ndarray, spoilt: np.ndarray) -> str:
     change = spoilt.mean() - true.mean()
     if abs(change) <= 3.0 * true.std(ddof=1):
-        return "-"
+        return ""
     return BETTER if {"min": change < 0, "max": change > 0, "none": False}[metric.direction] else WORSE
 
 
@@ -113,9 +113,8 @@ def table(every: list[Metric], values: np.ndarray) -> str:
         cells = [f"{true.mean():.3g} ± {true.std(ddof=1):.1g}"]
         for row in range(1, len(FAILURES)):
             spoilt = values[:, row, column]
-            cells.append(
-                "no value" if np.isnan(spoilt).any() else f"{verdict(metric, true, spoilt)} {spoilt.mean():.3g}"
-            )
+            cell = f"{verdict(metric, true, spoilt)} {spoilt.mean():.3g}".strip()
+            cells.append("no value" if np.isnan(spoilt).any() else cell)
         lines.append(f"| {metric.label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
