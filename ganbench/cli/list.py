@@ -145,7 +145,7 @@ def _figures(offer: Offer) -> str:
         return f"{thing.size} features"
     if offer.kind == "metric":
         direction = {"min": "lower is better", "max": "higher is better", "none": "no direction"}[thing.direction]
-        return f"{thing.label}: {direction}"
+        return f"{thing.label}: {direction}" + (f"; depends on {thing.biased_by}" if thing.biased_by else "")
     return f"writes {thing.suffix}" if offer.kind == "reporter" and thing is not None else ""
 
 
@@ -183,6 +183,7 @@ def _declared(metric: Metric) -> dict[str, Any]:
         "rows": dict(zip(("real", "fake"), metric.rows, strict=True)),
         "requires": metric.requires,
         "rows_per_feature": metric.rows_per_feature,
+        "biased_by": metric.biased_by,
         "floor": metric.floor,
         "interval": type(metric).interval is not Metric.interval,
         "constants": dict(metric.constants),

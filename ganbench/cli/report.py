@@ -22,7 +22,8 @@ from ganbench.utils.errors import EXIT_DAMAGED, UsageError
     help="The --storage of that run: its unfinished trials are counted.",
 )
 @names_option("--format", "formats", help="Formats to write.  [default: csv,html,md]")
-def command(results: Path, storage: Path | None, formats: tuple[str, ...]) -> None:
+@click.option("--agreement", is_flag=True, help="Print how far each two metrics rank alike (Spearman), too.")
+def command(results: Path, storage: Path | None, formats: tuple[str, ...], agreement: bool) -> None:
     """Write the leaderboard of a results folder again, from its records alone, and name every file written.
 
     A damaged record is left out and named (exit code 3); nothing is trained and no plugin is imported.
@@ -39,6 +40,11 @@ def command(results: Path, storage: Path | None, formats: tuple[str, ...]) -> No
     if not contents.records and not contents.problems:
         raise UsageError(f"there are no records in {results}; ganbench run makes them")
     show(tables)
+    if agreement:
+        from ganbench.analysis.agreement import agreement as agree
+
+        directions = {name: str(about.get("direction", "none")) for name, about in tables.metrics.items()}
+        print(agree(tables.leaderboard, directions).round(2).to_string(index=False))
     summarise(contents, results, [name for name, stamp in _stamps(results).items() if before.get(name) != stamp])
     sys.exit(EXIT_DAMAGED if contents.problems else 0)
 

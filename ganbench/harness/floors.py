@@ -72,5 +72,7 @@ def floors(real: RealData, metrics: Sequence[Metric]) -> MetricValues:
 
 
 def _values(real: RealData, fake: Side, metrics: Sequence[Metric]) -> MetricValues:
-    evidence = Evidence(fake=fake, real=real.held_out, train=lambda: real.train, dataset=real.dataset)
+    evidence = Evidence(
+        fake=fake, real=real.held_out, train=lambda: real.train, dataset=real.dataset, extractor=real.extractor
+    )
     return apply([m for m in metrics if not m.needs & {"variant", "history"}], evidence, refuse=True)

@@ -15,10 +15,14 @@ from ganbench.plugin.interfaces import MetricError, NotApplicable
 
 if TYPE_CHECKING:
     from ganbench.metrics.all_scores import score_all
+    from ganbench.metrics.bins import different_bins
+    from ganbench.metrics.clipped import clipped_coverage, clipped_density
     from ganbench.metrics.clusters import prd_curve, prd_scores
     from ganbench.metrics.conditional import classification_accuracy, intra_class_frechet_distance
+    from ganbench.metrics.copying import data_copying
+    from ganbench.metrics.discrepancy import gaussian_mmd
     from ganbench.metrics.discrimination import balanced_accuracy, roc_auc
-    from ganbench.metrics.diversity import vendi_score
+    from ganbench.metrics.diversity import rke_score, vendi_score
     from ganbench.metrics.duality import duality_gap
     from ganbench.metrics.duplicates import near_duplicates
     from ganbench.metrics.extrapolation import frechet_distance_infinity
@@ -26,14 +30,17 @@ if TYPE_CHECKING:
     from ganbench.metrics.inception import inception_score
     from ganbench.metrics.intervals import bootstrap
     from ganbench.metrics.kernel import kernel_distance
+    from ganbench.metrics.likelihood import feature_likelihood_divergence
     from ganbench.metrics.manifold import density_coverage, manifold_scores, precision_recall
-    from ganbench.metrics.memorization import authenticity
+    from ganbench.metrics.memorization import authenticity, memorization_informed_frechet_distance
     from ganbench.metrics.modes import class_coverage, mode_coverage
     from ganbench.metrics.numerics.feature_set import FeatureSet, features_of
+    from ganbench.metrics.probabilistic import probabilistic_precision_recall
     from ganbench.metrics.probing import linear_probe
     from ganbench.metrics.similarity import ms_ssim, similarities
     from ganbench.metrics.slicing import sliced_wasserstein
     from ganbench.metrics.smoothness import path_steps
+    from ganbench.metrics.two_sample import nearest_neighbour_accuracy
 
 __all__ = [
     "FeatureSet",
@@ -44,23 +51,33 @@ __all__ = [
     "bootstrap",
     "class_coverage",
     "classification_accuracy",
+    "clipped_coverage",
+    "clipped_density",
+    "data_copying",
     "density_coverage",
+    "different_bins",
     "duality_gap",
+    "feature_likelihood_divergence",
     "features_of",
     "frechet_distance",
     "frechet_distance_infinity",
+    "gaussian_mmd",
     "inception_score",
     "intra_class_frechet_distance",
     "kernel_distance",
     "linear_probe",
     "manifold_scores",
+    "memorization_informed_frechet_distance",
     "mode_coverage",
     "ms_ssim",
     "near_duplicates",
+    "nearest_neighbour_accuracy",
     "path_steps",
     "prd_curve",
     "prd_scores",
     "precision_recall",
+    "probabilistic_precision_recall",
+    "rke_score",
     "roc_auc",
     "score_all",
     "similarities",
@@ -76,23 +93,33 @@ _HOMES = {
     "bootstrap": "intervals",
     "class_coverage": "modes",
     "classification_accuracy": "conditional",
+    "clipped_coverage": "clipped",
+    "clipped_density": "clipped",
+    "data_copying": "copying",
     "density_coverage": "manifold",
+    "different_bins": "bins",
     "duality_gap": "duality",
+    "feature_likelihood_divergence": "likelihood",
     "features_of": "numerics.feature_set",
     "frechet_distance": "frechet",
     "frechet_distance_infinity": "extrapolation",
+    "gaussian_mmd": "discrepancy",
     "inception_score": "inception",
     "intra_class_frechet_distance": "conditional",
     "kernel_distance": "kernel",
     "linear_probe": "probing",
     "manifold_scores": "manifold",
+    "memorization_informed_frechet_distance": "memorization",
     "mode_coverage": "modes",
     "ms_ssim": "similarity",
     "near_duplicates": "duplicates",
+    "nearest_neighbour_accuracy": "two_sample",
     "path_steps": "smoothness",
     "prd_curve": "clusters",
     "prd_scores": "clusters",
     "precision_recall": "manifold",
+    "probabilistic_precision_recall": "probabilistic",
+    "rke_score": "diversity",
     "roc_auc": "discrimination",
     "score_all": "all_scores",
     "similarities": "similarity",

@@ -153,6 +153,7 @@ class IntraFID(ConditionalMetric):
     rows = (2, 2)
     requires = "2 of each class in both"
     rows_per_feature = 2
+    biased_by = "number of samples"
 
     def __call__(self, evidence: Evidence) -> float:
         sides = evidence.real, evidence.once(labelled)

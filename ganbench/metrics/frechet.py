@@ -65,6 +65,7 @@ class FrechetInceptionDistance(Metric):
     constants = {"ddof": 1}
     rows = (2, 2)
     rows_per_feature = 2
+    biased_by = "number of samples"
 
     def __call__(self, evidence: Evidence) -> float:
         return float(evidence.once(of_evidence))

@@ -98,6 +98,7 @@ class InceptionScore(Metric):
     needs = frozenset({"probabilities"})
     constants = {"splits": SPLITS, "rows_for_splits": ROWS_FOR_SPLITS, "seed": SEED}
     rows = (0, 1)
+    biased_by = "number of samples"
 
     def __call__(self, evidence: Evidence) -> float:
         if evidence.fake.probabilities is None:

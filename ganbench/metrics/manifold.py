@@ -101,6 +101,7 @@ class Precision(ManifoldScore):
     name = "precision"
     label = "Precision"
     constants = CLOSED
+    biased_by = "outliers"
 
     def interval(self, evidence: Evidence, value: float) -> tuple[float, float]:
         return bootstrap_share(value, len(evidence.fake.features))
@@ -112,6 +113,7 @@ class Recall(ManifoldScore):
     name = "recall"
     label = "Recall"
     constants = CLOSED
+    biased_by = "outliers"
 
 
 class Density(ManifoldScore):
@@ -120,6 +122,7 @@ class Density(ManifoldScore):
     name = "density"
     label = "Density"
     constants = OPEN
+    biased_by = "outliers"
 
 
 class Coverage(ManifoldScore):
@@ -128,6 +131,7 @@ class Coverage(ManifoldScore):
     name = "coverage"
     label = "Coverage"
     constants = OPEN
+    biased_by = "number of samples"
 
 
 @hookimpl

@@ -80,6 +80,7 @@ class SlicedWasserstein(Metric):
     cost = "end"
     constants = {"projections": PROJECTIONS, "seed": SEED}
     rows = (1, 1)
+    biased_by = "number of samples"
 
     def __call__(self, evidence: Evidence) -> float:
         return sliced_wasserstein(evidence.real.features, evidence.fake.features)

@@ -217,6 +217,7 @@ class Metric(Kind):
             ``test`` or None for no floor.
         rows, requires: fewest real and fake rows that have a score (0: no bound); what else there must be, in words.
         rows_per_feature: below as many rows a feature its value is mostly bias, and tables warn; 0 for never.
+        biased_by: what moves its value and should not, in words (``number of samples``, ``outliers``); "" for nothing.
     """
 
     label: str = REQUIRED
@@ -229,6 +230,7 @@ class Metric(Kind):
     rows: tuple[int, int] = (0, 0)
     requires: str = ""
     rows_per_feature: int = 0
+    biased_by: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ganbench.analysis.agreement import agreement
 from ganbench.analysis.stability import FAILURES, MEANINGS
 from ganbench.analysis.statistics import true_coverage
 from ganbench.plugin.report import Report
@@ -57,7 +58,7 @@ def sentences(section: Section) -> list[str]:
 
 def about_table(section: Section) -> list[str]:
     """The sentences on the whole table of a section."""
-    found, findings = [_coverage(section.rows)], section.report.findings
+    found, findings = [_coverage(section.rows), _agreement(section)], section.report.findings
     if findings is not None:
         pairs = section.own(findings.neighbours)
         if section.rows.loc[section.rows["rank"].notna(), "failed"].any():
@@ -66,6 +67,20 @@ def about_table(section: Section) -> list[str]:
         if len(pairs) and pairs["p"].isna().all():
             found.append("Too few seeds to test anything: it takes 5 of each variant.")
     return [text for text in found if text]
+
+
+def _agreement(section: Section) -> str:
+    """How far other metrics rank as the primary one does."""
+    directions = {metric: section.direction(metric) for metric in section.metrics}
+    pairs = agreement(section.rows, directions)
+    primary = section.metrics[0] if section.metrics else ""
+    pairs = pairs[pairs["first"] == primary].sort_values("spearman", kind="stable", ascending=False)
+    told = [
+        f"{section.label(pair['second'])} {pair['spearman']:.2f} [{pair['low']:.2f}, {pair['high']:.2f}]"
+        for pair in pairs.to_dict("records")
+    ]
+    text = f"Rank correlation with {section.label(primary)} over variants (Spearman, 1 is the same ranking) [95 %]: "
+    return text + ", ".join(told) + "." if told else ""
 
 
 def about_neighbours(section: Section) -> list[NeighbourTest]:

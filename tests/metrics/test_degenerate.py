@@ -127,6 +127,16 @@ PAIRED: dict[str, Callable[[Any, Any], Any]] = {
     "prd_scores": partial(metrics.prd_scores, runs=1),
     "authenticity": lambda real, fake: metrics.authenticity(fake, real),
     "near_duplicates": metrics.near_duplicates,
+    "gaussian_mmd": metrics.gaussian_mmd,
+    "clipped_density": metrics.clipped_density,
+    "clipped_coverage": metrics.clipped_coverage,
+    "probabilistic_precision_recall": metrics.probabilistic_precision_recall,
+    "nearest_neighbour_accuracy": metrics.nearest_neighbour_accuracy,
+    "different_bins": partial(metrics.different_bins, bins=5),
+    "data_copying": lambda real, fake: metrics.data_copying(fake, real, real, cells=2),
+    "feature_likelihood_divergence": lambda real, fake: metrics.feature_likelihood_divergence(fake, real, real),
+    "memorization_informed_frechet_distance": metrics.memorization_informed_frechet_distance,
+    "rke_score": lambda real, fake: metrics.rke_score(fake, 1.0),
     "trace_of_covariance": lambda real, fake: metrics.trace_of_covariance(fake),
     "vendi_score": lambda real, fake: metrics.vendi_score(fake),
     "FeatureSet": lambda real, fake: float(len(metrics.FeatureSet(fake))),
@@ -246,7 +256,7 @@ def test_a_function_gives_a_finite_value_or_a_typed_error(name: str) -> None:
 
 # Functions that see one column, one side or no more than a shape: some of what is wrong does not reach them.
 BLIND = {"roc_auc", "balanced_accuracy", "prd_curve", "class_coverage", "bootstrap", "duality_gap"}
-BLIND |= {"trace_of_covariance", "vendi_score", "FeatureSet", "features_of", "inception_score"}
+BLIND |= {"trace_of_covariance", "vendi_score", "rke_score", "FeatureSet", "features_of", "inception_score"}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganbench.metrics import MetricError, NotApplicable, vendi_score
-from ganbench.metrics.diversity import VendiScore
+from ganbench.metrics import MetricError, NotApplicable, rke_score, vendi_score
+from ganbench.metrics.diversity import RenyiKernelEntropy, VendiScore
 
 
 def by_definition(x: np.ndarray) -> float:
@@ -73,3 +73,30 @@ def test_metric_is_not_for_points(make_evidence):
     assert VendiScore()(make_evidence(x, x, x, dataset={"shape": (1, 8, 8)})) == vendi_score(x)
     with pytest.raises(NotApplicable, match="points"):
         VendiScore()(make_evidence(x, x, x))
+
+
+@pytest.mark.parametrize("sigma", [0.5, 2.0])
+def test_rke_follows_the_definition(sigma):
+    x = np.random.default_rng(7).normal(size=(150, 5))
+    kernel = np.exp(-np.square(x[:, None] - x[None]).sum(axis=2) / (2 * sigma**2))
+    eigenvalues = np.linalg.eigvalsh(kernel / len(x))
+    assert rke_score(x, sigma) == pytest.approx(1 / np.square(eigenvalues).sum(), rel=1e-9)
+
+
+def test_rke_counts_equal_groups_and_orthogonal_rows():
+    centres = 100.0 * np.eye(7)
+    assert rke_score(np.repeat(centres, 20, axis=0), 1.0) == pytest.approx(7)
+    assert rke_score(centres, 1.0) == pytest.approx(7)
+    assert rke_score(np.ones((9, 3)), 1.0) == 1.0
+    shares = np.repeat(centres[:2], [30, 10], axis=0)
+    assert rke_score(shares, 1.0) == pytest.approx(1 / (0.75**2 + 0.25**2))
+    with pytest.raises(MetricError, match="sigma"):
+        rke_score(centres, 0.0)
+
+
+def test_rke_takes_its_width_from_real_rows(make_evidence):
+    real, fake = np.random.default_rng(8).normal(size=(2, 90, 4))
+    width = 0.25 * np.median(np.linalg.norm(real[:, None] - real[None], axis=2)[np.triu_indices(90, 1)])
+    assert RenyiKernelEntropy()(make_evidence(fake, real, real)) == pytest.approx(rke_score(fake, width))
+    with pytest.raises(MetricError, match="median distance"):
+        RenyiKernelEntropy()(make_evidence(fake, np.ones((90, 4)), real))

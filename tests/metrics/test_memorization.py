@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganbench.metrics import authenticity
+from ganbench.metrics import MetricError, authenticity, frechet_distance, memorization_informed_frechet_distance
 from ganbench.metrics.memorization import Authenticity
 
 
@@ -65,3 +65,39 @@ def test_metric_reads_the_training_split(make_evidence):
     fake, real, train = rng.normal(size=(3, 60, 4))
     assert Authenticity()(make_evidence(fake, real, train)) == pytest.approx(authenticity(fake, train))
     assert Authenticity()(make_evidence(train, real, train)) == 0.0
+
+
+def mifid_by_definition(train: np.ndarray, fake: np.ndarray, limit: float) -> float:
+    from scipy.linalg import sqrtm
+
+    covariances = [np.cov(rows.T) for rows in (train, fake)]
+    fid = np.square(train.mean(axis=0) - fake.mean(axis=0)).sum() + sum(np.trace(c) for c in covariances)
+    fid -= 2 * np.trace(sqrtm(covariances[0] @ covariances[1]).real)
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (train, fake)]
+    distance = (1 - np.abs(unit[0] @ unit[1].T)).min(axis=1).mean()
+    return fid / (distance if distance < limit else 1.0)
+
+
+@pytest.mark.parametrize("limit", [0.1, 0.5, 1e-6])
+def test_mifid_follows_the_definition(limit):
+    train, fake = np.random.default_rng(4).normal(size=(2, 200, 6)) + 1
+    found = memorization_informed_frechet_distance(train, fake + 0.3, limit)
+    assert found == pytest.approx(mifid_by_definition(train, fake + 0.3, limit), rel=1e-8)
+
+
+def test_mifid_of_copies():
+    train, other = np.random.default_rng(5).normal(size=(2, 500, 32))
+    assert memorization_informed_frechet_distance(train, train) == 0.0  # no distance is left to be divided
+    copies = np.concatenate([train, train[:100]])
+    fid = frechet_distance(train, copies)
+    assert memorization_informed_frechet_distance(train, copies) > 1e10 * fid
+    assert memorization_informed_frechet_distance(train, other) == pytest.approx(frechet_distance(train, other))
+
+
+def test_mifid_leaves_rows_without_direction_out():
+    train, fake = np.random.default_rng(6).normal(size=(2, 100, 3)) + 2
+    padded = np.concatenate([fake, np.zeros((1, 3))])
+    ratio = memorization_informed_frechet_distance(train, padded) / frechet_distance(train, padded)
+    assert ratio == pytest.approx(memorization_informed_frechet_distance(train, fake) / frechet_distance(train, fake))
+    with pytest.raises(MetricError, match="only rows of zeros"):
+        memorization_informed_frechet_distance(train, np.zeros((5, 3)))

@@ -39,6 +39,17 @@ OFFERED = {
     "cas": ("max", "end", "train"),
     "intra_fid": ("min", "end", "train"),
     "d_probe": ("max", "end", None),
+    "cmmd": ("min", "end", "train"),
+    "fld": ("min", "end", None),
+    "ct": ("none", "end", "test"),
+    "rke": ("max", "end", "train"),
+    "clipped_density": ("max", "end", "train"),
+    "clipped_coverage": ("max", "end", "train"),
+    "p_precision": ("max", "end", "train"),
+    "p_recall": ("max", "end", "train"),
+    "one_nn": ("none", "end", "train"),
+    "ndb": ("min", "end", "test"),
+    "mifid": ("min", "end", "test"),
 }
 
 
@@ -100,6 +111,7 @@ def test_the_list_for_machines_says_the_same(every, capsys):
             metric.requires,
         )
         assert (found["floor"], found["rows_per_feature"]) == (metric.floor, metric.rows_per_feature)
+        assert found["biased_by"] == metric.biased_by
         assert found["interval"] is (table()[name][5] == "yes") and set(found["needs"]) == metric.needs
         assert found["constants"].keys() == metric.constants.keys()
 
@@ -107,7 +119,8 @@ def test_the_list_for_machines_says_the_same(every, capsys):
 @pytest.mark.parametrize(
     "name",
     ["fid", "kid", "sliced_wasserstein", "is", "precision", "recall", "density", "coverage", "prd", "near_duplicates"]
-    + ["authenticity", "high_quality"],
+    + ["authenticity", "high_quality", "cmmd", "clipped_density", "clipped_coverage", "p_precision", "p_recall"]
+    + ["one_nn", "fld", "rke"],
 )
 def test_fewer_rows_than_declared_are_an_error(every, make_evidence, name):
     metric = every[name]
@@ -167,7 +180,7 @@ def test_all_of_them_run_at_the_end_of_a_trial(offered, monkeypatch):
     again, _ = Evaluator(real, offered, 0, 16)(variant, Telemetry(variant), 0, [], last=True)
     assert again["values"] == values
     found = floors(real, [m for m in offered if m.name != "ms_ssim"]).values
-    assert {name for name, value in found.items() if value is None} == {"smoothness", "d_probe"}
+    assert {name for name, value in found.items() if value is None} == {"smoothness", "d_probe", "fld"}
     assert (
         found["cas"] > 0.9 > values["cas"]
         and found["intra_fid"] < values["intra_fid"]

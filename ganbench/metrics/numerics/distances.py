@@ -111,3 +111,29 @@ def nearest(
             distances[rows] = exact[order][first[:, None] + torch.arange(k, device=points.device)]
             index[rows] = column[order][first]
     return distances, index
+
+
+def balls_holding(
+    points: torch.Tensor, radii: torch.Tensor, others: torch.Tensor, own: torch.Tensor | None = None
+) -> torch.Tensor:
+    """How many closed balls around ``points`` hold each of the ``others``: int64 ``(m,)``.
+
+    Args:
+        points: centres ``(n, d)``, float64.
+        radii: ``(n,)``, distances as ``nearest`` gives them.
+        others: ``(m, d)``, float64.
+        own: row ``(n,)`` of ``others`` that each centre itself is, and that its ball does not count.
+    """
+    counts = torch.zeros(len(others), dtype=torch.int64)
+    for rows, squared, bound in screened(points, others):
+        limit = radii[rows, None].square()
+        off = squared - limit
+        margin = bound + 1e-12 * limit
+        inside = off < -margin
+        row, column = true_indices((off.abs() <= margin).numpy())
+        exact = pair_distances(points[rows], others, row, column)
+        inside[row, column] = exact <= radii[rows][row]
+        if own is not None:
+            inside[torch.arange(len(inside)), own[rows]] = False
+        counts += inside.sum(dim=0)
+    return counts
