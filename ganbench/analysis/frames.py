@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from math import log
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,7 +60,9 @@ def _of_verdict(path: str) -> Callable[[Record, Verdict], Any]:
 def _failure_score(record: Record, _: Verdict) -> float | None:
     if record.primary == "fid":
         return record.reference.trace
-    return 0.0 if record.primary in ("coverage", "modes") else None
+    if record.primary == "mode_kl":
+        return log(record.reference.modes) if record.reference.modes else None
+    return 0.0 if record.primary in ("recovered_mass", "coverage", "modes") else None
 
 
 def _note(record: Record, judged: Verdict) -> str:

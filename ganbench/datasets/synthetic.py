@@ -29,7 +29,7 @@ class GaussianMixture(Dataset):
     """
 
     shape = (2,)
-    primary = "coverage"
+    primary = "recovered_mass"
     centres: np.ndarray
     std: float
 

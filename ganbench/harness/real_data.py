@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ganbench.harness.array_cache import RealCache
+from ganbench.harness.defaults import counts_modes
 from ganbench.metrics import features_of
 from ganbench.metrics.samples import EXTRACTOR_BATCH
 from ganbench.plugin.interfaces import Dataset, Extractor, Side
@@ -95,7 +96,7 @@ class RealData:
         self.device = torch.device(device)
         self.splits = {split: load_split(dataset, split) for split in ("train", "test")}
         self.hash = content_hash(self.splits)
-        self.features = MOST_SAMPLES if dataset.primary == "modes" else None
+        self.features = MOST_SAMPLES if counts_modes(dataset) else None
         self.notes: list[str] = [*dataset.notes, *extractor.fit(dataset, self.splits, self.hash)]
         self.images = {split: data.to(self.device) for split, (data, _) in self.splits.items()}
 

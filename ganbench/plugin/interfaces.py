@@ -123,7 +123,7 @@ class Dataset(Kind):
         name: what ``--datasets`` calls it.
         shape: of one sample: ``(channels, height, width)`` for images, which need not be square; ``(d,)`` for points.
         classes: number of classes, or None without labels.
-        primary: the metric that ranks variants here (``fid`` for images, ``coverage`` for points).
+        primary: the metric that ranks variants here (``fid`` for images, ``recovered_mass`` for points with known modes).
         budget_images: real samples a trial sees unless ``--images`` says otherwise.
         load: the loader described above.
         centres: true modes ``(modes, d)`` of points whose distribution is known, else None.

@@ -147,6 +147,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     Attributes:
         fid, trace: Fréchet distance, and the trace of the real features' covariance that it is read against.
         modes, mode_kl, coverage: how many true modes the samples cover, and how evenly.
+        recovered_mass: of points with known modes; version 1 of the metrics did not write it.
         d_auc, d_auc_train: how well the discriminator ranks held-out (training) images above samples.
         d_accuracy_real, d_accuracy_train, d_accuracy_fake: the share of each that it takes for what they are.
         d_scores: mean, std and median of its scores, by ``train``, ``test`` and ``fake``.
@@ -160,6 +161,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     modes: Number | None = None
     mode_kl: Number | None = None
     coverage: Number | None = None
+    recovered_mass: Number | None = None
     d_auc: Number | None = None
     d_auc_train: Number | None = None
     d_accuracy_real: Number | None = None
@@ -175,7 +177,7 @@ class Watch(Struct, frozen=True, kw_only=True):
         check_measures((name, getattr(self, name)) for name in _MEASURES)
 
 
-_MEASURES = Watch.__struct_fields__[:10]
+_MEASURES = Watch.__struct_fields__[:11]
 
 
 class Evaluation(Struct, frozen=True, kw_only=True, omit_defaults=True):
