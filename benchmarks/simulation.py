@@ -61,6 +61,7 @@ def frame(
         "verdict": np.where(bad, "", "stable").astype(object),
         "value": np.where(bad, np.nan, scores[there]),
         "floor": floor,
+        "floor_sd": np.nan,
         "failure_score": CONSTANT if direction == "min" else 0.0,
         "images_seen": 64_000,
         "position": 0,

@@ -222,6 +222,7 @@ def _added(task: Task, result: dict[str, Any], reference: dict[str, Any]) -> res
                 reference["floor_notes"],
                 [end],
                 first=len(metrics),
+                floor_spreads=reference["floor_spreads"],
             ),
         },
         values={**values, **result["values"]},

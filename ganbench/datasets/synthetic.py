@@ -30,6 +30,7 @@ class GaussianMixture(Dataset):
 
     shape = (2,)
     primary = "recovered_mass"
+    family = "gaussian mixture"
     centres: np.ndarray
     std: float
 

@@ -137,6 +137,25 @@ class RealData:
         """Row numbers of ``n`` samples drawn without replacement, the same in every trial; or all."""
         return rows(len(self.images[split]), n, *stream)
 
+    def resampled(self, split: str, n: int, whole: bool, *stream: str | int) -> Side:
+        """``n`` samples drawn with replacement, the same in every trial; each image passes the extractor once."""
+        index = torch.randint(len(self.images[split]), (n,), generator=generator(derive(_DRAW, *stream)))
+        rows, places = index.unique(return_inverse=True)
+        known = self.side(split, rows, whole=True)
+        most = None if whole else self.features
+        return Side(
+            *(
+                None if part is None else part[places.numpy()][:cut]
+                for part, cut in (
+                    (known.samples, None),
+                    (known.features, most),
+                    (known.probabilities, None),
+                    (known.labels, None),
+                )
+            ),
+            known.device,
+        )
+
     def side(self, split: str, index: Tensor, whole: bool = False) -> Side:
         return self.describe(*self._rows(split, index), whole)
 

@@ -142,6 +142,7 @@ class ModeScore(Metric):
     constants = {"deviations": DEVIATIONS, "share": SHARE}
     rows = (1, 1)
     requires = "modes or classes"
+    floor = "draws"
 
     def __call__(self, evidence: Evidence) -> float:
         scores = evidence.once(of_evidence)

@@ -218,7 +218,8 @@ class MetricColumn(Struct, frozen=True, kw_only=True):
     """What tables need to know of a metric's column without the metric.
 
     Attributes:
-        floor: its value for real images in place of samples.
+        floor: its value for an ideal sampler, that is for real images in place of samples, the mean over draws.
+        floor_spread: the standard deviation over these draws; unset for a single one.
         position: among the columns.
         rows_per_feature: below as many rows a feature its value is mostly bias; unset for never.
         source: SHA-256 of the code of a metric that is not ganbench's own; else unset.
@@ -236,6 +237,7 @@ class MetricColumn(Struct, frozen=True, kw_only=True):
     status: Literal["failed"] | UnsetType = UNSET
     note: Text | UnsetType = UNSET
     floor_note: Text | UnsetType = UNSET
+    floor_spread: Number | UnsetType = UNSET
 
     @property
     def notes(self) -> list[str]:
@@ -302,6 +304,8 @@ class Record(Struct, frozen=True, kw_only=True):
         parameters: of the networks, by role.
         adversarial: whether there is a discriminator; ``decision_threshold``: where it says "real".
         state_sha256: fingerprint of the trained state.
+        conditional: True where the variant is given the classes of the data, which ranks it apart; else unset.
+        true_family: True where the data were drawn from the family of distributions that it fits; else unset.
         sha256: of everything else.
     """
 
@@ -324,6 +328,8 @@ class Record(Struct, frozen=True, kw_only=True):
     decision_threshold: Number | None = None
     telemetry: Telemetry | None = None
     state_sha256: Text | None = None
+    conditional: bool | UnsetType = UNSET
+    true_family: bool | UnsetType = UNSET
     sha256: str = ""
 
     def __post_init__(self) -> None:

@@ -135,6 +135,7 @@ class Planned:
     Attributes:
         device: where it is described; where there are several of that kind, its job leases one of them.
         needs: the installed packages that bring its variant, dataset, extractor and metrics.
+        conditional, true_family: as ``Record`` has them.
     """
 
     spec: TrialSpec
@@ -145,6 +146,8 @@ class Planned:
     environment: dict[str, Any]
     device: str
     needs: tuple[str, ...] = ()
+    conditional: bool = False
+    true_family: bool = False
 
     @property
     def title(self) -> str:

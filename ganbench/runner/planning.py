@@ -223,8 +223,11 @@ def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any],
     )
     needs = tuple(sorted({variant["distribution"], *dataset["distributions"]}))
     about = variant["environment"]
+    family = variant["family"]
     return Planned(
-        spec, variant["label"], variant["role"], dataset["primary"], dataset["metrics"], about, device, needs
+        *(spec, variant["label"], variant["role"], dataset["primary"], dataset["metrics"], about, device, needs),
+        conditional=variant["conditional"],
+        true_family=family is not None and family == dataset["family"],
     )
 
 
