@@ -58,7 +58,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def evaluation_steps(steps: int, evaluations: int) -> list[int]:
-    """After how many steps a trial is evaluated: before the first, after the last, and ``evaluations - 1`` times between.
+    """After how many steps a trial is evaluated: before the first, ``evaluations - 1`` times between, after the last.
 
     Those between are moved off even spacing by whole steps, at most a quarter of it each way, so that a game which
     cycles with the period of even spacing is not met in the same phase every time. The moves are drawn from a stream
