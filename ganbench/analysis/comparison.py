@@ -60,7 +60,8 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
     seeds), ``effect`` = P(b beats a), ``conclusion`` (``better``, ``worse``: p <= 0.05; else ``no
     evidence``), the seeds that were tested on each side and how many a side would show such a difference
     at power 0.8, with the ends of a 95 % interval (empty below 10 seeds a side and where they do not say), and a
-    ``note`` of differences in environment, seeds, hyperparameters and failures. Baselines and planted failures are left out.
+    ``note`` of differences in environment, seeds, hyperparameters and failures. Baselines and planted
+    failures are left out.
 
     Raises:
         Incomparable: a variant is in both, but under no protocol or content of the dataset that both have.

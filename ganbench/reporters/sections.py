@@ -20,12 +20,12 @@ LEGEND = (
     "ten draws ± their standard deviation."
 )
 PAIRS = (
-    "P is the share of pairs of trials in which the better one scores better, p is from Welch's test (where a fifth of "
-    "the scores are ties, from a permutation test), after Holm over all pairs of the table. Ranks go by medians; "
-    "letters and p compare means, of logarithms where lower is better, in which every failed or collapsed trial counts: "
-    "rows with equal medians can be told apart. Seeds named separate two variants with power 0.8 if they differ as much "
-    "as seen here [95 % interval]. Choose the number of seeds before looking: adding some where a test was close, and testing "
-    "again, finds differences that are not there more often than 5 %."
+    "P is the share of pairs of trials in which the better one scores better, p is from Welch's test (from a "
+    "permutation test where a fifth of the scores are ties), after Holm over all pairs of the table. Ranks go by "
+    "medians; letters and p compare means, of logarithms where lower is better, in which every failed or collapsed "
+    "trial counts: rows with equal medians can be told apart. Seeds named separate two variants with power 0.8 if they "
+    "differ as much as seen here [95 % interval]. Choose the number of seeds before looking: adding some where a test "
+    "was close, and testing again, finds differences that are not there more often than in 5 % of cases."
 )
 
 

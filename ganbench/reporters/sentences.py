@@ -23,8 +23,8 @@ CONTROL = (
 )
 ACROSS = (
     "Normalised score: 0 is a constant, 1 the ideal sampler; the interquartile mean over all trials, each dataset "
-    "with the same weight, with a 95 % bootstrap interval over seeds on these datasets. A failed trial scores 0. The last "
-    "columns are the performance profile: the share of trials above that score."
+    "with the same weight, with a 95 % bootstrap interval over seeds on these datasets. A failed trial scores 0. The "
+    "last columns are the performance profile: the share of trials above that score."
 )
 NARROW = (
     "With fewer than 40 trials of a variant that interval is too narrow: in simulation it held the true score in "
@@ -151,8 +151,8 @@ def _power(rows: pd.DataFrame) -> str:
     pairs = comb(k, 2)
     found = power_of(n, log(2) / USUAL_SPREAD, ALPHA / pairs)
     text = (
-        f"Of {k} variants with {n} seeds, two that differ by {log(2) / USUAL_SPREAD:.1f} standard deviations over seeds "
-        f"(a factor of two in FID, whose logarithm usually varies by {USUAL_SPREAD}) are told apart in "
+        f"Of {k} variants with {n} seeds, two that differ by {log(2) / USUAL_SPREAD:.1f} standard deviations over "
+        f"seeds (a factor of two in FID, whose logarithm usually varies by {USUAL_SPREAD}) are told apart in "
         f"{100 * found:.0f} % of cases."
     )
     if 2 / comb(2 * n, n) * pairs > ALPHA:
