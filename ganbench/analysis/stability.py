@@ -70,8 +70,8 @@ def verdict(record: Record, limits: Thresholds = THRESHOLDS) -> Verdict:
     4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating;
        or (missing modes) mode_kl over H as high as where half of them are missing, and not improving, however good u
        is.
-    5. ``oscillating``: u swings by 0.05 and by a fifth of itself, and does not improve, is poor or was better; or by
-       0.15.
+    5. ``oscillating``: u swings by 0.1, or by 0.05 and a fifth of itself, and does not improve, is poor or was
+       better; or it swings by 0.15.
     6. ``degraded``: u was better by 0.125, as in over-training; ``d_auc_gap`` shows over-fitting.
     7. ``collapsed`` (learned nothing): no better than a constant, and not improving.
     8. ``stable``; ``still improving`` and ``undertrained`` are notes, because slow is no failure.
@@ -139,7 +139,9 @@ def _judge(
     # Where hardly a point is in a mode although they are where the data are, which mode it is in says nothing.
     counted = m.mass_end is None or m.mass_end >= limits.mass_counted or distance >= limits.u_poor
     stuck = trend > limits.improving
-    large = swing >= limits.oscillation and _least(m.oscillation_share, limits.oscillation_share)
+    # A single step up makes residuals as large: rule 6 has a better word for it.
+    relative = rise < limits.degraded and _least(m.oscillation_share, limits.oscillation_share)
+    large = (relative and swing >= limits.oscillation_small) or swing >= limits.oscillation
     oscillating = swing >= limits.oscillation_alone or (
         large and (stuck or u >= limits.u_poor or rise >= limits.u_rise)
     )

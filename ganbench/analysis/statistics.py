@@ -170,10 +170,11 @@ def permutation_pairs(samples: Sequence[Floats], first: NDArray[Any], second: ND
 
     That of ``(samples[first[i]], samples[second[i]])`` is the share of the ways to split both together into two of
     their sizes whose means differ at least as much. Exact whatever the distribution, failures and ties included, where
-    the two samples come from one (Fisher, "The Design of Experiments", 1935, section 21; Pitman, "Significance Tests Which May Be Applied to Samples from Any
-    Populations", 1937). All splits are counted up to 200,000 of them (10 + 10 values have 184,756); beyond, 100,000
-    seeded random ones b of which reach the difference give ``(b + 1) / (100,000 + 1)``, which is exact too (Phipson
-    and Smyth, "Permutation P-values Should Never Be Zero", 2010).
+    the two samples come from one (Fisher, "The Design of Experiments", 1935, section 21; Pitman, "Significance
+    Tests Which May Be Applied to Samples from Any Populations", 1937). All splits are
+    counted up to 200,000 of them (10 + 10 values have 184,756); beyond, 100,000 seeded random ones b of which reach
+    the difference give ``(b + 1) / (100,000 + 1)``, which is exact too (Phipson and Smyth, "Permutation P-values Should
+    Never Be Zero", 2010).
     """
     found = np.empty(len(first))
     sizes = np.array([(len(samples[i]), len(samples[j])) for i, j in zip(first, second, strict=True)]).reshape(-1, 2)

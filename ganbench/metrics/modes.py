@@ -34,9 +34,10 @@ def mode_coverage(samples: Any, centres: Any, std: float) -> dict[str, float]:
 
     The recovered mass puts both into one number: with p_k the share of samples that belong to mode k of K, p_0 the
     share that belongs to none, and Q the share of a round normal mode within three standard deviations (the
-    chi-squared distribution of d degrees of freedom at 9), it is ``sum_k min(p_k, Q / K) + min(p_0, 1 - Q)``, the
-    overlap of the two histograms, which is 1 minus their total variation distance. A mode that is missing, one that
-    is visited too rarely, and samples between the modes lower it by the mass that is in the wrong place.
+    chi-squared distribution of d degrees of freedom at 9), the overlap of the samples' histogram and the data's is
+    ``o = sum_k min(p_k, Q / K) + min(p_0, 1 - Q)``, which is 1 minus their total variation distance. It is ``1 - Q``
+    where no sample is in a mode, and the recovered mass is ``(o - (1 - Q)) / Q``, 0 there and 1 for the data. A mode
+    that is missing, one that is visited too rarely, and samples between the modes lower it by what is misplaced.
 
     Args:
         samples: points ``(n, d)``, n >= 1.
@@ -47,7 +48,7 @@ def mode_coverage(samples: Any, centres: Any, std: float) -> dict[str, float]:
         ``modes``: number of modes reached; ``high_quality``: share of such samples, in [0, 1];
         ``mode_kl``: KL divergence in nats of their histogram over modes from the uniform one, in
         [0, log(modes)], and its largest value, log(modes), where there is no such sample;
-        ``recovered_mass``: that overlap, in [0, 1].
+        ``recovered_mass``: in [0, 1].
 
     Raises:
         MetricError: no rows, different widths, a value that is not finite, or ``std`` <= 0.
@@ -69,7 +70,7 @@ def mode_coverage(samples: Any, centres: Any, std: float) -> dict[str, float]:
     inside = float(gammainc(places.shape[1] / 2, DEVIATIONS**2 / 2))
     overlap = np.minimum(counts / len(points), inside / len(places)).sum() + min(1 - found / len(points), 1 - inside)
     return {
-        "recovered_mass": float(overlap),
+        "recovered_mass": max(float(overlap - (1 - inside)) / inside, 0.0),
         "modes": float(np.count_nonzero(counts)),
         "high_quality": found / len(points),
         "mode_kl": kl,
