@@ -87,6 +87,7 @@ _HOMES = {
     "linear_probe": "probing",
     "manifold_scores": "manifold",
     "mode_coverage": "modes",
+    "recovered_mass": "modes",
     "ms_ssim": "similarity",
     "near_duplicates": "duplicates",
     "path_steps": "smoothness",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,8 @@ from ganbench.results.schema import Record
 
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
-    "? has fewer than 5 seeds; ideal sampler: what real training samples score in place of a model's, the mean over "
-    "ten draws ± their standard deviation."
+    "? has fewer than 5 seeds; ideal sampler (the floor): what real training samples score in place of a "
+    "model's, the mean over ten draws ± their standard deviation."
 )
 PAIRS = (
     "P is the share of pairs of trials in which the better one scores better, p is from Welch's test (from a "
@@ -77,8 +78,8 @@ class Section:
 
     def floor(self, metric: str) -> str:
         """What an ideal sampler scores, ``0.174 ± 0.030``; one figure a section."""
-        value, spread = (self.rows[f"{metric}{end}"].dropna() for end in ("_floor", "_floor_sd"))
-        return " ± ".join(number(part.iloc[0]) for part in (value, spread) if len(part))
+        known = [self.rows[name].dropna() for name in (f"{metric}_floor", f"{metric}_floor_sd") if name in self.rows]
+        return " ± ".join(number(part.iloc[0]) for part in known if len(part))
 
     def own(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of ``table`` that are about this section."""
@@ -110,6 +111,9 @@ def sections(report: Report) -> list[Section]:
     """The tables of the leaderboard, each ranked apart, in its order."""
     found = []
     board = report.leaderboard
+    # A table that a caller made, or an earlier version, need not say more than ranks and scores.
+    said = {"given": "", "true_family": "", "against_control": "", "p_control": math.nan}
+    board = board.assign(**{name: value for name, value in said.items() if name not in board.columns})
     metrics = [name for name in board.columns if f"{name}_low" in board.columns]
     trials = dict(iter(report.trials.groupby(["dataset", "protocol"], sort=False)))
     for names, rows in board.groupby(["dataset", "extractor", "protocol"], sort=False):
