@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ganbench.metrics.kernel import kernel_distance
     from ganbench.metrics.manifold import density_coverage, manifold_scores, precision_recall
     from ganbench.metrics.memorization import authenticity
-    from ganbench.metrics.modes import class_coverage, mode_coverage
+    from ganbench.metrics.modes import class_coverage, mode_coverage, recovered_mass
     from ganbench.metrics.numerics.feature_set import FeatureSet, features_of
     from ganbench.metrics.probing import linear_probe
     from ganbench.metrics.similarity import ms_ssim, similarities
@@ -61,6 +61,7 @@ __all__ = [
     "prd_curve",
     "prd_scores",
     "precision_recall",
+    "recovered_mass",
     "roc_auc",
     "score_all",
     "similarities",
