@@ -131,6 +131,7 @@ def references(
             "dataset": trial.spec.dataset,
             "extractor": trial.spec.protocol.extractor,
             "samples": trial.spec.protocol.samples,
+            "split": trial.spec.protocol.split,
             "metrics": list(trial.metrics),
             "device": trial.device,
             "threads": threads,
