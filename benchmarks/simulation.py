@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def looked_again(repeats: int, variants: int) -> tuple[float, float]:
             twice += 1
             continue
         pairs = variants * (variants - 1) // 2
-        named = [seeds_needed(a, b, pairs) for a, b in zip(ranked, ranked[1:], strict=False)]
+        named = [seeds_needed(a, b, pairs) for a, b in pairwise(ranked)]
         more = min([one.value for one in named if one is not None], default=10)
         twice += more > 10 and _apart(separate([scores[i, : min(more, 40)] for i in order]).letters)
     return 100 * once / repeats, 100 * twice / repeats
