@@ -5,7 +5,7 @@
 
 The first trains N even and N odd seeds of each setting (20 by default: about two core-hours); stopped, the same
 command continues. Thresholds may be set on the even ones; the odd ones say how good they are. Then it writes
-results/calibration: ``trials.csv`` (every trial: what is known of it, its verdict, its measures) and ``README.md`` (what
+``--out``: ``trials.csv`` (every trial: what is known of it, its verdict, its measures) and ``README.md`` (what
 the verdict made of each setting, and how far each threshold is from a mistake).
 """
 
