@@ -65,7 +65,7 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         if payload.get("weights"):
             chosen = chosen.with_weights(Path(payload["weights"]))
         devices = environment.devices(payload["device"])  # before data are loaded for one that is not here
-        real = RealData(dataset, chosen, payload["samples"] or most, split=payload["split"])
+        real = RealData(dataset, chosen, payload["samples"] or most, split=payload.get("split", "test"))
     except (DiscoveryError, Unfit) as reason:
         if payload["extractor"]:
             raise
@@ -116,7 +116,7 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
     catalog = discover([("dataset", dataset), ("extractor", extractor), *(("metric", m) for m in metrics)])
     chosen, device = catalog.get("extractor", extractor), take_device(payload)
     cache = real_cache(chosen.thing, chosen.distribution, device)
-    thing, split = catalog.get("dataset", dataset).thing, payload["split"]
+    thing, split = catalog.get("dataset", dataset).thing, payload.get("split", "test")
     real = RealData(thing, chosen.thing, payload["samples"], device, cache, split)
     offers = {m: catalog.get("metric", m) for m in metrics}
     found = floors(real, [offer.thing for offer in offers.values()])
