@@ -152,7 +152,7 @@ def _power(rows: pd.DataFrame) -> str:
     found = power_of(n, log(2) / USUAL_SPREAD, ALPHA / pairs)
     text = (
         f"Of {k} variants with {n} seeds, two that differ by {log(2) / USUAL_SPREAD:.1f} standard deviations over "
-        f"seeds (a factor of two in FID, whose logarithm usually varies by {USUAL_SPREAD}) are told apart in "
+        f"seeds (a factor of two in a score whose logarithm varies by {USUAL_SPREAD}) are told apart in "
         f"{100 * found:.0f} % of cases."
     )
     if 2 / comb(2 * n, n) * pairs > ALPHA:
