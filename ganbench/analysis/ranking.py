@@ -142,7 +142,7 @@ def leaderboard(source: Source) -> pd.DataFrame:
     lines = []
     for (_, _), same in groupby(tables(trials), lambda table: (table.dataset, table.protocol)):
         apart = list(same)
-        placed = [
+        placed: list[tuple[Table, Row, int | None, str, Against | None]] = [
             (table, *each)
             for table in apart
             for each in zip(table.ranked, table.ranks, table.separation.letters, table.control, strict=True)
@@ -216,7 +216,9 @@ def _against_control(ranked: list[Row], direction: Literal["min", "max"]) -> lis
         others = [row for row in ranked if row is not control]
         enough = [row for row in others if min(len(row.tested), len(control.tested)) >= MINIMUM_SEEDS]
         samples = [np.sort(row.tested) for row in (*enough, control)]
-        p = holm(p_values(samples, np.arange(len(enough)), np.full(len(enough), len(enough)))) if enough else []
+        p: Floats | list[float] = (
+            holm(p_values(samples, np.arange(len(enough)), np.full(len(enough), len(enough)))) if enough else []
+        )
         found = {row.variant: Against(np.nan, UNTESTED) for row in others}
         for row, adjusted in zip(enough, p, strict=True):
             ahead = (row.tested.mean() < control.tested.mean()) == (direction == "min")

@@ -165,18 +165,9 @@ class RealData:
         rows, places = index.unique(return_inverse=True)
         known = self.side(split, rows, whole=True)
         most = None if whole else self.features
-        return Side(
-            *(
-                None if part is None else part[places.numpy()][:cut]
-                for part, cut in (
-                    (known.samples, None),
-                    (known.features, most),
-                    (known.probabilities, None),
-                    (known.labels, None),
-                )
-            ),
-            known.device,
-        )
+        drawn = places.numpy()
+        probabilities, labels = (None if part is None else part[drawn] for part in (known.probabilities, known.labels))
+        return Side(known.samples[drawn], known.features[drawn][:most], probabilities, labels, known.device)
 
     def side(self, split: str, index: Tensor, whole: bool = False) -> Side:
         return self.describe(*self._rows(split, index), whole)

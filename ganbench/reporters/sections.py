@@ -112,7 +112,7 @@ def sections(report: Report) -> list[Section]:
     found = []
     board = report.leaderboard
     # A table that a caller made, or an earlier version, need not say more than ranks and scores.
-    said = {"given": "", "true_family": "", "against_control": "", "p_control": math.nan}
+    said: dict[str, Any] = {"given": "", "true_family": "", "against_control": "", "p_control": math.nan}
     board = board.assign(**{name: value for name, value in said.items() if name not in board.columns})
     metrics = [name for name in board.columns if f"{name}_low" in board.columns]
     trials = dict(iter(report.trials.groupby(["dataset", "protocol"], sort=False)))
