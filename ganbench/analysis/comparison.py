@@ -141,9 +141,8 @@ def _both(a: Source, b: Source) -> Trials:
         [side.context.assign(side=name) for side, name in zip(sides, SIDES, strict=True)], ignore_index=True
     )
     values = np.vstack(blocks)
-    return Trials(
-        context, metrics, values, *[np.full_like(values, np.nan)] * 2, sides[0].directions | sides[1].directions
-    )
+    blank = np.full_like(values, np.nan)
+    return Trials(context, metrics, values, blank, blank, sides[0].directions | sides[1].directions)
 
 
 def _pairs(context: pd.DataFrame) -> list[_Pair]:
