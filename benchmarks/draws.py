@@ -60,4 +60,6 @@ DRAWS = {
     "10 % crash": Draw(_log_normal(0.3), 1.0, 6, failed=0.1),
     "20 % crash": Draw(_log_normal(0.3), 1.0, 7, failed=0.2),
     "40 % crash": Draw(_log_normal(0.3), 1.0, 8, failed=0.4),
+    "50 % crash": Draw(_log_normal(0.3), 1.0, 9, failed=0.5),
+    "70 % crash": Draw(_log_normal(0.3), 1.0, 10, failed=0.7),
 }

@@ -2,7 +2,7 @@
 
     python benchmarks/simulation.py                 # the tables of docs/statistics.md, some minutes on one core
     python benchmarks/simulation.py --repeats 200   # a tenth of it
-    python benchmarks/simulation.py --only letters  # intervals, letters, power or across
+    python benchmarks/simulation.py --only letters  # one of the parts
 
 Scores of every trial are drawn from a known distribution. Intervals are those of ``statistics.interval`` and letters
 those of ``tiers.separate``, which ``ganbench.leaderboard`` shows. For power, scores are put into frames as
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,13 @@ import ganbench
 from ganbench.analysis.aggregation import _interquartile
 from ganbench.analysis.frames import COLUMNS
 from ganbench.analysis.measures import SHOWN
-from ganbench.analysis.statistics import interval, true_coverage
+from ganbench.analysis.statistics import interval, seeds_needed, seeds_to_separate, true_coverage
 from ganbench.analysis.tiers import separate
 
 CONSTANT, FLOOR = 100.0, 0.5
 LEAST, MOST = 93.0, 97.0
 SPLIT = 6.0
+POWER_VARIANTS = (2, 5, 12, 20)
 
 
 def frame(
@@ -61,6 +63,7 @@ def frame(
         "verdict": np.where(bad, "", "stable").astype(object),
         "value": np.where(bad, np.nan, scores[there]),
         "floor": floor,
+        "floor_sd": np.nan,
         "failure_score": CONSTANT if direction == "min" else 0.0,
         "images_seen": 64_000,
         "position": 0,
@@ -111,6 +114,61 @@ def power(repeats: int, variants: int, seeds: int, step: float) -> float:
     tiers = ganbench.leaderboard(frame(scores)).set_index(["dataset", "variant"])["tier"].unstack()
     pairs = zip(tiers.columns, tiers.columns[1:], strict=False)
     return 100 * float(np.mean([[_apart([a, b]) for a, b in zip(tiers[x], tiers[y], strict=True)] for x, y in pairs]))
+
+
+def looked_again(repeats: int, variants: int) -> tuple[float, float]:
+    """Share in % of benchmarks of equal variants that find a difference at ten seeds, and at ten or, if not, at more.
+
+    The second look has as many seeds as the page names for the pair of neighbours that is nearest to a difference, at
+    most 40.
+    """
+    rng = np.random.default_rng([4, variants])
+    once = twice = 0
+    for _ in range(repeats):
+        scores = rng.normal(size=(variants, 40))
+        order = np.argsort(np.median(scores[:, :10], axis=1))
+        ranked = [scores[i, :10] for i in order]
+        if _apart(separate(ranked).letters):
+            once += 1
+            twice += 1
+            continue
+        pairs = variants * (variants - 1) // 2
+        named = [seeds_needed(a, b, pairs) for a, b in pairwise(ranked)]
+        more = min([one.value for one in named if one is not None], default=10)
+        twice += more > 10 and _apart(separate([scores[i, : min(more, 40)] for i in order]).letters)
+    return 100 * once / repeats, 100 * twice / repeats
+
+
+def equal_medians(repeats: int, seeds: int) -> float:
+    """Share in % of pairs told apart of which one collapses (eight times the score) in 20 % of trials.
+
+    Its median is the other's but for 0.1 standard deviations.
+    """
+    rng = np.random.default_rng([5, seeds])
+    found = 0
+    for _ in range(repeats):
+        plain, other = 0.3 * rng.normal(size=(2, seeds))
+        found += _apart(separate([plain, other + np.log(8) * (rng.random(seeds) < 0.2)]).letters)
+    return 100 * found / repeats
+
+
+def planned(repeats: int, seeds: int) -> tuple[float, float, float, float, float]:
+    """Seeds needed where 17 are true (a difference of one standard deviation), from so many seeds a side.
+
+    The 10, 50 and 90 % quantiles of the estimate; the share in % of 95 % intervals that hold 17, and of estimates
+    that are given at all.
+    """
+    rng = np.random.default_rng([6, seeds])
+    values, held, given = [], 0, 0
+    for _ in range(repeats):
+        a, b = rng.normal(size=seeds), 1 + rng.normal(size=seeds)
+        if (value := seeds_to_separate(a, b)) is not None:
+            values.append(value)
+        if (one := seeds_needed(a, b)) is not None:
+            given += 1
+            held += one.low <= 17 <= (one.high or 10**9)
+    low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
+    return low, middle, high, 100 * held / max(given, 1), 100 * given / repeats
 
 
 def aggregated(repeats: int, datasets: int, seeds: int, failed: float = 0.0) -> float:
@@ -164,6 +222,7 @@ def _intervals(repeats: int) -> str:
 
 def _letters(repeats: int) -> str:
     cases = [(k, n) for k in (2, 6, 12) for n in (5, 8, 10)]
+    repeats = max(repeats // 2, 1)
     rows = []
     for name, draw in DRAWS.items():
         found = [split(draw, repeats, k, n) for k, n in cases]
@@ -176,14 +235,27 @@ def _letters(repeats: int) -> str:
 def _power(repeats: int) -> str:
     rows = [
         [
-            f"{step} sd, a factor {np.exp(0.3 * step):.2f}",
-            *(f"{power(repeats, k, n, step):.0f}" for k in (2, 6, 12) for n in (5, 8, 10)),
+            f"{step:.2g} sd, a factor {np.exp(0.3 * step):.2f}",
+            *(f"{power(repeats // 10, k, n, step):.0f}" for k in POWER_VARIANTS for n in (5, 10)),
         ]
-        for step in (1, 2, 3)
+        for step in (1, 2, np.log(2) / 0.3, 3)
     ]
     return "Neighbours that differ and were told apart, %.\n\n" + table(
-        ["distance", *(f"k = {k}, n = {n}" for k in (2, 6, 12) for n in (5, 8, 10))], rows
+        ["distance", *(f"k = {k}, n = {n}" for k in POWER_VARIANTS for n in (5, 10))], rows
     )
+
+
+def _looks(repeats: int) -> str:
+    rows = [[f"k = {k}", *(f"{value:.1f}" for value in looked_again(repeats, k))] for k in (2, 6)]
+    text = "Benchmarks in which equal variants of ten seeds were told apart, %.\n\n"
+    text += table(["variants", "at ten seeds", "or at the number that the page then names"], rows)
+    rows = [[f"n = {n}", f"{equal_medians(repeats, n):.0f}"] for n in (5, 10, 20)]
+    text += "\nVariants of nearly equal medians, one of which collapses in 20 % of trials, told apart, %.\n\n"
+    text += table(["seeds", "told apart"], rows)
+    rows = [[f"n = {n}", *(f"{value:.0f}" for value in planned(repeats, n))] for n in (5, 10, 20)]
+    text += "\nSeeds needed where 17 are true.\n\n"
+    head = ["seeds", "10 %", "median", "90 %", "intervals that hold 17, %", "estimates that are shown, %"]
+    return text + table(head, rows)
 
 
 def _across(repeats: int) -> str:
@@ -201,7 +273,7 @@ def _across(repeats: int) -> str:
     return text + table([f"D = {d}, k = {k}" for d, k in cases], [cells])
 
 
-PARTS = {"intervals": _intervals, "letters": _letters, "power": _power, "across": _across}
+PARTS = {"intervals": _intervals, "letters": _letters, "power": _power, "looks": _looks, "across": _across}
 
 
 def main() -> None:

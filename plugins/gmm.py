@@ -36,6 +36,7 @@ class GMM(Memorizer):
 
     name = "gmm"
     role = "variant"
+    family = "gaussian mixture"
     components: int
     dimensions: int
     regularisation: float

@@ -1,16 +1,21 @@
-"""Calibrate the stability verdict: python benchmarks/calibration FOLDER
+"""Calibrate the stability verdict, or count its false alarms in a results folder.
 
-Trains every setting of ``settings.py`` in FOLDER, about two core-hours; stopped, the same command continues. Then
-writes results/calibration: ``trials.csv`` (every trial: what is known of it, its verdict, its measures) and
-``README.md`` (what the verdict made of each setting, and how far each threshold is from a mistake).
+    python benchmarks/calibration FOLDER [--pairs N]     train every setting of settings.py in FOLDER, and report
+    python benchmarks/calibration FOLDER --alarms        healthy trials of a results folder that are called a failure
+
+The first trains N even and N odd seeds of each setting (20 by default: about two core-hours); stopped, the same
+command continues. Thresholds may be set on the even ones; the odd ones say how good they are. Then it writes
+``--out``: ``trials.csv`` (every trial: what is known of it, its verdict, its measures) and ``README.md`` (what
+the verdict made of each setting, and how far each threshold is from a mistake).
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import pandas as pd
+from alarms import alarms
 from judge import read, rows
 from report import write
 from training import train
@@ -18,17 +23,24 @@ from training import train
 RESULTS = Path(__file__).parents[2] / "results" / "calibration"
 
 
-def main(folder: Path) -> None:
-    train(folder)
+def main(folder: Path, pairs: int, out: Path) -> None:
+    train(folder, pairs)
     trials = read(folder)
     table = pd.DataFrame(rows(trials)).astype({"verdict_step": "Int64", "planted_step": "Int64"})
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     # Six digits: enough to judge again, and a third of the size.
-    table.to_csv(RESULTS / "trials.csv", index=False, float_format="%.6g", lineterminator="\n")
-    write(RESULTS / "README.md", table, [trial for trial in trials if trial.group == "set"])
+    table.to_csv(out / "trials.csv", index=False, float_format="%.6g", lineterminator="\n")
+    write(out / "README.md", table, [trial for trial in trials if trial.group == "set"])
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pairs", type=int, default=20, help="even and odd seeds of each setting, so many of both")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where trials.csv and README.md are written")
+    parser.add_argument("--alarms", action="store_true", help="train nothing; count false alarms in a results folder")
+    options = parser.parse_args()
+    if options.alarms:
+        print(alarms(options.folder), end="")
+    else:
+        main(options.folder, options.pairs, options.out)

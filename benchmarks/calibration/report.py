@@ -15,9 +15,9 @@ from ganbench.analysis.stability import FAILURES, THRESHOLDS, WORDS, verdict
 
 FACTORS = (0.5, 0.7, 0.85, 1.15, 1.4, 2.0)
 GROUPS = {
-    "set": "Seeds 0 to 19 of the settings on which thresholds were set",
-    "judged": "Seeds 100 to 139 of the same settings",
-    "held out": "Variants and a dataset that set nothing (seeds from 100 on)",
+    "set": "Even seeds of the settings on which thresholds may be set",
+    "judged": "Odd seeds of the same settings",
+    "held out": "Variants and datasets that set nothing",
 }
 HEAD = """# Calibration of the stability verdict
 
@@ -30,10 +30,10 @@ every trial: what is known of it, its verdict, and every measure. [docs/stabilit
 the rules.
 
 **Failures** are built to fail (`plugins/planted*.py`). **Healthy** is decided by the final score alone, before any
-verdict: a run of an ordinary variant whose score is within a factor of 1.5 of its setting's median, and near the floor
-(FID: its square root at least half of the way from a constant's to the floor's; coverage: at least a quarter of the
-floor's). Runs of ordinary variants that are not healthy are listed and count neither way. A Dirac-GAN with R1 is
-healthy because its convergence is proved.
+verdict: a run of an ordinary variant whose score is within a factor of 1.5 of its setting's median, and near an
+ideal sampler (FID: its square root at least half of the way from a constant's to the ideal sampler's; recovered mass:
+at least a quarter of it). Runs of ordinary variants that are not healthy are listed and count neither way. A Dirac-GAN
+with R1 is healthy because its convergence is proved.
 """
 
 
@@ -135,6 +135,6 @@ def sensitivity(trials: Sequence[Any]) -> str:
         lines.append([field.name, f"{value:.3g}", *cells])
     now = mistakes(lambda trial: verdict(trial.record).word)
     return (
-        f"## Thresholds\n\nHealthy runs called a failure; failures called stable, seeds 0 to 19: {now} as they are, "
+        f"## Thresholds\n\nHealthy runs called a failure; failures called stable, even seeds: {now} as they are, "
         "and with one threshold multiplied.\n\n" + markdown(["threshold", "value", *(f"x {f}" for f in FACTORS)], lines)
     )

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SET_SEEDS = range(20)  # thresholds are set on these
-JUDGE_SEEDS = range(100, 140)  # and judged on these
-FEW = range(100, 110)  # of settings that take long
+SEEDS = range(200, 240)  # thresholds are set on the even ones and judged on the odd ones
+FEW = range(200, 210)  # of settings that take long
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Setting:
 
     Attributes:
         truth: ``failure`` or ``learns``.
-        sets: whether its seeds 0 to 19 may set thresholds; else it is held out altogether.
+        sets: whether its even seeds may set thresholds; else it is held out altogether.
         images: budget.
         at: share of the budget after which it fails, where it fails abruptly at one moment.
     """
@@ -33,7 +32,7 @@ class Setting:
     images: int
     options: tuple[str, ...] = ()
     sets: bool = True
-    seeds: range = JUDGE_SEEDS
+    seeds: range = SEEDS
     at: float | None = None
 
     @property
@@ -46,7 +45,7 @@ def _plant(kind: str, dataset: str, images: int, *options: str, at: float | None
     return Setting("failure", f"planted-{kind}", dataset, images, options, at=at)
 
 
-def _learning(dataset: str, images: int, variants: str, sets: bool, seeds: range = JUDGE_SEEDS) -> list[Setting]:
+def _learning(dataset: str, images: int, variants: str, sets: bool, seeds: range = SEEDS) -> list[Setting]:
     return [Setting("learns", name, dataset, images, sets=sets, seeds=seeds) for name in variants.split()]
 
 
@@ -67,6 +66,8 @@ SETTINGS = [
     _plant("collapse", "digits", 32_000, "at=0.8", at=0.8),
     _plant("classes", "digits", 32_000, "until=0.9"),
     _plant("classes", "digits", 32_000),
+    _plant("classes", "digits", 32_000, "at=0.0", "shown=5"),  # half of the classes are never there
+    _plant("collapse", "digits", 32_000, "at=0.95", at=0.95),  # seen by the last evaluation alone, or the last two
     *_learning("digits", 16_000, "dcgan r1 lsgan wgan-gp", sets=True),
     *_learning("digits", 64_000, "vanilla", sets=True),
     _plant("blowup", "ring8", 25_600),
@@ -75,7 +76,10 @@ SETTINGS = [
     _plant("unconstrained", "ring8", 50_000),
     _plant("collapse", "ring8", 100_000, at=0.5),
     _plant("collapse", "ring8", 100_000, "points=2", at=0.5),
+    _plant("classes", "ring8", 100_000, "at=0.0", "shown=4"),
+    _plant("collapse", "ring8", 100_000, "at=0.95", at=0.95),
     _plant("dirac", "ring8", 50_000),  # cycles
+    _plant("dirac", "ring8", 200_000),
     _plant("dirac", "ring8", 50_000, "updates=simultaneous"),  # grows
     Setting("converges", "planted-dirac", "ring8", 50_000, ("gamma=1.0",)),
     *_learning("ring8", 200_000, "r1", sets=True),

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from settings import SET_SEEDS, SETTINGS, Setting
+from settings import SETTINGS, Setting
 
 
-def command(setting: Setting, folder: Path) -> list[str]:
+def command(setting: Setting, folder: Path, pairs: int) -> list[str]:
     """``ganbench run`` of one setting; the same command again continues."""
-    seeds = [*(SET_SEEDS if setting.sets else ()), *setting.seeds]
-    metric = "coverage" if setting.dataset in ("ring8", "grid25") else "fid"
+    seeds = setting.seeds[: 2 * pairs]
+    metric = "recovered_mass" if setting.dataset in ("ring8", "grid25") else "fid"
     words = f"--plugins {setting.variant} --datasets {setting.dataset} --images {setting.images} --metrics {metric}"
     words += f" --seeds {','.join(map(str, seeds))}," + (
         " --samples 2000" if setting.dataset == "fashion-mnist" else ""
@@ -27,8 +27,8 @@ def place(setting: Setting, folder: Path) -> Path:
     return folder / setting.name.replace(" ", "-")
 
 
-def train(folder: Path) -> None:
+def train(folder: Path, pairs: int) -> None:
     """Train what is not trained yet."""
     for number, setting in enumerate(SETTINGS, 1):
         print(f"[{number}/{len(SETTINGS)}] {setting.name}", flush=True)
-        subprocess.run(command(setting, folder), stdout=subprocess.DEVNULL, check=False)
+        subprocess.run(command(setting, folder, pairs), stdout=subprocess.DEVNULL, check=False)

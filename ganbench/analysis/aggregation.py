@@ -98,10 +98,12 @@ def profiles(source: Source) -> pd.DataFrame:
 def common_variants(trials: Trials, found: list[Table]) -> CommonVariants:
     """The variants that stand on every dataset, and their normalised scores."""
     by_dataset: dict[str, list[Table]] = {}
-    for table in found:
-        if table.ranked:
-            by_dataset.setdefault(table.dataset.partition("@")[0], []).append(table)
     chosen, notes = [], []
+    for table in found:
+        if table.ranked and table.given:
+            notes.append(f"Given labels on {table.dataset}, so not compared here: {_names(table)}.")
+        elif table.ranked:
+            by_dataset.setdefault(table.dataset.partition("@")[0], []).append(table)
     for dataset, several in sorted(by_dataset.items()):
         chosen.append(max(several, key=lambda table: (len(table.ranked), sum(len(row.trials) for row in table.ranked))))
         if len(several) > 1:
@@ -124,6 +126,10 @@ def common_variants(trials: Trials, found: list[Table]) -> CommonVariants:
         for name in variants:
             scores[name].append(normalised[name])
     return CommonVariants(chosen, variants, scores, notes)
+
+
+def _names(table: Table) -> str:
+    return ", ".join(row.variant for row in table.ranked)
 
 
 def aggregate(common: CommonVariants) -> Across:

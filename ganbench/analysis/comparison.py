@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ganbench.analysis.findings import SEEDS_NEEDED
 from ganbench.analysis.frames import PROTOCOL_FIELDS, Source, Trials, final_trials
 from ganbench.analysis.ranking import primary_scores
-from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, seeds_to_separate, superiority
+from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, seeds_needed, superiority
 from ganbench.analysis.tiers import p_values
 
 COLUMNS = [
@@ -28,6 +29,8 @@ COLUMNS = [
     "seeds_before",
     "seeds_after",
     "seeds_needed",
+    "seeds_needed_low",
+    "seeds_needed_high",
     "note",
 ]
 _CONDITIONS = ["dataset_hash", *PROTOCOL_FIELDS]
@@ -56,8 +59,9 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
     leaderboard, failed trials counted as a constant at the real mean, Holm over all rows; NaN below 5
     seeds), ``effect`` = P(b beats a), ``conclusion`` (``better``, ``worse``: p <= 0.05; else ``no
     evidence``), the seeds that were tested on each side and how many a side would show such a difference
-    at power 0.8 (empty where they do not say), and a ``note`` of differences in environment, seeds,
-    hyperparameters and failures. Baselines and planted failures are left out.
+    at power 0.8, with the ends of a 95 % interval (empty below 10 seeds a side and where they do not say), and a
+    ``note`` of differences in environment, seeds, hyperparameters and failures. Baselines and planted
+    failures are left out.
 
     Raises:
         Incomparable: a variant is in both, but under no protocol or content of the dataset that both have.
@@ -77,13 +81,13 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
         p[testable] = holm(p_values(tested, first, first + 1))
     for line, (before, after), adjusted in zip(lines, samples, p, strict=True):
         line["p"] = adjusted
-        needed = seeds_to_separate(before, after, len(pairs)) if len(before) and len(after) else None
+        needed = seeds_needed(before, after, len(pairs)) if len(before) and len(after) else None
         line |= {"seeds_before": len(before), "seeds_after": len(after)}
-        line["seeds_needed"] = None if needed is None else max(needed, MINIMUM_SEEDS)
+        line |= dict(zip(SEEDS_NEEDED, needed or (None, None, None), strict=True))
         gained = line.pop("gained")
         line["conclusion"] = ("better" if gained > 0 else "worse") if adjusted <= ALPHA else "no evidence"
     types = dict.fromkeys(["before", "after", "difference", "p", "effect"], "float64")
-    types |= {"seeds_before": "int64", "seeds_after": "int64", "seeds_needed": "Int64"}
+    types |= {"seeds_before": "int64", "seeds_after": "int64", **dict.fromkeys(SEEDS_NEEDED, "Int64")}
     return pd.DataFrame(lines, columns=pd.Index(COLUMNS, dtype=object)).astype(types)
 
 
@@ -113,15 +117,14 @@ def unmatched(a: Source, b: Source) -> list[str]:
 
 
 def undecidable(table: pd.DataFrame) -> list[str]:
-    """The rows of a comparison whose seeds could never show a difference, with how many would."""
+    """The rows of a comparison whose seeds could never show a difference."""
     found = []
     for row in table[table["p"].isna()].to_dict("records"):
         text = (
             f"{row['variant']} on {row['dataset']}: {row['seeds_before']} seeds before, {row['seeds_after']} after; "
             f"it takes {MINIMUM_SEEDS} a side to show anything"
         )
-        more = f", and about {row['seeds_needed']} for a difference like this one"
-        found.append(text + (more if pd.notna(row["seeds_needed"]) else ""))
+        found.append(text)
     return found
 
 
@@ -138,7 +141,8 @@ def _both(a: Source, b: Source) -> Trials:
         [side.context.assign(side=name) for side, name in zip(sides, SIDES, strict=True)], ignore_index=True
     )
     values = np.vstack(blocks)
-    return Trials(context, metrics, values, np.full_like(values, np.nan), sides[0].directions | sides[1].directions)
+    blank = np.full_like(values, np.nan)
+    return Trials(context, metrics, values, blank, blank, sides[0].directions | sides[1].directions)
 
 
 def _pairs(context: pd.DataFrame) -> list[_Pair]:

@@ -14,7 +14,9 @@ import pandas as pd
 from ganbench.analysis.aggregation import Across, aggregate, common_variants, profile
 from ganbench.analysis.frames import Source, final_trials
 from ganbench.analysis.ranking import Table, tables
-from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, interquartile_mean, seeds_to_separate, superiority
+from ganbench.analysis.statistics import ALPHA, interquartile_mean, seeds_needed, superiority
+
+SEEDS_NEEDED = ["seeds_needed", "seeds_needed_low", "seeds_needed_high"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +43,9 @@ def neighbours(source: Source) -> pd.DataFrame:
 
     Columns: dataset, protocol, rank, variant, next, effect (P(variant beats next)), p (Holm over all
     pairs of the table; NaN below 5 seeds), separated, better (whose mean, on the scale of the tests, is the
-    better one where they are separated, else ""), seeds_needed (empty where they do not say). With heavy
-    tails ``better`` can be the second, whose median is not.
+    better one where they are separated, else ""), seeds_needed and the ends of its 95 % interval, seeds_needed_low
+    and seeds_needed_high (all empty below 10 seeds a side and where they do not say; the last also where it has no
+    bound). With heavy tails ``better`` can be the second, whose median is not.
     """
     return _neighbours(tables(final_trials(source)))
 
@@ -71,16 +74,18 @@ def _neighbours(found: Iterable[Table]) -> pd.DataFrame:
         for i, (row, following) in enumerate(zip(table.ranked, table.ranked[1:], strict=False)):
             p = float(table.separation.p[i, i + 1])
             effect = superiority(row.scores, following.scores, table.direction)
-            needed = seeds_to_separate(row.tested, following.tested, tests)
+            needed = seeds_needed(row.tested, following.tested, tests)
             if needed is not None and not p <= ALPHA:
                 # Where spreads or numbers of seeds differ, Welch's test asks for more than the pooled one expects.
-                needed = max(needed, min(len(row.tested), len(following.tested)) + 1, MINIMUM_SEEDS)
+                least = min(len(row.tested), len(following.tested)) + 1
+                needed = needed._replace(value=max(needed.value, least))
             ahead = (row.tested.mean() < following.tested.mean()) == (table.direction == "min")
             better = (row.variant if ahead else following.variant) if p <= ALPHA else ""
             line = [table.dataset, table.protocol, table.ranks[i], row.variant, following.variant]
-            lines.append([*line, effect, p, p <= ALPHA, better, needed])
-    head = ["dataset", "protocol", "rank", "variant", "next", "effect", "p", "separated", "better", "seeds_needed"]
-    return pd.DataFrame(lines, columns=pd.Index(head, dtype=object)).astype({"seeds_needed": "Int64"})
+            lines.append([*line, effect, p, p <= ALPHA, better, *(needed or (None, None, None))])
+    head = ["dataset", "protocol", "rank", "variant", "next", "effect", "p", "separated", "better"]
+    head += SEEDS_NEEDED
+    return pd.DataFrame(lines, columns=pd.Index(head, dtype=object)).astype(dict.fromkeys(SEEDS_NEEDED, "Int64"))
 
 
 def _ranks(found: Iterable[Table]) -> pd.DataFrame:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from math import log
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from ganbench.analysis.measures import SHOWN
@@ -44,6 +46,7 @@ class Cell(NamedTuple):
     metric_label: str
     direction: str
     floor: float | None
+    floor_sd: float | None
 
 
 def _of_record(path: str) -> Callable[[Record, Verdict], Any]:
@@ -59,7 +62,9 @@ def _of_verdict(path: str) -> Callable[[Record, Verdict], Any]:
 def _failure_score(record: Record, _: Verdict) -> float | None:
     if record.primary == "fid":
         return record.reference.trace
-    return 0.0 if record.primary in ("coverage", "modes") else None
+    if record.primary == "mode_kl":
+        return log(record.reference.modes) if record.reference.modes else None
+    return 0.0 if record.primary in ("recovered_mass", "coverage", "modes") else None
 
 
 def _note(record: Record, judged: Verdict) -> str:
@@ -86,10 +91,13 @@ _TABLE = [
     Column("role", _of_record("role")),
     Column("primary", _of_record("primary")),
     Column("failure_score", _failure_score, "float64"),
+    Column("given", lambda record, _: "labels" if record.conditional is True else ""),
+    Column("true_family", lambda record, _: "yes" if record.true_family is True else ""),
     Column("position", dtype="int64"),
     Column("metric_label"),
     Column("direction"),
     Column("floor", dtype="float64"),
+    Column("floor_sd", dtype="float64"),
     Column("source", _of_record("identity.trial.source")),
     Column("hyperparameters", lambda record, _: canonical_json.dumps(record.identity.trial.hyperparameters)),
     Column("dataset_hash", _of_record("identity.trial.dataset_hash")),
@@ -127,6 +135,8 @@ COMPARABLE = (
     "primary",
     "direction",
     "failure_score",
+    "given",
+    "true_family",
     "dataset_hash",
     "hyperparameters",
     "environment",
@@ -141,7 +151,7 @@ class Trials(NamedTuple):
     Attributes:
         context: DataFrame of n trials.
         metrics: names of the m metrics, in the order in which they are shown.
-        values, floors: ``(n, m)``, NaN where there is none.
+        values, floors, floor_sds: ``(n, m)``, NaN where there is none.
         directions: of each metric, ``min``, ``max`` or ``none``.
     """
 
@@ -149,6 +159,7 @@ class Trials(NamedTuple):
     metrics: list[str]
     values: NDArray[np.float64]
     floors: NDArray[np.float64]
+    floor_sds: NDArray[np.float64]
     directions: dict[str, str]
 
 
@@ -203,8 +214,18 @@ def _cells(record: Record, history: bool) -> Iterable[Cell]:
     """Evaluations first. The last evaluation of a completed trial is the end of training."""
     named = sorted(record.metrics.items(), key=lambda item: item[1].position)
     metrics = [
-        (name, (position, about.label, about.direction, about.floor)) for position, (name, about) in enumerate(named)
-    ] or [("", (0, "", "none", None))]
+        (
+            name,
+            (
+                position,
+                about.label,
+                about.direction,
+                about.floor,
+                None if about.floor_spread is UNSET else about.floor_spread,
+            ),
+        )
+        for position, (name, about) in enumerate(named)
+    ] or [("", (0, "", "none", None, None))]
     evaluations = record.evaluations
     completed = record.status == "completed"
     if history:
@@ -240,11 +261,12 @@ def final_trials(source: Source) -> Trials:
     column = {name: i for i, name in enumerate(metrics)}
     place = np.array([column.get(name, -1) for name in names], dtype=int)
     known = place >= 0
-    values, floors = (np.full((len(first), len(metrics)), np.nan) for _ in range(2))
+    values, floors, floor_sds = (np.full((len(first), len(metrics)), np.nan) for _ in range(3))
     values[trial[known], place[known]] = final["value"].to_numpy(np.float64)[known]
     floors[trial[known], place[known]] = final["floor"].to_numpy(np.float64)[known]
+    floor_sds[trial[known], place[known]] = final["floor_sd"].to_numpy(np.float64)[known]
     pairs = sorted(set(zip(names, final["direction"], strict=True)), reverse=True)
-    return Trials(context, metrics, values, floors, dict(pairs))
+    return Trials(context, metrics, values, floors, floor_sds, dict(pairs))
 
 
 def _merge(orders: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:

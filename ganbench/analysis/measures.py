@@ -1,11 +1,14 @@
 """Measures of stability from the history of one trial, which ``ganbench.analysis.stability`` judges.
 
-Everything is judged on ``u = sqrt(max(FID, 0) / tr Sigma_real)``: 0 is perfect, 1 a constant at the real
-mean (whose FID is exactly that trace). It is dimensionless, so scaling the features changes nothing,
-and unlike log FID it has no pole at the floor, where healthy runs jitter most.
+Everything is judged on u, which is 0 for perfect samples and 1 for a constant at the real mean. For images it
+is the distance ``sqrt(max(FID, 0) / tr Sigma_real)``, since such a constant has exactly that trace as its FID. It is
+dimensionless, so scaling the features changes nothing, and unlike log FID it has no pole at the floor, where healthy
+runs jitter most. For points with known modes it is 1 minus the recovered mass, which is what ranks them: the FID of raw
+coordinates sees two moments, and is near 0 where hardly a sample is in a mode. Their distance is watched beside it, as
+it swings where two players circle each other far from every mode.
 
-Of T evaluations (the untrained one does not count) H is the last half, the tail the last 3 (the last 2
-below 15), and a series is smoothed by its running median of 3.
+Of T evaluations (the untrained one does not count) H is the last half, a series is smoothed by its running median of 3,
+and the end is the last evaluation, which is what is ranked.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from itertools import accumulate, combinations
 from math import sqrt
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganbench.results.schema import Evaluation, Record, Telemetry, Watch
 
@@ -31,6 +34,15 @@ class Thresholds:
 
     parameter_growth: float = 20.0  # healthy at most 3.0; a discriminator at 100 times its rate 9.3 in the study
     gradient_growth: float = 50.0  # healthy at most 13, a critic without a constraint 90 and more
+    # Of mode_kl over H. Points: ln 2 = 0.69 where half of the modes are missing, but as much where all are reached
+    # unevenly, so that modes must be missing too, or far more of it. Labelled images: a classifier takes some samples
+    # for classes that are missing; healthy at most 0.21, five of ten missing 0.23 and more. Many classes: as points.
+    kl_half: float = 0.6
+    kl_most: float = 0.9
+    kl_classes: float = 0.22
+    many_classes: int = 50
+    modes_half: float = 0.75  # share of the true modes
+    mass_counted: float = 0.1  # points: below it hardly a sample is in a mode, and which ones says nothing
     mode_drop: float = 0.5  # also coverage; 0.3 to 0.7 change no verdict
     coverage_seen: float = 0.1  # below it a halved coverage is noise
     kl_rise: float = 0.4  # 0.25 to 0.6 changed no verdict of the study
@@ -46,7 +58,9 @@ class Thresholds:
     auc_spikes: float = 0.9  # spikes only mean dominance where the discriminator is ahead
     modes_covered: float = 1 / 3  # share of the true modes
     u_poor: float = 0.5  # undertrained above it, or never covered
-    oscillation: float = 0.1  # healthy at most 0.054; study: .07: FA 6, missed 3; .13: FA 0, missed 10
+    oscillation: float = 0.1
+    oscillation_small: float = 0.05  # enough where it is a fifth of u: healthy images at most 0.047, a share of 0.127
+    oscillation_share: float = 0.2  # of the mean of u over H; healthy points swing by more of u, but by 0.038 at most
     oscillation_alone: float = 0.15  # enough by itself, in a run that improves, too
     degraded: float = 0.125  # healthy at most 0.074; study: .10: FA 6, missed 6; .15: 1 and 7; .20: 1 and 9
     u_nothing: float = 1.0  # a constant at the real mean does as well
@@ -65,8 +79,10 @@ SHOWN = (
     "u_best",
     "u_rise",
     "oscillation",
+    "oscillation_share",
     "trend",
     "modes_end",
+    "kl_late",
     "mode_drop",
     "coverage_drop",
     "kl_rise",
@@ -86,13 +102,19 @@ class Measures:
 
     Attributes:
         u: of each evaluation with a score.
-        u_end, u_best, u_rise: median of u over the tail, minimum of smoothed u, and their difference.
-        oscillation: standard deviation of the residuals of u about its Theil-Sen line over H.
-        trend: slope of that line times the length of H; negative while u improves.
-        modes_end: median of the modes over the tail; ``modes`` is how many there are in truth.
-        mode_drop, coverage_drop: 1 - median over the tail / maximum of the smoothed series, in [0, 1].
+        u_end, u_best, u_rise: u at the end, minimum of smoothed u, and their difference; of points the rise of their
+            distance where that is larger.
+        oscillation: standard deviation of the residuals of u about its Theil-Sen line over H; ``oscillation_share``
+            that of the mean of u over H. Of points both of their distance where that swings more.
+        trend: slope of that line times the length of H; negative while u improves. Of points the lower of both scales.
+        distance_end: the distance at the end; of images this is u.
+        modes_end: modes at the end; ``modes`` is how many there are in truth.
+        kl_late, modes_late: medians over H of mode_kl and of the modes.
+        coarse_modes: whether modes are classes that a classifier tells apart, few enough to count.
+        mass_end: recovered mass at the end; None for images.
+        mode_drop, coverage_drop: 1 - the end / maximum of the smoothed series, in [0, 1].
         coverage_best: that maximum of coverage.
-        kl_rise: median of mode_kl over the tail - minimum of smoothed mode_kl, in nats.
+        kl_rise: mode_kl at the end - minimum of smoothed mode_kl, in nats.
         d_dominance: share of H with held-out AUC above 0.95.
         d_auc_late, d_auc_gap: medians over H of the held-out AUC, and of training minus held-out AUC.
         d_saturation: median over H of the lower accuracy on held-out real and on fake; None for critics.
@@ -109,9 +131,15 @@ class Measures:
     u_best: float | None = None
     u_rise: float | None = None
     oscillation: float | None = None
+    oscillation_share: float | None = None
     trend: float | None = None
     modes: int | None = None
     modes_end: float | None = None
+    distance_end: float | None = None
+    mass_end: float | None = None
+    kl_late: float | None = None
+    modes_late: float | None = None
+    coarse_modes: bool = False
     mode_drop: float | None = None
     coverage_drop: float | None = None
     coverage_best: float | None = None
@@ -138,32 +166,44 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
         "parameter_growth": max(growth, default=None),
         "gradient_growth": _gradient_growth(telemetry),
     }
-    watched = [watch for _, watch in trained(record)]
-    u = tuple(sqrt(max(watch.fid or 0.0, 0.0) / (watch.trace or 1.0)) for watch in watched)
+    evaluated = trained(record)
+    watched = [watch for _, watch in evaluated]
+    distance = [sqrt(max(watch.fid or 0.0, 0.0) / (watch.trace or 1.0)) for watch in watched]
+    mass = _known(_series(watched, "recovered_mass"))
+    u = tuple(1 - value for value in mass) if len(mass) == len(watched) else tuple(distance)
     if len(u) < 3:
         return Measures(u=u, **found)
-    tail = 3 if len(u) >= 15 else 2
     half = max(len(u) // 2, 3)
+    seen = [evaluation.images_seen for evaluation, _ in evaluated]
+    times = [images * len(u) / seen[-1] for images in seen]  # the unit is the mean distance of two evaluations
+    swings = [_swing(times[-half:], series[-half:]) for series in (u, distance)]
+    worst = max(swings, key=lambda s: min(s.size / limits.oscillation_small, s.share / limits.oscillation_share))
     smooth = _smooth(u)
-    slope = theil_sen(u[-half:])
     found |= {
-        "u_end": median(u[-tail:]),
+        "u_end": u[-1],
         "u_best": min(smooth),
-        "u_rise": median(u[-tail:]) - min(smooth),
-        "oscillation": _deviation([y - slope * x for x, y in enumerate(u[-half:])]),
-        "trend": slope * half,
+        "u_rise": max(series[-1] - min(_smooth(series)) for series in (u, distance)),
+        "oscillation": worst.size,
+        "oscillation_share": worst.share,
+        "trend": min(swing.slope for swing in swings) * half,
         "best": smooth.index(min(smooth)),
     }
     modes, coverage, kl = (_series(watched, key) for key in ("modes", "coverage", "mode_kl"))
+    classes = record.reference.modes
     found |= {
-        "modes_end": _end(modes, tail),
-        "mode_drop": _drop(modes, tail),
-        "coverage_drop": _drop(coverage, tail),
+        "modes_end": next(iter(_known(modes)[-1:]), None),
+        "mode_drop": _drop(modes),
+        "coverage_drop": _drop(coverage),
         "coverage_best": max(_smooth(_known(coverage)), default=None),
+        "kl_late": median(late) if (late := _known(kl[-half:])) else None,
+        "modes_late": median(late) if (late := _known(modes[-half:])) else None,
+        "coarse_modes": classes is not None and classes <= limits.many_classes and record.reference.centres is None,
+        "mass_end": mass[-1] if len(mass) == len(watched) else None,
+        "distance_end": distance[-1],
     }
     known = _known(kl)
     if len(known) >= 3:
-        found["kl_rise"] = median(known[-tail:]) - min(_smooth(known))
+        found["kl_rise"] = known[-1] - min(_smooth(known))
     lost = [
         _lost(modes, max, lambda now, best: best > 0 and now <= (1 - limits.mode_drop) * best),
         _lost(coverage, max, lambda now, best: best >= limits.coverage_seen and now <= (1 - limits.mode_drop) * best),
@@ -206,9 +246,24 @@ def parameter_growth(evaluations: Sequence[Evaluation]) -> list[float]:
     return [max(ratios, default=0.0) for ratios in growth]
 
 
-def theil_sen(y: Sequence[float]) -> float:
-    """Median slope over all pairs of points of evenly spaced ``y`` (Sen 1968); scipy's, at a fortieth of its time."""
-    return median((b - a) / (j - i) for (i, a), (j, b) in combinations(enumerate(y), 2))
+class _Swing(NamedTuple):
+    """A series about its Theil-Sen line: the line's slope, the residuals' deviation, and its share of the mean."""
+
+    slope: float
+    size: float
+    share: float
+
+
+def _swing(times: Sequence[float], series: Sequence[float]) -> _Swing:
+    slope = theil_sen(times, series)
+    size = _deviation([y - slope * x for x, y in zip(times, series, strict=True)])
+    mean = fmean(series)
+    return _Swing(slope, size, size / mean if mean > 0 else 0.0)
+
+
+def theil_sen(x: Sequence[float], y: Sequence[float]) -> float:
+    """Median slope over all pairs of points (Sen 1968); scipy's, at a fortieth of its time. 0 without two places."""
+    return median([(d - b) / (c - a) for (a, b), (c, d) in combinations(zip(x, y, strict=True), 2) if a != c] or [0.0])
 
 
 def _deviation(values: Sequence[float]) -> float:
@@ -239,17 +294,12 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return [inner[0], *inner, inner[-1]] if inner else []
 
 
-def _end(series: Series, tail: int) -> float | None:
-    known = _known(series)
-    return median(known[-tail:]) if known else None
-
-
-def _drop(series: Series, tail: int) -> float | None:
+def _drop(series: Series) -> float | None:
     known = _known(series)
     if len(known) < 3:
         return None
     best = max(_smooth(known))
-    return max(1 - median(known[-tail:]) / best, 0.0) if best > 0 else 0.0
+    return max(1 - known[-1] / best, 0.0) if best > 0 else 0.0
 
 
 def _lost(series: Series, better: Callable[[float, float], float], lost: Callable[[float, float], bool]) -> int | None:

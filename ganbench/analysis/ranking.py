@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,13 +17,16 @@ import pandas as pd
 from ganbench.analysis.frames import COMPARABLE, HEAD, STABILITY, Source, Trials, final_trials, named
 from ganbench.analysis.measures import SHOWN
 from ganbench.analysis.stability import WORDS
-from ganbench.analysis.statistics import Floats, interval
-from ganbench.analysis.tiers import Separation, separate
+from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, interval
+from ganbench.analysis.tiers import UNTESTED, Separation, p_values, separate
 from ganbench.results.schema import STATUSES
 
 _WORD_ORDER = {word: i for i, word in enumerate((*WORDS, *STATUSES))}
 # A score of 0 has no logarithm: this share of a constant's score is added, far below any floor.
 _LOG_OFFSET = 1e-6
+# The variant that every other one is tested against: the plain loss on the networks that they share.
+CONTROL = "control"
+NO_EVIDENCE = "no evidence"
 
 
 class Primary(NamedTuple):
@@ -46,6 +50,7 @@ class Row:
     """One row of a leaderboard.
 
     Attributes:
+        true_family: whether the data were drawn from the family of distributions that it fits.
         trials: positions of its trials.
         scores: of its trials in the primary metric, failed ones substituted; empty if it has none.
         completed: of its completed trials only.
@@ -54,25 +59,44 @@ class Row:
 
     variant: str
     role: str
+    true_family: bool
     trials: np.ndarray
     scores: Floats
     completed: Floats
     tested: Floats
 
 
+class Against(NamedTuple):
+    """A test of a variant against the control: ``better``, ``worse``, ``no evidence``, or ``?`` below 5 seeds.
+
+    ``p`` is Holm-adjusted over the variants that are compared with it; NaN without a test.
+    """
+
+    p: float
+    conclusion: str
+
+
 @dataclass(frozen=True)
 class Table:
-    """One (dataset, protocol), ranked apart: ``ranked`` rows in rank order with their ``ranks``, and the ``others``."""
+    """One (dataset, protocol, information given), ranked apart.
+
+    Attributes:
+        given: ``labels`` for variants that are given the classes of the data, else nothing.
+        ranked: rows in rank order, with their ``ranks``; ``others``: baselines, planted failures, rows without a score.
+        control: of each ranked row its comparison with the control; None where there is none.
+    """
 
     dataset: str
     extractor: str
     protocol: str
+    given: str
     metric: str
     direction: Literal["min", "max"]
     ranked: list[Row]
     ranks: list[int]
     others: list[Row]
     separation: Separation
+    control: list[Against | None]
 
 
 def trials_table(source: Source) -> pd.DataFrame:
@@ -98,44 +122,60 @@ def trials_table(source: Source) -> pd.DataFrame:
 def leaderboard(source: Source) -> pd.DataFrame:
     """Rank the variants of each dataset and protocol. ``source`` is a frame of ``load_results``, or records.
 
-    A row is (dataset, protocol, variant, hyperparameters, source). ``rank`` goes by the median of the
+    A row is (dataset, protocol, variant, hyperparameters, source). Variants that are ``given`` labels are ranked
+    apart, after the others. ``rank`` goes by the median of the
     primary metric over seeds, in which a failed trial counts as a constant at the real mean; equal
     medians share a rank. ``tier``: rows that share a letter cannot be told apart; ``?`` below 5 seeds.
     ``seeds`` are trials with a record, ``failed`` those not completed. ``<metric>`` is the median over
     completed trials, from ``_low`` to ``_high`` its interval (``statistics.interval``), ``_floor`` what
-    as many real images score. After the metrics come the medians of the stability measures, over completed
+    an ideal sampler scores, with its standard deviation over draws in ``_floor_sd``. ``true_family`` is ``yes`` where
+    the data were drawn from the family that the variant fits. ``against_control`` says whether the variant was
+    ``better`` or ``worse`` than ``control``, ``p_control`` the p-value, after Holm over these comparisons alone
+    (one a variant). After the metrics come the medians of the stability measures, over completed
     trials. Baselines and planted failures come last, without rank and tier.
     """
     trials = final_trials(source)
     verdicts, statuses = (trials.context[name].to_numpy(object) for name in ("verdict", "status"))
     head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"]
+    head += ["given", "true_family", "against_control", "p_control"]
     measured = trials.context[list(SHOWN)].to_numpy(np.float64)
     lines = []
-    for table in tables(trials):
-        placed = [
-            *zip(table.ranked, table.ranks, table.separation.letters, strict=True),
-            *((row, None, "") for row in table.others),
+    for (_, _), same in groupby(tables(trials), lambda table: (table.dataset, table.protocol)):
+        apart = list(same)
+        placed: list[tuple[Table, Row, int | None, str, Against | None]] = [
+            (table, *each)
+            for table in apart
+            for each in zip(table.ranked, table.ranks, table.separation.letters, table.control, strict=True)
         ]
-        for row, rank, tier in placed:
+        placed += [(table, row, None, "", None) for table in apart for row in table.others]
+        for table, row, rank, tier, against in placed:
             completed = row.trials[statuses[row.trials] == "completed"]
             words = _counts(verdicts[row.trials], statuses[row.trials])
             line: list[Any] = [table.dataset, table.extractor, table.protocol, rank, tier, row.variant]
             line += [len(row.trials), len(row.trials) - len(completed), words]
+            line += [
+                table.given,
+                "yes" if row.true_family else "",
+                *((against.conclusion, against.p) if against else ("", None)),
+            ]
             for metric in range(len(trials.metrics)):
                 line += _cell(trials.values[completed, metric], trials.floors[row.trials, metric])
+                line.append(_median(trials.floor_sds[row.trials, metric]))
             line += [_median(column) for column in measured[completed].T]
             lines.append(line)
-    columns = [f"{metric}{end}" for metric in trials.metrics for end in ("", "_low", "_high", "_floor")]
+    columns = [f"{metric}{end}" for metric in trials.metrics for end in ("", "_low", "_high", "_floor", "_floor_sd")]
     board = pd.DataFrame(lines, columns=pd.Index([*head, *columns, *SHOWN], dtype=object))
-    numbers = dict.fromkeys([*columns, *SHOWN], "float64")
+    numbers = dict.fromkeys(["p_control", *columns, *SHOWN], "float64")
     return board.astype({"rank": "Int64", "seeds": "int64", "failed": "int64", **numbers})
 
 
 def tables(trials: Trials) -> Iterator[Table]:
-    """The rows of each (dataset, protocol), ranked and tested, sorted by both names."""
+    """The rows of each (dataset, protocol, what is given), ranked and tested, sorted by these names."""
     context = named(trials.context)
-    groups: dict[Any, Any] = dict(context.groupby(["dataset", "protocol"], sort=True).indices)
-    for (dataset, protocol), members in groups.items():
+    # Only what is ranked is ranked apart.
+    context = context.assign(given=np.where(context["role"] == "variant", context["given"], ""))
+    groups: dict[Any, Any] = dict(context.groupby(["dataset", "protocol", "given"], sort=True).indices)
+    for (dataset, protocol, given), members in groups.items():
         group = context.iloc[members]
         primary = primary_scores(trials, members)
         rows, medians = [], {}
@@ -145,7 +185,8 @@ def tables(trials: Trials) -> Iterator[Table]:
             done = known[primary.completed[known]]
             role = str(group["role"].iloc[places[0]])
             scores, tested = primary.scores[known], primary.tested[known]
-            rows.append(Row(variant, role, members[places], scores, primary.scores[done], tested))
+            family = bool((group["true_family"].iloc[places] == "yes").any())
+            rows.append(Row(variant, role, family, members[places], scores, primary.scores[done], tested))
             if len(scores) and role == "variant":
                 medians[variant] = float(np.median(scores)) * (-1 if primary.direction == "max" else 1)
         ranked = sorted(
@@ -156,13 +197,35 @@ def tables(trials: Trials) -> Iterator[Table]:
             dataset=dataset,
             extractor=str(group["extractor"].iloc[0]),
             protocol=protocol,
+            given=given,
             metric=primary.metric,
             direction=primary.direction,
             ranked=ranked,
             ranks=(np.searchsorted(order, order, side="left") + 1).tolist(),
             others=[row for row in rows if row.variant not in medians],
             separation=separate([row.tested for row in ranked]),
+            control=_against_control(ranked, primary.direction),
         )
+
+
+def _against_control(ranked: list[Row], direction: Literal["min", "max"]) -> list[Against | None]:
+    """Each row tested against the control, with Holm's correction for as many tests as there are other rows."""
+    control = next((row for row in ranked if row.variant == CONTROL), None)
+    found: dict[str, Against] = {}
+    if control is not None:
+        others = [row for row in ranked if row is not control]
+        enough = [row for row in others if min(len(row.tested), len(control.tested)) >= MINIMUM_SEEDS]
+        samples = [np.sort(row.tested) for row in (*enough, control)]
+        p: Floats | list[float] = (
+            holm(p_values(samples, np.arange(len(enough)), np.full(len(enough), len(enough)))) if enough else []
+        )
+        found = {row.variant: Against(np.nan, UNTESTED) for row in others}
+        for row, adjusted in zip(enough, p, strict=True):
+            ahead = (row.tested.mean() < control.tested.mean()) == (direction == "min")
+            found[row.variant] = Against(
+                adjusted, ("better" if ahead else "worse") if adjusted <= ALPHA else NO_EVIDENCE
+            )
+    return [found.get(row.variant) for row in ranked]
 
 
 def primary_scores(trials: Trials, members: np.ndarray) -> Primary:

@@ -67,8 +67,11 @@ def verdict(record: Record, limits: Thresholds = THRESHOLDS) -> Verdict:
        0.4, and u up by 0.1.
     3. ``dominated``: u is poor, and the discriminator has won half of H and u no longer improves (or the
        discriminator saturates, or its gradients spike while it is ahead). Only with a discriminator.
-    4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating.
-    5. ``oscillating``: u swings by 0.1 and does not improve, is poor or was better; or by 0.15.
+    4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating;
+       or (missing modes) mode_kl over H as high as where half of them are missing, and not improving, however good u
+       is.
+    5. ``oscillating``: u swings by 0.1, or by 0.05 and a fifth of itself, and does not improve, is poor or was
+       better; or it swings by 0.15.
     6. ``degraded``: u was better by 0.125, as in over-training; ``d_auc_gap`` shows over-fitting.
     7. ``collapsed`` (learned nothing): no better than a constant, and not improving.
     8. ``stable``; ``still improving`` and ``undertrained`` are notes, because slow is no failure.
@@ -119,14 +122,28 @@ def _least(value: float | None, bound: float, strict: bool = False) -> bool:
     return value is not None and (value > bound if strict else value >= bound)
 
 
+def _missing(m: Measures, limits: Thresholds) -> bool:
+    """Whether about half of the modes were missing throughout H."""
+    if m.coarse_modes:
+        return _least(m.kl_late, limits.kl_classes)
+    some = m.modes is not None and m.modes_late is not None and m.modes_late <= limits.modes_half * m.modes
+    return _least(m.kl_late, limits.kl_most) or (some and _least(m.kl_late, limits.kl_half))
+
+
 def _judge(
     m: Measures, adversarial: bool, limits: Thresholds
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], int | None]:
     """Rules 2 to 8: word, kinds, names of the deciding measures, and the evaluation where it happened."""
     u, rise, swing, trend = m.u_end or 0.0, m.u_rise or 0.0, m.oscillation or 0.0, m.trend or 0.0
+    distance = m.distance_end or 0.0
+    # Where hardly a point is in a mode although they are where the data are, which mode it is in says nothing.
+    counted = m.mass_end is None or m.mass_end >= limits.mass_counted or distance >= limits.u_poor
     stuck = trend > limits.improving
+    # A single step up makes residuals as large: rule 6 has a better word for it.
+    relative = rise < limits.degraded and _least(m.oscillation_share, limits.oscillation_share)
+    large = (relative and swing >= limits.oscillation_small) or swing >= limits.oscillation
     oscillating = swing >= limits.oscillation_alone or (
-        swing >= limits.oscillation and (stuck or u >= limits.u_poor or rise >= limits.u_rise)
+        large and (stuck or u >= limits.u_poor or rise >= limits.u_rise)
     )
     lost = (
         _least(m.mode_drop, limits.mode_drop)
@@ -137,16 +154,18 @@ def _judge(
         return "collapsed", ("lost modes",), ("mode_drop", "coverage_drop", "kl_rise", "u_rise"), m.collapse
     if adversarial:
         beaten = stuck or _least(m.d_saturation, limits.d_saturation)
-        poor = u >= limits.u_dominated
+        poor = distance >= limits.u_dominated
         if _least(m.d_dominance, limits.d_dominance) and poor and beaten:
-            return "dominated", ("generator beaten",), ("d_dominance", "u_end", "trend", "d_saturation"), m.won
+            return "dominated", ("generator beaten",), ("d_dominance", "distance_end", "trend", "d_saturation"), m.won
         if _least(m.grad_spikes, limits.grad_spikes) and _least(m.d_auc_late, limits.auc_spikes) and poor:
-            return "dominated", ("gradient spikes",), ("grad_spikes", "d_auc_late", "u_end"), m.won
+            return "dominated", ("gradient spikes",), ("grad_spikes", "d_auc_late", "distance_end"), m.won
     few = m.modes is not None and m.modes_end is not None and m.modes_end <= limits.modes_covered * m.modes
-    if few and u >= limits.u_poor and (stuck or oscillating):
-        return "collapsed", ("never covered",), ("modes_end", "modes", "u_end", "trend", "oscillation"), None
+    if few and distance >= limits.u_poor and (stuck or oscillating):
+        return "collapsed", ("never covered",), ("modes_end", "modes", "distance_end", "trend", "oscillation"), None
+    if stuck and counted and _missing(m, limits):
+        return "collapsed", ("missing modes",), ("kl_late", "modes_late", "modes", "u_end", "trend"), None
     if oscillating:
-        return "oscillating", (), ("oscillation", "u_end", "u_rise"), None
+        return "oscillating", (), ("oscillation", "oscillation_share", "u_end", "u_rise"), None
     if rise >= limits.degraded:
         return "degraded", ("best score earlier",), ("u_rise", "u_best", "u_end", "d_auc_gap"), m.best
     if u >= limits.u_nothing and stuck:

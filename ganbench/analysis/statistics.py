@@ -1,4 +1,4 @@
-"""Statistics over seeds: intervals of the median, Welch's and Friedman's tests, effect sizes, seeds needed.
+"""Statistics over seeds: intervals of the median, Welch's, permutation and Friedman's tests, effects, seeds needed.
 
 Seeds of different variants are independent draws, not pairs: everything here is unpaired. Samples are small (five
 seeds is usual) and heavy-tailed (a trial can fail), hence medians, order statistics and, for tests, Welch's t on
@@ -8,12 +8,14 @@ scores that the caller has put on a log scale where that fits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
+from itertools import combinations
+from math import comb
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
@@ -22,7 +24,13 @@ POWER = 0.8
 # Below five seeds on a side nothing is called different: the test has next to no power and, where
 # trials fail, false separations reach 40 %.
 MINIMUM_SEEDS = 5
+# Below ten seeds on a side nothing is said of how many would separate it: where 17 are true, estimates from five run
+# from 6 to 211 in the middle 80 % of cases.
+FEWEST_SEEDS_TO_PLAN = 10
 _MOST_SEEDS = 10_000
+_MOST_SPLITS = 200_000  # of two samples together, that a permutation test goes through: all of 10 + 10
+_RANDOM_SPLITS = 100_000  # that it draws where there are more
+_CHUNK = 16  # pairs of samples at a time, whose sums over all splits take 26 MB
 
 
 class Interval(NamedTuple):
@@ -39,6 +47,17 @@ class TrimmedMean(NamedTuple):
     value: float
     low: float
     high: float
+
+
+class SeedsNeeded(NamedTuple):
+    """Seeds a side that separate two samples with power 0.8: the estimate, and the ends of its 95 % interval.
+
+    ``high`` is None where no number is large enough: the samples do not say that there is a difference.
+    """
+
+    value: int
+    low: int
+    high: int | None
 
 
 class Friedman(NamedTuple):
@@ -146,6 +165,46 @@ def welch_pairs(samples: Sequence[Floats], first: NDArray[Any], second: NDArray[
     return np.where((sizes[first] < 2) | (sizes[second] < 2), np.nan, p)
 
 
+def permutation_pairs(samples: Sequence[Floats], first: NDArray[Any], second: NDArray[Any]) -> Floats:
+    """Two-sided p-values of permutation tests on the difference of means of pairs of samples.
+
+    That of ``(samples[first[i]], samples[second[i]])`` is the share of the ways to split both together into two of
+    their sizes whose means differ at least as much. Exact whatever the distribution, failures and ties included, where
+    the two samples come from one (Fisher, "The Design of Experiments", 1935, section 21; Pitman, "Significance
+    Tests Which May Be Applied to Samples from Any Populations", 1937). All splits are
+    counted up to 200,000 of them (10 + 10 values have 184,756); beyond, 100,000 seeded random ones b of which reach
+    the difference give ``(b + 1) / (100,000 + 1)``, which is exact too (Phipson and Smyth, "Permutation P-values Should
+    Never Be Zero", 2010).
+    """
+    found = np.empty(len(first))
+    sizes = np.array([(len(samples[i]), len(samples[j])) for i, j in zip(first, second, strict=True)]).reshape(-1, 2)
+    for n, m in np.unique(sizes, axis=0):
+        inside, every = _splits(int(n), int(m))
+        places = np.flatnonzero((sizes == (n, m)).all(axis=1))
+        for start in range(0, len(places), _CHUNK):
+            chosen = places[start : start + _CHUNK]
+            pooled = np.array([np.concatenate([samples[first[i]], samples[second[i]]]) for i in chosen])
+            pooled -= pooled.mean(axis=1, keepdims=True)  # the sum of a half is then its distance from equality
+            seen = np.abs(pooled[:, :n].sum(axis=1))
+            least = seen - 1e-9 * np.abs(pooled).sum(axis=1)  # equal sums may differ by rounding
+            hits = (np.abs(inside @ pooled.T) >= least).sum(axis=0)
+            found[chosen] = hits / len(inside) if every else (hits + 1) / (len(inside) + 1)
+    return found
+
+
+@lru_cache(maxsize=4)
+def _splits(n: int, m: int) -> tuple[Floats, bool]:
+    """Which of ``n + m`` values are in the first sample, ``(splits, n + m)`` of 0 and 1, and whether these are all."""
+    every = comb(n + m, n) <= _MOST_SPLITS
+    if every:
+        chosen = np.array(list(combinations(range(n + m), n)))
+    else:
+        chosen = np.random.default_rng(0).random((_RANDOM_SPLITS, n + m)).argpartition(n - 1, axis=1)[:, :n]
+    inside = np.zeros((len(chosen), n + m))
+    inside[np.arange(len(chosen))[:, None], chosen] = 1.0
+    return inside, every
+
+
 def holm(p: ArrayLike) -> Floats:
     """Holm-adjusted p-values, in the order given.
 
@@ -213,11 +272,37 @@ def seeds_to_separate(
     difference = abs(x.mean() - y.mean())
     if difference == 0 or pooled == 0:
         return None
-    effect = difference / pooled
-    return _smallest(lambda n: _power(n, effect, alpha / tests) >= power)
+    return _seeds(difference / pooled, alpha / tests, power)
 
 
-def _power(n: int, effect: float, alpha: float) -> float:
+def seeds_needed(a: ArrayLike, b: ArrayLike, tests: int = 1) -> SeedsNeeded | None:
+    """``seeds_to_separate`` with its 95 % interval; None below ten values on a side, and where there is no estimate.
+
+    The interval is that of the standardized difference, carried over: t has the noncentral t distribution whose shift
+    is the true difference times ``sqrt(n m / (n + m))``, so the shifts at which the t that was found is the 2.5 and
+    the 97.5 % quantile bound it (Hedges and Olkin, "Statistical Methods for Meta-Analysis", 1985, section 5.E).
+    """
+    x, y = sample_of(a), sample_of(b)
+    if min(len(x), len(y)) < FEWEST_SEEDS_TO_PLAN or (value := seeds_to_separate(x, y, tests)) is None:
+        return None
+    freedom, root = len(x) + len(y) - 2, np.sqrt(len(x) * len(y) / (len(x) + len(y)))
+    t = abs(stats.ttest_ind(x, y).statistic)
+
+    def shift(share: float) -> float:
+        """The shift at which t is exceeded with this probability."""
+        return float(optimize.brentq(lambda s: stats.nct.sf(t, freedom, s) - share, t - 40 - t, 2 * t + 40))
+
+    least, most = (shift(share) / root for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    low = _seeds(most, ALPHA / tests, POWER)
+    return SeedsNeeded(value, 2 if low is None else low, _seeds(least, ALPHA / tests, POWER) if least > 0 else None)
+
+
+def _seeds(effect: float, alpha: float, power: float) -> int | None:
+    return _smallest(lambda n: power_of(n, effect, alpha) >= power)
+
+
+def power_of(n: int, effect: float, alpha: float) -> float:
+    """Power of a two-sided t-test of two samples of ``n`` whose means are ``effect`` standard deviations apart."""
     freedom, shift = 2 * n - 2, effect * np.sqrt(n / 2)
     critical = stats.t.isf(alpha / 2, freedom)
     # For a shift far above the critical value scipy's noncentral t gives NaN where the power is 1.

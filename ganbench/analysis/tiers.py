@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, sample_of, welch_pairs
+from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, permutation_pairs, sample_of, welch_pairs
 
 UNTESTED = "?"
+TIED = 0.2  # share of tied values from which samples are tested by permutation
 
 
 class Separation(NamedTuple):
@@ -82,15 +83,27 @@ def _letter(index: int) -> str:
 def p_values(samples: Sequence[Floats], first: NDArray[Any], second: NDArray[Any]) -> Floats:
     """Unadjusted p-values of the pairs ``(samples[first[i]], samples[second[i]])``.
 
-    Welch's test. A sample without variance (every trial failed, every mode found) says nothing of how far the
-    next one would fall, and Welch takes it for exact; then the p-value is at least ``2 / binomial(n + m, n)``, the
-    exact permutation test's for two samples that do not overlap. Two constants that differ have that one.
+    Welch's test, and the permutation test of the same difference where at least a fifth of the two samples' values are
+    ties. Those are failures, which share one score, or counts: samples of two values or few, whose t follows no t
+    distribution, and whose variance may be 0 by chance, which Welch takes for certainty. The choice looks at both
+    samples together, which permutations leave as they are, so that it does not bend the permutation test. Its
+    p-value is at least ``2 / binomial(n + m, n)``, and so is that of a constant sample.
     """
     sizes = np.array([len(sample) for sample in samples])
     constant = np.array([sample[0] == sample[-1] for sample in samples])
     raw = welch_pairs(samples, first, second)
     least = 2 / special.comb(sizes[first] + sizes[second], sizes[first])
-    return np.where(constant[first] | constant[second], np.fmax(raw, least), raw)
+    found = np.where(constant[first] | constant[second], np.fmax(raw, least), raw)
+    tied = np.array([_tied(samples[i], samples[j]) >= TIED for i, j in zip(first, second, strict=True)], dtype=bool)
+    if tied.any():
+        found[tied] = permutation_pairs(samples, first[tied], second[tied])
+    return found
+
+
+def _tied(a: Floats, b: Floats) -> float:
+    """Share of the values of two samples that occur more than once among both."""
+    _, counts = np.unique(np.concatenate([a, b]), return_counts=True)
+    return float(counts[counts > 1].sum() / counts.sum())
 
 
 def separate(samples: Sequence[ArrayLike], alpha: float = ALPHA) -> Separation:

@@ -21,9 +21,12 @@ from ganbench.utils.files import read_plain
 from ganbench.utils.names import check_column
 
 _WHOLE = ["seed", *(f"protocol_{name}" for name in PROTOCOL_FIELDS if DTYPES.get(name) == "int64")]
+_LATER = ("given", "true_family")  # which tables of earlier versions do not have
 _CHOICES = {
     "status": STATUSES,
     "role": ("variant", "baseline", "planted"),
+    "given": ("", "labels"),
+    "true_family": ("", "yes"),
     "direction": ("min", "max", "none"),
 }
 # What a table adds to tell two contents of one name apart (frames.named); the columns after the trial say it in full.
@@ -61,9 +64,11 @@ def read_trials(path: Path) -> pd.DataFrame:
         raise UsageError(f"{path} is no trials.csv of ganbench: it has {len(header):,} columns")
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         raise UsageError(f"{path} is no trials.csv of ganbench: it has two columns {', '.join(repeated)}")
-    if missing := [name for name in (*HEAD, "trial", *COMPARABLE) if name not in header]:
+    if missing := [name for name in (*HEAD, "trial", *COMPARABLE) if name not in (*header, *_LATER)]:
         what = (
-            "ganbench report --results FOLDER writes one" if len(missing) == len(COMPARABLE) else "compare its folder"
+            "ganbench report --results FOLDER writes one"
+            if len(missing) == len(COMPARABLE) - len(_LATER)
+            else "compare its folder"
         )
         raise UsageError(f"{path} is no trials.csv that can be compared, it has no column {', '.join(missing)}; {what}")
     metrics = header[header.index("note") + 1 : header.index("trial")]
@@ -72,7 +77,7 @@ def read_trials(path: Path) -> pd.DataFrame:
     found: list[dict[str, Any]] = []
     seen: set[tuple[str, ...]] = set()
     for line, cells in rows:
-        row = _Row(path, line, dict(zip(header, cells, strict=True)))
+        row = _Row(path, line, dict.fromkeys(_LATER, "") | dict(zip(header, cells, strict=True)))
         if row.trial in seen:  # it would count as another seed
             raise UsageError(f"{path}, line {line}: trial {row.cells['trial'][:40]!r} stands there twice")
         seen.add(row.trial)
@@ -207,7 +212,7 @@ def _cells(row: _Row, metrics: list[str]) -> Iterator[dict[str, Any]]:
     trial |= {name: text[name] if name == "evidence" else row.number(name) for name in measured}
     trial = {name.removeprefix("protocol_"): value for name, value in trial.items()}
     seen = trial["budget_images"] if text["status"] == "completed" else 0
-    trial |= {"images_seen": seen, "final": True, "floor": math.nan}
+    trial |= {"images_seen": seen, "final": True, "floor": math.nan, "floor_sd": math.nan}
     direction = trial.pop("direction")
     for position, metric in enumerate(metrics or [""]):
         yield {

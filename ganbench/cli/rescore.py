@@ -190,6 +190,7 @@ def _floors(engine: Executor, tasks: list[Task], options: Options) -> dict[tuple
                 "dataset": trial.dataset,
                 "extractor": evaluation.extractor,
                 "samples": evaluation.samples,
+                "split": evaluation.split,
                 "metrics": task.metrics,
                 "device": options.device or trial.device,
                 "threads": options.threads,
@@ -203,7 +204,7 @@ def _key(task: Task, options: Options) -> tuple[Any, ...]:
     trial, evaluation = task.record.identity.trial, task.record.identity.evaluation
     return (
         *(trial.dataset, trial.dataset_hash, options.device or trial.device),
-        *(evaluation.extractor, evaluation.extractor_hash, evaluation.samples, *task.metrics),
+        *(evaluation.extractor, evaluation.extractor_hash, evaluation.samples, evaluation.split, *task.metrics),
     )
 
 
@@ -222,6 +223,7 @@ def _added(task: Task, result: dict[str, Any], reference: dict[str, Any]) -> res
                 reference["floor_notes"],
                 [end],
                 first=len(metrics),
+                floor_spreads=reference["floor_spreads"],
             ),
         },
         values={**values, **result["values"]},

@@ -85,8 +85,10 @@ def command(
 
     Each variant gets the same number of configurations from the ranges that its author declares (every bool and choice
     too), its defaults always among them; each is trained once. What --set names is fixed, not searched. The best one
-    and the defaults are then trained over seeds that the search has not seen. A failed trial counts as a constant at
-    the real mean; the exit code is 1 only if a final trial failed.
+    and the defaults are then trained over seeds that the search has not seen. The search chooses by a fifth of the
+    training split, which it leaves out of training; only the final trials are compared with the held-out split, so that
+    nothing is chosen by what is reported. A failed trial counts as a constant at the real mean; the exit code is 1 only
+    if a final trial failed.
 
     The folder gets search/ and final/, two ordinary results folders, and tuning.csv (every configuration),
     tuning_curve.csv (expected best score of every budget) and tuning.md. The same command again continues, with more
@@ -199,15 +201,21 @@ class Candidate:
 def _plan_searches(
     session: Session, request: Request, trials: int, sampler: str, seed: int, prepare: bool = True
 ) -> list[Candidate]:
-    """Plan a search for each variant on each dataset that it suits."""
+    """Plan a search for each variant on each dataset that it suits.
+
+    The search trains on four fifths of the training split and chooses by the rest; only the final trials are compared
+    with the held-out split, which nothing was chosen by.
+    """
     from ganbench.tuning.proposals import Proposer
     from ganbench.tuning.tables import Search
 
-    planned = session.plan(request, prepare)
+    searched = replace(request, seeds=request.seeds[:trials], split="validation")
+    slots = session.plan(searched, prepare).trials
+    finals = session.plan(replace(request, seeds=request.seeds[trials:]), prepare).trials
     payloads = [{"kind": "space", "variant": name, "threads": request.threads} for name in request.plugins]
     about = dict(zip(request.plugins, session.ask(payloads), strict=True))
     groups: dict[tuple[str, str], list[Planned]] = {}
-    for trial in planned.trials:
+    for trial in (*slots, *finals):
         groups.setdefault((trial.spec.dataset, trial.spec.variant), []).append(trial)
     found = []
     for (dataset, variant), mine in groups.items():
@@ -224,7 +232,7 @@ def _plan_searches(
 
 def _refuse_another_request(store: Store, candidates: Sequence[Candidate]) -> None:
     """Raise UsageError where a folder holds another search: its tables would mix trials that do not compare."""
-    mine = {candidate.search.dataset: candidate.finals[0].spec.identity.protocol for candidate in candidates}
+    mine = {candidate.search.dataset: candidate.slots[0].spec.identity.protocol for candidate in candidates}
     for record in read_records(store.root).records:
         dataset, protocol = record.identity.trial.dataset, record.identity.protocol
         if mine.get(dataset, protocol) != protocol:

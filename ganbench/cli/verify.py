@@ -25,6 +25,7 @@ from ganbench.reporters import DEFAULT, load_reporters
 from ganbench.results import rescored
 from ganbench.results.records import MOST_BYTES, DamagedRecord, as_json, read
 from ganbench.results.schema import Outcome, Record
+from ganbench.results.spec import METRICS_VERSION
 from ganbench.results.store import Store, read_records
 from ganbench.utils import canonical_json
 from ganbench.utils.console import plain, say
@@ -305,6 +306,8 @@ def judge_rerun(record: Record, found: Mapping[str, Any], others: Iterable[Recor
     operations without a deterministic kernel: then its score has to lie where those of the other seeds lie, their range
     widened by its width.
     """
+    if (version := record.identity.evaluation.metrics_version) != METRICS_VERSION:
+        return UNKNOWN, f"version {version} of the metrics evaluated at other times than version {METRICS_VERSION}"
     outcome = convert(found, Outcome)
     pairs = {name: (getattr(record, name), getattr(outcome, name)) for name in OUTCOME}
     pairs["telemetry"] = (record.telemetry, outcome.full_telemetry)

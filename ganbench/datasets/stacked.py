@@ -31,7 +31,7 @@ class Stacked(Dataset):
     """
 
     classes = 1000
-    primary = "modes"
+    primary = "mode_kl"
     samples = 26_000  # as in the literature: 1,000 modes need many
     base: Dataset = REQUIRED
 

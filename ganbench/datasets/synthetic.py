@@ -29,7 +29,8 @@ class GaussianMixture(Dataset):
     """
 
     shape = (2,)
-    primary = "coverage"
+    primary = "recovered_mass"
+    family = "gaussian mixture"
     centres: np.ndarray
     std: float
 

@@ -84,6 +84,7 @@ def prepare(
         protocol.samples,
         device,
         real_cache(extractor.thing, extractor.distribution, device),
+        protocol.split,
     )
     if real.hash != spec.dataset_hash:
         raise Changed(f"dataset {spec.dataset} returned other data than for the plan; its load() must be deterministic")

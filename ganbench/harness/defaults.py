@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from ganbench.plugin.interfaces import Dataset
 
-POINT_METRICS = ("coverage", "modes", "high_quality", "mode_kl", "precision", "recall", "density", "d_auc")
+POINT_METRICS = (
+    *("recovered_mass", "modes", "high_quality", "mode_kl"),
+    *("coverage", "precision", "recall", "density", "d_auc"),
+)
 
 
 IMAGE_METRICS = ("fid", "is", "kid", "precision", "recall", "density", "coverage", "authenticity", "d_auc")
@@ -14,8 +17,13 @@ def default_metrics(dataset: Dataset) -> tuple[str, ...]:
     """What is computed without ``--metrics``."""
     if len(dataset.shape) == 1:
         return POINT_METRICS
-    counted = ("modes",) if dataset.primary == "modes" else ()
-    return (*counted, *IMAGE_METRICS, *(("mode_kl",) if dataset.classes else ()))
+    counted = ("mode_kl", "modes") if counts_modes(dataset) else ()
+    return (*counted, *IMAGE_METRICS, *(("mode_kl",) if dataset.classes and not counted else ()))
+
+
+def counts_modes(dataset: Dataset) -> bool:
+    """Whether images are ranked by the classes that they reach, which takes many more samples than FID does."""
+    return dataset.primary in ("modes", "mode_kl")
 
 
 def default_extractor(dataset: Dataset) -> str:

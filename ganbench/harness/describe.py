@@ -22,7 +22,7 @@ from ganbench.harness.precision import multiplies_bfloat16_fast
 from ganbench.harness.real_data import MOST_SAMPLES, RealData, load_split
 from ganbench.harness.seeds_engine.cohort import why_serial
 from ganbench.metrics.bias import bias_warnings
-from ganbench.plugin.hyperparameters import hyperparameters, identifying, label, resolve, space
+from ganbench.plugin.hyperparameters import hyperparameters, identifying, label, resolve, space, takes_classes
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Unsuitable
 from ganbench.results.records import offered_by
@@ -65,7 +65,7 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         if payload.get("weights"):
             chosen = chosen.with_weights(Path(payload["weights"]))
         devices = environment.devices(payload["device"])  # before data are loaded for one that is not here
-        real = RealData(dataset, chosen, payload["samples"] or most)
+        real = RealData(dataset, chosen, payload["samples"] or most, split=payload.get("split", "test"))
     except (DiscoveryError, Unfit) as reason:
         if payload["extractor"]:
             raise
@@ -78,6 +78,7 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         "name": dataset.name,
         "hash": real.hash,
         "primary": dataset.primary,
+        "family": dataset.family,
         "budget_images": dataset.budget_images,
         "devices": devices,
         "extractor": chosen.name,
@@ -115,7 +116,8 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
     catalog = discover([("dataset", dataset), ("extractor", extractor), *(("metric", m) for m in metrics)])
     chosen, device = catalog.get("extractor", extractor), take_device(payload)
     cache = real_cache(chosen.thing, chosen.distribution, device)
-    real = RealData(catalog.get("dataset", dataset).thing, chosen.thing, payload["samples"], device, cache)
+    thing, split = catalog.get("dataset", dataset).thing, payload.get("split", "test")
+    real = RealData(thing, chosen.thing, payload["samples"], device, cache, split)
     offers = {m: catalog.get("metric", m) for m in metrics}
     found = floors(real, [offer.thing for offer in offers.values()])
     owners = {
@@ -128,7 +130,7 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
     }
     scale = reference_scale(real)
     real.keep()  # every trial of the sweep reads it
-    return {"reference": scale, "floors": found.values, "floor_notes": notes}
+    return {"reference": scale, "floors": found.values, "floor_spreads": found.spreads, "floor_notes": notes}
 
 
 def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
@@ -177,6 +179,8 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
         "hyperparameters": values,
         "label": label(name, values, defaults),
         "role": cls.role,
+        "conditional": takes_classes(cls),
+        "family": cls.family,
         "unsuitable": unsuitable,
         "serial": serial,
         "broken": broken,

@@ -202,12 +202,11 @@ class Evaluator:
         try:
             found = evidence.once(modes.of_evidence)
         except NotApplicable:
-            found = {"modes": None, "mode_kl": None}
+            found = {}
         return {
             "fid": evidence.once(frechet.of_evidence),
             "trace": trace_of_covariance(features_of(evidence.real)),
-            "modes": found["modes"],
-            "mode_kl": found["mode_kl"],
+            **{name: found.get(name) for name in ("modes", "mode_kl", "recovered_mass")},
             "coverage": evidence.once(manifold.of_evidence)["coverage"],
             **_discrimination(evidence.scores),
         }

@@ -1,4 +1,4 @@
-"""Floors, the value of each metric for real images in place of samples, and the scale of the real data."""
+"""Floors, the value of each metric for an ideal sampler (real images as samples), and the scale of the real data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of, trace_of_covariance
 from ganbench.plugin.interfaces import Evidence, Metric, Side
 
-FLOOR_DRAWS = 10  # of real training images, whose mean value is a metric's floor
+FLOOR_DRAWS = 10  # of real training images: their mean value is a metric's floor, their deviation its spread
+STAND_INS = ("draws", "train", "test")
 
 
 def reference_scale(real: RealData) -> dict[str, Any]:
@@ -38,24 +39,28 @@ def stand_ins(real: RealData, kind: str, held: Side, draws: int = FLOOR_DRAWS, w
     """The real images that stand in for samples when floors are computed.
 
     Args:
-        kind: ``train`` for draws of training images, as many as there are samples; ``test`` for ``held``.
-        draws: where they differ; all training images are drawn once.
+        kind: as ``Metric.floor``: ``draws``, as many independent draws as there are samples, so that an image may come
+            twice and the shares of classes vary as in samples; ``train``, as many different images; ``test``, ``held``.
+        draws: where they differ; without repetition all training images are drawn once.
         whole: features of all images, also where the extractor is slow.
     """
     if kind == "test":
         yield held
+        return
+    if kind == "draws":
+        yield from (real.resampled("train", real.samples, whole, "ideal-sampler", i) for i in range(draws))
         return
     for i in range(draws if real.samples < len(real.images["train"]) else 1):
         yield real.side("train", real.draw("train", real.samples, "floor", i), whole=whole)
 
 
 def floors(real: RealData, metrics: Sequence[Metric]) -> MetricValues:
-    """Each metric's value for real images in place of samples: the mean of ten seeded draws where draws differ.
+    """Each metric's value for an ideal sampler: the mean of ten seeded draws, and their standard deviation.
 
-    A metric that fails for one of them has none.
+    A metric that fails for one of them has none. ``spreads`` has those of which there were several draws.
     """
     found: dict[str, list[MetricValues]] = {}
-    for kind in ("train", "test"):
+    for kind in STAND_INS:
         if chosen := [metric for metric in metrics if metric.floor == kind]:
             found[kind] = [_values(real, fake, chosen) for fake in stand_ins(real, kind, real.held_out)]
     result = MetricValues()
@@ -66,6 +71,8 @@ def floors(real: RealData, metrics: Sequence[Metric]) -> MetricValues:
             values = [value for draw in drawn if (value := draw.values.get(column)) is not None]
             failed = next((draw.faults[column] for draw in drawn if column in draw.faults), None)
             result.values[column] = float(np.mean(values)) if values and failed is None else None
+            if len(values) > 1 and failed is None:
+                result.spreads[column] = float(np.std(values, ddof=1))
             if failed is not None:
                 result.faults[column] = failed
     return result

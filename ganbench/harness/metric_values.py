@@ -37,10 +37,12 @@ class MetricValues:
     Attributes:
         values: by column name; None where a metric does not apply, and where it failed.
         faults: by column name, what a metric that failed did, as the predicate of a sentence: ``returned nan``.
+        spreads: of a floor, its standard deviation over draws; empty for samples.
     """
 
     values: dict[str, float | None] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    spreads: dict[str, float] = field(default_factory=dict)
 
 
 def is_own(metric: Metric) -> bool:

@@ -14,13 +14,16 @@ import torch
 from torch import Tensor
 
 from ganbench.harness.array_cache import RealCache
+from ganbench.harness.defaults import counts_modes
 from ganbench.metrics import features_of
 from ganbench.metrics.samples import EXTRACTOR_BATCH
 from ganbench.plugin.interfaces import Dataset, Extractor, Side
+from ganbench.utils.errors import UsageError
 from ganbench.utils.pixels import from_uint8
 from ganbench.utils.seeding import derive, generator
 
 MOST_SAMPLES = 10_000  # real and fake samples that an evaluation compares, unless --samples asks for another number
+VALIDATION = 0.2  # share of the training split that a search holds out, to choose by
 _DRAW = 2020  # the root of draws that are the same for every trial
 
 
@@ -68,6 +71,21 @@ def rows(total: int, n: int, *stream: str | int) -> Tensor:
     return torch.randperm(total, generator=generator(derive(_DRAW, *stream)))[:n].sort().values
 
 
+def validation_split(splits: dict[str, tuple[Tensor, Tensor | None]], name: str) -> dict[str, Any]:
+    """The training split cut in two: four fifths to train on, and in place of the held-out split a fifth of it.
+
+    What is chosen by the second part, as ``ganbench tune`` does, has not seen the split that scores are reported on.
+    Which rows is drawn, the same in every trial. Raises UsageError where there are fewer than ten.
+    """
+    data, labels = splits["train"]
+    if len(data) < 10:
+        raise UsageError(f"dataset {name} has {len(data)} training samples: too few to choose by some of them")
+    order = torch.randperm(len(data), generator=generator(derive(_DRAW, "validation")))
+    cut = round(VALIDATION * len(data))
+    parts = {"train": order[cut:].sort().values, "test": order[:cut].sort().values}
+    return {split: (data[index], None if labels is None else labels[index]) for split, index in parts.items()}
+
+
 class RealData:
     """A dataset's splits on one device, with the features of what evaluations compare.
 
@@ -79,6 +97,8 @@ class RealData:
 
     Args:
         cache: where features of real images are read, and written by ``keep``; None: they are computed.
+        split: what fakes are compared with: ``test``, or ``validation``, a part of the training split that is then
+            trained on no more, and takes the place of the held-out one throughout.
     """
 
     def __init__(
@@ -88,14 +108,17 @@ class RealData:
         samples: int,
         device: torch.device | str = "cpu",
         cache: RealCache | None = None,
+        split: str = "test",
     ) -> None:
         self.dataset, self.extractor, self.samples = dataset, extractor, samples
         self.cache = cache if len(dataset.shape) == 3 else None  # points are their own features
         self._sides: dict[str, tuple[Side, set[str]]] = {}  # by key, with the names of what the cache has of it
         self.device = torch.device(device)
         self.splits = {split: load_split(dataset, split) for split in ("train", "test")}
+        if split == "validation":
+            self.splits = validation_split(self.splits, dataset.name)
         self.hash = content_hash(self.splits)
-        self.features = MOST_SAMPLES if dataset.primary == "modes" else None
+        self.features = MOST_SAMPLES if counts_modes(dataset) else None
         self.notes: list[str] = [*dataset.notes, *extractor.fit(dataset, self.splits, self.hash)]
         self.images = {split: data.to(self.device) for split, (data, _) in self.splits.items()}
 
@@ -135,6 +158,16 @@ class RealData:
     def draw(self, split: str, n: int, *stream: str | int) -> Tensor:
         """Row numbers of ``n`` samples drawn without replacement, the same in every trial; or all."""
         return rows(len(self.images[split]), n, *stream)
+
+    def resampled(self, split: str, n: int, whole: bool, *stream: str | int) -> Side:
+        """``n`` samples drawn with replacement, the same in every trial; each image passes the extractor once."""
+        index = torch.randint(len(self.images[split]), (n,), generator=generator(derive(_DRAW, *stream)))
+        rows, places = index.unique(return_inverse=True)
+        known = self.side(split, rows, whole=True)
+        most = None if whole else self.features
+        drawn = places.numpy()
+        probabilities, labels = (None if part is None else part[drawn] for part in (known.probabilities, known.labels))
+        return Side(known.samples[drawn], known.features[drawn][:most], probabilities, labels, known.device)
 
     def side(self, split: str, index: Tensor, whole: bool = False) -> Side:
         return self.describe(*self._rows(split, index), whole)

@@ -223,6 +223,7 @@ def _reopen(payload: dict[str, Any], record: Record, catalog: Catalog) -> tuple[
         catalog.get("extractor", evaluation.extractor).thing,
         evaluation.samples,
         device,
+        split=evaluation.split,
     )
     for what, found, known in (
         (f"dataset {trial.dataset}", real.hash, trial.dataset_hash),

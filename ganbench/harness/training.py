@@ -58,8 +58,17 @@ def synchronise(device: torch.device) -> None:
 
 
 def evaluation_steps(steps: int, evaluations: int) -> list[int]:
-    """After how many steps a trial is evaluated: before the first, then evenly spaced, the last step included."""
-    return sorted({round(steps * i / evaluations) for i in range(evaluations + 1)})
+    """After how many steps a trial is evaluated: before the first, ``evaluations - 1`` times between, after the last.
+
+    Those between are moved off even spacing by whole steps, at most a quarter of it each way, so that a game which
+    cycles with the period of even spacing is not met in the same phase every time. The moves are drawn from a stream
+    that is the same for all trials: seeds are compared at equal times. (None where there are fewer than four steps to
+    each evaluation.)
+    """
+    most = steps // (4 * evaluations)
+    moves = torch.randint(-most, most + 1, (evaluations,), generator=generator(derive(0, "evaluation-times"))).tolist()
+    between = (round(steps * i / evaluations) + moves[i] for i in range(1, evaluations))
+    return sorted({0, *between, steps})
 
 
 class Training:
@@ -68,7 +77,7 @@ class Training:
     Args:
         variant: freshly built, on the device of ``real``.
         real: the dataset.
-        evaluator: called at ``evaluations`` evenly spaced points and before the first step.
+        evaluator: called before the first step and at ``evaluations`` points (``evaluation_steps``).
         budget_images: real samples to see; the last batch may overshoot.
         batch_size: of every batch.
         seed: root seed of the trial.

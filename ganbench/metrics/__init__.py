@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ganbench.metrics.likelihood import feature_likelihood_divergence
     from ganbench.metrics.manifold import density_coverage, manifold_scores, precision_recall
     from ganbench.metrics.memorization import authenticity, memorization_informed_frechet_distance
-    from ganbench.metrics.modes import class_coverage, mode_coverage
+    from ganbench.metrics.modes import class_coverage, mode_coverage, recovered_mass
     from ganbench.metrics.numerics.feature_set import FeatureSet, features_of
     from ganbench.metrics.probabilistic import probabilistic_precision_recall
     from ganbench.metrics.probing import linear_probe
@@ -77,6 +77,7 @@ __all__ = [
     "prd_scores",
     "precision_recall",
     "probabilistic_precision_recall",
+    "recovered_mass",
     "rke_score",
     "roc_auc",
     "score_all",
@@ -111,6 +112,7 @@ _HOMES = {
     "manifold_scores": "manifold",
     "memorization_informed_frechet_distance": "memorization",
     "mode_coverage": "modes",
+    "recovered_mass": "modes",
     "ms_ssim": "similarity",
     "near_duplicates": "duplicates",
     "nearest_neighbour_accuracy": "two_sample",

@@ -100,6 +100,7 @@ class PrecisionRecallDistributions(Metric):
     name = "prd"
     label = "PRD F1"
     direction = "max"
+    floor = "draws"
     cost = "end"
     constants = {"clusters": CLUSTERS, "runs": RUNS, "angles": ANGLES, "beta": BETA, "seed": SEED}
     rows = (CLUSTERS // 2, CLUSTERS // 2)

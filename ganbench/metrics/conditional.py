@@ -149,6 +149,7 @@ class IntraFID(ConditionalMetric):
     name = "intra_fid"
     label = "Intra-class FID"
     direction = "min"
+    floor = "draws"
     constants = {"ddof": 1}
     rows = (2, 2)
     requires = "2 of each class in both"

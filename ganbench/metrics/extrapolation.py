@@ -59,6 +59,7 @@ class FrechetInfinity(Metric):
     name = "fid_inf"
     label = "FID∞"
     direction = "min"
+    floor = "draws"
     cost = "end"
     constants = {"points": POINTS, "smallest": "m/2", "seed": SEED}
     rows = (2, 4)

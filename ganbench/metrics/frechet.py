@@ -62,6 +62,7 @@ class FrechetInceptionDistance(Metric):
     name = "fid"
     label = "FID"
     direction = "min"
+    floor = "draws"
     constants = {"ddof": 1}
     rows = (2, 2)
     rows_per_feature = 2

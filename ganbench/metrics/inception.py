@@ -95,6 +95,7 @@ class InceptionScore(Metric):
     name = "is"
     label = "IS"
     direction = "max"
+    floor = "draws"
     needs = frozenset({"probabilities"})
     constants = {"splits": SPLITS, "rows_for_splits": ROWS_FOR_SPLITS, "seed": SEED}
     rows = (0, 1)

@@ -69,6 +69,7 @@ class KernelInceptionDistance(Metric):
     name = "kid"
     label = "KID"
     direction = "min"
+    floor = "draws"
     cost = "end"
     constants = {"subsets": SUBSETS, "subset_size": SUBSET_SIZE, "seed": SEED, "kernel": "(x.y/d+1)^3"}
     rows = (2, 2)

@@ -77,6 +77,7 @@ class SlicedWasserstein(Metric):
     name = "sliced_wasserstein"
     label = "Sliced W2²"
     direction = "min"
+    floor = "draws"
     cost = "end"
     constants = {"projections": PROJECTIONS, "seed": SEED}
     rows = (1, 1)

@@ -123,12 +123,14 @@ class Dataset(Kind):
         name: what ``--datasets`` calls it.
         shape: of one sample: ``(channels, height, width)`` for images, which need not be square; ``(d,)`` for points.
         classes: number of classes, or None without labels.
-        primary: the metric that ranks variants here (``fid`` for images, ``coverage`` for points).
+        primary: the metric that ranks variants here: ``fid`` for images, ``recovered_mass`` for points whose modes are
+            known.
         budget_images: real samples a trial sees unless ``--images`` says otherwise.
         load: the loader described above.
         centres: true modes ``(modes, d)`` of points whose distribution is known, else None.
         std: standard deviation of each mode, else None.
         samples: fakes that an evaluation compares with it unless ``--samples`` says otherwise; None for 10,000.
+        family: the distributions that it was drawn from, where they are known, such as ``gaussian mixture``.
         notes: what the user should be told whenever it is used.
     """
 
@@ -141,6 +143,7 @@ class Dataset(Kind):
     std: float | None = None
     _: KW_ONLY
     samples: int | None = None
+    family: str | None = None
     notes: Sequence[str] = ()
 
 
@@ -213,8 +216,9 @@ class Metric(Kind):
         needs: which of ``features, probabilities, samples, labels, history, variant`` it reads. Where ``samples`` is
             not among them, ``ganbench score`` keeps no pixels, and reads them again if the metric asks all the same.
         constants: what decides its value beside the evidence (k, splits, ...).
-        floor: real images that stand in for samples when its floor is computed: ``train``,
-            ``test`` or None for no floor.
+        floor: real images that stand in for samples when its floor is computed: ``draws``, training images drawn
+            independently, which is what an ideal sampler does; ``train``, different training images, for what
+            copies would spoil (neighbours, duplicates); ``test`` (held-out ones); or None for no floor.
         rows, requires: fewest real and fake rows that have a score (0: no bound); what else there must be, in words.
         rows_per_feature: below as many rows a feature its value is mostly bias, and tables warn; 0 for never.
         biased_by: what moves its value and should not, in words (``number of samples``, ``outliers``); "" for nothing.
@@ -226,7 +230,7 @@ class Metric(Kind):
     needs: frozenset[str] | set[str] = frozenset({"features"})
     constants: Mapping[str, Any] = {}
     _: KW_ONLY
-    floor: Literal["train", "test"] | None = "train"
+    floor: Literal["draws", "train", "test"] | None = "train"
     rows: tuple[int, int] = (0, 0)
     requires: str = ""
     rows_per_feature: int = 0

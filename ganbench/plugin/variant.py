@@ -60,6 +60,8 @@ class Variant(nn.Module):
     Attributes:
         name: what ``--plugins`` calls it.
         role: ``"variant"``, ``"baseline"`` (shown, not ranked) or ``"planted"`` (a failure on purpose).
+        family: the distributions that it fits, such as ``gaussian mixture``: tables mark it on a dataset that was drawn
+            from that family (``Dataset.family``), where it has an advantage over every other model.
         expected_failed_checks: reasons by the names of conformance checks that it is known to fail.
         data_files: files beside its module that decide what it is, such as weights that it begins with; what stands in
             them is part of the source hash, as the code is. A folder stands for all files in it.
@@ -80,6 +82,7 @@ class Variant(nn.Module):
     name: ClassVar[str]
     expected_failed_checks: ClassVar[Mapping[str, str]] = {}
     data_files: ClassVar[tuple[str, ...]] = ()
+    family: ClassVar[str | None] = None
     role: ClassVar[Literal["variant", "baseline", "planted"]] = "variant"
     decision_threshold: float | None = None
     shape: torch.Size

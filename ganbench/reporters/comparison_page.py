@@ -14,6 +14,7 @@ from ganbench.analysis.statistics import ALPHA, Floats
 from ganbench.reporters.charts import axis, dots, finite
 from ganbench.reporters.formatting import ARROWS, number, p_value
 from ganbench.reporters.html import page
+from ganbench.reporters.sentences import seeds_text
 
 WIDE, HIGH = 180, 26  # of the strip that has the seeds of both sides
 ORDER = {"worse": 0, "better": 1, "no evidence": 2}
@@ -69,7 +70,7 @@ def _row(row: Mapping[Any, Any], sides: list[Trials], boards: list[pd.DataFrame]
         "p": p_value(row["p"]),
         "effect": effect,
         "seeds": f"{row['seeds_before']}, {row['seeds_after']}",
-        "needed": "" if pd.isna(row["seeds_needed"]) else f"{row['seeds_needed']:,}",
+        "needed": seeds_text(row),
         "strips": strips,
         "places": [_place(board, row) for board in boards],
         "others": _others(sides, inside, metric),

@@ -13,7 +13,7 @@ from ganbench.reporters.sections import LEGEND, cells, sections
 from ganbench.utils.files import write_atomic
 
 # What the usual fonts of LaTeX have no letter for.
-_SIGNS = {"↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--", "\N{NO-BREAK SPACE}": "~"}
+_SIGNS = {"↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--", "±": r"$\pm$", "\N{NO-BREAK SPACE}": "~"}
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 
 

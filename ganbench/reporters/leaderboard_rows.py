@@ -13,7 +13,7 @@ from ganbench.analysis.stability import FAILURES
 from ganbench.analysis.statistics import Floats
 from ganbench.reporters.charts import Axis, axis, finite
 from ganbench.reporters.formatting import number, seeds, thousands
-from ganbench.reporters.sections import Section, score_interval
+from ganbench.reporters.sections import Section, marks, score_interval
 from ganbench.reporters.trials import Trial, nondeterministic
 
 STRIP, STRIP_HEIGHT = 84, 12  # of the strip below a score, on which each seed has its place
@@ -40,7 +40,7 @@ def table(
             {
                 **row[["tier", "variant", "verdict", "seeds", "failed"]],
                 "key": keys[str(row["variant"])],
-                "role": _role(own),
+                "role": ", ".join([_role(own)] * bool(_role(own)) + marks(row)),
                 "rank": "" if pd.isna(row["rank"]) else row["rank"],
                 "words": " ".join(sorted(words)),
                 "bad": any(word in FAILURES or word not in ("stable", "unknown") for word in words),

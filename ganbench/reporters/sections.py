@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,16 @@ from ganbench.results.schema import Record
 
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
-    "? has fewer than 5 seeds; floor: what as many real samples score."
+    "? has fewer than 5 seeds; ideal sampler (the floor): what real training samples score in place of a "
+    "model's, the mean over ten draws ± their standard deviation."
 )
 PAIRS = (
-    "P is the share of pairs of trials in which the better one scores better, p is from Welch's test, after Holm over "
-    "all pairs of the table; the seeds named separate two variants with power 0.8 if they differ as much as seen here."
+    "P is the share of pairs of trials in which the better one scores better, p is from Welch's test (from a "
+    "permutation test where a fifth of the scores are ties), after Holm over all pairs of the table. Ranks go by "
+    "medians; letters and p compare means, of logarithms where lower is better, in which every failed or collapsed "
+    "trial counts: rows with equal medians can be told apart. Seeds named separate two variants with power 0.8 if they "
+    "differ as much as seen here [95 % interval]. Choose the number of seeds before looking: adding some where a test "
+    "was close, and testing again, finds differences that are not there more often than in 5 % of cases."
 )
 
 
@@ -71,9 +77,9 @@ class Section:
         return self.title(metric) + self.arrow(metric)
 
     def floor(self, metric: str) -> str:
-        """What as many real images score; one figure a section."""
-        values = self.rows[f"{metric}_floor"].dropna()
-        return number(values.iloc[0]) if len(values) else ""
+        """What an ideal sampler scores, ``0.174 ± 0.030``; one figure a section."""
+        known = [self.rows[name].dropna() for name in (f"{metric}_floor", f"{metric}_floor_sd") if name in self.rows]
+        return " ± ".join(number(part.iloc[0]) for part in known if len(part))
 
     def own(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of ``table`` that are about this section."""
@@ -105,6 +111,9 @@ def sections(report: Report) -> list[Section]:
     """The tables of the leaderboard, each ranked apart, in its order."""
     found = []
     board = report.leaderboard
+    # A table that a caller made, or an earlier version, need not say more than ranks and scores.
+    said: dict[str, Any] = {"given": "", "true_family": "", "against_control": "", "p_control": math.nan}
+    board = board.assign(**{name: value for name, value in said.items() if name not in board.columns})
     metrics = [name for name in board.columns if f"{name}_low" in board.columns]
     trials = dict(iter(report.trials.groupby(["dataset", "protocol"], sort=False)))
     for names, rows in board.groupby(["dataset", "extractor", "protocol"], sort=False):
@@ -150,6 +159,11 @@ def _faults(records: Sequence[Record], metrics: Iterable[str]) -> list[str]:
     return found
 
 
+def marks(row: Any) -> list[str]:
+    """What sets a row apart from the others: ``given labels``, ``true family``."""
+    return [f"given {row['given']}"] * bool(row["given"]) + ["true family"] * bool(row["true_family"])
+
+
 def score_interval(row: Any, metric: str) -> str:
     """``[2.10, 2.90]`` over seeds; nothing where fewer than two trials have a score."""
     if row["seeds"] - row["failed"] < 2:
@@ -166,8 +180,9 @@ def cells(section: Section) -> tuple[list[str], list[list[str]]]:
     for _, row in section.rows.iterrows():
         scores = {m: f"{number(row[m])} {score_interval(row, m)}".strip() for m in section.metrics}
         rank = "" if pd.isna(row["rank"]) else str(row["rank"])
-        line = [rank, row["tier"], row["variant"], *(scores[metric] for metric in main)]
+        name = f"{row['variant']} ({', '.join(marks(row))})" if marks(row) else row["variant"]
+        line = [rank, row["tier"], name, *(scores[metric] for metric in main)]
         line += [row["verdict"], str(row["seeds"]), str(row["failed"]), *(scores[metric] for metric in rest)]
         rows.append(line)
-    rows.append(["", "", "floor", *map(section.floor, main), "", "", "", *map(section.floor, rest)])
+    rows.append(["", "", "ideal sampler", *map(section.floor, main), "", "", "", *map(section.floor, rest)])
     return headings, rows

@@ -28,6 +28,7 @@ def compose(
     floors: Mapping[str, float | None],
     outcome: Outcome,
     floor_notes: Mapping[str, str] = {},
+    floor_spreads: Mapping[str, float | None] = {},
 ) -> Record:
     """The record of a trial from its plan, its dataset's reference and its outcome; its hash is not computed yet."""
     environment = planned.environment if outcome.environment is None else outcome.environment
@@ -37,7 +38,7 @@ def compose(
         label=planned.label,
         role=planned.role,
         primary=planned.primary,
-        metrics=columns(planned.metrics, outcome.values, floors, floor_notes, outcome.evaluations),
+        metrics=columns(planned.metrics, outcome.values, floors, floor_notes, outcome.evaluations, 0, floor_spreads),
         reference=reference,
         environment=environment,
         environment_hash=canonical_json.sha256(environment),
@@ -51,6 +52,8 @@ def compose(
         evaluations=outcome.evaluations,
         telemetry=outcome.full_telemetry,
         state_sha256=outcome.state_sha256,
+        conditional=planned.conditional or UNSET,
+        true_family=planned.true_family or UNSET,
     )
 
 
@@ -61,13 +64,14 @@ def columns(
     floor_notes: Mapping[str, str] = {},
     evaluations: Sequence[Evaluation] = (),
     first: int = 0,
+    floor_spreads: Mapping[str, float | None] = {},
 ) -> dict[str, MetricColumn]:
     """What tables need to know of each column: a metric that gives several numbers has one for each.
 
     Args:
         metrics: by name, what ``Metric.about`` says.
         values: by column: ``prd``, and ``prd.f8`` if that metric gave it.
-        floors, floor_notes: likewise.
+        floors, floor_notes, floor_spreads: likewise.
         evaluations: of the trial, in which a metric may have failed.
         first: position of the first column.
     """
@@ -87,6 +91,7 @@ def columns(
                 status="failed" if empty else UNSET,
                 note=_note(column, about, evaluations) if column in failed else UNSET,
                 floor_note=floor_notes.get(column, UNSET),
+                floor_spread=UNSET if (spread := floor_spreads.get(column)) is None else spread,
             )
     return found
 

@@ -147,6 +147,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     Attributes:
         fid, trace: Fréchet distance, and the trace of the real features' covariance that it is read against.
         modes, mode_kl, coverage: how many true modes the samples cover, and how evenly.
+        recovered_mass: of points with known modes; version 1 of the metrics did not write it.
         d_auc, d_auc_train: how well the discriminator ranks held-out (training) images above samples.
         d_accuracy_real, d_accuracy_train, d_accuracy_fake: the share of each that it takes for what they are.
         d_scores: mean, std and median of its scores, by ``train``, ``test`` and ``fake``.
@@ -160,6 +161,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     modes: Number | None = None
     mode_kl: Number | None = None
     coverage: Number | None = None
+    recovered_mass: Number | None = None
     d_auc: Number | None = None
     d_auc_train: Number | None = None
     d_accuracy_real: Number | None = None
@@ -175,7 +177,7 @@ class Watch(Struct, frozen=True, kw_only=True):
         check_measures((name, getattr(self, name)) for name in _MEASURES)
 
 
-_MEASURES = Watch.__struct_fields__[:10]
+_MEASURES = Watch.__struct_fields__[:11]
 
 
 class Evaluation(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -216,7 +218,8 @@ class MetricColumn(Struct, frozen=True, kw_only=True):
     """What tables need to know of a metric's column without the metric.
 
     Attributes:
-        floor: its value for real images in place of samples.
+        floor: its value for an ideal sampler, that is for real images in place of samples, the mean over draws.
+        floor_spread: the standard deviation over these draws; unset for a single one.
         position: among the columns.
         rows_per_feature: below as many rows a feature its value is mostly bias; unset for never.
         source: SHA-256 of the code of a metric that is not ganbench's own; else unset.
@@ -234,6 +237,7 @@ class MetricColumn(Struct, frozen=True, kw_only=True):
     status: Literal["failed"] | UnsetType = UNSET
     note: Text | UnsetType = UNSET
     floor_note: Text | UnsetType = UNSET
+    floor_spread: Number | UnsetType = UNSET
 
     @property
     def notes(self) -> list[str]:
@@ -300,6 +304,8 @@ class Record(Struct, frozen=True, kw_only=True):
         parameters: of the networks, by role.
         adversarial: whether there is a discriminator; ``decision_threshold``: where it says "real".
         state_sha256: fingerprint of the trained state.
+        conditional: True where the variant is given the classes of the data, which ranks it apart; else unset.
+        true_family: True where the data were drawn from the family of distributions that it fits; else unset.
         sha256: of everything else.
     """
 
@@ -322,6 +328,8 @@ class Record(Struct, frozen=True, kw_only=True):
     decision_threshold: Number | None = None
     telemetry: Telemetry | None = None
     state_sha256: Text | None = None
+    conditional: bool | UnsetType = UNSET
+    true_family: bool | UnsetType = UNSET
     sha256: str = ""
 
     def __post_init__(self) -> None:

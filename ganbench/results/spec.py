@@ -18,8 +18,10 @@ from ganbench.results.schema import EvaluationIdentity, Identity, Role, TrialIde
 
 # Rises when the harness, GAN or the toolkit change the weights that a trial trains.
 SCHEMA = 1
-# Rises when a constant of a built-in metric changes (k, splits, ddof, subsets, chunk sizes of sampling).
-METRICS_VERSION = 1
+# Rises when a constant of a built-in metric changes (k, splits, ddof, subsets, chunk sizes of sampling), or what ranks
+# variants, or when evaluations happen. 2: points are ranked by recovered mass and stacked sets by mode_kl, in place of
+# coverage and modes, and evaluations are no longer evenly spaced.
+METRICS_VERSION = 2
 # The engines: each trial on its own, or all seeds of a variant in one stacked computation, equal to it up to rounding.
 SERIAL, SEEDS = "serial", "seeds"
 LANES = 10  # seeds that one computation has room for: seed s stands in lane s % LANES, whoever stands beside it
@@ -35,7 +37,7 @@ class Protocol:
         device: type of device, ``cpu``, ``cuda`` or ``mps``: each rounds in its own way.
         extractor: name; ``extractor_hash``: SHA-256 of its weights.
         samples: samples drawn and scored at an evaluation.
-        evaluations: scored points after the untrained one, evenly spaced.
+        evaluations: scored points after the untrained one, the last at the end (``training.evaluation_steps``).
     """
 
     budget_images: int
@@ -133,6 +135,7 @@ class Planned:
     Attributes:
         device: where it is described; where there are several of that kind, its job leases one of them.
         needs: the installed packages that bring its variant, dataset, extractor and metrics.
+        conditional, true_family: as ``Record`` has them.
     """
 
     spec: TrialSpec
@@ -143,6 +146,8 @@ class Planned:
     environment: dict[str, Any]
     device: str
     needs: tuple[str, ...] = ()
+    conditional: bool = False
+    true_family: bool = False
 
     @property
     def title(self) -> str:

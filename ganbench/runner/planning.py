@@ -24,6 +24,7 @@ class Request:
 
     Attributes:
         weights: file of the extractor's weights.
+        split: what samples are compared with: ``test``, or ``validation``, a part of the training split, to choose by.
         engine: what trains; where it does not apply or pay, ``serial`` does.
         settings: by variant, the hyperparameters of each of its rows as the user's text; others have their defaults.
     """
@@ -42,6 +43,7 @@ class Request:
     precision: str = "fp32"
     engine: str = SERIAL
     threads: int = 1
+    split: str = "test"
     settings: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
 
@@ -125,6 +127,7 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
                 "extractor": request.extractor,
                 "weights": request.weights,
                 "samples": request.samples,
+                "split": request.split,
                 "metrics": request.metrics,
                 "precision": request.precision,
                 **common,
@@ -210,6 +213,7 @@ def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any],
         evaluations=request.evaluations,
         precision=request.precision,
         engine=engine,
+        split=request.split,
     )
     spec = TrialSpec(
         variant=variant["name"],
@@ -223,8 +227,11 @@ def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any],
     )
     needs = tuple(sorted({variant["distribution"], *dataset["distributions"]}))
     about = variant["environment"]
+    family = variant["family"]
     return Planned(
-        spec, variant["label"], variant["role"], dataset["primary"], dataset["metrics"], about, device, needs
+        *(spec, variant["label"], variant["role"], dataset["primary"], dataset["metrics"], about, device, needs),
+        conditional=variant["conditional"],
+        true_family=family is not None and family == dataset["family"],
     )
 
 

@@ -89,11 +89,15 @@ def _broken_plugins(executor: Executor) -> str:
 
 
 class Known(Struct, frozen=True):
-    """The scale of a dataset's real side, and the floors of metrics; ``floor_notes`` where one cannot be computed."""
+    """The scale of a dataset's real side, and the floors of metrics.
+
+    ``floor_notes`` has those that cannot be computed, ``floor_spreads`` the standard deviations over draws.
+    """
 
     reference: Reference
     floors: Scores
     floor_notes: Faults = {}
+    floor_spreads: Scores = {}
 
 
 def reference_key(trial: Planned) -> tuple[str, ...]:
@@ -127,6 +131,7 @@ def references(
             "dataset": trial.spec.dataset,
             "extractor": trial.spec.protocol.extractor,
             "samples": trial.spec.protocol.samples,
+            "split": trial.spec.protocol.split,
             "metrics": list(trial.metrics),
             "device": trial.device,
             "threads": threads,
@@ -147,9 +152,11 @@ def _known_references(records: list[Record], keys: set[tuple[str, ...]]) -> dict
         key = _key(record.identity, record.environment)
         # One that an earlier version left says less: what a record holds must not depend on its neighbours.
         if key in keys and record.reference.features is not None:
-            known = found.setdefault(key, Known(record.reference, {}, {}))
+            known = found.setdefault(key, Known(record.reference, {}, {}, {}))
             for name, about in record.metrics.items():
                 known.floors[name] = about.floor
+                if about.floor_spread is not UNSET:
+                    known.floor_spreads[name] = about.floor_spread
                 if about.floor_note is not UNSET:
                     known.floor_notes[name] = about.floor_note
     return found

@@ -205,7 +205,8 @@ class Sweep:
         cost = outcome.get("cost", {})
 
         def recorded(outcome: Outcome) -> Record:
-            return unseal(seal(compose(trial, known.reference, known.floors, outcome, known.floor_notes)))
+            made = compose(trial, known.reference, known.floors, outcome, known.floor_notes, known.floor_spreads)
+            return unseal(seal(made))
 
         try:
             record = recorded(convert(outcome, Outcome))

@@ -162,9 +162,13 @@ def test_the_reader_is_told_what_neighbours_differ_in() -> None:
     rng = np.random.default_rng(1)
     text = told(frame(np.exp(0.3 * rng.normal(size=(1, 2, 5)) + np.array([[0.0], [3.0]]))))
     assert "v00 beats v01: P 1.00, p " in text and "93.75 % (5 completed seeds)" in text
-    near = frame(np.exp(0.3 * rng.normal(size=(1, 2, 5)) + np.array([[0.0], [0.2]])))
-    needed = neighbours(near)["seeds_needed"][0]
-    assert needed > 5 and f"about {needed} seeds a side would separate them" in told(near)
+    near = frame(np.exp(0.3 * rng.normal(size=(1, 2, 10)) + np.array([[0.0], [0.2]])))
+    found = neighbours(near).iloc[0]
+    needed, low = found["seeds_needed"], found["seeds_needed_low"]
+    assert needed > 10 > low and f"about {needed} [{low}" in told(near) and "seeds a side would separate" in told(near)
+    five = told(frame(np.exp(0.3 * rng.normal(size=(1, 6, 5)))))
+    assert "these trials do not say how many seeds" in five and "Of 6 variants with 5 seeds" in five
+    assert "More than four variants need ten seeds" in five and "Where scores are tied" in five
     few = told(frame(np.exp(rng.normal(size=(1, 2, 3)))))
     assert "75 % (3 completed seeds)" in few and "it takes 5 of each" in few and "were not tested" in few
     single = told(frame(np.exp(rng.normal(size=(1, 2, 1)))))

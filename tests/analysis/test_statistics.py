@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.stats import permutation_test
 
-from ganbench.analysis.statistics import holm, interquartile_mean, interval, seeds_to_separate, superiority, welch
-from ganbench.analysis.tiers import letters, separate
+from ganbench.analysis.statistics import (
+    holm,
+    interquartile_mean,
+    interval,
+    permutation_pairs,
+    seeds_needed,
+    seeds_to_separate,
+    superiority,
+    welch,
+)
+from ganbench.analysis.tiers import letters, p_values, separate
 
 
 @pytest.mark.parametrize(("n", "coverage"), [(1, 0.0), (2, 0.5), (3, 0.75), (4, 0.875), (5, 0.9375)])
@@ -225,3 +236,70 @@ def test_seeds_needed_grow_with_the_number_of_tests_and_can_be_undefined():
     assert seeds_to_separate(base, base + 1e-6) is None
     assert 9_000 < seeds_to_separate(base, base + 0.041) < 10_000 and seeds_to_separate(base, base + 0.039) is None
     assert seeds_to_separate([1.0], [2.0]) is None
+
+
+def scipys_permutation(a, b):
+    def distance(x, y, axis):
+        return np.abs(x.mean(axis) - y.mean(axis))
+
+    return permutation_test((a, b), distance, n_resamples=10**6, alternative="greater").pvalue
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (5, 7), (3, 8), (6, 6)])
+def test_permutation_counts_every_split_as_scipy_does(sizes):
+    rng = np.random.default_rng(sum(sizes))
+    for spread in (1.0, 0.0):
+        a, b = (np.where(rng.random(n) < 0.5, 4.6, -0.7) + spread * rng.normal(size=n) for n in sizes)
+        (ours,) = permutation_pairs([a, b], np.array([0]), np.array([1]))
+        assert ours == pytest.approx(scipys_permutation(a, b), abs=1e-12)
+
+
+def test_permutation_of_samples_that_do_not_overlap_and_of_equal_ones():
+    low, high = np.arange(5.0), np.arange(10.0, 15.0)
+    same = np.full(5, 3.0)
+    p = permutation_pairs([low, high, same, same], np.array([0, 2]), np.array([1, 3]))
+    assert p.tolist() == [2 / math.comb(10, 5), 1.0]
+    many = permutation_pairs([np.arange(20.0), np.arange(100.0, 120.0)], np.array([0]), np.array([1]))
+    assert many.tolist() == [1 / 100_001]
+
+
+def test_tied_samples_are_tested_by_permutation_and_others_by_welch():
+    rng = np.random.default_rng(0)
+    crashed = np.sort(np.where(np.arange(10) < 4, np.log(100.0), rng.normal(size=10)))
+    whole = np.sort(rng.normal(size=10))
+    found = p_values([crashed, whole, whole + 1], np.array([0, 1]), np.array([1, 2]))
+    assert found[0] == pytest.approx(permutation_pairs([crashed, whole], np.array([0]), np.array([1]))[0])
+    assert found[1] == welch(whole, whole + 1)
+    assert letters_of([[0.0] * 5] * 2 + [[1.0] * 5] * 2) == ["a", "a", "b", "b"]
+    assert len(set(letters_of([[float(i > 2)] * 5 for i in range(6)]))) == 1  # five seeds cannot rank six constants
+
+
+def letters_of(samples):
+    return separate(samples).letters
+
+
+@pytest.mark.parametrize(("crash", "variants", "seeds"), [(0.5, 6, 5), (0.5, 4, 10), (0.7, 4, 10)])
+def test_equal_variants_that_crash_are_seldom_told_apart(crash, variants, seeds):
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(150):
+        scores = np.where(
+            rng.random((variants, seeds)) < crash, np.log(100.0), 0.3 * rng.normal(size=(variants, seeds))
+        )
+        shown = separate(list(scores)).letters
+        wrong += any(not set(a) & set(b) for a in shown for b in shown)
+    assert wrong <= 15  # 5 % are 7.5
+
+
+def test_seeds_needed_have_an_interval_from_ten_seeds_on():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=10)
+    b = a[::-1] + 1.0
+    found = seeds_needed(a, b)
+    assert found.value == seeds_to_separate(a, b) and found.low < found.value < (found.high or math.inf)
+    assert seeds_needed(a[:9], b) is None and seeds_needed(a, a) is None
+    assert seeds_needed(a, a + 1e-2 * rng.normal(size=10)) is None or seeds_needed(a, b + 100).high == 2
+    assert seeds_needed(a, b, tests=15).value > found.value
+    several = [seeds_needed(rng.normal(size=10), 1 + rng.normal(size=10)) for _ in range(100)]
+    known = [one for one in several if one is not None]
+    assert len(known) > 95 and np.mean([one.low <= 17 <= (one.high or math.inf) for one in known]) >= 0.9  # 0.95

@@ -171,9 +171,14 @@ def test_a_search_killed_in_both_halves_ends_in_the_same_bytes(site: Path, ganbe
     assert board.variant.iloc[0] == best.label.iloc[0] and not board.failed.any()
     seeds = {record.identity.trial.seed for record in read_records(tmp_path / "whole/final").records}
     assert seeds == {0, 1}
+    splits = {
+        half: {record.identity.evaluation.split for record in read_records(tmp_path / "whole" / half).records}
+        for half in ("search", "final")
+    }
+    assert splits == {"search": {"validation"}, "final": {"test"}}, "what chooses is not what is reported"
     assert best.label.iloc[0] in whole.stdout and "Expected best of" in whole.stdout
     page = (tmp_path / "whole/tuning.md").read_text()
-    assert "## ring8" in page and "Coverage (identity)" in page and best.label.iloc[0] in page
+    assert "## ring8" in page and "Recovered mass (identity)" in page and best.label.iloc[0] in page
 
     for folder in ("search", "final"):
         command = (*COMMAND, "--jobs", "1", "--results", "killed")

@@ -86,8 +86,23 @@ def test_batches_are_full_and_every_row_is_seen_once_an_epoch() -> None:
     ("steps", "evaluations", "expected"),
     [(10, 5, [0, 2, 4, 6, 8, 10]), (3, 20, [0, 1, 2, 3]), (7, 1, [0, 7]), (8, 3, [0, 3, 5, 8])],
 )
-def test_evaluations_are_evenly_spaced_and_the_last_step_is_one(steps, evaluations, expected) -> None:
+def test_evaluations_of_few_steps_are_evenly_spaced_and_the_last_step_is_one(steps, evaluations, expected) -> None:
     assert evaluation_steps(steps, evaluations) == expected
+
+
+@pytest.mark.parametrize(("steps", "evaluations"), [(80, 20), (100, 20), (1000, 20), (3125, 20), (3125, 50), (6250, 5)])
+def test_evaluations_are_off_even_spacing_by_a_quarter_of_it_at_most(steps, evaluations) -> None:
+    points = evaluation_steps(steps, evaluations)
+    assert len(points) == evaluations + 1 and points[0] == 0 and points[-1] == steps
+    off = [at - steps * i / evaluations for i, at in enumerate(points)]
+    assert max(map(abs, off)) <= steps / evaluations / 4 + 0.5 and min(np.diff(points)) > 0
+    assert points == evaluation_steps(steps, evaluations)
+
+
+@pytest.mark.parametrize("cycles", [20, 40, 10, 7, 63, 100])
+def test_a_cycle_is_met_in_different_phases_whatever_its_period(cycles) -> None:
+    phases = np.array(evaluation_steps(31_250, 20)[11:]) / 31_250 * cycles
+    assert np.std(np.cos(2 * np.pi * phases)) > 0.3 or np.std(np.sin(2 * np.pi * phases)) > 0.3
 
 
 def test_the_clock_counts_what_came_before(tmp_path: Path) -> None:
@@ -214,7 +229,7 @@ def test_what_is_measured_does_not_depend_on_when_checkpoints_are_written(cls: t
     assert found[0] == found[1]
     assert found[0][1]["updates"]["generator"] >= 29 and found[0][1]["gradient_norm_tenths"]
     if cls is Counting:
-        assert [e["watch"]["losses"]["count"] for e in found[0][0][1:]] == [3.5, 9.5, 15.5, 21.5, 27.5]
+        assert [e["watch"]["losses"]["count"] for e in found[0][0][1:]] == [3.5, 9.5, 15.0, 21.5, 28.0]
 
 
 def test_large_batches_are_scored_too() -> None:
@@ -248,7 +263,7 @@ def test_divergence_names_its_first_step_and_forgets_what_came_after(tmp_path: P
     with pytest.raises(Diverged) as failure:
         run(t, tmp_path)
     assert (failure.value.step, failure.value.what) == (17, "loss generator")
-    assert t.telemetry.step == 18 and [e["step"] for e in t.history] == [0, 6, 12]
+    assert t.telemetry.step == 18 and [e["step"] for e in t.history] == [0, 6, 12, 17]
     assert t.telemetry.updates() == {"discriminator": 18, "generator": 18}
 
 

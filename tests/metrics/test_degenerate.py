@@ -146,6 +146,7 @@ PAIRED: dict[str, Callable[[Any, Any], Any]] = {
     "prd_curve": lambda real, fake: metrics.prd_curve(column(real), column(fake)),
     "inception_score": lambda real, fake: metrics.inception_score(fake)[0],
     "mode_coverage": lambda real, fake: metrics.mode_coverage(fake, real, 0.1),
+    "recovered_mass": lambda real, fake: metrics.recovered_mass(fake, real, 0.1),
     "class_coverage": lambda real, fake: metrics.class_coverage(column(fake), column(real), 2),
     "linear_probe": lambda real, fake: metrics.linear_probe(real, labels(real), fake, labels(fake)),
     "intra_class_frechet_distance": lambda real, fake: metrics.intra_class_frechet_distance(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ganbench.metrics import MetricError, NotApplicable, class_coverage, mode_coverage
+from ganbench.metrics import MetricError, NotApplicable, class_coverage, mode_coverage, recovered_mass
 from ganbench.metrics.modes import ganbench_metrics
 
 ANGLES = 2 * np.pi * np.arange(8) / 8
@@ -42,6 +42,53 @@ def test_even_spread_over_some_modes(reached):
 def test_no_sample_of_high_quality_is_the_worst():
     scores = mode_coverage(np.full((50, 2), 30.0), RING, 0.01)
     assert scores == {"modes": 0.0, "high_quality": 0.0, "mode_kl": math.log(8)}
+
+
+@pytest.mark.parametrize(
+    ("shares", "mass"),
+    [
+        ([1 / 8] * 8, 1.0),  # the shares of the data
+        ([1 / 4] * 4 + [0] * 4, 0.5),
+        ([1 / 2, 1 / 14, 1 / 14, 1 / 14, 1 / 14, 1 / 14, 1 / 14, 1 / 14], 5 / 8),
+        ([1, 0, 0, 0, 0, 0, 0, 0], 1 / 8),
+        ([0] * 8, 0.0),
+        ([1 / 16] * 8, 0.5),  # half of the samples between the modes
+    ],
+)
+def test_recovered_mass_is_the_overlap_of_two_histograms(shares, mass):
+    n, inside = 112_000, 1 - math.exp(-4.5)
+    counts = [round(n * inside * share) for share in shares]
+    strays = np.full((n - sum(counts), 2), 30.0)
+    samples = np.concatenate([np.repeat(RING, counts, axis=0), strays])
+    assert recovered_mass(samples, RING, 0.01) == pytest.approx(mass, abs=1e-4)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 5])
+@pytest.mark.parametrize("modes", [1, 4, 200])
+def test_recovered_mass_of_the_data_lacks_what_chance_does(dimensions, modes):
+    rng, n = np.random.default_rng(dimensions), 40_000
+    centres = np.zeros((modes, dimensions))
+    centres[:, 0] = 10 * np.arange(modes)
+    samples = centres[rng.integers(0, modes, n)] + 0.1 * rng.normal(size=(n, dimensions))
+    lacking = math.sqrt(modes / (2 * math.pi * n)) if modes > 1 else 0.0
+    assert 1 - recovered_mass(samples, centres, 0.1) == pytest.approx(lacking, rel=0.25, abs=0.006)
+
+
+def test_recovered_mass_puts_constructed_samples_in_their_order():
+    truth = ring(20_000)
+    centres = RING[np.argmin(((truth[:, None] - RING) ** 2).sum(-1), axis=1)]
+    made = {
+        "truth": truth,
+        "narrower": centres + (truth - centres) / 2,
+        "wider": centres + 1.5 * (truth - centres),
+        "half": ring(20_000, modes=4),
+        "far wider": centres + 3 * (truth - centres),
+        "noise": np.random.default_rng(0).normal(size=(20_000, 2)),
+        "constant": np.zeros((20_000, 2)),
+    }
+    scores = [recovered_mass(samples, RING, 0.01) for samples in made.values()]
+    assert scores == sorted(scores, reverse=True) and scores[0] > 0.98 and scores[-2] < 0.01 and scores[-1] == 0
+    assert scores[1] > scores[0] - 0.02  # what happens within a mode is not seen
 
 
 def test_dropped_modes_and_noise():
@@ -93,7 +140,8 @@ def test_what_is_no_class(labels):
 def test_metrics_of_points(make_evidence):
     fake = ring(500, modes=3)
     evidence = make_evidence(fake, RING, RING, dataset={"centres": RING, "std": 0.01, "classes": 8})
-    expected = mode_coverage(np.float32(fake), RING, 0.01)
+    points = np.float32(fake)
+    expected = {**mode_coverage(points, RING, 0.01), "recovered_mass": recovered_mass(points, RING, 0.01)}
     assert {metric.name: metric(evidence) for metric in ganbench_metrics()} == expected
 
 

@@ -29,15 +29,15 @@ from ganbench.metrics import (
 from ganbench.plugin.interfaces import Dataset, Extractor, Metric
 
 OFFERED = {
-    "fid_inf": ("min", "end", "train"),
-    "sliced_wasserstein": ("min", "end", "train"),
-    "prd": ("max", "end", "train"),
+    "fid_inf": ("min", "end", "draws"),
+    "sliced_wasserstein": ("min", "end", "draws"),
+    "prd": ("max", "end", "draws"),
     "vendi": ("max", "end", "train"),
     "ms_ssim": ("none", "end", "train"),
     "near_duplicates": ("min", "each", "train"),
     "smoothness": ("min", "end", None),
     "cas": ("max", "end", "train"),
-    "intra_fid": ("min", "end", "train"),
+    "intra_fid": ("min", "end", "draws"),
     "d_probe": ("max", "end", None),
     "cmmd": ("min", "end", "train"),
     "fld": ("min", "end", None),

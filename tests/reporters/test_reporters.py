@@ -197,7 +197,7 @@ def test_cells_put_the_primary_metric_first_and_the_floor_last():
     assert rows == [
         ["1", "a", "dcgan", "2 [1.50, 2.25]", "4 stable", "5", "1", "0.500 [0.400, 0.600]"],
         ["", "", "noise", "80 [79, 81]", "", "2", "0", ""],
-        ["", "", "floor", "0.100", "", "", "", "0.900"],
+        ["", "", "ideal sampler", "0.100", "", "", "", "0.900"],
     ]
     # A metric without a value in a section has no column there, and one seed has no interval.
     headings, rows = cells(second)
@@ -273,7 +273,7 @@ def test_page_says_what_the_tables_say(tmp_path):
     assert "Seeds: 0–4" in page.text
     assert "dcgan, seed 0: diverged: loss is nan" in page.text
     table = page.text[page.text.index("Rank Tier Variant") :]
-    assert table.index("dcgan") < table.index("noise") < table.index("floor")
+    assert table.index("dcgan") < table.index("noise") < table.index("ideal sampler")
     bare = re.findall(r"\b(?:FID|Recall)\b(?! \()", page.text)
     assert not bare, "a score without its extractor"
 

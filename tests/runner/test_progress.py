@@ -85,7 +85,7 @@ def test_a_pipe_gets_one_whole_line_a_row(capsys):
     assert [line.split()[:2] for line in lines[2:6]] == [
         ["1", "a"],
         ["noise", "2.50"],
-        ["floor", "0.0764"],
+        ["ideal sampler", "0.0764"],
         [],
     ]
     assert lines[6].endswith("share of repetitions: 75 % (3 completed seeds); 93.75 % (5 completed seeds).")
@@ -145,7 +145,7 @@ def test_baselines_are_dim_and_the_floor_is_last():
     (noise,) = [line for line in lines if "noise" in line]
     (dcgan,) = [line for line in lines if "dcgan" in line]
     assert "\x1b[2m" in noise and "\x1b[2m" not in dcgan
-    assert "floor" in [line for line in lines if line.strip()][-1]
+    assert "ideal sampler" in [line for line in lines if line.strip()][-1]
 
 
 @pytest.mark.parametrize("name", ["[red]x[/red]", "[/]", "[link=http://x]y", "\x1b[2Jz"])

@@ -93,7 +93,7 @@ def declares_itself(subject: Subject) -> str:
     for field, allowed in (
         ("direction", ("min", "max", "none")),
         ("cost", ("each", "end")),
-        ("floor", ("train", "test", None)),
+        ("floor", ("draws", "train", "test", None)),
     ):
         if getattr(m, field) not in allowed:
             raise CheckFailed(f"{field} is {getattr(m, field)!r}: one of {', '.join(map(repr, allowed))}")
