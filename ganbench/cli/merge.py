@@ -15,7 +15,7 @@ import click
 
 from ganbench.cli.options import Folder
 from ganbench.reporters import DEFAULT
-from ganbench.results import rescored
+from ganbench.results import film, rescored
 from ganbench.results.records import DamagedRecord, as_json, unseal
 from ganbench.results.schema import Record
 from ganbench.results.store import SET_ASIDE, UNFINISHED, Problem, Store
@@ -28,7 +28,8 @@ RECORD, STATE = "record.json", "state.safetensors"
 _FILES = ("cost.json", "history.csv", "log.txt", STATE, rescored.FILE)
 _FOLDERS = {
     "samples": re.compile(r"\d{1,18}\.png|points\.csv"),
-    "pictures": re.compile(r"(arithmetic|interpolation|nearest)\.png|about\.json"),
+    "pictures": re.compile(r"(arithmetic|codes|interpolation|nearest)\.png|about\.json"),
+    film.FOLDER: film.NAME,
 }
 _MOST_DIFFERENCES = 4
 # Bytes of a file that is copied, which is held in memory: many times what ganbench writes.
@@ -159,7 +160,7 @@ def _merge_trial(store: Store, place: Path, sources: list[Path], done: Merge) ->
             )
             return
     folder = store.place(record.identity)  # which raises where a link leads out of the target
-    for inside in (folder, folder / "samples"):
+    for inside in (folder, *(folder / name for name in _FOLDERS)):
         if inside.is_dir():
             remove_links(inside)
     there = first == store.root
