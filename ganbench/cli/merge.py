@@ -15,7 +15,7 @@ import click
 
 from ganbench.cli.options import Folder
 from ganbench.reporters import DEFAULT
-from ganbench.results import film, rescored
+from ganbench.results import rescored
 from ganbench.results.records import DamagedRecord, as_json, unseal
 from ganbench.results.schema import Record
 from ganbench.results.store import SET_ASIDE, UNFINISHED, Problem, Store
@@ -29,7 +29,7 @@ _FILES = ("cost.json", "history.csv", "log.txt", STATE, rescored.FILE)
 _FOLDERS = {
     "samples": re.compile(r"\d{1,18}\.png|points\.csv"),
     "pictures": re.compile(r"(arithmetic|codes|interpolation|nearest)\.png|about\.json"),
-    film.FOLDER: film.NAME,
+    "film": re.compile(r"\d{1,16}(\.surface)?\.png|\d{1,16}\.npy"),
 }
 _MOST_DIFFERENCES = 4
 # Bytes of a file that is copied, which is held in memory: many times what ganbench writes.

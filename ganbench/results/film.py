@@ -19,7 +19,7 @@ from PIL import Image
 from ganbench.utils.files import leads_outside, make_folder, read_plain, remove_links, write_atomic
 
 FOLDER = "film"
-NAME = re.compile(r"(\d{1,16})(\.png|\.npy|\.surface\.png)")
+_NAME = re.compile(r"(\d{1,16})(\.png|\.npy|\.surface\.png)")
 COLUMNS = 8
 MOST_TILES = 64
 FRAME_BYTES = 95_000  # of a frame's pixels: 21 frames, packed or not, stay below 2 MB
@@ -118,7 +118,7 @@ def read_frames(place: Path, root: Path) -> list[Frame]:
         return []
     found: dict[int, dict[str, Path]] = {}
     for path in folder.iterdir():
-        if named := NAME.fullmatch(path.name):
+        if named := _NAME.fullmatch(path.name):
             found.setdefault(int(named[1]), {})[named[2]] = path
     frames = []
     for images in sorted(found)[:MOST_FRAMES]:

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from ganbench.cli import merge as merging
 from ganbench.cli.merge import merge
 from ganbench.harness.serialization import fingerprint, save
 from ganbench.results import rescored, store
+from ganbench.results.film import SURFACE, write_frame
 from ganbench.results.records import compose, read
 from ganbench.results.schema import Outcome, Reference
 from ganbench.results.spec import Planned, Protocol, TrialSpec
@@ -42,6 +44,9 @@ def trial(root: Path, seed: int, fid: float = 2.5, **environment: str) -> Path:
     Store(root).finish(spec, record, {"wall_seconds": 1.0})
     (folder / "history.csv").write_text("step,fid\n0,9\n")
     (folder / "samples/640.png").write_bytes(b"picture")
+    write_frame(folder, 640, np.zeros((1000, 2)), np.zeros(SURFACE**2))
+    (folder / "pictures").mkdir()
+    (folder / "pictures/codes.png").write_bytes(b"picture")
     return folder
 
 
