@@ -25,6 +25,7 @@ from ganbench.cli import (
     show,
     tune,
     verify,
+    watch,
 )
 from ganbench.cli import list as list_
 from ganbench.utils.errors import (
@@ -72,6 +73,7 @@ for module in (
     tune,
     selftest,
     verify,
+    watch,
 ):
     cli.add_command(module.command)
 

@@ -73,7 +73,7 @@ def to_html(report: Report, folder: Path, pages: bool = True) -> str:
 def page(template: str, **values: Any) -> str:
     """A page from its template, its style and script allowed by their hashes and nothing else."""
     style, script = _source("page.css"), _source("vendor/sortable.min.js") + _source("page.js")
-    film = _source("film.js")
+    film, live = _source("film.js"), _source("live.js")
     return _ENVIRONMENT.get_template(template).render(
         style=style,
         style_hash=_digest(style),
@@ -81,6 +81,8 @@ def page(template: str, **values: Any) -> str:
         script_hash=_digest(script),
         film=film,
         film_hash=_digest(film),
+        live=live,
+        live_hash=_digest(live),
         charts=charts,
         strip=leaderboard_rows,
         plot=PLOT,

@@ -114,10 +114,13 @@ def scatters(path: Path, centres: list[list[float]], last: bool = True) -> list[
     return [plot for plot in plots if plot]
 
 
-def film_frames(place: Path, root: Path, centres: list[list[float]]) -> list[dict[str, Any]]:
-    """The frames of a trial's film as ``picture`` and ``scatters`` give them; a plot may have a ``surface``."""
-    found = []
-    for frame in read_frames(place, root):
+def film_frames(place: Path, root: Path, centres: list[list[float]], newest: bool = False) -> list[dict[str, Any]]:
+    """The frames of a trial's film, or the newest, as ``picture`` and ``scatters`` give them.
+
+    A plot may have a ``surface``, a picture in colours.
+    """
+    found: list[dict[str, Any]] = []
+    for frame in read_frames(place, root, newest):
         if frame.grid is not None:
             size = {"width": frame.grid.width, "height": frame.grid.height}
             found.append({"images": frame.images, "url": _url(frame.grid), **size})

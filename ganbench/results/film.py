@@ -107,11 +107,12 @@ def grid(images: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
     return canvas if channels == 3 else canvas[..., 0]
 
 
-def read_frames(place: Path, root: Path) -> list[Frame]:
+def read_frames(place: Path, root: Path, newest: bool = False) -> list[Frame]:
     """The frames of a trial in the order of training; those that cannot be read are left out.
 
     Args:
         place: the trial's folder, below the results folder ``root``. Nothing outside of it is read.
+        newest: the last one alone.
     """
     folder = place / FOLDER
     if leads_outside(folder, root) or not folder.is_dir():
@@ -121,7 +122,7 @@ def read_frames(place: Path, root: Path) -> list[Frame]:
         if named := _NAME.fullmatch(path.name):
             found.setdefault(int(named[1]), {})[named[2]] = path
     frames = []
-    for images in sorted(found)[:MOST_FRAMES]:
+    for images in sorted(found)[-1 if newest else 0 :][:MOST_FRAMES]:
         files = found[images]
         if ".npy" in files:
             points = _points(files[".npy"])

@@ -20,6 +20,8 @@ from msgspec import UNSET
 from ganbench.executors import Executor, Job
 from ganbench.executors.leases import Leases
 from ganbench.executors.running import End, Ended, OnInterrupt, run_jobs
+from ganbench.results.plan import FILE as PLAN
+from ganbench.results.plan import PlannedTrial, write_plan
 from ganbench.results.records import as_json, compose, seal, unseal
 from ganbench.results.schema import Evaluation, Outcome, ProgressLine, Record
 from ganbench.results.spec import SEEDS, Planned
@@ -29,7 +31,7 @@ from ganbench.runner.planning import Plan, Request
 from ganbench.runner.preflight import reference_key, references
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import in_words
-from ganbench.utils.files import StoreError, open_plain
+from ganbench.utils.files import StoreError, open_plain, remove
 from ganbench.utils.typed_json import convert
 
 MOST_READ = 200  # running trials whose progress is read each time: on a cluster every one is a call to its file system
@@ -117,8 +119,20 @@ class Sweep:
             devices = 1 if self.leases is None else len(self.leases.devices)
             jobs = Estimates(self.store, records).longest_first(todo, devices)
             del records  # thousands of them fill a gigabyte
+            write_plan(self.store.root, [self._planned(trial) for trial in self.plan.trials])
             self._run(jobs)
+        remove(self.store.root / PLAN)  # one that was stopped stays, for who watches
         return self.statuses
+
+    def _planned(self, trial: Planned) -> PlannedTrial:
+        known = self.references.get(reference_key(trial))
+        return PlannedTrial(
+            folder=trial.spec.identity.folder.as_posix(),
+            title=trial.title,
+            images=trial.spec.protocol.budget_images,
+            primary=trial.primary,
+            centres=(known.reference.centres if known else None) or [],
+        )
 
     def _where(self, todo: list[Planned]) -> str:
         """On which devices trials run, in words."""
