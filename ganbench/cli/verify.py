@@ -57,9 +57,10 @@ def command(
     trials drawn at random once more, in a temporary folder.
 
     In the environment that made a record (versions, threads, CPU, device) every number must be bit-identical. In
-    another one, numbers from a stored state may differ by 1 %, and a training by what seeds differ. Exit code 0 if
-    nothing is wrong, 3 if something is, 1 if a trial was to be trained again and was not, if the process of a check was
-    lost, or if no state could be looked at. Nothing in RESULTS is changed.
+    another one, numbers from a stored state may differ by 1 %, and a training by what seeds differ; on another type of
+    device samples are others, and only the state itself can be compared. Exit code 0 if nothing is wrong, 3 if
+    something is, 1 if a trial was to be trained again and was not, if the process of a check was lost, or if no trial's
+    scores could be compared. Nothing in RESULTS is changed.
 
     \b
     Examples:
@@ -211,7 +212,7 @@ def _check_stored(engine: Executor, rows: list[Row], options: Options) -> str:
     for row, ended in run_jobs(engine, able, lambda row: _job("verify", row, row.folder, options)):
         row.stored = _judge_stored(row, ended)
         row.undone = ended.lost or ended.acquitted
-        judged = judged or ended.returned
+        judged = judged or row.stored[0] != UNKNOWN
     return "" if judged or not able else "no stored state could be checked: the lines above say why"
 
 
@@ -225,6 +226,12 @@ def _judge_stored(row: Row, ended: Ended) -> tuple[str, str]:
     if exact and result["differing"]:
         return WRONG, f"{', '.join(result['differing'])}: not what the record and the stored state give"
     own = compare_values(row.record.values, result["values"], exact)
+    trained = row.record.identity.trial.device
+    if own[0] == WRONG and result["device"] != trained:
+        return UNKNOWN, (
+            f"its state is the record's, but its scores cannot be compared: {result['device']} draws other random "
+            f"numbers than {trained}, hence other samples ({own[1]})"
+        )
     if own[0] == WRONG or row.added is None:
         return own
     added = compare_values(row.added.values, result["values"], result["environment"] == row.added.environment)
@@ -254,7 +261,7 @@ def _job(kind: str, row: Row, folder: Path, options: Options) -> Job:
         "kind": kind,
         "folder": str(folder.absolute()),
         "metrics": names,
-        "device": options.device or record.identity.trial.device,
+        "device": options.device,
         "threads": threads,
         **({"identity": as_json(record.identity)} if kind == "rerun" else {}),
     }

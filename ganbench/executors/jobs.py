@@ -105,7 +105,8 @@ def _run(payload: dict[str, Any]) -> dict[str, Any]:
             memory.limit_allocations(payload["memory"])
     seeding.pin(payload["threads"])
     # Where jobs share a process, what a plugin sets must not decide the numbers of the next.
-    with seeding.Settings.now().hold(), threadpool_limits(payload["threads"]), _logged(payload):
+    shared = contextlib.nullcontext() if payload["isolated"] else seeding.Settings.now().hold()
+    with shared, threadpool_limits(payload["threads"]), _logged(payload):
         try:
             # As JSON and back: what a plugin slipped in that is none fails here, where it is one trial's error.
             result = json.loads(json.dumps(_KINDS[payload["kind"]](payload), allow_nan=False))

@@ -45,9 +45,16 @@ class Leases:
         """How many jobs can run at a time."""
         return int(min(self.most, self.each * len(self.devices)))
 
+    @property
+    def spread(self) -> int:
+        """Over how many devices jobs are spread, if each has as few as can be."""
+        return int(min(self.most, len(self.devices)))
+
     def __str__(self) -> str:
         names = self.devices
         each = "one trial" if self.each == 1 else f"{self.each} trials"
+        if self.room == 1:
+            return f"{names[0]}, one trial at a time"
         if len(names) == 1:
             return f"{names[0]}, {each} at a time"
         listed = f"{names[0]} to {names[-1]}" if len(names) > 2 and not self.aside else ", ".join(names)

@@ -155,13 +155,22 @@ def fingerprint(value: Any) -> str:
     return Snapshot(value).fingerprint()
 
 
+def fingerprint_anywhere(value: Any) -> str:
+    """The fingerprint as if all tensors were on the CPU: the same for a state read on another type of device."""
+    taken = Snapshot(value)
+    return fingerprint(decode(taken.content, taken.tensors))
+
+
 def save(path: Path, value: Any) -> str:
     """Write a nested value as ``Snapshot.save`` does; return its fingerprint."""
     return Snapshot(value).save(path)
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> Any:
-    """Read what ``save`` wrote; raises Unreadable if a single bit of it differs."""
+def load(path: Path, device: torch.device | str = "cpu", expected: str | None = None) -> Any:
+    """Read what ``save`` wrote; raises Unreadable if a single bit of it differs.
+
+    ``expected``: the fingerprint that ``save`` returned, where that is known: a sound file with another is refused too.
+    """
     try:
         tensors: dict[str, Tensor] = {}
         with safetensors.safe_open(path, framework="pt") as file:
@@ -170,6 +179,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> Any:
                 tensors[name] = file.get_tensor(name)
         if _digest(header["content"], tensors) != header["sha256"]:
             raise Unreadable(f"{path} is damaged: its content does not match its hash")
+        if expected not in (None, header["sha256"]):
+            raise Unreadable("it is not the state that the record names")
         return decode(header["content"], tensors, device)
     except Unreadable:
         raise

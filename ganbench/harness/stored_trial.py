@@ -23,7 +23,7 @@ from ganbench.harness.evaluation import Evaluator, draw_samples, eval_mode
 from ganbench.harness.pictures import draw_pictures
 from ganbench.harness.real_data import RealData
 from ganbench.harness.seeds_engine.cohort import run_cohort
-from ganbench.harness.serialization import Unreadable, fingerprint, load
+from ganbench.harness.serialization import Unreadable, fingerprint_anywhere, load
 from ganbench.harness.trial import run_trial
 from ganbench.metrics.samples import quantised
 from ganbench.plugin.variant import Variant
@@ -73,12 +73,13 @@ def load_variant(record: Record, folder: Path, catalog: Catalog, device: torch.d
     ) as reason:  # hyperparameters that its author did not think of, in a record that anybody may have made
         raise UsageError(f"{folder}: {trial.variant} cannot be built as it was: {in_words(reason)}") from None
     try:
-        state = load(folder / STATE, device)
+        state = load(folder / STATE, device, record.state_sha256)
         restore(variant, state)
     except (Unreadable, StateMismatch) as reason:
         raise RecordMismatch(f"{folder / STATE} cannot be used: {reason}") from None
-    if fingerprint(capture(variant)) != record.state_sha256:
-        raise RecordMismatch(f"{folder / STATE} is not the state that the record names")
+    # A hash of a state tells tensors on a GPU from those on the CPU; this may be another type of device.
+    if fingerprint_anywhere(capture(variant)) != fingerprint_anywhere(state):
+        raise RecordMismatch(f"{folder / STATE} cannot be used: {trial.variant} does not take all of it")
     return variant
 
 
@@ -137,6 +138,7 @@ def verify_trial(payload: dict[str, Any]) -> dict[str, Any]:
     return {
         "values": values,
         "differing": differing_files(folder, history, samples, pictures),
+        "device": device.type,
         "environment": _environment_of(payload, record, device),
     }
 
@@ -150,7 +152,7 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
     folder = Path(payload["folder"])
     record = read_trial(folder)
     trial = record.identity.trial
-    device = take_device({**payload, "device": payload["device"] or trial.device})
+    device = _device(payload, trial)
     variant = load_variant(record, folder, discover(needed_plugins(record.identity)), device)
     stream = derive(trial.seed if payload["seed"] is None else payload["seed"], "evaluation")
     with eval_mode(variant, stream):
@@ -173,17 +175,32 @@ def sample_trial(payload: dict[str, Any]) -> dict[str, Any]:
 def rerun_trial(payload: dict[str, Any]) -> dict[str, Any]:
     """A job: train a recorded trial again in an empty folder, and return its outcome.
 
-    ``payload``: the record's ``identity``, the ``metrics``' names, the empty ``folder``, ``device`` and ``threads``.
+    ``payload``: the record's ``identity``, the ``metrics``' names, the empty ``folder``, ``device`` (None: the kind that
+    it was trained on) and ``threads``.
     """
     identity = convert(payload["identity"], Identity)
     spec = TrialSpec.from_identity(identity)
     if spec.identity != identity:
         raise UsageError("it was made by a version of ganbench that trains or scores otherwise")
+    payload = {**payload, "device": str(_device(payload, identity.trial))}
     variant_class(identity.trial, discover(needed_plugins(identity)))
     if spec.protocol.engine == SEEDS:  # alone it has the bits that it has among others
         result = run_cohort({**payload, "specs": [spec.payload()], "folders": [payload["folder"]]})
         return dict(result.get("outcomes", [result])[0])
     return run_trial({**payload, "spec": spec.payload()})
+
+
+def _device(payload: dict[str, Any], trial: TrialIdentity) -> torch.device:
+    """The device of a job on a stored trial; raises DeviceError where it is not there, with what to do."""
+    if payload["device"]:
+        return take_device(payload)
+    try:
+        return take_device({**payload, "device": trial.device})
+    except environment.DeviceError:
+        raise environment.DeviceError(
+            f"it was trained on {trial.device}, and torch sees no such device here; --device cpu takes the CPU, whose "
+            "random numbers are others"
+        ) from None
 
 
 def _environment_of(payload: dict[str, Any], record: Record, device: torch.device) -> dict[str, Any]:
@@ -200,7 +217,7 @@ def _reopen(payload: dict[str, Any], record: Record, catalog: Catalog) -> tuple[
     """A stored trial's variant and what scores it, on their device."""
     folder = Path(payload["folder"])
     trial, evaluation = record.identity.trial, record.identity.evaluation
-    device = take_device({**payload, "device": payload["device"] or trial.device})
+    device = _device(payload, trial)
     real = RealData(
         catalog.get("dataset", trial.dataset).thing,
         catalog.get("extractor", evaluation.extractor).thing,

@@ -23,7 +23,8 @@ from ganbench.utils.files import read_plain
 MOST_COST = 1 << 14  # bytes of cost.json
 MOST_SECONDS = 1e9
 
-# Seconds an image trained on, and an evaluation; of how many seeds together (a seed's share), 0 if that is not known.
+# Seconds an image trained on, and an evaluation, each a seed's share; and an image of all seeds that train together, 0
+# if that is not known: it hardly depends on how many they are, so groups of several sizes can be compared by it.
 Rates = tuple[float, float, float]
 
 
@@ -56,8 +57,8 @@ class Estimates:
     def _known(self, trial: Planned) -> Rates | None:
         for key in _keys(trial.spec.trial):
             if known := self._rates.get(key):
-                image, evaluation, seeds = (median(column) for column in zip(*known, strict=True))
-                return image, evaluation, seeds
+                image, evaluation, whole = (median(column) for column in zip(*known, strict=True))
+                return image, evaluation, whole
         return None
 
     def longest_first(self, trials: Sequence[Planned], devices: int = 1) -> list[list[Planned]]:
@@ -75,11 +76,11 @@ class Estimates:
         """Expected wall seconds of trials that are one job: they differ in their seed alone."""
         if (rates := self._known(job[0])) is None:
             return None
-        image, evaluation, seeds = rates
+        image, evaluation, whole = rates
         protocol = job[0].spec.protocol
-        if protocol.engine != SEEDS or not seeds:  # else a computation takes as long for one seed as for ten
-            seeds = len(job)
-        return image * seeds * protocol.budget_images + evaluation * protocol.evaluations * len(job)
+        if protocol.engine != SEEDS or not whole:  # else a computation takes as long for one seed as for ten
+            whole = image * len(job)
+        return whole * protocol.budget_images + evaluation * protocol.evaluations * len(job)
 
 
 def makespan(seconds: Iterable[float], slots: int) -> float:
@@ -114,4 +115,5 @@ def _rates(store: Store, record: Record) -> Rates | None:
         return None
     # What is neither (starting, loading data) counts with the evaluations; a continued trial's wall is its last part.
     scoring = max(scoring, wall - training)
-    return training / record.identity.trial.budget_images, scoring / record.identity.evaluation.evaluations, seeds
+    image = training / record.identity.trial.budget_images
+    return image, scoring / record.identity.evaluation.evaluations, image * seeds

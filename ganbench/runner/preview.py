@@ -26,7 +26,7 @@ def preview(plan: Plan, store: Store, slots: int | None) -> int:
     estimates = Estimates(store, read_records(store.root).records)
     lines = [["trial", "images", "state", "expected"]]
     left: list[Planned] = []
-    devices = len(plan.devices) or 1
+    devices = min(len(plan.devices) or 1, slots or 1)
     for trial in chain.from_iterable(estimates.longest_first(plan.trials, devices)):
         state, seconds = store.state(trial.spec), estimates.seconds(trial)
         if state in TO_RUN:

@@ -116,7 +116,7 @@ class Sweep:
             records = read_records(self.store.root).records
             known = (records, self.executor, todo, self.request.threads, self.cpus, self.gpus)
             self.references = references(*known, self.leases, self.display.note)
-            devices = 1 if self.leases is None else len(self.leases.devices)
+            devices = 1 if self.leases is None else self.leases.spread
             jobs = Estimates(self.store, records).longest_first(todo, devices)
             del records  # thousands of them fill a gigabyte
             write_plan(self.store.root, [self._planned(trial) for trial in self.plan.trials])

@@ -161,7 +161,7 @@ class Session:
         if not self.engine.remote and planned.devices[0] == "cpu" and (unused := unused_gpus(asked)):
             self.screen.note(unused)
         if not self.engine.remote and planned.devices[0].startswith("cuda"):
-            self.leases = Leases(planned.devices, each or 1, self.options.jobs)
+            self.leases = Leases(planned.devices, each or 1, self.options.jobs if self.engine.isolated else 1)
         elif each is not None:
             raise UsageError(
                 f"--trials-per-gpu {each}: with --device {asked} trials run on {planned.devices[0]} here, of which "

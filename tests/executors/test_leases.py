@@ -181,11 +181,22 @@ def test_on_a_cluster_a_shared_gpu_is_asked_for_whole_and_a_lost_one_is_left_to_
 
 
 @pytest.mark.parametrize(
+    ("leases", "spread"),
+    [(Leases(EIGHT), 8), (Leases(EIGHT, 4), 8), (Leases(EIGHT, most=3), 3), (Leases(EIGHT, 4, most=12), 8)],
+)
+def test_jobs_are_spread_over_no_more_devices_than_run_at_a_time(leases: Leases, spread: int) -> None:
+    assert leases.spread == spread
+    leases.put_aside("cuda:0", "lost")
+    assert leases.spread == min(spread, 7)
+
+
+@pytest.mark.parametrize(
     ("leases", "said"),
     [
         (Leases(EIGHT), "8 GPUs (cuda:0 to cuda:7), one trial each"),
         (Leases(EIGHT[:2], 4), "2 GPUs (cuda:0, cuda:1), 4 trials each"),
         (Leases(["cuda:1"]), "cuda:1, one trial at a time"),
+        (Leases(EIGHT, most=1), "cuda:0, one trial at a time"),
     ],
 )
 def test_devices_are_said_in_words(leases: Leases, said: str) -> None:

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,7 @@ def test_options_of_another_place_are_answered_with_what_to_write(
 @pytest.fixture
 def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[list[str]]]:
     """Jobs run in processes of their own, each on the pretended machine; what is called lists those that trained."""
+    forkserver._forkserver._stop()  # one that an earlier test has started knows neither the plugin nor that module
     jobs = tmp_path / "jobs"
     monkeypatch.syspath_prepend(PLUGIN.parents[1] / "executors")  # where the job's process finds it too
     monkeypatch.setattr(local, "_serve", partial(importlib.import_module("pretended_job").serve, str(jobs)))

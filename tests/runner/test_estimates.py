@@ -68,6 +68,33 @@ def test_seeds_that_train_together_are_one_job_whose_length_is_their_sum(
     assert "140 s at 2 at a time" in out
 
 
+def test_on_several_devices_a_ten_is_cut_into_as_many_groups_and_each_takes_as_long_as_the_ten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    ten = [finish(store, trial("wide", seed=seed, engine="seeds"), 30, 10, together=10) for seed in range(10)]
+    pair = [finish(store, trial("wide", seed=seed, engine="seeds"), 150, 10, together=2) for seed in (20, 21)]
+    wanted = [trial("wide", seed=seed, engine="seeds") for seed in range(30, 40)]
+    for known in (ten, pair, ten + pair):
+        estimates = Estimates(store, known)
+        (whole,) = estimates.longest_first(wanted)
+        assert estimates.job_seconds(whole) == pytest.approx(300 + 100)
+        groups = estimates.longest_first(wanted, 4)
+        assert sorted(map(len, groups)) == [2, 2, 3, 3]
+        assert sorted(one.spec.seed for job in groups for one in job) == list(range(30, 40))
+        assert [estimates.job_seconds(job) for job in groups] == pytest.approx([330, 330, 320, 320])
+    assert sorted(map(len, estimates.longest_first(wanted, 64))) == [1] * 10
+    two = [*wanted, *(trial("other", seed=seed, engine="seeds") for seed in range(10))]
+    assert sorted(map(len, estimates.longest_first(two, 2))) == [10, 10]  # each device has one already
+    assert sorted(map(len, estimates.longest_first(two, 5))) == [5, 5, 5, 5]
+    serial = [trial("wide", seed=seed) for seed in range(3)]
+    assert sorted(map(len, estimates.longest_first([*serial, *wanted], 8))) == [1, 1, 1, 5, 5]
+    eight = tuple(f"cuda:{number}" for number in range(8))
+    for slots, seconds in ((8, 320), (1, 400), (2, 350)):  # no more groups than run at a time
+        preview(Plan(wanted, [], [], devices=eight), store, slots)
+        assert f"{seconds} s at {slots} at a time" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"training_seconds": NaN}', '{"training_seconds": -1}', "[" * 9999])
 def test_a_cost_that_says_nothing_is_not_believed(text: str, tmp_path: Path) -> None:
     store, one = Store(tmp_path), trial("slow")

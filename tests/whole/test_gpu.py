@@ -141,6 +141,19 @@ def test_a_trial_is_verified_rescored_and_sampled_again(device: str, tmp_path: P
     assert cost["peak_device_memory_bytes"] > 0 or torch.cuda.get_device_name() == "Pretended GPU"
 
 
+@pytest.mark.parametrize(("trained", "read"), [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_trial_is_read_on_another_type_of_device(trained: str, read: str, tmp_path: Path) -> None:
+    words = "run -d ring8 -p vanilla --seeds 1 --images 640 --evaluations 2 --samples 200 --metrics fid --device"
+    results = tmp_path / "r"
+    ganbench(*words.split(), trained, "--results", str(results))
+    verified = CliRunner().invoke(cli, ["verify", str(results), "--device", read, *ENGINE])
+    assert verified.exit_code in (0, 1), verified.output  # by random numbers that are the same, or others
+    assert "MISMATCH" not in verified.output
+    ganbench("rescore", str(results), "--metrics", "coverage", "--device", read)
+    (folder,) = results.glob("ring8/*/seed-0-*")
+    ganbench("sample", str(folder), "--n", "5", "--out", str(tmp_path / "five.npy"), "--device", read)
+
+
 def test_a_record_names_what_has_no_deterministic_kernel(tmp_path: Path) -> None:
     (tmp_path / "mistaken.py").write_text(rehearsal.PLUGIN)
     (record,) = sweep(tmp_path / "r", "-p", "bicubic", "--seeds", "1", "--plugin-path", str(tmp_path / "mistaken.py"))

@@ -76,6 +76,11 @@ def test_again(named: str, tmp_path: Path, device: None) -> None:
     gpu.test_a_trial_is_verified_rescored_and_sampled_again(named, tmp_path)
 
 
+@pytest.mark.parametrize(("trained", "read"), [("cuda", "cpu"), pytest.param("cpu", "cuda", marks=SLOW)])
+def test_elsewhere(trained: str, read: str, tmp_path: Path, device: None) -> None:
+    gpu.test_a_trial_is_read_on_another_type_of_device(trained, read, tmp_path)
+
+
 @SLOW
 def test_a_kill(tmp_path: Path) -> None:
     gpu.test_a_killed_trial_goes_on_to_the_bits_of_one_that_was_not(tmp_path, "cpu")

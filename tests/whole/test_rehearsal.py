@@ -12,6 +12,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +43,18 @@ from ganbench.utils.seeding import Settings, derive, pin, seed_everything
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a real GPU is there: pytest -m gpu")
 
-VARIANTS = [
-    *("cgan", "dcgan", "dragan", "gmm", "lsgan", "minibatch", "minimax", "pacgan", "progan", "r1", "rbm"),
-    *("relativistic", "sngan", "stylegan", "unrolled", "vae", "vanilla", "wgan", "wgan-gp"),
-]
+
+def learning() -> list[str]:
+    """The first-party variants that learn, by name."""
+    points = [p for p in entry_points(group="ganbench") if p.value.startswith("ganbench_plugins.")]
+    found = [cls for p in points for cls in import_module(p.value).ganbench_variants()]
+    return sorted(cls.name for cls in found if cls.role == "variant")
+
+
+VARIANTS = learning()
+# These compute on a GPU in another order than on the CPU, and part by rounding. There torch takes bilinear upsampling
+# apart, which has no deterministic kernel, and SiLU's backward pass where the device has no kernel for it.
+OTHER_BITS = {("flow-matching", "ring8"), ("flow-matching", "digits"), ("r3gan", "digits")}
 DATA = {"ring8": "identity", "digits": "digits-cnn"}
 BATCH = 16
 FEWER = {"gmm": {"capacity": 100, "components": 3}}  # its fit is scikit-learn's work, on the CPU
@@ -149,6 +159,11 @@ def test_a_variant_on_a_pretended_gpu_has_the_bits_of_the_cpu(name: str, data: s
         here.evaluate(last=False)
         here.advance(6, NEVER)
         entry, _ = here.evaluate(last=True)
+    if (name, data) in OTHER_BITS:
+        for role, loss in entry["watch"]["losses"].items():
+            assert loss == pytest.approx(there["watch"]["losses"][role], rel=1e-3)
+        assert entry["values"] == pytest.approx(there["values"], rel=1e-2)
+        return
     assert state_of(here) == state
     # Where an array of the evaluation lies in memory moves the last digit of a Fréchet distance.
     assert entry["values"] == pytest.approx(there["values"], rel=1e-9)

@@ -171,6 +171,8 @@ class OnDevice(Tensor):
         return super().__getitem__(_numbers_moved(self, index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(value, int | float):  # torch makes a tensor on the CPU of a number, for CUDA alone
+            value = aten.scalar_tensor.default(value, dtype=self.dtype, device=torch.device("cpu"))
         super().__setitem__(_numbers_moved(self, index), value)
 
     def __format__(self, spec: str) -> str:

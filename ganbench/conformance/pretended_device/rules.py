@@ -12,7 +12,8 @@ from torch import Tensor
 _WAIT = {
     "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "equal",
     "is_nonzero", "allclose", "bincount", "histc", "histogram", "_linalg_check_errors", "_linalg_eigh", "_linalg_svd",
-    "_linalg_eigvals", "linalg_eig", "linalg_eigvals", "linalg_lstsq", "_ctc_loss",
+    "_linalg_eigvals", "linalg_eig", "linalg_eigvals", "linalg_lstsq", "linalg_pinv", "_ctc_loss",
+    "_to_sparse", "_coalesce",
 }  # fmt: skip
 # What torch.use_deterministic_algorithms says raises on CUDA (torch 2.14), as autograd names it.
 _NONDETERMINISTIC = {
@@ -62,6 +63,9 @@ def waits(name: str, func: Any, args: Any, kwargs: Any) -> bool:
     if name in _WAIT:
         return True
     if name in INDEXING:
+        value = args[2] if name != "index" and name != "_unsafe_index" else None
+        if isinstance(value, Tensor) and value.device.type == "cpu" and value.numel() == 1:
+            return False  # filled where the mask is true
         return any(isinstance(index, Tensor) and index.dtype in MASKS for index in args[1])
     if name == "multinomial":  # drawn without replacement, the probabilities are looked at first
         replacement = args[2] if len(args) > 2 else kwargs.get("replacement", False)
