@@ -68,7 +68,8 @@ class Sweep:
     Attributes:
         timeout: seconds a trial may run; ``memory``: bytes it may hold; ``cpus`` and ``gpus``: what it needs.
         leases: the GPUs of this machine, if trials run on them.
-        observed: called with (spec, evaluation) for every evaluation, and ``finished`` with every new record.
+        observed: called with (spec, evaluation) for every evaluation, and ``finished`` with every new record and
+            its folder.
     """
 
     store: Store
@@ -79,7 +80,7 @@ class Sweep:
     timeout: float | None = None
     retry_failed: bool = False
     observed: Callable[[dict[str, Any], dict[str, Any]], None] = lambda spec, evaluation: None
-    finished: Callable[[dict[str, Any]], None] = lambda record: None
+    finished: Callable[[dict[str, Any], Path], None] = lambda record, folder: None
     memory: float | None = None
     cpus: float = 1
     gpus: float = 0
@@ -228,7 +229,7 @@ class Sweep:
             record, cost = recorded(lost), {}
         self.store.finish(trial.spec, record, cost)
         self.statuses[record.status] += 1
-        self.finished(as_json(record))
+        self.finished(as_json(record), self.store.folder(trial.spec))
         self.display.finished(trial, record, cost)
 
 
