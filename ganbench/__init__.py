@@ -1,6 +1,7 @@
 """ganbench: which GAN is better, by how much, how sure are we, and how often does its training fail?
 
     import ganbench
+    frame = ganbench.run(["dcgan", "vanilla"], seeds=5)   # trains, as the command does
     frame = ganbench.load_results("ganbench-results")     # one row a trial, evaluation and metric
     ganbench.leaderboard(frame)                           # ranked, with intervals, tiers and failures
     ganbench.compare(before, after)                       # better, worse or no evidence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ganbench.analysis.comparison import compare
     from ganbench.analysis.findings import neighbours
     from ganbench.reporters.notebook import leaderboard, load_results
+    from ganbench.runner.python_call import run
 
 _HOMES = {
     "across": "analysis.aggregation",
@@ -30,8 +32,9 @@ _HOMES = {
     "load_results": "reporters.notebook",
     "neighbours": "analysis.findings",
     "profiles": "analysis.aggregation",
+    "run": "runner.python_call",
 }
-__all__ = ["__version__", "across", "compare", "leaderboard", "load_results", "neighbours", "profiles"]
+__all__ = ["__version__", "across", "compare", "leaderboard", "load_results", "neighbours", "profiles", "run"]
 __version__ = version("ganbench")
 
 

@@ -10,7 +10,23 @@ import sys
 import click
 
 from ganbench import __version__
-from ganbench.cli import check, compare, merge, new, report, rescore, run, sample, score, selftest, show, tune, verify
+from ganbench.cli import (
+    check,
+    compare,
+    film,
+    merge,
+    new,
+    report,
+    rescore,
+    run,
+    sample,
+    score,
+    selftest,
+    show,
+    tune,
+    verify,
+    watch,
+)
 from ganbench.cli import list as list_
 from ganbench.utils.errors import (
     EXIT_COMPLETED,
@@ -41,7 +57,24 @@ def cli() -> None:
     """
 
 
-for module in (run, list_, report, new, check, show, sample, compare, merge, score, rescore, tune, selftest, verify):
+for module in (
+    run,
+    list_,
+    report,
+    new,
+    check,
+    show,
+    sample,
+    film,
+    compare,
+    merge,
+    score,
+    rescore,
+    tune,
+    selftest,
+    verify,
+    watch,
+):
     cli.add_command(module.command)
 
 

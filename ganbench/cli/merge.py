@@ -28,7 +28,8 @@ RECORD, STATE = "record.json", "state.safetensors"
 _FILES = ("cost.json", "history.csv", "log.txt", STATE, rescored.FILE)
 _FOLDERS = {
     "samples": re.compile(r"\d{1,18}\.png|points\.csv"),
-    "pictures": re.compile(r"(arithmetic|interpolation|nearest)\.png|about\.json"),
+    "pictures": re.compile(r"(arithmetic|codes|interpolation|nearest)\.png|about\.json"),
+    "film": re.compile(r"\d{1,16}(\.surface)?\.png|\d{1,16}\.npy"),
 }
 _MOST_DIFFERENCES = 4
 # Bytes of a file that is copied, which is held in memory: many times what ganbench writes.
@@ -159,7 +160,7 @@ def _merge_trial(store: Store, place: Path, sources: list[Path], done: Merge) ->
             )
             return
     folder = store.place(record.identity)  # which raises where a link leads out of the target
-    for inside in (folder, folder / "samples"):
+    for inside in (folder, *(folder / name for name in _FOLDERS)):
         if inside.is_dir():
             remove_links(inside)
     there = first == store.root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganbench.cli.options import engine_options, request_options, results_option
+from ganbench.cli.watch import live_page
 from ganbench.reporters import DEFAULT
 from ganbench.runner.planning import Request, parse_seeds, parse_settings
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 )
 @engine_options
 @results_option("Folder for records and tables.")
+@click.option("--live", is_flag=True, help="Show it in the browser while it runs: ganbench watch beside it.")
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -48,6 +51,7 @@ def command(
     settings: tuple[str, ...],
     metrics: tuple[str, ...],
     results: Path,
+    live: bool,
     dry_run: bool,
     **rest: Any,
 ) -> None:
@@ -101,7 +105,9 @@ def command(
 
         return conclude
 
-    sys.exit(run_session(engine, request.threads, work))
+    with live_page(results, engine.storage) if live else contextlib.nullcontext():
+        code = run_session(engine, request.threads, work)
+    sys.exit(code)
 
 
 def exit_code(statuses: Mapping[str, int], contents: Contents) -> int:

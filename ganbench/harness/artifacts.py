@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ganbench.results.film import grid
 from ganbench.utils import canonical_json
 from ganbench.utils.files import NotPlain, make_folder, read_plain, remove_links, store_errors, write_atomic
 
@@ -29,10 +30,18 @@ def write_samples(folder: Path, images_seen: int, samples: Tensor) -> None:
     folder = folder / "samples"
     make_folder(folder)
     remove_links(folder)
-    if samples.dim() == 4:
-        write_atomic(folder / f"{images_seen}.png", image_grid(samples[: GRID * GRID].cpu().numpy()))
+    first = shown(samples)
+    if first.ndim == 4:
+        write_atomic(folder / f"{images_seen}.png", image_grid(first))
     else:
-        _write_points(folder / "points.csv", images_seen, in_plane(samples[:POINTS].cpu().numpy()))
+        _write_points(folder / "points.csv", images_seen, first)
+
+
+def shown(samples: Tensor) -> np.ndarray:
+    """What pictures show of samples: the first 64 images, or of the first 1,000 points two coordinates."""
+    if samples.dim() == 4:
+        return np.asarray(samples[: GRID * GRID].cpu().numpy())
+    return in_plane(samples[:POINTS].cpu().numpy())
 
 
 def in_plane(points: np.ndarray) -> np.ndarray:
@@ -64,11 +73,11 @@ def differing_files(
     files: dict[str, Callable[[Path], bool]] = {
         "history.csv": lambda path: _rows(_text(path)) == _rows(history_csv(evaluations).decode()),
     }
-    if samples.dim() == 4:
-        files[f"samples/{images_seen}.png"] = _as_drawn(image_grid(samples[: GRID * GRID].cpu().numpy()))
+    first = shown(samples)
+    if first.ndim == 4:
+        files[f"samples/{images_seen}.png"] = _as_drawn(image_grid(first))
     else:
-        points = in_plane(samples[:POINTS].cpu().numpy())
-        files["samples/points.csv"] = lambda path: _same_points(_text(path), images_seen, points)
+        files["samples/points.csv"] = lambda path: _same_points(_text(path), images_seen, first)
     if (folder / "pictures").is_dir():
         files |= {f"pictures/{name}.png": _as_drawn(content) for name, content in pictures.items()}
     found = []
@@ -113,22 +122,10 @@ def _same_pixels(content: bytes, expected: bytes) -> bool:
 
 
 def image_grid(images: np.ndarray) -> bytes:
-    """A grid of uint8 images ``(n, channels, height, width)``, 8 a row, as PNG with grey lines between them.
-
-    3 channels are colour; of any other number the first is shown, as grey.
-    """
-    n, channels, height, width = images.shape
-    zoom = max(1, CELL // max(height, width))
-    rows = -(-n // GRID)
-    # Grey ones as grey: a page holds one for every variant and dataset.
-    shown = images if channels == 3 else images[:, :1]
-    canvas = np.full((rows * (height + 1) + 1, GRID * (width + 1) + 1, shown.shape[1]), 96, dtype=np.uint8)
-    for i, image in enumerate(shown):
-        top, left = (i // GRID) * (height + 1) + 1, (i % GRID) * (width + 1) + 1
-        canvas[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    """A grid of uint8 images ``(n, channels, height, width)``, 8 a row, as PNG; small ones are enlarged."""
+    zoom = max(1, CELL // max(images.shape[2:]))
     out = io.BytesIO()
-    enlarged = canvas.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    Image.fromarray(enlarged if channels == 3 else enlarged[..., 0]).save(out, format="PNG")
+    Image.fromarray(grid(images, GRID).repeat(zoom, axis=0).repeat(zoom, axis=1)).save(out, format="PNG")
     return out.getvalue()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor
 
 from ganbench.harness.checkpoint import capture
@@ -144,6 +145,24 @@ class Evaluator:
         with eval_mode(variant, self.stream):
             raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
         return quantised(raw)
+
+    def realness(self, variant: Variant, places: np.ndarray) -> np.ndarray | None:
+        """How real the discriminator takes places ``(n, d)`` for: ``(n,)`` from 0 to 1; None without a discriminator.
+
+        It is the probability, where 1/2 is its ``decision_threshold``; a critic, which has none, is told by how its
+        scores lie between the lowest and the highest.
+        """
+        if variant.score_real is None:
+            return None
+        rows = torch.from_numpy(places).to(device=self.real.device, dtype=torch.float32)
+        missing = -len(rows) % self.batch_size  # it judges whole batches
+        with eval_mode(variant, self.stream):
+            scores = self._score(variant, torch.cat([rows, rows[:1].expand(missing, -1)]))[: len(rows)]
+        if not np.isfinite(scores).all():
+            return None
+        if variant.decision_threshold is not None:
+            return np.asarray(expit(scores - variant.decision_threshold))
+        return np.asarray((scores - scores.min()) / (np.ptp(scores) or 1.0))
 
     def _evidence(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> tuple[Evidence, Tensor]:
         """What metrics may read, and the samples."""

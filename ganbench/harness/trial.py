@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ganbench.harness import environment
-from ganbench.harness.artifacts import history_csv, write_pictures, write_samples
+from ganbench.harness.artifacts import history_csv, shown, write_pictures, write_samples
 from ganbench.harness.build import TrialSetup, prepare
 from ganbench.harness.checkpoint import capture
 from ganbench.harness.device_errors import take_device
@@ -19,6 +20,7 @@ from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.pictures import draw_pictures
 from ganbench.harness.serialization import save
 from ganbench.harness.training import Training
+from ganbench.results.film import surface_places, write_frame
 from ganbench.results.spec import TrialSpec
 from ganbench.utils import canonical_json
 from ganbench.utils.files import NotPlain, append, make_folder, read_plain, remove, store_errors, write_atomic
@@ -76,7 +78,7 @@ def _started(setup: TrialSetup, spec: TrialSpec, checkpoint: Path) -> Training:
 
 
 class TrialOutput:
-    """Writes what a training leaves in its trial's folder: samples at some points, lines of progress, pictures."""
+    """Writes what a training leaves in its trial's folder: samples, frames of its film, lines of progress, pictures."""
 
     def __init__(self, training: Training, folder: Path, progress: ProgressFile) -> None:
         self.training, self.folder, self.progress = training, folder, progress
@@ -88,7 +90,15 @@ class TrialOutput:
         self._final = samples
         if entry["step"] in self._kept:
             write_samples(self.folder, entry["images_seen"], samples)
+        write_frame(self.folder, entry["images_seen"], shown(samples), self._surface())
         self.progress.write({"evaluation": entry})
+
+    def _surface(self) -> np.ndarray | None:
+        """How real the discriminator takes each place of the plane for, where the true modes are known."""
+        training, centres = self.training, self.training.real.dataset.centres
+        if centres is None or np.shape(centres)[1] != 2:
+            return None
+        return training.evaluator.realness(training.variant, surface_places(np.asarray(centres, dtype=float)))
 
     def conclude(self) -> None:
         """At the end: raises InvalidOutput if the data were overwritten, else draws the pictures."""

@@ -68,5 +68,8 @@ def ganbench_evaluated(spec: Mapping[str, Any], evaluation: Mapping[str, Any]) -
 
 
 @hookspec
-def ganbench_finished(record: Mapping[str, Any]) -> None:
-    """Observe a finished trial: ``record`` is what its ``record.json`` holds, failures included."""
+def ganbench_finished(record: Mapping[str, Any], folder: str) -> None:
+    """Observe a finished trial: ``record`` is what its ``record.json`` holds, failures included.
+
+    ``folder`` is the trial's own, with its samples and pictures.
+    """

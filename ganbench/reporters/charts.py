@@ -222,6 +222,7 @@ def lines(
         "named": named,
         "groups": groups,
         "right": LEFT + width,
+        "most": most[""],
         "bottom": TOP + height,
         "y_ticks": [(f"{position:.1f}", text) for position, text in _placed(vertical, y)],
         "axes": [

@@ -73,11 +73,16 @@ def to_html(report: Report, folder: Path, pages: bool = True) -> str:
 def page(template: str, **values: Any) -> str:
     """A page from its template, its style and script allowed by their hashes and nothing else."""
     style, script = _source("page.css"), _source("vendor/sortable.min.js") + _source("page.js")
+    film, live = _source("film.js"), _source("live.js")
     return _ENVIRONMENT.get_template(template).render(
         style=style,
         style_hash=_digest(style),
         script=script,
         script_hash=_digest(script),
+        film=film,
+        film_hash=_digest(film),
+        live=live,
+        live_hash=_digest(live),
         charts=charts,
         strip=leaderboard_rows,
         plot=PLOT,
@@ -146,9 +151,9 @@ def _fingerprint(trial: Trial) -> str:
     """
     files = []
     if trial.place is not None:
-        for pattern in ("samples/*", "pictures/*", "log.txt"):
+        for pattern in ("samples/*", "film/*", "pictures/*", "log.txt"):
             files += [[str(path.relative_to(trial.place)), path.lstat().st_size] for path in trial.place.glob(pattern)]
-    templates = [_digest(_source(name)) for name in ("trial.html", "macros.html", "page.css")]
+    templates = [_digest(_source(name)) for name in ("trial.html", "macros.html", "page.css", "film.js")]
     about = {name: str(value) for name, value in trial.about.items()}
     text = dumps(
         [

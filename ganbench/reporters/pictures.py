@@ -12,6 +12,7 @@ import pandas as pd
 from msgspec import Meta, Struct
 from PIL import Image
 
+from ganbench.results.film import read_frames, tinted, view
 from ganbench.results.schema import MOST_MEASURE, Record
 from ganbench.utils import canonical_json
 from ganbench.utils.files import leads_outside, read_plain
@@ -113,15 +114,33 @@ def scatters(path: Path, centres: list[list[float]], last: bool = True) -> list[
     return [plot for plot in plots if plot]
 
 
+def film_frames(place: Path, root: Path, centres: list[list[float]], newest: bool = False) -> list[dict[str, Any]]:
+    """The frames of a trial's film, or the newest, as ``picture`` and ``scatters`` give them.
+
+    A plot may have a ``surface``, a picture in colours.
+    """
+    found: list[dict[str, Any]] = []
+    for frame in read_frames(place, root, newest):
+        if frame.grid is not None:
+            size = {"width": frame.grid.width, "height": frame.grid.height}
+            found.append({"images": frame.images, "url": _url(frame.grid), **size})
+        elif frame.points is not None and (plot := _plot(frame.images, frame.points, centres)):
+            found.append({**plot, "surface": _url(tinted(frame.surface)) if frame.surface is not None else ""})
+    return found
+
+
+def _url(image: Image.Image) -> str:
+    out = io.BytesIO()
+    image.save(out, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
 def _plot(images: int, points: np.ndarray, centres: list[list[float]]) -> dict[str, Any] | None:
     points = points[(np.abs(points) <= MOST_MEASURE).all(axis=1)]
     if not len(points):
         return None
     modes = np.array(centres, dtype=float).reshape(-1, 2)
-    shown = modes if len(modes) else points
-    low, high = shown.min(axis=0), shown.max(axis=0)
-    side = float((high - low).max() or 1.0) * (1.5 if len(modes) else 1.05)
-    corner = (low + high - side) / 2
+    corner, side = view(modes) if len(modes) else view(points, 1.05)
 
     def place(positions: np.ndarray) -> np.ndarray:
         return (positions - corner) / side * [PLOT, -PLOT] + [0, PLOT]

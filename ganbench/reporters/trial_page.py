@@ -14,6 +14,7 @@ from ganbench.analysis.stability import FAILURES, MEANINGS
 from ganbench.reporters.formatting import number, ordered, thousands, titled
 from ganbench.reporters.pictures import (
     MOST_BYTES,
+    film_frames,
     picture,
     projected,
     sample_pictures,
@@ -55,7 +56,7 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
         "at": trial.images,
         "scores": list(scores(record)),
         "courses": trial_curves(record, mark),
-        "samples": _samples(place, root, centres) if place else [],
+        "samples": _samples(place, root, centres, mark) if place else [],
         "projected": projected(record),
         "pictures": training_pictures(place, root) if place else [],
         "command": command(record),
@@ -66,15 +67,20 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
     }
 
 
-def _samples(place: Path, root: Path, centres: list[list[float]]) -> list[dict[str, Any]]:
-    """The same latents at several points of the training: one sees it learn."""
-    if leads_outside(place / "samples", root):
-        return []
-    found = []
-    for images, path in sample_pictures(place)[-MOST_PICTURES:]:
-        if drawn := picture(path):
-            found.append({"images": images, **drawn})
-    return found or scatters(place / "samples" / "points.csv", centres, last=False)
+def _samples(place: Path, root: Path, centres: list[list[float]], mark: tuple[int, str] | None) -> list[dict[str, Any]]:
+    """The same latents at each evaluation: one sees it learn. Earlier versions kept a few; then those.
+
+    ``failed``: whether the training had failed by then, as ``mark`` says.
+    """
+    found = film_frames(place, root, centres)
+    if not found and not leads_outside(place / "samples", root):
+        for images, path in sample_pictures(place)[-MOST_PICTURES:]:
+            if drawn := picture(path):
+                found.append({"images": images, **drawn})
+        found = found or scatters(place / "samples" / "points.csv", centres, last=False)
+    for figure in found:
+        figure["failed"] = mark is not None and figure["images"] >= mark[0]
+    return found
 
 
 def scores(record: Record) -> Iterator[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -48,8 +49,8 @@ class Observers:
     def evaluated(self, spec: dict[str, Any], evaluation: dict[str, Any]) -> None:
         self._call("ganbench_evaluated", spec=spec, evaluation=evaluation)
 
-    def finished(self, record: dict[str, Any]) -> None:
-        self._call("ganbench_finished", record=record)
+    def finished(self, record: dict[str, Any], folder: Path) -> None:
+        self._call("ganbench_finished", record=record, folder=str(folder.absolute()))
 
     def close(self, seconds: float = END_SECONDS) -> None:
         """Let the observers end; what has not within some seconds is ended."""

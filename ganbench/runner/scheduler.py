@@ -20,6 +20,8 @@ from msgspec import UNSET
 from ganbench.executors import Executor, Job
 from ganbench.executors.leases import Leases
 from ganbench.executors.running import End, Ended, OnInterrupt, run_jobs
+from ganbench.results.plan import FILE as PLAN
+from ganbench.results.plan import PlannedTrial, write_plan
 from ganbench.results.records import as_json, compose, seal, unseal
 from ganbench.results.schema import Evaluation, Outcome, ProgressLine, Record
 from ganbench.results.spec import SEEDS, Planned
@@ -29,7 +31,7 @@ from ganbench.runner.planning import Plan, Request
 from ganbench.runner.preflight import reference_key, references
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import in_words
-from ganbench.utils.files import StoreError, open_plain
+from ganbench.utils.files import StoreError, open_plain, remove
 from ganbench.utils.typed_json import convert
 
 MOST_READ = 200  # running trials whose progress is read each time: on a cluster every one is a call to its file system
@@ -66,7 +68,8 @@ class Sweep:
     Attributes:
         timeout: seconds a trial may run; ``memory``: bytes it may hold; ``cpus`` and ``gpus``: what it needs.
         leases: the GPUs of this machine, if trials run on them.
-        observed: called with (spec, evaluation) for every evaluation, and ``finished`` with every new record.
+        observed: called with (spec, evaluation) for every evaluation, and ``finished`` with every new record and
+            its folder.
     """
 
     store: Store
@@ -77,7 +80,7 @@ class Sweep:
     timeout: float | None = None
     retry_failed: bool = False
     observed: Callable[[dict[str, Any], dict[str, Any]], None] = lambda spec, evaluation: None
-    finished: Callable[[dict[str, Any]], None] = lambda record: None
+    finished: Callable[[dict[str, Any], Path], None] = lambda record, folder: None
     memory: float | None = None
     cpus: float = 1
     gpus: float = 0
@@ -117,8 +120,20 @@ class Sweep:
             devices = 1 if self.leases is None else self.leases.spread
             jobs = Estimates(self.store, records).longest_first(todo, devices)
             del records  # thousands of them fill a gigabyte
+            write_plan(self.store.root, [self._planned(trial) for trial in self.plan.trials])
             self._run(jobs)
+        remove(self.store.root / PLAN)  # one that was stopped stays, for who watches
         return self.statuses
+
+    def _planned(self, trial: Planned) -> PlannedTrial:
+        known = self.references.get(reference_key(trial))
+        return PlannedTrial(
+            folder=trial.spec.identity.folder.as_posix(),
+            title=trial.title,
+            images=trial.spec.protocol.budget_images,
+            primary=trial.primary,
+            centres=(known.reference.centres if known else None) or [],
+        )
 
     def _where(self, todo: list[Planned]) -> str:
         """On which devices trials run, in words."""
@@ -215,7 +230,7 @@ class Sweep:
             record, cost = recorded(lost), {}
         self.store.finish(trial.spec, record, cost)
         self.statuses[record.status] += 1
-        self.finished(as_json(record))
+        self.finished(as_json(record), self.store.folder(trial.spec))
         self.display.finished(trial, record, cost)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from ganbench.cli import merge as merging
 from ganbench.cli.merge import merge
 from ganbench.harness.serialization import fingerprint, save
 from ganbench.results import rescored, store
+from ganbench.results.film import SURFACE, write_frame
 from ganbench.results.records import compose, read
 from ganbench.results.schema import Outcome, Reference
 from ganbench.results.spec import Planned, Protocol, TrialSpec
@@ -42,6 +44,9 @@ def trial(root: Path, seed: int, fid: float = 2.5, **environment: str) -> Path:
     Store(root).finish(spec, record, {"wall_seconds": 1.0})
     (folder / "history.csv").write_text("step,fid\n0,9\n")
     (folder / "samples/640.png").write_bytes(b"picture")
+    write_frame(folder, 640, np.zeros((1000, 2)), np.zeros(SURFACE**2))
+    (folder / "pictures").mkdir()
+    (folder / "pictures/codes.png").write_bytes(b"picture")
     return folder
 
 
@@ -143,7 +148,8 @@ def test_links_and_odd_files_are_never_followed_or_copied(tmp_path: Path, capsys
     )
     place = folder.relative_to(a)
     names = {path for path in files(c) if path.startswith("digits")}
-    assert names == {str(place / name) for name in ("record.json", "samples/640.png", "state.safetensors")}
+    kept = ("film/640.npy", "film/640.surface.png", "pictures/codes.png", "samples/640.png", "state.safetensors")
+    assert names == {str(place / name) for name in ("record.json", *kept)}
 
 
 def test_a_kill_at_any_write_leaves_a_sound_folder_that_the_same_call_completes(
@@ -178,7 +184,7 @@ def test_a_kill_at_any_write_leaves_a_sound_folder_that_the_same_call_completes(
             assert files(into) == files(whole)
         else:
             break
-    assert writes == 2 * 5
+    assert writes == 2 * 8
 
 
 def test_a_damaged_record_and_an_unfinished_trial_give_way(tmp_path: Path) -> None:

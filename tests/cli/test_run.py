@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from ganbench.cli.selftest import contents
+from ganbench.results.film import read_frames
 
 Ganbench = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -45,6 +48,22 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_every_evaluation_leaves_a_frame_and_the_last_is_what_was_scored(sweep: Path) -> None:
+    for place in (sweep / "ganbench-results").glob("*/*/seed-*"):
+        evaluations = json.loads((place / "record.json").read_text())["evaluations"]
+        seen = [entry["images_seen"] for entry in evaluations]
+        frames = read_frames(place, place)
+        assert [frame.images for frame in frames] == seen and len(seen) == 5
+        if place.parents[1].name == "digits":
+            assert frames[-1].grid is not None and frames[-1].grid.size == (73, 73)
+            with Image.open(place / "samples" / f"{seen[-1]}.png") as last:
+                assert np.array_equal(np.asarray(last)[::4, ::4], np.asarray(frames[-1].grid))
+        else:
+            assert all(frame.points is not None and len(frame.points) == 200 for frame in frames)
+            adversarial = place.parent.name != "noise"
+            assert all((frame.surface is not None) == adversarial for frame in frames)
+
+
 def test_it_leaves_tables_and_a_folder_a_trial(sweep: Path) -> None:
     results = sweep / "ganbench-results"
     for name in ("leaderboard.csv", "leaderboard.html", "leaderboard.md", "trials.csv"):
@@ -67,7 +86,7 @@ def test_it_leaves_tables_and_a_folder_a_trial(sweep: Path) -> None:
         folder = results / trial.dataset / trial.variant / f"seed-{trial.seed}-{trial.trial}"
         files = {path.name for path in folder.iterdir()}
         drawn = set() if trial.dataset == "ring8" else {"pictures"}
-        assert files == {"record.json", "cost.json", "history.csv", "samples", "state.safetensors"} | drawn
+        assert files == {"record.json", "cost.json", "history.csv", "samples", "film", "state.safetensors"} | drawn
         pictures = {path.name for path in (folder / "samples").iterdir()}
         assert pictures == (
             {"points.csv"} if trial.dataset == "ring8" else {f"{n}.png" for n in (0, 320, 640, 960, 1280)}

@@ -346,7 +346,7 @@ FIRST = {
     "ganbench_extractors": [],
     "ganbench_metrics": [],
     "ganbench_evaluated": ["spec", "evaluation"],
-    "ganbench_finished": ["record"],
+    "ganbench_finished": ["record", "folder"],
 }
 
 

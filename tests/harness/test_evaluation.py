@@ -207,3 +207,20 @@ def test_a_shielded_block_has_its_own_chance_no_gradients_and_no_autocast() -> N
             assert drawn() == expected
         assert torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
         assert drawn() == after
+
+
+def test_realness_is_the_probability_in_whole_batches_and_a_critic_by_its_range() -> None:
+    variant, one = Fixed(), evaluator(batch_size=4)
+    places = np.stack([np.linspace(-2, 2, 9), np.zeros(9)], axis=1)
+    realness = one.realness(variant, places)
+    assert np.allclose(realness, 1 / (1 + np.exp(-places[:, 0])))
+    assert {len(batch) for batch in variant.batches} == {4}
+    variant.decision_threshold = 1.0
+    assert np.allclose(one.realness(variant, places), 1 / (1 + np.exp(1 - places[:, 0])))
+    variant.decision_threshold = None
+    assert np.allclose(one.realness(variant, places), (places[:, 0] + 2) / 4)
+    assert (one.realness(variant, places[:1]) == 0).all()  # all scores the same
+    variant.score_real = lambda x: x[:, 0] * float("inf")
+    assert one.realness(variant, places) is None
+    variant.score_real = None
+    assert one.realness(variant, places) is None

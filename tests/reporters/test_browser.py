@@ -14,9 +14,14 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
+from ganbench.analysis.ranking import trials_table
 from ganbench.plugin.report import Report
+from ganbench.reporters.html import page as page_of
 from ganbench.reporters.html import to_html
 from ganbench.reporters.report import write_reports
+from ganbench.reporters.trial_page import describe
+from ganbench.reporters.trials import Trial
+from ganbench.results.film import write_frame
 from ganbench.results.records import read
 from ganbench.results.schema import Evaluation, Watch
 
@@ -232,6 +237,67 @@ def test_the_page_of_a_trial_opens_alone(visit, results, tmp_path):
     page = visit(shutil.copy(path, tmp_path / "alone.html"))
     assert page.locator("img").count() >= 5 and page.locator("figure.chart").count() >= 3
     assert page.inner_text("pre").startswith("ganbench run --plugins ")
+
+
+def test_a_film_plays_beside_the_curves(visit, results, tmp_path):
+    folder = shutil.copytree(results, tmp_path / "results")
+    place = next((folder / "digits" / "dcgan").glob("seed-0-*"))
+    seen = [entry.images_seen for entry in read(place / "record.json").evaluations]
+    for i, images in enumerate(seen):
+        write_frame(place, images, np.full((64, 1, 8, 8), i, dtype=np.uint8))
+    write_reports(folder, ["html"])
+    page = visit(folder / "trials" / f"{place.name.rpartition('-')[2]}.html")
+    film, slider = page.locator(".film"), page.get_by_role("slider")
+    caption = film.locator("figure:visible figcaption")
+
+    def cursor() -> float:
+        return float(re.match(r"M([\d.]+) ", page.locator(".cursor").first.get_attribute("d"))[1])
+
+    expect(caption).to_have_text("64,000 images")
+    end = cursor()
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(caption).to_have_text("0 images")
+    assert cursor() == 46 and end > 300
+    page.keyboard.press("ArrowRight")
+    expect(caption).to_have_text(f"{seen[1]:,} images")
+    page.get_by_role("heading", level=1).click()
+    page.keyboard.press("ArrowRight")  # without the slider's focus too
+    expect(caption).to_have_text(f"{seen[2]:,} images")
+    assert cursor() == pytest.approx(46 + (end - 46) * seen[2] / 64_000)
+    assert slider.get_attribute("aria-valuetext") == f"{seen[2]:,} images"
+    page.get_by_role("button", name="Play").click()
+    expect(caption).not_to_have_text(f"{seen[2]:,} images")
+    page.get_by_role("button", name="Pause").click()
+    page.keyboard.press("Home")
+    page.get_by_role("button", name="Play").click()
+    expect(caption).to_have_text("64,000 images", timeout=20_000)
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_the_moment_of_a_failure_is_a_button_and_without_scripts_every_frame_is_there(visit, results, tmp_path):
+    folder = tmp_path / "results"
+    place = next((results / "digits" / "dcgan").glob("seed-0-*"))
+    copy = shutil.copytree(place, folder / "digits" / "dcgan" / place.name)
+    record = read(copy / "record.json")
+    trial = Trial(
+        {**trials_table([record]).iloc[0], "verdict": "collapsed", "verdict_images": 32_000}, record, copy, {}
+    )
+    for entry in record.evaluations:
+        write_frame(copy, entry.images_seen, np.zeros((64, 1, 8, 8), dtype=np.uint8))
+    path = tmp_path / "trial.html"
+    path.write_text(page_of("trial.html", made_of="", trial=describe(trial, folder)))
+    page = visit(path)
+    caption = page.locator(".film figure:visible figcaption")
+    expect(caption).to_have_text("64,000 images: collapsed")
+    page.get_by_role("button", name="collapsed").click()
+    first = min(entry.images_seen for entry in record.evaluations if entry.images_seen >= 32_000)
+    expect(caption).to_have_text(f"{first:,} images: collapsed")
+    page.keyboard.press("Escape")
+    page.get_by_role("slider").press("ArrowLeft")
+    expect(caption).not_to_contain_text("collapsed")
+    plain = visit(path, java_script_enabled=False)
+    assert plain.locator(".film figure:visible").count() == len(record.evaluations)
 
 
 def test_pages_of_trials_are_written_when_they_change(results):

@@ -121,7 +121,7 @@ def test_evaluations_become_tensorboard_events(results, tmp_path, monkeypatch):
     observer._writers.popitem()[1].close()  # the run is interrupted; the one that continues it tells everything again
     for evaluation in record["evaluations"]:
         observer.ganbench_evaluated(spec, evaluation)
-    observer.ganbench_finished(record)
+    observer.ganbench_finished(record, str(next(results.glob("digits/dcgan/seed-0-*"))))
     assert not observer._writers
     (folder,) = tmp_path.glob("digits/dcgan/seed-0-*")
     events = accumulator.EventAccumulator(str(folder))

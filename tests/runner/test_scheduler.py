@@ -369,7 +369,7 @@ def test_every_new_record_is_handed_on_with_its_cost_and_one_that_cannot_be_kept
     handed: list[Any] = []
     ends = [completed({"wall_seconds": 2.0}), {**completed({"wall_seconds": 2.0}), "values": {"fid": math.nan}}]
     engine = Engine(lambda job: ends[job.payload["spec"]["seed"]])
-    one = swept(tmp_path, engine, trials(2), finished=handed.append)
+    one = swept(tmp_path, engine, trials(2), finished=lambda record, folder: handed.append(record))
     assert len(handed) == 2 and one.display.costs == [{"wall_seconds": 2.0}, {}]
 
 

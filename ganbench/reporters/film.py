@@ -1,0 +1,205 @@
+"""Films of trainings as animated pictures, for slides and README files: WebP, GIF or APNG, as Pillow writes them.
+
+Every trial has a panel: its name, the samples, and below them the curve of a metric with the moment that is shown.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ganbench.analysis.stability import FAILURES
+from ganbench.reporters.charts import Axis, axis, finite
+from ganbench.reporters.formatting import number
+from ganbench.reporters.trials import Trial
+from ganbench.results.film import Frame, read_frames, tinted, view
+
+SUFFIXES = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
+SIDE = 320  # pixels of a panel's picture
+GAP, TITLE, CURVE, CAPTION = 12, 24, 64, 22  # pixels: between parts, and the heights of the others
+INK, PALE, BLUE, RED = "#1a1a1a", "#b8b8b8", "#0c1d83", "#b3261e"
+HOLD = 6  # frames for which the last one stays
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What a film shows of one trial.
+
+    Attributes:
+        frames: in the order of training; at least one.
+        centres: of the true modes ``(k, 2)``; empty for images.
+        label: of the metric whose curve is drawn.
+        images, values: that curve ``(n,)``; NaN for a gap.
+        log: whether its axis is logarithmic.
+        word, failed_at: the verdict, and after how many images it fell; "" and None for a training that did not fail.
+    """
+
+    title: str
+    frames: list[Frame]
+    centres: np.ndarray
+    label: str
+    images: np.ndarray
+    values: np.ndarray
+    log: bool | None
+    word: str
+    failed_at: float | None
+
+    @property
+    def axis(self) -> Axis | None:
+        """The vertical axis of its curve; None without a value."""
+        return axis(self.values, self.log)
+
+
+def panel(trial: Trial, root: Path, metric: str | None = None) -> Panel:
+    """What a film shows of a trial in the results folder ``root``; by default the primary metric.
+
+    Raises:
+        ValueError: it has no frames, or not this metric during training; the message says what there is.
+    """
+    record = trial.record
+    assert record is not None and trial.place is not None
+    frames = read_frames(trial.place, root)
+    if not frames:
+        raise ValueError("it left no film: trials of earlier versions have none; train it again")
+    metric = metric or record.primary
+    values = finite([entry.values.get(metric) for entry in record.evaluations])
+    if np.isfinite(values).sum() < 2:
+        known = {name for entry in record.evaluations[:-1] for name in entry.values}
+        raise ValueError(f"it has no curve of {metric}; it has those of {', '.join(sorted(known))}")
+    about, failed = record.metrics[metric], trial.word in FAILURES
+    seen = [float(entry.images_seen) for entry in record.evaluations]
+    return Panel(
+        title=f"{trial.about['variant']} on {trial.about['dataset']}, seed {trial.seed}",
+        frames=frames,
+        centres=np.array(record.reference.centres or [], dtype=float).reshape(-1, 2),
+        label=about.label,
+        images=np.array(seen),
+        values=values,
+        log=None if about.direction == "min" else False,
+        word=trial.word if failed else "",
+        failed_at=(float(trial.images) if trial.images is not None else seen[-1]) if failed else None,
+    )
+
+
+def film(panels: Sequence[Panel], suffix: str, rate: float) -> bytes:
+    """The panels side by side, ``rate`` frames a second; panels of fewer frames show each for longer.
+
+    Args:
+        suffix: one of ``SUFFIXES``.
+    """
+    count = max(len(panel.frames) for panel in panels)
+    shown = []
+    for i in range(count):
+        share = i / (count - 1) if count > 1 else 1.0
+        shown.append(_beside([_panel(p, round(share * (len(p.frames) - 1))) for p in panels]))
+    out, each = io.BytesIO(), round(1000 / rate)
+    durations = [each] * (count - 1) + [each * HOLD]
+    options = {"lossless": True, "method": 4} if suffix == ".webp" else {}
+    shown[0].save(
+        out, format=SUFFIXES[suffix], save_all=True, append_images=shown[1:], duration=durations, loop=0, **options
+    )
+    return out.getvalue()
+
+
+def _beside(pictures: Sequence[Image.Image]) -> Image.Image:
+    width = sum(picture.width for picture in pictures) + GAP * (len(pictures) + 1)
+    whole = Image.new("RGB", (width, pictures[0].height + 2 * GAP), "white")
+    left = GAP
+    for picture in pictures:
+        whole.paste(picture, (left, GAP))
+        left += picture.width + GAP
+    return whole
+
+
+def _panel(panel: Panel, k: int) -> Image.Image:
+    """The panel at its frame ``k``."""
+    frame = panel.frames[k]
+    image = Image.new("RGB", (SIDE, TITLE + SIDE + CAPTION + CURVE), "white")
+    draw = ImageDraw.Draw(image)
+    draw.text((0, 2), _cut(draw, panel.title), INK, _font(15))
+    image.paste(_picture(frame, panel.centres), (0, TITLE))
+    caption = f"{frame.images:,} images   {panel.label} {number(_at(panel, frame.images))}"
+    draw.text((0, TITLE + SIDE + 3), caption, INK, _font(14))
+    if panel.failed_at is not None and frame.images >= panel.failed_at:
+        draw.text((SIDE, TITLE + SIDE + 3), panel.word, RED, _font(14), anchor="ra")
+    _curve(draw, panel, frame.images, TITLE + SIDE + CAPTION)
+    return image
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _cut(draw: ImageDraw.ImageDraw, text: str) -> str:
+    """A text that is too long for a panel, without its middle: dataset and seed stand at its end."""
+    shown, left = text, len(text)
+    while draw.textlength(shown, _font(15)) > SIDE and left > 8:
+        left -= 2
+        shown = f"{text[: left // 2]}…{text[-left // 2 :]}"
+    return shown
+
+
+def _picture(frame: Frame, centres: np.ndarray) -> Image.Image:
+    """The samples of a frame in a square: images enlarged by whole pixels where they are small, or points."""
+    square = Image.new("RGB", (SIDE, SIDE), "white")
+    if frame.grid is not None:
+        grid = frame.grid.convert("RGB")
+        scale = SIDE / max(grid.size)
+        scale = float(int(scale)) if scale >= 1 else scale
+        size = max(1, round(grid.width * scale)), max(1, round(grid.height * scale))
+        grid = grid.resize(size, Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX)
+        square.paste(grid, ((SIDE - grid.width) // 2, (SIDE - grid.height) // 2))
+        return square
+    assert frame.points is not None
+    fine = 2  # drawn twice as large, for smooth edges
+    side = SIDE * fine
+    canvas = Image.new("RGB", (side, side), "white")
+    if frame.surface is not None:
+        canvas.paste(tinted(frame.surface).resize((side, side), Image.Resampling.BICUBIC))
+    draw = ImageDraw.Draw(canvas)
+    points = frame.points[np.isfinite(frame.points).all(axis=1)]
+    if len(centres) or len(points):
+        corner, width = view(centres) if len(centres) else view(points, 1.05)
+
+        def place(positions: np.ndarray) -> np.ndarray:
+            return np.asarray((positions - corner) / width * [side, -side] + [0, side])
+
+        for x, y in place(points):
+            if 0 <= x <= side and 0 <= y <= side:
+                draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=BLUE)
+        for x, y in place(centres):
+            draw.ellipse((x - 15, y - 15, x + 15, y + 15), outline=RED, width=3)
+    draw.rectangle((0, 0, side - 1, side - 1), outline=PALE, width=2)
+    square.paste(canvas.resize((SIDE, SIDE), Image.Resampling.BOX))
+    return square
+
+
+def _at(panel: Panel, images: int) -> float | None:
+    """The metric's last known value at a moment; None before there is one."""
+    known = panel.values[(panel.images <= images) & np.isfinite(panel.values)]
+    return float(known[-1]) if len(known) else None
+
+
+def _curve(draw: ImageDraw.ImageDraw, panel: Panel, images: int, top: int) -> None:
+    """The metric's course, what is past in ink and what comes pale, the moment and the verdict's marked."""
+    vertical = panel.axis
+    if vertical is None:
+        return
+    known = np.isfinite(panel.values) & ((panel.values > 0) | (not vertical.log))
+    x = panel.images / (panel.images[-1] or 1.0) * (SIDE - 9) + 4
+    y = top + 4 + (CURVE - 9) * (1 - vertical.share(np.where(known, panel.values, 1.0)))
+    line = list(zip(x[known].tolist(), y[known].tolist(), strict=True))
+    past = int((panel.images[known] <= images).sum())
+    draw.line(line, fill=PALE, width=2)
+    draw.line(line[:past], fill=BLUE, width=2)
+    if panel.failed_at is not None:
+        at = float(np.interp(panel.failed_at, panel.images, x))
+        draw.line((at, top, at, top + CURVE), fill=RED, width=1)
+    if past:
+        a, b = line[past - 1]
+        draw.ellipse((a - 4, b - 4, a + 4, b + 4), fill=BLUE)

@@ -1,0 +1,190 @@
+"""Follows a results folder while a sweep trains in it: what is finished, what runs, what failed, what it looks like.
+
+It reads records and progress files alone, so it can begin before a sweep, outlive it, and follow one that runs
+elsewhere into a folder that both machines see.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ganbench.analysis.stability import FAILURES
+from ganbench.reporters.pictures import film_frames
+from ganbench.reporters.report import build_report
+from ganbench.reporters.sections import LEGEND, cells, sections
+from ganbench.results.plan import PlannedTrial, read_plan
+from ganbench.results.schema import ProgressLine
+from ganbench.results.store import SET_ASIDE, read_records
+from ganbench.utils import canonical_json
+from ganbench.utils.errors import printable
+from ganbench.utils.files import leads_outside, open_plain
+from ganbench.utils.typed_json import convert
+
+MOST_LINE = 1 << 20  # bytes of a line of progress
+SILENT = 120  # seconds after which a trial without a word is called silent
+MOST_FAILURES = 50
+SHARE = 20  # tables are made anew after this many times the time that they took
+SPEED_SECONDS = 5  # over which the speed of a sweep is measured at least
+
+
+@dataclass
+class Running:
+    """A trial that has begun and has no record: what its progress file says.
+
+    Attributes:
+        images: that it has seen. evaluations: by images seen, the values of each metric.
+        read: bytes of the file that were read. changed: when it last grew, seconds since 1970.
+    """
+
+    images: int = 0
+    evaluations: dict[int, dict[str, float | None]] = field(default_factory=dict)
+    read: int = 0
+    changed: float = 0.0
+
+    def follow(self, path: Path) -> None:
+        """Read what is new."""
+        try:
+            with open_plain(path) as file:
+                self.changed = path.stat().st_mtime
+                file.seek(self.read)
+                while (line := file.readline(MOST_LINE)).endswith(b"\n"):
+                    self.read += len(line)
+                    try:
+                        entry = convert(canonical_json.loads(line), ProgressLine)
+                    except ValueError:  # a kill leaves half a line, and a plugin may write anything
+                        continue
+                    self.images = max(self.images, entry.images or 0)
+                    if entry.evaluation is not None:
+                        self.images = max(self.images, entry.evaluation.images_seen)
+                        self.evaluations[entry.evaluation.images_seen] = dict(entry.evaluation.values)
+        except OSError:  # it was finished meanwhile
+            return
+
+
+class Follower:
+    """What is to be told of a results folder, brought up to date whenever it is asked for.
+
+    Args:
+        root: the results folder.
+        work: where running trials write, if not there.
+    """
+
+    def __init__(self, root: Path, work: Path | None = None) -> None:
+        self.root, self.work = root, work or root
+        self._lock = threading.Lock()
+        self._running: dict[str, Running] = {}
+        self._finished: frozenset[tuple[str, int, int]] = frozenset()
+        self._tables: dict[str, Any] = {"tables": [], "failures": [], "centres": {}, "problems": []}
+        self._made, self._took = 0.0, 0.0
+        self._speed: tuple[float, int] | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the live page shows, as JSON has it."""
+        with self._lock:
+            now = time.time()
+            finished, running = self._places()
+            self._make_tables(finished)
+            plan = {trial.folder: trial for trial in read_plan(self.root)}
+            told = [self._tell(place, plan.get(place), now) for place in sorted(running)]
+            done = {place for place, _, _ in finished}
+            total = sum(trial.images for trial in plan.values())
+            seen = sum(trial.images for place, trial in plan.items() if place in done)
+            seen += sum(min(trial["images"], plan[trial["place"]].images) for trial in told if trial["place"] in plan)
+            return {
+                "folder": str(self.root),
+                "finished": len(done),
+                "planned": len(plan),
+                "waiting": sum(place not in done and place not in running for place in plan),
+                "share": seen / total if total else None,
+                "seconds_left": self._seconds_left(seen, total),
+                "running": told,
+                **{name: self._tables[name] for name in ("tables", "failures", "problems")},
+                "legend": LEGEND,
+            }
+
+    def _places(self) -> tuple[frozenset[tuple[str, int, int]], set[str]]:
+        """Records with their times and sizes, and trials that have begun, by their folders below the root."""
+        finished, running = set(), set()
+        for path in self.root.glob("*/*/seed-*/record.json"):
+            place = path.parent.relative_to(self.root)
+            if place.parts[0] not in SET_ASIDE:
+                about = path.lstat()
+                finished.add((place.as_posix(), about.st_mtime_ns, about.st_size))
+        done = {place for place, _, _ in finished}
+        for path in self.work.glob("*/*/seed-*/progress.jsonl"):
+            place = path.parent.relative_to(self.work)
+            if place.parts[0] not in SET_ASIDE and place.as_posix() not in done:
+                running.add(place.as_posix())
+        for gone in set(self._running) - running:
+            del self._running[gone]
+        return frozenset(finished), running
+
+    def _tell(self, place: str, planned: PlannedTrial | None, now: float) -> dict[str, Any]:
+        """A trial that runs: how far it is, its curves, its newest picture."""
+        trial = self._running.setdefault(place, Running())
+        folder = self.work / place
+        trial.follow(folder / "progress.jsonl")
+        dataset, variant, name = place.split("/")
+        centres = self._tables["centres"].get(dataset) or (planned.centres if planned else [])
+        frames = film_frames(folder, self.work, centres, newest=True)
+        points = sorted(trial.evaluations)
+        metrics = dict.fromkeys(metric for values in trial.evaluations.values() for metric in values)
+        silent = now - trial.changed
+        return {
+            "place": place,
+            "dataset": dataset,
+            "title": planned.title if planned else f"{variant} on {dataset}, {name.rpartition('-')[0]}",
+            "primary": planned.primary if planned else "",
+            "images": trial.images,
+            "budget": planned.images if planned else None,
+            "silent": round(silent) if silent > SILENT else None,
+            "curves": {m: [[x, trial.evaluations[x].get(m)] for x in points] for m in metrics},
+            "picture": frames[-1] if frames else None,
+        }
+
+    def _make_tables(self, finished: frozenset[tuple[str, int, int]]) -> None:
+        """Rank what is finished, if something new is; large folders take seconds, so those wait a while."""
+        if finished == self._finished or time.monotonic() - self._made < SHARE * self._took:
+            return
+        start = time.monotonic()
+        contents = read_records(self.root)
+        report = build_report(contents.records)
+        tables = []
+        for section in sections(report) if contents.records else ():
+            head, rows = cells(section)
+            tables.append({"title": section.dataset, "note": section.conditions, "head": head, "rows": rows})
+        failures = []
+        for trial in report.trials.to_dict("records"):
+            ended = trial["status"] != "completed"
+            if ended or trial["verdict"] in FAILURES:
+                why = f"{trial['status']}: {trial['reason']}" if ended else f"{trial['verdict']}: {trial['evidence']}"
+                title = f"{trial['variant']} on {trial['dataset']}, seed {trial['seed']}"
+                failures.append({"title": title, "why": printable(why), "trial": trial["trial"]})
+        self._tables = {
+            "tables": tables,
+            "failures": failures[-MOST_FAILURES:],
+            "centres": dict(report.centres),
+            "problems": [printable(f"{problem.path}: {problem.reason}") for problem in contents.problems],
+        }
+        self._finished, self._made = finished, time.monotonic()
+        self._took = self._made - start
+
+    def _seconds_left(self, seen: int, total: int) -> float | None:
+        """By the images a second since this was first asked; None before that says something."""
+        now = time.monotonic()
+        if self._speed is None or seen < self._speed[1]:
+            self._speed = now, seen
+        start, first = self._speed
+        if seen == first or now - start < SPEED_SECONDS or seen >= total:
+            return None
+        return (total - seen) * (now - start) / (seen - first)
+
+
+def page_file(root: Path, name: str) -> Path | None:
+    """The report page of that name in a results folder, if it is there and does not lead elsewhere."""
+    path = root / name
+    return path if path.is_file() and not leads_outside(path, root) else None
