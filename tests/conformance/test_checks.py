@@ -328,3 +328,5 @@ def test_modules_of_another_distribution_are_known_and_files_beside_the_own_ones
         (tmp_path / name).touch()
         read.append(tmp_path / name)
     assert unknown_files(read, own, others) == [tmp_path / "table.json", tmp_path / "weights.pt"]
+    beside = tmp_path / "fontlist-v1.json"  # by that name, and yet the plugin's own
+    assert unknown_files([beside], own, others) == [beside]

@@ -151,7 +151,6 @@ def unknown_files(files: list[Path], own: set[Path], others: set[Path]) -> list[
         if path not in covered
         and not is_pinned(path)
         and not any(part.endswith((".dist-info", ".egg-info")) for part in path.parts)
-        and not path.name.startswith("fontlist-v")  # which fonts there are: matplotlib's, in the user's cache
         # Beside a plugin's own modules everything counts, also where those are installed.
         and (path.parent in homes or not _is_installed(path, system))
     ]
@@ -159,7 +158,8 @@ def unknown_files(files: list[Path], own: set[Path], others: set[Path]) -> list[
 
 def _is_installed(path: Path, system: list[Path]) -> bool:
     packages = {"site-packages", "dist-packages"}  # also those of another environment that is on sys.path
-    return not packages.isdisjoint(path.parts) or any(path.is_relative_to(folder) for folder in system)
+    fonts = path.match("fontlist-v*.json")  # which fonts there are: matplotlib's, in the user's cache
+    return fonts or not packages.isdisjoint(path.parts) or any(path.is_relative_to(folder) for folder in system)
 
 
 def _check_default(h: Hyperparameter) -> None:
