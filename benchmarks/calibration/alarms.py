@@ -10,7 +10,7 @@ from judge import Trial, healthy
 from report import markdown, share
 from settings import Setting
 
-from ganbench.analysis.stability import FAILURES, verdict
+from ganbench.analysis.stability import UNSTABLE, verdict
 from ganbench.results.store import read_records
 
 
@@ -27,7 +27,7 @@ def alarms(folder: Path) -> str:
         scores = [trial.score for trial in trials if trial.score is not None]
         good = [trial for trial in trials if scores and healthy(trial, float(np.median(scores)))]
         words = Counter(verdict(trial.record).word for trial in good)
-        wrong = {word: n for word, n in words.items() if word in FAILURES}
+        wrong = {word: n for word, n in words.items() if word in UNSTABLE}
         counts[dataset, "healthy"] += len(good)
         counts[dataset, "wrong"] += sum(wrong.values())
         if wrong:

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from ganbench.analysis.measures import SHOWN
-from ganbench.analysis.stability import FAILURES, THRESHOLDS, WORDS, verdict
+from ganbench.analysis.stability import THRESHOLDS, UNSTABLE, WORDS, verdict
 
 FACTORS = (0.5, 0.7, 0.85, 1.15, 1.4, 2.0)
 GROUPS = {
@@ -64,7 +64,7 @@ def summary(table: pd.DataFrame) -> str:
     for group, title in GROUPS.items():
         own = table[table.group == group]
         healthy, failures = own[own.healthy], own[own.truth == "failure"]
-        alarms = int(healthy.verdict.isin(FAILURES).sum())
+        alarms = int(healthy.verdict.isin(UNSTABLE).sum())
         missed = int((failures.verdict == "stable").sum())
         lines.append([title, share(alarms, len(healthy)), share(missed, len(failures))])
     return "## In short\n\n" + markdown(["", "healthy called a failure", "failures called stable"], lines)
@@ -119,7 +119,7 @@ def sensitivity(trials: Sequence[Any]) -> str:
 
     def mistakes(judge: Callable[[Any], str | None]) -> str:
         words = [(trial, judge(trial)) for trial in trials]
-        alarms = sum(trial.healthy and word in FAILURES for trial, word in words)
+        alarms = sum(trial.healthy and word in UNSTABLE for trial, word in words)
         missed = sum(trial.setting.truth == "failure" and word == "stable" for trial, word in words)
         return f"{alarms}; {missed}"
 

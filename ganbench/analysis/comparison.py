@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ganbench.analysis.environments import differences
 from ganbench.analysis.findings import SEEDS_NEEDED
 from ganbench.analysis.frames import PROTOCOL_FIELDS, Source, Trials, final_trials
 from ganbench.analysis.ranking import primary_scores
@@ -207,7 +208,8 @@ def _note(context: pd.DataFrame, pair: _Pair) -> str:
     for field, verb in (("environment", "differs"), ("hyperparameters", "differ")):
         before, after = both(field)
         if set(before) != set(after):
-            notes.append(f"{field} {verb}")
+            told = differences(*both("environment_fields")) if field == "environment" else ""
+            notes.append(f"{field} {verb}{f' in {told}' if told else ''}")
     before, after = both("seed")
     if sorted(before) != sorted(after):
         notes.append(f"seeds {seed_ranges(before)} before, {seed_ranges(after)} after")

@@ -115,6 +115,7 @@ _TABLE = [
     Column("verdict_images", _of_verdict("images_seen")),
     *(Column(name, _of_verdict(f"measures.{name}"), "float64") for name in SHOWN),
     Column("environment", _of_record("environment_hash")),
+    Column("environment_fields", lambda record, _: canonical_json.dumps(record.environment)),
     Column("trial", _of_record("identity.id")),
 ]
 COLUMNS = [column.name for column in _TABLE]
@@ -140,6 +141,7 @@ COMPARABLE = (
     "dataset_hash",
     "hyperparameters",
     "environment",
+    "environment_fields",
     "source",
     *(f"protocol_{field}" for field in PROTOCOL_FIELDS if field != "extractor"),
 )

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ganbench.analysis.frames import COMPARABLE, HEAD, STABILITY, Source, Trials, final_trials, named
 from ganbench.analysis.measures import SHOWN
-from ganbench.analysis.stability import WORDS
+from ganbench.analysis.stability import QUALIFIERS, WORDS
 from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, interval
 from ganbench.analysis.tiers import UNTESTED, Separation, p_values, separate
 from ganbench.results.schema import STATUSES
@@ -82,7 +82,8 @@ class Table:
 
     Attributes:
         given: ``labels`` for variants that are given the classes of the data, else nothing.
-        ranked: rows in rank order, with their ``ranks``; ``others``: baselines, planted failures, rows without a score.
+        ranked: rows in rank order, with their ``ranks``; ``others``: baselines, planted failures, and variants of which
+            no trial completed or diverged; where no trial of the table has a score, all of them.
         control: of each ranked row its comparison with the control; None where there is none.
     """
 
@@ -125,8 +126,9 @@ def leaderboard(source: Source) -> pd.DataFrame:
     A row is (dataset, protocol, variant, hyperparameters, source). Variants that are ``given`` labels are ranked
     apart, after the others. ``rank`` goes by the median of the
     primary metric over seeds, in which a failed trial counts as a constant at the real mean; equal
-    medians share a rank. ``tier``: rows that share a letter cannot be told apart; ``?`` below 5 seeds.
-    ``seeds`` are trials with a record, ``failed`` those not completed. ``<metric>`` is the median over
+    medians share a rank. A variant of which no trial completed or diverged has none. ``tier``: rows that share a letter
+    cannot be told apart; ``?`` below 5 seeds. ``seeds`` are trials with a record, ``failed`` those not completed.
+    ``verdict`` counts how trainings went, ``notes`` what qualifies that (``stability.QUALIFIERS``). ``<metric>`` is the median over
     completed trials, from ``_low`` to ``_high`` its interval (``statistics.interval``), ``_floor`` what
     an ideal sampler scores, with its standard deviation over draws in ``_floor_sd``. ``true_family`` is ``yes`` where
     the data were drawn from the family that the variant fits. ``against_control`` says whether the variant was
@@ -135,8 +137,8 @@ def leaderboard(source: Source) -> pd.DataFrame:
     trials. Baselines and planted failures come last, without rank and tier.
     """
     trials = final_trials(source)
-    verdicts, statuses = (trials.context[name].to_numpy(object) for name in ("verdict", "status"))
-    head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"]
+    verdicts, statuses, notes = (trials.context[name].to_numpy(object) for name in ("verdict", "status", "note"))
+    head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict", "notes"]
     head += ["given", "true_family", "against_control", "p_control"]
     measured = trials.context[list(SHOWN)].to_numpy(np.float64)
     lines = []
@@ -152,7 +154,7 @@ def leaderboard(source: Source) -> pd.DataFrame:
             completed = row.trials[statuses[row.trials] == "completed"]
             words = _counts(verdicts[row.trials], statuses[row.trials])
             line: list[Any] = [table.dataset, table.extractor, table.protocol, rank, tier, row.variant]
-            line += [len(row.trials), len(row.trials) - len(completed), words]
+            line += [len(row.trials), len(row.trials) - len(completed), words, _qualified(notes[row.trials])]
             line += [
                 table.given,
                 "yes" if row.true_family else "",
@@ -178,6 +180,9 @@ def tables(trials: Trials) -> Iterator[Table]:
     for (dataset, protocol, given), members in groups.items():
         group = context.iloc[members]
         primary = primary_scores(trials, members)
+        trained = group["status"].isin(["completed", "diverged"]).to_numpy(bool)
+        # Where nothing was scored, failures would be all there is to rank.
+        scored = bool((primary.completed & ~np.isnan(primary.scores)).any())
         rows, medians = [], {}
         inside: dict[Any, Any] = dict(group.groupby("variant", sort=True).indices)
         for variant, places in inside.items():
@@ -187,7 +192,7 @@ def tables(trials: Trials) -> Iterator[Table]:
             scores, tested = primary.scores[known], primary.tested[known]
             family = bool((group["true_family"].iloc[places] == "yes").any())
             rows.append(Row(variant, role, family, members[places], scores, primary.scores[done], tested))
-            if len(scores) and role == "variant":
+            if len(scores) and role == "variant" and scored and trained[places].any():
                 medians[variant] = float(np.median(scores)) * (-1 if primary.direction == "max" else 1)
         ranked = sorted(
             (row for row in rows if row.variant in medians), key=lambda row: (medians[row.variant], row.variant)
@@ -277,3 +282,9 @@ def _counts(verdicts: Iterable[str], statuses: Iterable[str]) -> str:
     del words["completed"]
     ordered = sorted(words.items(), key=lambda item: (-item[1], _WORD_ORDER.get(item[0], len(_WORD_ORDER))))
     return ", ".join(f"{count} {word}" for word, count in ordered)
+
+
+def _qualified(notes: Iterable[str]) -> str:
+    """``3 undertrained, 5 coarse``: how many verdicts are qualified so."""
+    found = Counter(note for text in notes for note in text.split("; "))
+    return ", ".join(f"{found[word]} {word}" for word in QUALIFIERS if found[word])

@@ -1,4 +1,4 @@
-"""Judges the stability of one training in a word: stable, or one of five failures, from the measures of its history.
+"""Judges the stability of one training in a word: stable, or one of five ways of being unstable, from its measures.
 
 That a training failed is more certain than how: on well separated modes a generator that oscillates hops between
 modes, and one that is trained too long loses classes as in a collapse. There is no published standard for any of it.
@@ -12,10 +12,21 @@ from dataclasses import dataclass, field, replace
 from ganbench.analysis.measures import THRESHOLDS, Measures, Thresholds, measures, parameter_growth, trained
 from ganbench.results.schema import Record
 
-__all__ = ["FAILURES", "MEANINGS", "THRESHOLDS", "WORDS", "Measures", "Verdict", "measures", "verdict"]
+__all__ = [
+    "MEANINGS",
+    "QUALIFIERS",
+    "THRESHOLDS",
+    "UNSTABLE",
+    "WORDS",
+    "Measures",
+    "Verdict",
+    "measures",
+    "verdict",
+]
 
 WORDS = ("diverged", "collapsed", "dominated", "oscillating", "degraded", "stable", "unknown")
-FAILURES = ("diverged", "collapsed", "dominated", "oscillating", "degraded")
+UNSTABLE = ("diverged", "collapsed", "dominated", "oscillating", "degraded")
+QUALIFIERS = ("still improving", "undertrained", "coarse")  # notes on how much a word says
 # What each word says to somebody who has just read an introduction to GANs.
 MEANINGS = {
     "diverged": "numbers blew up: a loss, a gradient or a weight grew without bound or stopped being a number",

@@ -21,7 +21,7 @@ from ganbench.utils.files import read_plain
 from ganbench.utils.names import check_column
 
 _WHOLE = ["seed", *(f"protocol_{name}" for name in PROTOCOL_FIELDS if DTYPES.get(name) == "int64")]
-_LATER = ("given", "true_family")  # which tables of earlier versions do not have
+_LATER = ("given", "true_family", "environment_fields")  # which tables of earlier versions do not have
 _CHOICES = {
     "status": STATUSES,
     "role": ("variant", "baseline", "planted"),

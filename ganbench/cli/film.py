@@ -29,7 +29,7 @@ def command(trials: tuple[str, ...], out: Path, metric: str | None, rate: float,
 
     TRIAL is a trial's folder, or its id of eight digits; several stand side by side, each over its own training. Of
     points the circles are the true modes, and the background says what the discriminator takes for real (blue) and
-    for fake (orange). The red line is where the training failed.
+    for fake (orange). The red line is where the training became unstable.
 
     \b
     Examples:

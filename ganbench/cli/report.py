@@ -22,11 +22,20 @@ from ganbench.utils.errors import EXIT_DAMAGED, UsageError
     help="The --storage of that run: its unfinished trials are counted.",
 )
 @names_option("--format", "formats", help="Formats to write.  [default: csv,html,md]")
+@names_option("--columns", help="Columns of the leaderboard, such as rank,variant,fid,verdict.  [default: all]")
 @click.option("--agreement", is_flag=True, help="Print how far each two metrics rank alike (Spearman), too.")
-def command(results: Path, storage: Path | None, formats: tuple[str, ...], agreement: bool) -> None:
+def command(
+    results: Path, storage: Path | None, formats: tuple[str, ...], columns: tuple[str, ...], agreement: bool
+) -> None:
     """Write the leaderboard of a results folder again, from its records alone, and name every file written.
 
-    A damaged record is left out and named (exit code 3); nothing is trained and no plugin is imported.
+    --columns holds for every format, in that order; a metric brings its interval and its floor, and trials.csv stays
+    whole. A damaged record is left out and named (exit code 3); nothing is trained and no plugin is imported.
+
+    \b
+    Examples:
+      ganbench report
+      ganbench report --format latex --columns rank,variant,fid,recall,verdict
     """
     from ganbench.reporters.report import write_reports
     from ganbench.reporters.terminal import show, summarise
@@ -36,7 +45,7 @@ def command(results: Path, storage: Path | None, formats: tuple[str, ...], agree
             f"there is no results folder {results}; ganbench run makes one, or name another with --results"
         )
     before = _stamps(results)
-    contents, tables = write_reports(results, formats or DEFAULT, storage)
+    contents, tables = write_reports(results, formats or DEFAULT, storage, columns)
     if not contents.records and not contents.problems:
         raise UsageError(f"there are no records in {results}; ganbench run makes them")
     show(tables)

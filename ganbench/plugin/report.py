@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ganbench.analysis.findings import Findings
     from ganbench.results.schema import Record
 
+PLACE = ("dataset", "extractor", "protocol", "variant")  # what says what a row of the leaderboard is
+
 
 @dataclass(frozen=True, eq=False)
 class Report:
@@ -30,6 +32,7 @@ class Report:
         centres: by dataset, the first two coordinates of the true modes (k, 2), where they are known.
         sizes: by dataset and protocol, ``n`` real and as many generated samples and their ``d`` features, where known.
         findings: what the statistics say: neighbours, ranks without failures, all datasets together.
+        columns: of the leaderboard, those that somebody asked for, in that order; empty for all.
     """
 
     leaderboard: pd.DataFrame
@@ -41,3 +44,16 @@ class Report:
     centres: Mapping[str, list[list[float]]] = field(default_factory=dict)
     sizes: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     findings: Findings | None = None
+    columns: Sequence[str] = ()
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """``leaderboard`` in the columns that were asked for, after those that say what a row is.
+
+        A metric brings its interval and its floor.
+        """
+        if not self.columns:
+            return self.leaderboard
+        ends = ("", "_low", "_high", "_floor", "_floor_sd")
+        names = [*PLACE, *(f"{name}{end}" for name in self.columns for end in ends)]
+        return self.leaderboard[[name for name in dict.fromkeys(names) if name in self.leaderboard]]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ganbench.analysis.statistics import Floats
-from ganbench.reporters.formatting import number, tick
+from ganbench.reporters.formatting import number, shortened, ticks
 from ganbench.results.schema import MOST_MEASURE
 
 WIDTH, HEIGHT = 420, 250
@@ -75,7 +75,7 @@ def steps(low: float, high: float, most: int = 5) -> list[tuple[float, str]]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
     first, last = math.ceil(low / step), math.floor(high / step)
-    return [(k * step, tick(k * step)) for k in range(first, last + 1)] if last - first < 20 else []
+    return ticks([k * step for k in range(first, last + 1)]) if last - first < 20 else []
 
 
 def _decades(low: float, high: float, most: int = 6) -> list[tuple[float, str]]:
@@ -84,7 +84,7 @@ def _decades(low: float, high: float, most: int = 6) -> list[tuple[float, str]]:
     steps = (1, 2, 5) if span < 2 else (1,)
     every = max(1, math.ceil(span / most))
     found = [10.0**k * m for k in range(first, last + 1) if k % every == 0 for m in steps]
-    return [(value, tick(value)) for value in found if low <= value <= high]
+    return ticks([value for value in found if low <= value <= high])
 
 
 @dataclass
@@ -188,7 +188,7 @@ def lines(
     def y(values: Floats) -> Floats:
         return np.asarray(TOP + height * (1 - vertical.share(values)))
 
-    groups = []
+    groups, short = [], shortened([line.name for line in drawn], 14)
     for line in drawn:
         keep = thinned(len(line.x))
         x = LEFT + width * line.x[keep] / most[""]
@@ -204,7 +204,7 @@ def lines(
                 "style": line.style % STYLES,
                 "key": line.key,
                 "band": band,
-                "short": line.name if len(line.name) <= 14 else f"{line.name[:13]}…",
+                "short": short[line.name],
                 "line": path(x, middle),
                 "end": float(middle[np.isfinite(middle)][-1]),
                 "factors": [(name, f"{factor:.4g}") for name, factor in factors.items()],

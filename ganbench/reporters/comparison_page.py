@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ganbench.analysis.comparison import SIDES
 from ganbench.analysis.frames import Trials, final_trials
 from ganbench.analysis.ranking import leaderboard
 from ganbench.analysis.statistics import ALPHA, Floats
 from ganbench.reporters.charts import axis, dots, finite
 from ganbench.reporters.formatting import ARROWS, number, p_value
 from ganbench.reporters.html import page
+from ganbench.reporters.sections import judged
 from ganbench.reporters.sentences import seeds_text
 
 WIDE, HIGH = 180, 26  # of the strip that has the seeds of both sides
@@ -41,7 +43,9 @@ def to_page(
         names=names,
         rows=rows,
         counts=[(word, int(counts.get(word, 0))) for word in ORDER],
-        left_out=left_out,
+        left_out=[
+            (side, texts) for side in SIDES if (texts := [text for text in left_out if text.endswith(f": only {side}")])
+        ],
         level=f"{ALPHA:g}",
         wide=WIDE,
         high=HIGH,
@@ -104,7 +108,7 @@ def _place(board: pd.DataFrame, row: Mapping[Any, Any]) -> dict[str, str]:
         return {"rank": "", "verdict": ""}
     line = found.iloc[0]
     rank = "" if pd.isna(line["rank"]) else f"{line['rank']} {line['tier']}"
-    return {"rank": rank, "verdict": str(line["verdict"])}
+    return {"rank": rank, "verdict": judged(line)}
 
 
 def _others(sides: list[Trials], inside: list[np.ndarray], primary: str) -> list[dict[str, str]]:

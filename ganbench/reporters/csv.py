@@ -24,7 +24,7 @@ class CsvReporter(Reporter):
     suffix = ".csv"
 
     def write_report(self, report: Report, folder: Path) -> None:
-        for name, table in (("leaderboard", report.leaderboard), ("trials", report.trials)):
+        for name, table in (("leaderboard", report.shown), ("trials", report.trials)):
             write_atomic(folder / f"{name}.csv", to_csv(table).encode())
         if report.findings is not None and len(report.findings.across.datasets) > 1:
             write_atomic(folder / "across.csv", to_csv(report.findings.across.table).encode())

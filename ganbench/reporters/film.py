@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ganbench.analysis.stability import FAILURES
+from ganbench.analysis.stability import UNSTABLE
 from ganbench.reporters.charts import Axis, axis, finite
 from ganbench.reporters.formatting import number
 from ganbench.reporters.trials import Trial
@@ -36,7 +36,7 @@ class Panel:
         label: of the metric whose curve is drawn.
         images, values: that curve ``(n,)``; NaN for a gap.
         log: whether its axis is logarithmic.
-        word, failed_at: the verdict, and after how many images it fell; "" and None for a training that did not fail.
+        word, unstable_at: the verdict, and after how many images it fell; "" and None for one that was not unstable.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Panel:
     values: np.ndarray
     log: bool | None
     word: str
-    failed_at: float | None
+    unstable_at: float | None
 
     @property
     def axis(self) -> Axis | None:
@@ -71,7 +71,7 @@ def panel(trial: Trial, root: Path, metric: str | None = None) -> Panel:
     if np.isfinite(values).sum() < 2:
         known = {name for entry in record.evaluations[:-1] for name in entry.values}
         raise ValueError(f"it has no curve of {metric}; it has those of {', '.join(sorted(known))}")
-    about, failed = record.metrics[metric], trial.word in FAILURES
+    about, unstable = record.metrics[metric], trial.word in UNSTABLE
     seen = [float(entry.images_seen) for entry in record.evaluations]
     return Panel(
         title=f"{trial.about['variant']} on {trial.about['dataset']}, seed {trial.seed}",
@@ -81,8 +81,8 @@ def panel(trial: Trial, root: Path, metric: str | None = None) -> Panel:
         images=np.array(seen),
         values=values,
         log=None if about.direction == "min" else False,
-        word=trial.word if failed else "",
-        failed_at=(float(trial.images) if trial.images is not None else seen[-1]) if failed else None,
+        word=trial.word if unstable else "",
+        unstable_at=(float(trial.images) if trial.images is not None else seen[-1]) if unstable else None,
     )
 
 
@@ -125,7 +125,7 @@ def _panel(panel: Panel, k: int) -> Image.Image:
     image.paste(_picture(frame, panel.centres), (0, TITLE))
     caption = f"{frame.images:,} images   {panel.label} {number(_at(panel, frame.images))}"
     draw.text((0, TITLE + SIDE + 3), caption, INK, _font(14))
-    if panel.failed_at is not None and frame.images >= panel.failed_at:
+    if panel.unstable_at is not None and frame.images >= panel.unstable_at:
         draw.text((SIDE, TITLE + SIDE + 3), panel.word, RED, _font(14), anchor="ra")
     _curve(draw, panel, frame.images, TITLE + SIDE + CAPTION)
     return image
@@ -197,8 +197,8 @@ def _curve(draw: ImageDraw.ImageDraw, panel: Panel, images: int, top: int) -> No
     past = int((panel.images[known] <= images).sum())
     draw.line(line, fill=PALE, width=2)
     draw.line(line[:past], fill=BLUE, width=2)
-    if panel.failed_at is not None:
-        at = float(np.interp(panel.failed_at, panel.images, x))
+    if panel.unstable_at is not None:
+        at = float(np.interp(panel.unstable_at, panel.images, x))
         draw.line((at, top, at, top + CURVE), fill=RED, width=1)
     if past:
         a, b = line[past - 1]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -31,12 +32,51 @@ def thousands(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 99.5 else number(value)
 
 
-def tick(value: float) -> str:
+def tick(value: float, digits: int = 3) -> str:
     """A number beside the tick of an axis: ``64k``, ``1.5M``."""
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= unit and abs(value) < 1e12:
-            return f"{value / unit:.3g}{letter}"
-    return f"{value:.3g}" if value else "0"
+            return f"{value / unit:.{digits}g}{letter}"
+    return f"{value:.{digits}g}" if value else "0"
+
+
+def ticks(values: Sequence[float]) -> list[tuple[float, str]]:
+    """The ticks of an axis with their labels, in as many digits as tell them apart."""
+    for digits in range(3, 16):
+        labels = [tick(value, digits) for value in values]
+        if len(set(labels)) == len(labels):
+            break
+    return list(zip(values, labels, strict=True))
+
+
+def shortened(names: Sequence[str], most: int) -> dict[str, str]:
+    """Labels of at most ``most`` characters: names that are longer are cut where they agree, not where they differ."""
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        alike.setdefault(name if len(name) <= most else f"{name[: most - 1]}…", []).append(name)
+    found: dict[str, str] = {}
+    for label, several in alike.items():
+        labels = [label] if len(several) == 1 else _middles(several, most)
+        if len(set(labels)) < len(labels):
+            labels = [f"{name[: most - 1 - len(str(i))]}…{i}" for i, name in enumerate(several, start=1)]
+        found |= zip(several, labels, strict=True)
+    return found
+
+
+def _middles(names: Sequence[str], most: int) -> list[str]:
+    """Beginnings, and after an ellipsis what the names differ in, with the word that it belongs to if that fits."""
+    first = len(os.path.commonprefix(names))
+    behind = len(os.path.commonprefix([name[first:][::-1] for name in names]))
+    end = names[0][-1:] if behind == 1 else "…" * bool(behind)
+    for start in (max(names[0].rfind(mark, 0, first) for mark in "[, -_") + 1, first):
+        middles = [name[start : len(name) - behind] + end for name in names]
+        room = most - max(map(len, middles))
+        if room >= 1:
+            return [
+                (name[:start] if start <= room else f"{name[: room - 1]}…") + middle
+                for name, middle in zip(names, middles, strict=True)
+            ]
+    return [f"{name[: most // 3]}…{name[first : first + most - most // 3 - 1]}" for name in names]
 
 
 def interval(low: Any, high: Any) -> str:

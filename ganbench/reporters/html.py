@@ -18,9 +18,10 @@ from jinja2 import Environment, PackageLoader
 from ganbench.plugin.interfaces import Reporter
 from ganbench.plugin.report import Report
 from ganbench.reporters import charts, leaderboard_charts, leaderboard_page, leaderboard_rows, trial_page
+from ganbench.reporters.glossary import TERMS
 from ganbench.reporters.leaderboard_rows import COSTS
 from ganbench.reporters.pictures import MOST_BYTES, PLOT
-from ganbench.reporters.sections import PAIRS, sections
+from ganbench.reporters.sections import HEADINGS, PAIRS, sections
 from ganbench.reporters.sentences import across_datasets
 from ganbench.reporters.trials import Trial, TrialIndex
 from ganbench.utils.canonical_json import dumps
@@ -61,6 +62,8 @@ def to_html(report: Report, folder: Path, pages: bool = True) -> str:
         sections=described,
         repeated={dataset for dataset, times in repeated.items() if times > 1},
         opened=len(report.leaderboard) <= OPENED,
+        headings=HEADINGS,
+        terms=TERMS,
         pages=pages,
         keys=keys,
         across=across_datasets(report),

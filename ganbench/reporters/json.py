@@ -25,7 +25,7 @@ class JsonReporter(Reporter):
 def to_json(report: Report) -> str:
     """Lists of rows; floats exact, null for what is missing, the same text for the same tables."""
     content = {name: getattr(report, name) for name in ("metrics", "protocols", "primary", "centres", "sizes")}
-    content |= {"leaderboard": rows(report.leaderboard), "trials": rows(report.trials)}
+    content |= {"leaderboard": rows(report.shown), "trials": rows(report.trials)}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 

@@ -27,7 +27,7 @@ from ganbench.reporters.charts import (
     lines,
     marker,
 )
-from ganbench.reporters.formatting import number
+from ganbench.reporters.formatting import number, shortened
 from ganbench.reporters.sections import Section
 from ganbench.reporters.trials import Trial, Variants
 
@@ -116,8 +116,9 @@ def _place_names(points: list[dict[str, Any]], right: float, bottom: float, lett
     wherever they cover no other name and no point; a name without such a place is left to the tooltip and the figures.
     """
     taken = [(p["cx"] - 6, p["cy"] - 6, p["cx"] + 6, p["cy"] + 6) for p in points]
+    labels = shortened([point["name"] for point in points], 15)
     for own, point in enumerate(points):
-        short = point["name"] if len(point["name"]) <= 15 else f"{point['name'][:14]}…"
+        short = labels[point["name"]]
         wide, x, y = letter * len(short), point["cx"], point["cy"]
         point |= {"short": "", "lead": ""}
         for distance in (0, 12, 24, 36):

@@ -10,8 +10,9 @@ from typing import Any
 from ganbench.reporters import leaderboard_charts, leaderboard_rows
 from ganbench.reporters.formatting import seeds
 from ganbench.reporters.pictures import last_samples, projected, size_of_samples
-from ganbench.reporters.sections import Section
-from ganbench.reporters.sentences import about_neighbours, about_table, failed_trainings
+from ganbench.reporters.glossary import TERMS
+from ganbench.reporters.sections import HEADINGS, Section
+from ganbench.reporters.sentences import about_neighbours, about_table, unstable_trainings
 from ganbench.reporters.training_curves import section_curves
 from ganbench.reporters.trials import Trial, TrialIndex, median_first
 
@@ -36,7 +37,10 @@ def describe(section: Section, index: TrialIndex, keys: Mapping[str, int]) -> di
         "versions": _versions(own),
         "warnings": section.warnings,
         "seeds": seeds(section.trials["seed"]),
-        "metrics": [(metric, section.label(metric), section.arrow(metric)) for metric in section.metrics],
+        "primary": section.metrics[0] if section.metrics else "",
+        "metrics": [(m, section.label(m), section.arrow(m)) for m in section.metrics if section.shows(m)],
+        "shown": {name for name in ("rank", "tier", "verdict", "seeds", "failed", "costs") if section.shows(name)},
+        "explained": _explained(section),
         "rows": lines,
         "groups": [
             group for group in ([r for r in lines if r["rank"] != ""], [r for r in lines if r["rank"] == ""]) if group
@@ -57,7 +61,7 @@ def describe(section: Section, index: TrialIndex, keys: Mapping[str, int]) -> di
             if curves and m not in {curve["metric"] for curve in curves} and section.rows[m].notna().any()
         ),
         "tradeoffs": leaderboard_charts.section_charts(section, variants),
-        "judged": failed_trainings(section),
+        "judged": unstable_trainings(section),
         "failures": [
             {"variant": variant, "seed": trial.seed, "page": trial.page, **trial.about}
             for _, variant, several in variants
@@ -65,6 +69,13 @@ def describe(section: Section, index: TrialIndex, keys: Mapping[str, int]) -> di
             if not trial.completed
         ],
     }
+
+
+def _explained(section: Section) -> list[tuple[str, str]]:
+    """The names and headings of the table's columns that have an explanation, in their order."""
+    columns = [*HEADINGS.items(), *((metric, section.title(metric)) for metric in section.metrics)]
+    found = [(name, heading) for name, heading in columns if name in TERMS and section.shows(name)]
+    return [*found, *((name, text) for name, text, _ in leaderboard_rows.COSTS if section.shows("costs"))]
 
 
 def _versions(own: Mapping[str, Sequence[Trial]]) -> str:
@@ -99,9 +110,8 @@ def add_samples(described: Sequence[dict[str, Any]], folder: Path) -> None:
     chosen: list[tuple[dict[str, Any], int, str, Trial, int]] = []
     for section in described:
         section["figures"] = []
-        primary = section["metrics"][0][0] if section["metrics"] else ""
         for key, variant, own in section["variants"]:
-            for trial in median_first(own, primary):
+            for trial in median_first(own, section["primary"]):
                 if trial.place and (size := size_of_samples(trial.place, folder)) is not None:
                     chosen.append((section, key, variant, trial, size))
                     break

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ganbench.analysis.stability import FAILURES
+from ganbench.analysis.environments import MOST_TOLD, flat
 from ganbench.analysis.statistics import Floats
 from ganbench.reporters.charts import Axis, axis, finite
 from ganbench.reporters.formatting import number, seeds, thousands
-from ganbench.reporters.sections import Section, marks, score_interval
+from ganbench.reporters.sections import Section, judged, marks, score_interval
 from ganbench.reporters.trials import Trial, nondeterministic
 
 STRIP, STRIP_HEIGHT = 84, 12  # of the strip below a score, on which each seed has its place
@@ -38,24 +38,16 @@ def table(
         words = Counter(trial.word for trial in own if trial.word)
         found.append(
             {
-                **row[["tier", "variant", "verdict", "seeds", "failed"]],
+                **row[["tier", "variant", "seeds", "failed"]],
+                "verdict": judged(row),
                 "key": keys[str(row["variant"])],
                 "role": ", ".join([_role(own)] * bool(_role(own)) + marks(row)),
                 "rank": "" if pd.isna(row["rank"]) else row["rank"],
                 "words": " ".join(sorted(words)),
-                "bad": any(word in FAILURES or word not in ("stable", "unknown") for word in words),
-                "scores": [_score(section, row, metric, own, scales[metric]) for metric in section.metrics],
+                "bad": any(word not in ("stable", "unknown") for word in words),
+                "scores": [_score(section, row, m, own, scales[m]) for m in section.metrics if section.shows(m)],
                 "costs": _costs(own),
                 "badges": _badges(row, own, most, usual, superseded),
-                "trials": [
-                    {
-                        "seed": trial.seed,
-                        "page": trial.page,
-                        "word": trial.word,
-                        "failed": trial.word in FAILURES or not trial.completed,
-                    }
-                    for trial in own
-                ],
             }
         )
     return found
@@ -100,7 +92,7 @@ def _ticks(shares: Floats) -> str:
 def floors(section: Section, trials: Mapping[str, Sequence[Trial]]) -> list[dict[str, Any]]:
     """The floor of each metric, and where it stands among the dots."""
     found = []
-    for metric in section.metrics:
+    for metric in filter(section.shows, section.metrics):
         value = finite([*section.rows[f"{metric}_floor"].dropna()[:1]])
         scale, text = _scale(section, metric, trials), section.floor(metric)
         at = _ticks(scale.share(value)) if len(value) and scale else ""
@@ -169,13 +161,8 @@ def _badges(
 
 def _differs(trial: Trial, usual: Trial) -> str:
     """In which fields two environments differ, as far as records are there to say."""
-    here, there = (_flat(side.record.environment if side.record else {}) for side in (trial, usual))
+    here, there = (flat(side.record.environment if side.record else {}) for side in (trial, usual))
     names = [name for name in sorted(here | there) if here.get(name) != there.get(name)]
     told = [f"{name} {here.get(name)} instead of {there.get(name)}" for name in names]
-    return "; ".join(told[:4]) + (f"; and {len(told) - 4} more" if len(told) > 4 else "") or "its hash differs"
-
-
-def _flat(environment: Mapping[str, Any]) -> dict[str, str]:
-    packages = environment.get("packages")
-    packages = packages if isinstance(packages, dict) else {}
-    return {str(k)[:60]: str(v)[:60] for k, v in [*environment.items(), *packages.items()] if k != "packages"}
+    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
+    return "; ".join(told[:MOST_TOLD] + more) or "its hash differs"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ganbench.analysis.stability import FAILURES
+from ganbench.analysis.stability import UNSTABLE
 from ganbench.reporters.pictures import film_frames
 from ganbench.reporters.report import build_report
 from ganbench.reporters.sections import LEGEND, cells, sections
@@ -26,7 +26,7 @@ from ganbench.utils.typed_json import convert
 
 MOST_LINE = 1 << 20  # bytes of a line of progress
 SILENT = 120  # seconds after which a trial without a word is called silent
-MOST_FAILURES = 50
+MOST_TOLD = 50  # trials that failed or were unstable
 SHARE = 20  # tables are made anew after this many times the time that they took
 SPEED_SECONDS = 5  # over which the speed of a sweep is measured at least
 
@@ -160,13 +160,15 @@ class Follower:
         failures = []
         for trial in report.trials.to_dict("records"):
             ended = trial["status"] != "completed"
-            if ended or trial["verdict"] in FAILURES:
-                why = f"{trial['status']}: {trial['reason']}" if ended else f"{trial['verdict']}: {trial['evidence']}"
+            if ended or trial["verdict"] in UNSTABLE:
+                note = f" ({trial['note']})" if trial["note"] else ""
+                why = f"failed, {trial['status']}: {trial['reason']}"
+                why = why if ended else f"unstable, {trial['verdict']}{note}: {trial['evidence']}"
                 title = f"{trial['variant']} on {trial['dataset']}, seed {trial['seed']}"
                 failures.append({"title": title, "why": printable(why), "trial": trial["trial"]})
         self._tables = {
             "tables": tables,
-            "failures": failures[-MOST_FAILURES:],
+            "failures": failures[-MOST_TOLD:],
             "centres": dict(report.centres),
             "problems": [printable(f"{problem.path}: {problem.reason}") for problem in contents.problems],
         }

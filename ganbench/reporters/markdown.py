@@ -7,7 +7,7 @@ from pathlib import Path
 from ganbench.plugin.interfaces import Reporter
 from ganbench.plugin.report import Report
 from ganbench.reporters.sections import LEGEND, PAIRS, cells, sections
-from ganbench.reporters.sentences import across_datasets, failed_trainings, sentences
+from ganbench.reporters.sentences import across_datasets, failed_trials, sentences, unstable_trainings
 from ganbench.utils.files import write_atomic
 
 # What Markdown would take for markup or for the end of a cell. An underscore inside a word is neither,
@@ -27,14 +27,18 @@ class MarkdownReporter(Reporter):
 def to_markdown(report: Report) -> str:
     """Tables with medians and intervals over seeds, the last row of each the floor.
 
-    Below each, trainings that failed, and what the statistics say.
+    Below each, failed trials, unstable trainings, and what the statistics say.
     """
     parts = [f"# Leaderboard\n\n{LEGEND} {PAIRS}\n"]
     for section in sections(report):
         parts.append(f"## {_escape(section.dataset)}\n\n{_escape(section.conditions)}\n")
         parts += [f"**Warning:** {_escape(text)}.\n" for text in section.warnings]
         parts.append(to_table(*cells(section)))
-        for word, meaning, entries in failed_trainings(section):
+        if failed := failed_trials(section):
+            parts += ["### Failed trials\n", _list(failed)]
+        if unstable := unstable_trainings(section):
+            parts.append("### Unstable trainings\n")
+        for word, meaning, entries in unstable:
             parts += [f"**{word}**: {_escape(meaning)}.\n", _list(entries)]
         parts.append(_list(sentences(section)))
     if together := across_datasets(report):

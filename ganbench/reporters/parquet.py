@@ -19,7 +19,7 @@ class ParquetReporter(Reporter):
     def write_report(self, report: Report, folder: Path) -> None:
         if importlib.util.find_spec("pyarrow") is None:
             raise UsageError("--format parquet needs pyarrow, which is not installed: pip install 'ganbench[parquet]'")
-        for name, table in (("leaderboard", report.leaderboard), ("trials", report.trials)):
+        for name, table in (("leaderboard", report.shown), ("trials", report.trials)):
             out = io.BytesIO()
             table.to_parquet(out, engine="pyarrow", index=False)
             write_atomic(folder / f"{name}.parquet", out.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,10 +15,11 @@ from msgspec.structs import asdict
 from ganbench.analysis.findings import findings
 from ganbench.analysis.frames import PROTOCOL_FIELDS, final_trials
 from ganbench.analysis.ranking import leaderboard, trials_table
-from ganbench.plugin.report import Report
+from ganbench.plugin.report import PLACE, Report
 from ganbench.reporters import load_reporters
 from ganbench.results.schema import Record
 from ganbench.results.store import UNFINISHED, Contents, read_records
+from ganbench.utils.errors import UsageError
 
 ABOUT = ("label", "direction", "rows_per_feature")
 
@@ -29,21 +31,44 @@ class Written(NamedTuple):
     report: Report
 
 
-def write_reports(folder: Path, formats: Iterable[str], work: Path | None = None) -> Written:
+def write_reports(
+    folder: Path, formats: Iterable[str], work: Path | None = None, columns: Sequence[str] = ()
+) -> Written:
     """Write every format's files from the sound records in ``folder``; return what was read and the report.
 
     The files are a pure function of the records: writing them again gives the same bytes. ``work`` is where running
-    trials write, if not there.
+    trials write, if not there; ``columns`` of the leaderboard are shown, or all.
+
+    Raises:
+        UsageError: there is no such column; nothing is written.
     """
     reporters = load_reporters(formats)
     contents = read_records(folder)
     if work is not None and work.resolve() != folder.resolve():
         contents = replace(contents, interrupted=contents.interrupted + _unfinished(work, folder))
-    report = build_report(contents.records)
+    report = choose_columns(build_report(contents.records), columns)
     if contents.records:
         for reporter in reporters:
             reporter.write_report(report, folder)
     return Written(contents, report)
+
+
+def choose_columns(report: Report, columns: Sequence[str]) -> Report:
+    """The report with these columns of its leaderboard alone, the variant always; all for none.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    if not columns:
+        return report
+    board = report.leaderboard
+    ends = {f"{name}{end}" for name in board for end in ("_low", "_high", "_floor", "_floor_sd") if f"{name}_low" in board}
+    known = [str(name) for name in board if name not in ends and name not in PLACE[:3]]
+    for name in columns:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3) or known
+            raise UsageError(f"the leaderboard has no column {name!r}; there are {', '.join(near)}")
+    return replace(report, columns=tuple(columns) if "variant" in columns else ("variant", *columns))
 
 
 def _unfinished(work: Path, folder: Path) -> int:

@@ -20,6 +20,8 @@ LEGEND = (
     "? has fewer than 5 seeds; ideal sampler (the floor): what real training samples score in place of a "
     "model's, the mean over ten draws ± their standard deviation."
 )
+FIRST, LAST = ("rank", "tier", "variant"), ("verdict", "seeds", "failed")  # columns around the primary metric
+HEADINGS = {name: name.capitalize() for name in (*FIRST, *LAST)}
 PAIRS = (
     "P is the share of pairs of trials in which the better one scores better, p is from Welch's test (from a "
     "permutation test where a fifth of the scores are ties), after Holm over all pairs of the table. Ranks go by "
@@ -85,6 +87,10 @@ class Section:
         """The rows of ``table`` that are about this section."""
         return table[(table["dataset"] == self.dataset) & (table["protocol"] == self.protocol)]
 
+    def shows(self, column: str) -> bool:
+        """Whether the table has that column: all, or those that somebody asked for."""
+        return not self.report.columns or column in self.report.columns
+
     @property
     def conditions(self) -> str:
         """One sentence on the protocol, as far as its fields are known."""
@@ -112,7 +118,7 @@ def sections(report: Report) -> list[Section]:
     found = []
     board = report.leaderboard
     # A table that a caller made, or an earlier version, need not say more than ranks and scores.
-    said: dict[str, Any] = {"given": "", "true_family": "", "against_control": "", "p_control": math.nan}
+    said: dict[str, Any] = {"notes": "", "given": "", "true_family": "", "against_control": "", "p_control": math.nan}
     board = board.assign(**{name: value for name, value in said.items() if name not in board.columns})
     metrics = [name for name in board.columns if f"{name}_low" in board.columns]
     trials = dict(iter(report.trials.groupby(["dataset", "protocol"], sort=False)))
@@ -164,6 +170,11 @@ def marks(row: Any) -> list[str]:
     return [f"given {row['given']}"] * bool(row["given"]) + ["true family"] * bool(row["true_family"])
 
 
+def judged(row: Any) -> str:
+    """How trainings went, and what qualifies that: ``4 stable, 1 collapsed (5 coarse)``."""
+    return f"{row['verdict']} ({row['notes']})" if row["notes"] else str(row["verdict"])
+
+
 def score_interval(row: Any, metric: str) -> str:
     """``[2.10, 2.90]`` over seeds; nothing where fewer than two trials have a score."""
     if row["seeds"] - row["failed"] < 2:
@@ -172,17 +183,29 @@ def score_interval(row: Any, metric: str) -> str:
 
 
 def cells(section: Section) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of a section as text, the primary metric first; the last row holds the floors."""
+    """Headings and rows of a section as text; the last row holds the floors.
+
+    By default rank, tier, variant, the primary metric, verdict, seeds, failures and the other metrics.
+    """
+    chosen = section.report.columns
     main, rest = section.metrics[:1], section.metrics[1:]
-    headings = ["Rank", "Tier", "Variant", *map(section.heading, main), "Verdict", "Seeds", "Failed"]
-    headings += map(section.heading, rest)
-    rows = []
-    for _, row in section.rows.iterrows():
-        scores = {m: f"{number(row[m])} {score_interval(row, m)}".strip() for m in section.metrics}
-        rank = "" if pd.isna(row["rank"]) else str(row["rank"])
-        name = f"{row['variant']} ({', '.join(marks(row))})" if marks(row) else row["variant"]
-        line = [rank, row["tier"], name, *(scores[metric] for metric in main)]
-        line += [row["verdict"], str(row["seeds"]), str(row["failed"]), *(scores[metric] for metric in rest)]
-        rows.append(line)
-    rows.append(["", "", "ideal sampler", *map(section.floor, main), "", "", "", *map(section.floor, rest)])
-    return headings, rows
+    names = [name for name in chosen if name in section.metrics or name in section.rows and f"{name}_low" not in section.rows]
+    names = names or [*FIRST, *main, *LAST, *rest]
+    rows = [[_cell(section, row, name) for name in names] for _, row in section.rows.iterrows()]
+    floors = {"variant": "ideal sampler"} | {metric: section.floor(metric) for metric in section.metrics}
+    return [_heading(section, name) for name in names], [*rows, [floors.get(name, "") for name in names]]
+
+
+def _heading(section: Section, name: str) -> str:
+    return section.heading(name) if name in section.metrics else HEADINGS.get(name, name)
+
+
+def _cell(section: Section, row: Any, name: str) -> str:
+    if name in section.metrics:
+        return f"{number(row[name])} {score_interval(row, name)}".strip()
+    if name == "variant":
+        return f"{row['variant']} ({', '.join(marks(row))})" if marks(row) else str(row["variant"])
+    if name == "verdict":
+        return judged(row)
+    value = row[name]
+    return value if isinstance(value, str) else "" if pd.isna(value) else number(value)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ganbench.analysis.agreement import agreement
 from ganbench.analysis.findings import SEEDS_NEEDED
-from ganbench.analysis.stability import FAILURES, MEANINGS
+from ganbench.analysis.stability import MEANINGS, UNSTABLE
 from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, power_of, true_coverage
 from ganbench.plugin.report import Report
 from ganbench.reporters.formatting import interval, number, p_value, percent
@@ -225,19 +225,28 @@ def _sentence(pair: NeighbourTest) -> str:
     return f"{pair.better} and {pair.other} {pair.verdict}: {numbers}; {seeds}."
 
 
-class FailedTrainings(NamedTuple):
-    """Trials of one section with the same verdict, other than stable: the word, what it means, a line a trial."""
+def failed_trials(section: Section) -> list[str]:
+    """A line for each trial that ended without a score: status and reason."""
+    own = section.trials
+    return [
+        f"{trial['variant']}, seed {trial['seed']}: {trial['status']}: {trial['reason']}"
+        for _, trial in own[own["status"] != "completed"].iterrows()
+    ]
+
+
+class UnstableTrainings(NamedTuple):
+    """Trials of one section that were unstable in the same way: the word, what it means, a line a trial."""
 
     word: str
     meaning: str
     trials: list[str]
 
 
-def failed_trainings(section: Section) -> list[FailedTrainings]:
-    """What went wrong in training: every trial whose verdict is a failure, with figures and place, by verdict."""
+def unstable_trainings(section: Section) -> list[UnstableTrainings]:
+    """What went wrong in training: every trial that was unstable, with figures and place, by verdict."""
     own = section.trials
     found = []
-    for word in FAILURES:
+    for word in UNSTABLE:
         lines = []
         for _, trial in own[own["verdict"] == word].iterrows():
             note = f" ({trial['note']})" if trial["note"] else ""
@@ -247,5 +256,5 @@ def failed_trainings(section: Section) -> list[FailedTrainings]:
             figures = f": {trial['evidence']}" if trial["evidence"] else ""
             lines.append(f"{trial['variant']}, seed {trial['seed']}{place}{note}{figures}")
         if lines:
-            found.append(FailedTrainings(word, MEANINGS[word], lines))
+            found.append(UnstableTrainings(word, MEANINGS[word], lines))
     return found

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ganbench.plugin.report import Report
 from ganbench.reporters.sections import LEGEND, PAIRS, Section, cells, sections
-from ganbench.reporters.sentences import across_datasets, failed_trainings, sentences
+from ganbench.reporters.sentences import across_datasets, sentences, unstable_trainings
 from ganbench.results.rescored import FILE
 from ganbench.results.store import Contents
 from ganbench.utils.console import plain, say
@@ -27,7 +27,7 @@ FIXED = 6  # the last of the columns that every terminal gets: rank, tier, varia
 def show(report: Report) -> None:
     """Print every section: a drawn table on a terminal, plain aligned text elsewhere, one line a row.
 
-    Below it, the trials whose training failed, a few of each kind.
+    Below it, the unstable trainings, a few of each kind.
     """
     for section in sections(report):
         if sys.stdout.isatty():
@@ -38,7 +38,9 @@ def show(report: Report) -> None:
             for text in section.warnings:
                 print(printable(f"warning: {text}"))
             print(plain([headings, *rows]))
-        for word, meaning, lines in failed_trainings(section):
+        if unstable := unstable_trainings(section):
+            say("Unstable trainings")
+        for word, meaning, lines in unstable:
             say(f"{word}: {meaning}.")
             for line in lines[:NAMED]:
                 say(f"  {line}")
@@ -72,8 +74,8 @@ def draw(section: Section, console: Console) -> None:
         words = column[0] in ("Variant", "Verdict")
         # Long words are wrapped; what comes after the fixed columns is left out where it would not fit.
         room -= min(width, 22) if words else width
-        if i > FIXED and (hidden or room < 0):
-            hidden.append(section.label(section.metrics[i - FIXED]))
+        if i > FIXED and not section.report.columns and (hidden or room < 0):
+            hidden.append(column[0].partition("\n")[0])
             continue
         table.add_column(
             escape(column[0]), justify="left" if words else "right", no_wrap=not words, overflow="fold", vertical="top"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ganbench.analysis.stability import FAILURES
+from ganbench.analysis.stability import UNSTABLE
 from ganbench.analysis.statistics import Floats
 from ganbench.reporters.charts import Series, finite, lines
 from ganbench.reporters.formatting import ARROWS, ordered, titled
@@ -42,7 +42,7 @@ def section_curves(section: Section, rows: Variants) -> list[dict[str, Any]]:
             marks = [
                 (float(grid[place]), float(values[place]), f"{name}, seed {trial.seed}: {trial.word}")
                 for (trial, record), values in zip(trials, table, strict=True)
-                if trial.word in FAILURES and (place := _place(trial, record, grid)) is not None
+                if trial.word in UNSTABLE and (place := _place(trial, record, grid)) is not None
             ]
             series.append(Series(name, grid, middle, low, high, key, paces, marks, key))
         log = None if section.direction(metric) == "min" else False

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from ganbench.analysis.stability import FAILURES, MEANINGS
+from ganbench.analysis.stability import MEANINGS, UNSTABLE
 from ganbench.reporters.formatting import number, ordered, thousands, titled
 from ganbench.reporters.pictures import (
     MOST_BYTES,
@@ -40,7 +40,7 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
     record, about = trial.record, trial.about
     assert record is not None
     mark = None
-    if trial.word in FAILURES:
+    if trial.word in UNSTABLE:
         seen = record.evaluations[-1].images_seen if record.evaluations else 0
         mark = (trial.images if trial.images is not None else seen, trial.word)
     centres = record.reference.centres or []
@@ -70,7 +70,7 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
 def _samples(place: Path, root: Path, centres: list[list[float]], mark: tuple[int, str] | None) -> list[dict[str, Any]]:
     """The same latents at each evaluation: one sees it learn. Earlier versions kept a few; then those.
 
-    ``failed``: whether the training had failed by then, as ``mark`` says.
+    ``unstable``: whether the training had become unstable by then, as ``mark`` says.
     """
     found = film_frames(place, root, centres)
     if not found and not leads_outside(place / "samples", root):
@@ -79,7 +79,7 @@ def _samples(place: Path, root: Path, centres: list[list[float]], mark: tuple[in
                 found.append({"images": images, **drawn})
         found = found or scatters(place / "samples" / "points.csv", centres, last=False)
     for figure in found:
-        figure["failed"] = mark is not None and figure["images"] >= mark[0]
+        figure["unstable"] = mark is not None and figure["images"] >= mark[0]
     return found
 
 

@@ -3,7 +3,7 @@
   const film = document.querySelector(".film"), frames = Array.from(film ? film.querySelectorAll("figure") : []);
   if (frames.length < 2) return;
   const slider = document.createElement("input"), button = document.createElement("button"), bar = document.createElement("p");
-  const last = frames.length - 1, failed = frames.findIndex((frame) => frame.classList.contains("failed"));
+  const last = frames.length - 1, unstable = frames.findIndex((frame) => frame.classList.contains("unstable"));
   let timer = 0;
   slider.type = "range";
   slider.max = last;
@@ -41,12 +41,12 @@
   };
   button.addEventListener("click", () => (timer ? stop() : play()));
   slider.addEventListener("input", () => { stop(); show(Number(slider.value)); });
-  if (failed > 0) {
+  if (unstable > 0) {
     const there = document.createElement("button");
     there.type = "button";
-    there.textContent = frames[failed].querySelector("strong").textContent;
-    there.title = "The moment at which it failed";
-    there.addEventListener("click", () => { stop(); show(failed); });
+    there.textContent = frames[unstable].querySelector("strong").textContent;
+    there.title = "The moment at which it became unstable";
+    there.addEventListener("click", () => { stop(); show(unstable); });
     bar.append(there);
   }
   film.append(bar);

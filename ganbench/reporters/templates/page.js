@@ -186,7 +186,7 @@
       trials = trials || JSON.parse(document.getElementById("trials").textContent);
       const section = block.closest("section");
       const metrics = all("thead th[data-k][data-m]", section).map((head) => head.dataset.m).filter((name) => trials[name]);
-      const names = ["variant", "seed", "status", "verdict", ...metrics, "trial"];
+      const names = ["variant", "seed", "status", "verdict", "note", ...metrics, "trial"];
       const table = document.createElement("table"), scroll = document.createElement("div");
       table.className = "sortable asc n-last";
       const top = table.createTHead().insertRow();
