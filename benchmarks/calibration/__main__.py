@@ -1,7 +1,7 @@
 """Calibrate the stability verdict, or count its false alarms in a results folder.
 
     python benchmarks/calibration FOLDER [--pairs N]     train every setting of settings.py in FOLDER, and report
-    python benchmarks/calibration FOLDER --alarms        healthy trials of a results folder that are called a failure
+    python benchmarks/calibration FOLDER --alarms        healthy trials of a results folder that are called unstable
 
 The first trains N even and N odd seeds of each setting (20 by default: about two core-hours); stopped, the same
 command continues. Thresholds may be set on the even ones; the odd ones say how good they are. Then it writes

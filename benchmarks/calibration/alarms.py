@@ -15,7 +15,7 @@ from ganbench.results.store import read_records
 
 
 def alarms(folder: Path) -> str:
-    """A table of each variant on each dataset: healthy trials, those of them called a failure, and as what."""
+    """A table of each variant on each dataset: healthy trials, those of them called unstable, and as what."""
     rows: dict[tuple[str, str], list[Trial]] = {}
     for record in read_records(folder).records:
         trial = record.identity.trial
@@ -37,6 +37,6 @@ def alarms(folder: Path) -> str:
     totals = [[name, share(counts[name, "wrong"], counts[name, "healthy"])] for name in datasets]
     whole = [sum(counts[name, what] for name in datasets) for what in ("wrong", "healthy")]
     totals.append(["all", share(*whole)])
-    text = markdown(["dataset", "healthy trials called a failure"], totals)
-    head = ["dataset", "variant", "healthy", "called a failure", "as"]
+    text = markdown(["dataset", "healthy trials called unstable"], totals)
+    head = ["dataset", "variant", "healthy", "called unstable", "as"]
     return text + (f"\n{markdown(head, lines)}" if lines else "")

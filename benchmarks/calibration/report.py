@@ -67,7 +67,7 @@ def summary(table: pd.DataFrame) -> str:
         alarms = int(healthy.verdict.isin(UNSTABLE).sum())
         missed = int((failures.verdict == "stable").sum())
         lines.append([title, share(alarms, len(healthy)), share(missed, len(failures))])
-    return "## In short\n\n" + markdown(["", "healthy called a failure", "failures called stable"], lines)
+    return "## In short\n\n" + markdown(["", "healthy called unstable", "failing called stable"], lines)
 
 
 def confusion(table: pd.DataFrame) -> str:
@@ -135,6 +135,6 @@ def sensitivity(trials: Sequence[Any]) -> str:
         lines.append([field.name, f"{value:.3g}", *cells])
     now = mistakes(lambda trial: verdict(trial.record).word)
     return (
-        f"## Thresholds\n\nHealthy runs called a failure; failures called stable, even seeds: {now} as they are, "
+        f"## Thresholds\n\nHealthy runs called unstable; failing ones called stable, even seeds: {now} as they are, "
         "and with one threshold multiplied.\n\n" + markdown(["threshold", "value", *(f"x {f}" for f in FACTORS)], lines)
     )

@@ -39,7 +39,15 @@ SIDES = ("before", "after")
 
 
 class Incomparable(ValueError):
-    """Results whose protocol or dataset differ. The message names the dataset, the field and both values."""
+    """Results whose protocol or dataset differ. The message names the dataset, the field and both values.
+
+    Attributes:
+        field: what differs.
+    """
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class _Pair(NamedTuple):
@@ -169,7 +177,7 @@ def _refuse(dataset: str, variant: str, before: tuple[Any, ...], after: tuple[An
     field, was, now = next(
         (field, was, now) for field, was, now in zip(_CONDITIONS, before, after, strict=True) if was != now
     )
-    raise Incomparable(f"{dataset}: {variant} cannot be compared, {field} differs: {was} before, {now} after")
+    raise Incomparable(f"{dataset}: {variant} cannot be compared, {field} differs: {was} before, {now} after", field)
 
 
 def _line(trials: Trials, pair: _Pair) -> tuple[dict[str, Any], Floats, Floats]:

@@ -14,6 +14,10 @@ from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXI
 from ganbench.utils.files import write_atomic
 
 MOST_NAMED = 5  # of what only one side has; the rest is counted
+OTHER_VERSION = (
+    "the two were scored by different versions of ganbench's metrics, at other moments of training and ranked by other "
+    "metrics: train the earlier trials again with ganbench run, or compare results of one version"
+)
 
 
 @click.command("compare")
@@ -64,6 +68,8 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
         table = compare_frames(*frames)
     except Incomparable as reason:
         say(f"ganbench: {reason}", sys.stderr)
+        if reason.field == "metrics_version":
+            say(OTHER_VERSION, sys.stderr)
         sys.exit(EXIT_DAMAGED)
     left_out = unmatched(*frames)
     for side in SIDES:

@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,7 @@ import click
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ganbench.cli.options import plugin_options
+from ganbench.cli.options import names_option, plugin_options
 from ganbench.executors import Executor, Job, on_this_machine
 from ganbench.executors.running import Ended, run_jobs
 from ganbench.reporters import DEFAULT, load_reporters
@@ -47,9 +47,17 @@ OUTCOME = ("status", "reason", "evaluations", "fid_train", "state_sha256")
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps.  [default: the kind that a trial was trained on]")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Trials at a time.  [default: cores]")
 @click.option("--executor", default="local", show_default=True, help="Engine: local or inline.")
+@names_option("--columns", help="The --columns of ganbench report, if tables were written with it.")
 @plugin_options
 def command(
-    results: Path, records_only: bool, rerun: int, seed: int, device: str | None, jobs: int | None, executor: str
+    results: Path,
+    records_only: bool,
+    rerun: int,
+    seed: int,
+    device: str | None,
+    jobs: int | None,
+    executor: str,
+    columns: tuple[str, ...],
 ) -> None:
     """Check that a results folder is what its trials gave.
 
@@ -68,7 +76,7 @@ def command(
       ganbench verify ganbench-results --records-only
       ganbench verify ganbench-results --rerun 2
     """
-    sys.exit(verify(results, Options(records_only, rerun, seed, device, executor, jobs)))
+    sys.exit(verify(results, Options(records_only, rerun, seed, device, executor, jobs, columns)))
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,7 @@ class Options:
     Attributes:
         rerun: how many trials to train again, drawn with ``seed``.
         device: None for the kind of device that each trial was trained on.
+        columns: with which tables may have been written, beside those with all.
     """
 
     records_only: bool = False
@@ -86,6 +95,7 @@ class Options:
     device: str | None = None
     executor: str = "local"
     jobs: int | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass
@@ -113,9 +123,9 @@ def verify(results: Path, options: Options) -> int:
     rows = [_row(Store(results).place(record.identity)) for record in contents.records]
     wrong = [f"{problem.path}: {problem.reason}" for problem in contents.problems]
     wrong += [
-        f"{path}: not what the records give: edited, older than they are, or of another version; "
-        "ganbench report writes it again"
-        for path in stale_tables(results, contents.records)
+        f"{path}: not what the records give: edited, older than they are, of another version, or with --columns that "
+        "were not named here; ganbench report writes it again"
+        for path in stale_tables(results, contents.records, options.columns)
     ]
     unchecked = ""
     if not options.records_only:
@@ -147,24 +157,28 @@ def verify(results: Path, options: Options) -> int:
     return EXIT_FAILED if none or unchecked or any(row.undone for row in rows) else EXIT_COMPLETED
 
 
-def stale_tables(results: Path, records: list[Record]) -> list[Path]:
-    """The tables on disk that differ by a byte from what the records give."""
+def stale_tables(results: Path, records: list[Record], columns: Sequence[str] = ()) -> list[Path]:
+    """The tables on disk that differ by a byte from what the records give, in all columns or in ``columns``."""
     from ganbench.reporters.html import to_html
-    from ganbench.reporters.report import build_report
+    from ganbench.reporters.report import build_report, choose_columns
 
-    report = build_report(records)
+    whole = build_report(records)
+    made: dict[str, list[bytes]] = {}
     with tempfile.TemporaryDirectory(prefix="ganbench-verify-") as scratch:
         _copy_shown(results, Path(scratch))
-        for reporter in load_reporters(DEFAULT):
-            reporter.write_report(report, Path(scratch))
-        made = {path.name: path.read_bytes() for path in Path(scratch).iterdir() if path.is_file()}
-        page = results / "leaderboard.html"
-        if not (results / "trials").exists() and not _holds(page, made[page.name]):  # it may lead to no trial's page
-            made[page.name] = to_html(report, Path(scratch), pages=False).encode()
+        for report in (whole, choose_columns(whole, columns)) if columns else (whole,):
+            for reporter in load_reporters(DEFAULT):
+                reporter.write_report(report, Path(scratch))
+            for path in Path(scratch).iterdir():
+                if path.is_file():
+                    made.setdefault(path.name, []).append(path.read_bytes())
+            page = results / "leaderboard.html"
+            if not (results / "trials").exists() and not _holds(page, made[page.name][-1]):
+                made[page.name].append(to_html(report, Path(scratch), pages=False).encode())  # with no trials' pages
     return [
         results / name
-        for name, content in sorted(made.items())
-        if os.path.lexists(results / name) and not _holds(results / name, content)
+        for name, contents in sorted(made.items())
+        if os.path.lexists(results / name) and not any(_holds(results / name, content) for content in contents)
     ]
 
 
@@ -304,17 +318,21 @@ def judge_rerun(record: Record, found: Mapping[str, Any], others: Iterable[Recor
 
     In another environment a training ends elsewhere, as with another seed, and so it does where the record names
     operations without a deterministic kernel: then its score has to lie where those of the other seeds lie, their range
-    widened by its width.
+    widened by its width. Of a record of another version of the metrics, which evaluated at other times, only how the
+    training ended and its weights are compared: evaluations do not change them.
     """
-    if (version := record.identity.evaluation.metrics_version) != METRICS_VERSION:
-        return UNKNOWN, f"version {version} of the metrics evaluated at other times than version {METRICS_VERSION}"
     outcome = convert(found, Outcome)
-    pairs = {name: (getattr(record, name), getattr(outcome, name)) for name in OUTCOME}
-    pairs["telemetry"] = (record.telemetry, outcome.full_telemetry)
-    pairs |= {name: (value, outcome.values.get(name)) for name, value in record.values.items()}
+    version = record.identity.evaluation.metrics_version
+    if earlier := version != METRICS_VERSION:
+        pairs = {name: (getattr(record, name), getattr(outcome, name)) for name in ("status", "state_sha256")}
+    else:
+        pairs = {name: (getattr(record, name), getattr(outcome, name)) for name in OUTCOME}
+        pairs["telemetry"] = (record.telemetry, outcome.full_telemetry)
+        pairs |= {name: (value, outcome.values.get(name)) for name, value in record.values.items()}
     different = [name for name, (then, now) in pairs.items() if then != now]
     if not different:
-        return SAME, ""
+        told = f"its weights; version {version} of the metrics evaluated at other times than version {METRICS_VERSION}"
+        return SAME, told if earlier else ""
     unsteady = (record.telemetry.nondeterministic if record.telemetry else UNSET) or []
     if canonical_json.sha256(outcome.environment) == record.environment_hash and not unsteady:
         name = different[0]
