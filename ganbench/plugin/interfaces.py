@@ -276,7 +276,7 @@ class Reporter(Kind):
 
     def write_report(self, report: Report, folder: Path) -> None:
         """Write the tables of a report into the folder; by default with ``write``."""
-        self.write(report.leaderboard, report.trials, folder)
+        self.write(report.shown, report.trials, folder)
 
 
 @dataclass(frozen=True)

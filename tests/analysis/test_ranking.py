@@ -165,7 +165,7 @@ def test_leaderboard_by_hand():
         *group("broken", [0.1], _role="planted"),
     ]
     board = leaderboard(records)
-    head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"]
+    head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict", "notes"]
     head += ["given", "true_family", "against_control", "p_control"]
     assert list(board.columns) == [*head, "fid", "fid_low", "fid_high", "fid_floor", "fid_floor_sd", *SHOWN]
     assert board["variant"].tolist() == ["dcgan", "wgan", "vanilla", "broken", "noise"]
@@ -230,7 +230,8 @@ def test_a_failed_trial_counts_as_a_constant_in_the_metrics_of_modes(primary, co
 
 
 def test_a_failed_trial_counts_for_the_rank_and_not_for_the_median():
-    records = [*group("lucky", [0.9, 1.0], failed=3), *group("steady", POOR), *group("dead", [], failed=5)]
+    dead = group("dead", [], failed=5, status="diverged")
+    records = [*group("lucky", [0.9, 1.0], failed=3), *group("steady", POOR), *dead]
     board = leaderboard(records)
     assert board["variant"].tolist() == ["steady", "dead", "lucky"]
     assert board["rank"].tolist() == [1, 2, 2]
@@ -257,7 +258,7 @@ def test_failures_under_other_primary_metrics(primary, good, bad, places):
     records = [
         *group("good", good, primary),
         *group("bad", bad, primary, failed=1),
-        *group("dead", [], primary, failed=5),
+        *group("dead", [], primary, failed=5, status="diverged"),
     ]
     board = leaderboard(records)
     assert board["variant"].tolist() == ["good", "bad", "dead"]
@@ -353,9 +354,44 @@ def test_a_primary_metric_that_was_not_chosen_ranks_nobody():
 
 
 @pytest.mark.parametrize("primary", ["fid", "recall"])
-def test_where_every_trial_failed_they_share_the_first_rank(primary):
-    board = leaderboard([*group("a", [], primary, failed=5), *group("b", [], primary, failed=2)])
-    assert board["rank"].tolist() == [1, 1] and board["tier"].tolist() == ["a", "?"]
+@pytest.mark.parametrize("status", ["error", "crashed", "timeout", "oom", "diverged"])
+def test_where_no_trial_has_a_score_nobody_has_a_rank(primary, status):
+    for records in (group("a", [], primary, failed=1, status=status), group("a", [], primary, failed=5, status=status)):
+        board = leaderboard([*records, *group("b", [], primary, failed=2, status="crashed")])
+        assert board["rank"].isna().all() and board["tier"].tolist() == ["", ""]
+        assert board["failed"].tolist() == [len(records), 2] and neighbours(records).empty and ranks(records).empty
+
+
+@pytest.mark.parametrize("failed", [1, 5])
+@pytest.mark.parametrize("status", ["error", "crashed", "timeout", "oom"])
+def test_a_variant_of_which_nothing_was_trained_has_no_rank(status, failed):
+    broken = group("broken", [], failed=failed, status=status)
+    records = [*group("dcgan", GOOD), *group("wgan", POOR), *broken]
+    board = leaderboard(records)
+    assert board["variant"].tolist() == ["dcgan", "wgan", "broken"]
+    assert board["rank"].tolist() == [1, 2, pd.NA] and board["tier"].tolist() == ["a", "b", ""]
+    assert row(board, "broken")[["seeds", "failed"]].tolist() == [failed, failed]
+    assert "broken" not in set(neighbours(records)["next"])
+    # One seed that was trained is a result, and then the others count as constants.
+    assert row(leaderboard([*records, record("broken", 9, fid=0.1)]), "broken")["rank"] == (3 if failed > 1 else 2)
+    assert row(leaderboard([*records, record("broken", 9, "diverged", fid=0.1)]), "broken")["rank"] == 3
+
+
+def test_what_qualifies_the_verdicts_stands_beside_them():
+    def trained(variant, seed, scores):
+        one = record(variant, seed, fid=1.0)
+        evaluations = [
+            replace(entry, watch=Watch(fid=score, trace=TRACE))
+            for entry, score in zip(one.evaluations, [TRACE, *scores], strict=False)
+        ]
+        return replace(one, evaluations=evaluations)
+
+    poor, good = [64.0] * 20, [1.0] * 20
+    records = [trained("a", 0, poor), trained("a", 1, poor[:10]), trained("a", 2, good), trained("b", 0, good)]
+    board = leaderboard(records)
+    assert row(board, "a")["verdict"] == "3 stable"
+    assert row(board, "a")["notes"] == "2 undertrained, 1 coarse"
+    assert row(board, "b")["notes"] == ""
 
 
 def test_rows_of_one_label_are_kept_apart_and_named():
@@ -522,10 +558,31 @@ def test_compare_needs_five_seeds_and_notes_what_differs():
     found = compare(group("a", GOOD), after).iloc[0]
     assert (found["conclusion"], np.isnan(found["p"])) == ("no evidence", True)
     assert found["note"] == "environment differs; hyperparameters differ; seeds 0-4 before, 0-3 after"
+    assert compare(group("a", GOOD), group("a", GOOD, _environment="2" * 64)).iloc[0]["note"] == "environment differs"
     (text,) = undecidable(compare(group("a", GOOD), after))
     assert text == "a on digits: 5 seeds before, 4 after; it takes 5 a side to show anything"
     (text,) = undecidable(compare(group("a", [1.0] * 2), group("a", [1.0] * 2)))
     assert text == "a on digits: 2 seeds before, 2 after; it takes 5 a side to show anything"
+
+
+def test_compare_says_in_what_environments_differ():
+    def trained(*environments):
+        groups = (group("a", GOOD, _environment=str(i) * 64) for i, _ in enumerate(environments))
+        return [
+            replace(one, environment=environment)
+            for environment, records in zip(environments, groups, strict=True)
+            for one in records[: 5 // len(environments) + 1]
+        ]
+
+    old = {"threads": 1, "python": "3.11.7", "packages": {"torch": "2.14.1", "numpy": "2.4.6"}}
+    new = {"threads": 1, "python": "3.12.1", "packages": {"torch": "2.15.0", "numpy": "2.4.6"}}
+    (note,) = {each for each in compare(trained(old), [replace(r, environment_hash="9" * 64) for r in trained(new)])["note"]}
+    assert note == "environment differs in python 3.11.7 before, 3.12.1 after, torch 2.14.1 before, 2.15.0 after"
+    (note,) = compare(trained(old, new), [replace(r, environment_hash="9" * 64) for r in trained(new)])["note"]
+    assert "torch 2.14.1 and 2.15.0 before, 2.15.0 after" in note
+    many = {f"field{i}": i for i in range(9)}
+    (note,) = compare(trained(many), [replace(r, environment_hash="9" * 64) for r in trained(new)])["note"]
+    assert note.count("before") == 4 and note.endswith("and 9 more")
 
 
 @pytest.mark.parametrize("field", ["dataset_hash", *PROTOCOL_FIELDS])

@@ -188,6 +188,13 @@ def test_compare_refuses_other_protocols_and_says_what_is_in_one_only(
     rewritten(tmp_path / "other.csv", lambda rows: [row.update(protocol_samples="100") for row in rows])
     refused = ganbench("compare", str(fifteen), "other.csv")
     assert refused.returncode == 3 and refused.stderr.count("samples differs: 900 before, 100 after") == 1
+    assert "train the earlier trials again" not in refused.stderr
+    rewritten(tmp_path / "newer.csv", lambda rows: [row.update(protocol_metrics_version="99") for row in rows])
+    newer = ganbench("compare", str(fifteen), "newer.csv")
+    assert newer.returncode == 3 and "metrics_version differs" in newer.stderr
+    assert newer.stderr.splitlines()[-1].endswith(
+        "train the earlier trials again with ganbench run, or compare results of one version"
+    )
     rewritten(tmp_path / "renamed.csv", lambda rows: [row.update(variant=f"my-{row['variant']}") for row in rows])
     nothing = ganbench("compare", str(fifteen), "renamed.csv")
     assert nothing.returncode == 2 and "nothing to compare" in nothing.stderr
@@ -213,8 +220,11 @@ def test_what_only_one_side_has_is_counted_where_it_is_much(ganbench, rewritten,
         rows += [{**row, "variant": f"dcgan{i}", "trial": f"{i:08x}"} for row in rows[:1] for i in range(20)]
 
     rewritten(tmp_path / "many.csv", more)
-    told = ganbench("compare", "many.csv", str(fifteen)).stderr
+    told = ganbench("compare", "many.csv", str(fifteen), "--html", "page.html").stderr
     assert told.count("only before") == 6 and "15 more: only before" in told
+    page = (tmp_path / "page.html").read_text()
+    folded = page[page.index('<details class="block">\n<summary><h3>20 only before</h3></summary>') :]
+    assert folded[: folded.index("</details>")].count(": only before</li>") == 20
 
 
 def test_a_page_holds_the_same_table(fifteen, tmp_path):

@@ -34,6 +34,7 @@ from ganbench.cli.verify import (
 from ganbench.executors import DeadlineExceeded, Job, MemoryExceeded, WorkerDied
 from ganbench.executors.inline import InlineExecutor
 from ganbench.executors.running import End, Ended
+from ganbench.reporters.report import write_reports
 from ganbench.results.records import as_json, read
 from ganbench.results.schema import Record
 from ganbench.results.spec import TrialSpec
@@ -109,6 +110,25 @@ def test_an_edited_table_is_found(copy: Path, name: str, capfd: pytest.CaptureFi
     (copy / name).write_bytes(content[:-2] + b" " + content[-2:])
     assert inline(copy, records_only=True) == 3
     assert f"WRONG: {copy / name}: not what the records give" in capfd.readouterr().err
+
+
+def test_tables_of_chosen_columns_are_known_where_they_are_named(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_reports(copy, ["md"], columns=["rank", "fid"])
+    assert inline(copy, records_only=True) == 3 and "leaderboard.md: not what the records give" in capfd.readouterr().err
+    assert inline(copy, records_only=True, columns=("rank", "fid")) == 0
+    assert inline(copy, records_only=True, columns=("rank",)) == 3
+
+
+def test_of_records_of_another_version_of_the_metrics_a_rerun_compares_the_weights(swept: Path) -> None:
+    for pattern in ("digits/vanilla/*/record.json", "ring8/planted-nan/*/record.json"):
+        now = read(only(swept, pattern))
+        before = replace(now.identity, evaluation=replace(now.identity.evaluation, metrics_version=1))
+        record = replace(now, identity=before, evaluations=now.evaluations[:1], values={})
+        again = as_json(now) | {"state_sha256": now.state_sha256}
+        verdict, told = judge_rerun(record, again, [])
+        assert verdict == SAME and told.startswith("its weights; version 1 of the metrics evaluated at other times")
+        other, told = judge_rerun(record, again | {"state_sha256": "0" * 64}, [])
+        assert other == WRONG and "state_sha256 differs" in told
 
 
 def test_an_edited_record_is_found(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ from ganbench.reporters.charts import (
     path,
     thinned,
 )
-from ganbench.reporters.formatting import tick
+from ganbench.reporters.formatting import shortened, tick
 from ganbench.reporters.leaderboard_charts import critical_difference_diagram, performance_profiles, scatter_plot
 from ganbench.reporters.leaderboard_page import fair_share
 from ganbench.reporters.pictures import picture, training_pictures
@@ -57,6 +57,41 @@ def test_an_axis_is_logarithmic_only_for_positive_values_far_apart():
 @pytest.mark.parametrize("value, text", [(0, "0"), (64_000, "64k"), (1.5e6, "1.5M"), (0.02, "0.02"), (-2000, "-2k")])
 def test_ticks_are_short(value, text):
     assert tick(value) == text
+
+
+@pytest.mark.parametrize("low, high", [(64_226, 64_290), (1e6, 1e6 + 900), (0.12341, 0.12349), (12_345.1, 12_345.9)])
+def test_ticks_of_one_axis_have_different_labels(low, high):
+    labels = [text for _, text in axis(np.array([low, high])).ticks]
+    assert len(labels) > 2 and len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["dcgan[lr=0.0001]", "dcgan[lr=0.0005]", "dcgan"],
+        [f"dcgan[lr={lr},width={width}]" for lr in (1e-4, 5e-4) for width in (16, 32)],
+        ["dcgan[lr=0.000311,width=82]", "dcgan[lr=0.000412,width=82]"],
+        [f"my-gan-of-the-year-2026-{i}" for i in range(12)],
+        ["a" * 40 + end for end in ("", "b", "bc")],
+        ["x" * 30 + c + "y" * 30 for c in "abc"],
+        ["x" * 30 + c * 30 for c in "abc"],
+        [f"{'p' * 20}{i:040d}{'q' * 20}" for i in range(120)],
+    ],
+)
+@pytest.mark.parametrize("most", [14, 15])
+def test_labels_are_cut_where_names_agree(names, most):
+    labels = shortened(names, most)
+    assert list(labels) == names and len(set(labels.values())) == len(names)
+    assert all(len(label) <= most for label in labels.values())
+    assert all(labels[name] == name for name in names if len(name) <= most)
+
+
+def test_a_label_keeps_the_word_in_which_names_differ():
+    labels = shortened(["dcgan[lr=0.0001]", "dcgan[lr=0.0005]"], 14)
+    assert list(labels.values()) == ["dcg…lr=0.0001]", "dcg…lr=0.0005]"]
+    assert shortened(["a-name-of-its-own"], 14) == {"a-name-of-its-own": "a-name-of-its…"}
+    chart = lines("y", [series(name, [0.0, 1.0]) for name in labels], [("images", "x")])
+    assert [group["short"] for group in chart["groups"]] == list(labels.values())
 
 
 def test_a_line_is_broken_where_a_value_is_missing():

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 
 import pandas as pd
 import pytest
 
 import ganbench
+from ganbench.discovery.loader import discover
 from ganbench.observers import tensorboard as observer
 from ganbench.plugin import Reporter
 from ganbench.reporters import load_reporters
+from ganbench.reporters.glossary import TERMS
+from ganbench.reporters.html import to_html
 from ganbench.reporters.latex import escape
-from ganbench.reporters.report import build_report, write_reports
+from ganbench.reporters.leaderboard_rows import COSTS
+from ganbench.reporters.report import build_report, choose_columns, write_reports
+from ganbench.reporters.sections import FIRST, LAST, cells, sections
 from ganbench.results.store import read_records
 from ganbench.utils.errors import UsageError
 
@@ -88,6 +94,70 @@ def test_a_reporter_is_given_the_tables_or_the_whole_report(results, tmp_path):
     assert len(report.findings.neighbours) == 1 and report.findings.across.datasets == ["digits"]
 
 
+CHOSEN = ("verdict", "variant", "recall", "fid")
+
+
+def test_columns_hold_for_every_format_in_their_order(results):
+    report = write_reports(results, ["csv", "json", "parquet", "md", "latex"], columns=CHOSEN).report
+    place = ["dataset", "extractor", "protocol", "variant"]
+    metrics = [f"{metric}{end}" for metric in ("recall", "fid") for end in ("", "_low", "_high", "_floor", "_floor_sd")]
+    expected = [*place, "verdict", *metrics]
+    assert pd.read_csv(results / "leaderboard.csv").columns.tolist() == expected
+    assert list(json.loads((results / "leaderboard.json").read_text())["leaderboard"][0]) == expected
+    assert pd.read_parquet(results / "leaderboard.parquet").columns.tolist() == expected
+    headings = "| Verdict | Variant | Recall (digits-cnn) ↑ | FID (digits-cnn) ↓ |"
+    assert headings in (results / "leaderboard.md").read_text()
+    latex = (results / "leaderboard.tex").read_text()
+    assert r"Verdict & Variant & Recall (digits-cnn) $\uparrow$ & FID (digits-cnn) $\downarrow$ \\" in latex
+    assert r"\begin{tabular}{llrr}" in latex and "& ideal sampler &" in latex
+    whole = pd.read_csv(results / "trials.csv")
+    assert len(whole) == 15 and {"kid", "trial", "environment_fields"} <= set(whole.columns)
+    assert len(report.leaderboard.columns) > len(report.shown.columns) == len(expected)
+    write_reports(results, ["csv"])
+    assert len(pd.read_csv(results / "leaderboard.csv").columns) == len(report.leaderboard.columns)
+
+
+def test_the_page_has_the_columns_that_were_chosen_and_explains_them(results):
+    report = build_report(read_records(results).records)
+    page = to_html(choose_columns(report, CHOSEN), results)
+    head = page[page.index("<thead>") : page.index("</thead>")]
+    assert re.findall(r'data-k="(\w+)"', head) == ["variant", "fid", "verdict", "recall"]
+    rows = re.findall(r"<tr data-v.*?</tr>", page, re.DOTALL)
+    assert len(rows) == 3 and {row.count("<td") for row in rows} == {3}
+    foot = page[page.index("<tfoot>") : page.index("</tfoot>")]
+    assert foot.count("<td") == 3
+    explained = re.findall(r"<dt>(.*?)</dt>", page)
+    assert explained == ["Verdict", "FID (digits-cnn)", "Recall (digits-cnn)"]
+    whole = to_html(report, results)
+    titled = re.findall(r'<th scope="col"[^>]*data-k="(\w+)"[^>]*>\s*<button type="button" title="', whole)
+    assert titled == [name for name in re.findall(r'data-k="(\w+)"', whole) if name != "variant"]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("fdi", "fid"), ("verdicts", "verdict"), ("fid_low", "fid"), ("Rank", "rank"), ("dataset", "there are"), ("?", "rank, tier")],
+)
+def test_a_column_that_is_not_there_is_named_and_nothing_is_written(results, tmp_path, name, near):
+    (tmp_path / "digits").symlink_to(results / "digits")
+    with pytest.raises(UsageError, match=f"no column '{re.escape(name)}'; there are .*{near}"):
+        write_reports(tmp_path, ["csv"], columns=["fid", name])
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+
+
+def test_a_variant_is_always_named_and_a_metric_without_a_value_has_no_column(results):
+    chosen = choose_columns(build_report(read_records(results).records), ["tier"])
+    headings, rows = cells(sections(chosen)[0])
+    assert headings == ["Variant", "Tier"] and rows[-1] == ["ideal sampler", ""]
+
+
+def test_every_metric_and_every_column_is_explained():
+    catalog = discover()
+    metrics = {name for name in catalog.names("metric") if catalog.offers["metric", name].distribution == "ganbench"}
+    columns = {*FIRST, *LAST, *(name for name, _, _ in COSTS)} - {"variant"}
+    assert {"fid", "mifid", "duality_gap"} <= metrics
+    assert set(TERMS) == metrics | columns | {"prd.f8", "prd.f_1_8"}
+
+
 def test_every_format_is_found_by_its_name():
     names = ["csv", "html", "md", "json", "latex", "parquet"]
     assert [reporter.name for reporter in load_reporters(names)] == names
@@ -97,7 +167,7 @@ def test_a_notebook_shows_the_leaderboard_with_labels_and_intervals(results):
     frame = ganbench.load_results(results)
     board = ganbench.leaderboard(frame)
     shown = board._repr_html_()
-    assert "FID (digits-cnn) ↓" in shown and "64,000 training images" in shown and "floor" in shown
+    assert "FID (digits-cnn) ↓" in shown and "64,000 training images" in shown and "ideal sampler" in shown
     assert "dcgan" in frame._repr_html_() and "trials" in frame._repr_html_()
     # What is taken out of them is a frame like any other.
     assert type(board[["variant", "fid"]]) is pd.DataFrame and type(frame[frame["final"]]) is pd.DataFrame
