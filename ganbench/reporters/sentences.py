@@ -87,10 +87,10 @@ def _agreement(section: Section) -> str:
     primary = section.metrics[0] if section.metrics else ""
     pairs = pairs[pairs["first"] == primary].sort_values("spearman", kind="stable", ascending=False)
     told = [
-        f"{section.label(pair['second'])} {pair['spearman']:.2f} [{pair['low']:.2f}, {pair['high']:.2f}]"
+        f"{section.title(pair['second'])} {pair['spearman']:.2f} [{pair['low']:.2f}, {pair['high']:.2f}]"
         for pair in pairs.to_dict("records")
     ]
-    text = f"Rank correlation with {section.label(primary)} over variants (Spearman, 1 is the same ranking) [95 %]: "
+    text = f"Rank correlation with {section.title(primary)} over variants (Spearman, 1 is the same ranking) [95 %]: "
     return text + ", ".join(told) + "." if told else ""
 
 
