@@ -31,7 +31,7 @@ QUALIFIERS = ("still improving", "undertrained", "coarse")  # notes on how much 
 MEANINGS = {
     "diverged": "numbers blew up: a loss, a gradient or a weight grew without bound or stopped being a number",
     "collapsed": "the generator shows one thing, or a few: most of what the data hold is missing",
-    "dominated": "the discriminator runs away: it tells real from fake, and the generator learns nothing from it",
+    "dominated": "the discriminator runs away: it tells real from fake, and the generator learns too little from it",
     "oscillating": "the two chase each other: the score swings instead of settling",
     "degraded": "it was better earlier: the longer it trains, the worse its samples",
     "stable": "it trained to the end; in equilibrium a discriminator is right half of the time (D AUC 1/2)",
@@ -77,7 +77,8 @@ def verdict(record: Record, limits: Thresholds = THRESHOLDS) -> Verdict:
     2. ``collapsed`` (lost modes): half the modes or of the coverage gone at the end, or mode_kl up by
        0.4, and u up by 0.1.
     3. ``dominated``: u is poor, and the discriminator has won half of H and u no longer improves (or the
-       discriminator saturates, or its gradients spike while it is ahead). Only with a discriminator.
+       discriminator saturates, or its gradients spike while it is ahead). Only with a discriminator, and below 20
+       evaluations only where u no longer improves.
     4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating;
        or (missing modes) mode_kl over H as high as where half of them are missing, and not improving, however good u
        is.
@@ -163,7 +164,8 @@ def _judge(
     )
     if lost and rise >= limits.u_rise:
         return "collapsed", ("lost modes",), ("mode_drop", "coverage_drop", "kl_rise", "u_rise"), m.collapse
-    if adversarial:
+    # In a short training the discriminator is ahead before the generator has begun, and its first gradients are large.
+    if adversarial and (stuck or len(m.u) >= limits.coarse):
         beaten = stuck or _least(m.d_saturation, limits.d_saturation)
         poor = distance >= limits.u_dominated
         if _least(m.d_dominance, limits.d_dominance) and poor and beaten:

@@ -14,7 +14,7 @@ from ganbench.reporters.html import fragment
 from ganbench.reporters.sections import LEGEND, cells, sections
 
 SHOWN_ROWS = 10
-SHOWN = ["dataset", "variant", "seed", "status", "verdict", "images_seen", "metric", "value", "final"]
+SHOWN = ["dataset", "variant", "seed", "status", "verdict", "note", "images_seen", "metric", "value", "final"]
 
 
 class Results(pd.DataFrame):

@@ -40,7 +40,7 @@ def section_curves(section: Section, rows: Variants) -> list[dict[str, Any]]:
                 warnings.simplefilter("ignore", RuntimeWarning)  # a point that no seed reached has no median
                 middle, low, high = (f(table, axis=0) for f in (np.nanmedian, np.nanmin, np.nanmax))
             marks = [
-                (float(grid[place]), float(values[place]), f"{name}, seed {trial.seed}: {trial.word}")
+                (float(grid[place]), float(values[place]), f"{name}, seed {trial.seed}: {trial.judged}")
                 for (trial, record), values in zip(trials, table, strict=True)
                 if trial.word in UNSTABLE and (place := _place(trial, record, grid)) is not None
             ]

@@ -52,6 +52,12 @@ class Trial:
         return str(self.about["verdict"] or ("" if self.completed else self.about["status"]))
 
     @property
+    def judged(self) -> str:
+        """Its verdict with what qualifies it: ``collapsed (lost modes; coarse)``."""
+        note = self.about.get("note")
+        return f"{self.word} ({note})" if note and self.about["verdict"] else self.word
+
+    @property
     def environment(self) -> str:
         """The hash of where it ran."""
         return str(self.about.get("environment", ""))
