@@ -2,9 +2,9 @@
 
     python benchmarks/slim.py results/reference
 
-For good it removes trained states, histories (each record holds its own), logs, the pages of single trials and their
-pictures, and all samples but the last of each variant's median seed, of points the first 400. Then it writes tables and
-the leaderboard again from what is left, so that ``ganbench verify --records-only`` finds nothing to complain of.
+For good it removes trained states, histories (each record holds its own), logs, the pages of single trials, their
+pictures and films, and all samples but the last of each variant's median seed, of points the first 400. Then it writes
+tables and leaderboard again from what is left, so that ``ganbench verify --records-only`` finds nothing to complain of.
 ``ganbench report`` writes the pages of trials again, without the pictures that are gone.
 """
 
@@ -41,7 +41,8 @@ def slim(place: Path, kept: bool) -> None:
     """Remove what is not kept of a trial; ``kept``: its last samples are."""
     for name in ("state.safetensors", "history.csv", "log.txt"):
         (place / name).unlink(missing_ok=True)
-    shutil.rmtree(place / "pictures", ignore_errors=True)
+    for name in ("pictures", "film"):
+        shutil.rmtree(place / name, ignore_errors=True)
     if not kept:
         shutil.rmtree(place / "samples", ignore_errors=True)
         return

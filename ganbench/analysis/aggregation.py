@@ -226,7 +226,8 @@ def _interquartile(strata: list[Floats]) -> tuple[float, float, float]:
         upper = np.cumsum(weights[:, order], axis=1)
         inside = np.minimum(upper, 0.75) - np.maximum(upper - weights[:, order], 0.25)
         inside = np.maximum(inside, 0.0)
-        return inside @ values[order] / inside.sum(axis=1)
+        # Not a product of matrices, whose last digits depend on the processor.
+        return np.asarray((inside * values[order]).sum(axis=1) / inside.sum(axis=1))
 
     low, high = _ends(middle(_weights(strata, _RESAMPLES)))
     return float(middle(_weights(strata))[0]), float(low), float(high)

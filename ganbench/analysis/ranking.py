@@ -128,8 +128,8 @@ def leaderboard(source: Source) -> pd.DataFrame:
     primary metric over seeds, in which a failed trial counts as a constant at the real mean; equal
     medians share a rank. A variant of which no trial completed or diverged has none. ``tier``: rows that share a letter
     cannot be told apart; ``?`` below 5 seeds. ``seeds`` are trials with a record, ``failed`` those not completed.
-    ``verdict`` counts how trainings went, ``notes`` what qualifies that (``stability.QUALIFIERS``). ``<metric>`` is the median over
-    completed trials, from ``_low`` to ``_high`` its interval (``statistics.interval``), ``_floor`` what
+    ``verdict`` counts how trainings went, ``notes`` what qualifies that (``stability.QUALIFIERS``). ``<metric>`` is the
+    median over completed trials, from ``_low`` to ``_high`` its interval (``statistics.interval``), ``_floor`` what
     an ideal sampler scores, with its standard deviation over draws in ``_floor_sd``. ``true_family`` is ``yes`` where
     the data were drawn from the family that the variant fits. ``against_control`` says whether the variant was
     ``better`` or ``worse`` than ``control``, ``p_control`` the p-value, after Holm over these comparisons alone

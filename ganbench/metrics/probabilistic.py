@@ -50,10 +50,10 @@ def probabilistic_precision_recall(real: Any, fake: Any, k: int = K, stretch: fl
             raise MetricError(f"every row of {name} has at least {k} exact copies: its balls have radius 0")
     missed_fake = torch.zeros(len(two), dtype=torch.float64)
     missed_real = torch.empty(len(one), dtype=torch.float64)
-    for rows, squared, _ in screened(one, two):
+    for some, squared, _ in screened(one, two):
         distances = squared.clamp_(min=0.0).sqrt_()
         missed_fake += (distances / radius["real"]).clamp_(max=1.0).log_().sum(dim=0)
-        missed_real[rows] = (distances / radius["fake"]).clamp_(max=1.0).log_().sum(dim=1)
+        missed_real[some] = (distances / radius["fake"]).clamp_(max=1.0).log_().sum(dim=1)
     return {
         "p_precision": float(1.0 - missed_fake.exp().mean()),
         "p_recall": float(1.0 - missed_real.exp().mean()),

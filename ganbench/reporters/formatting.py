@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
+from os.path import commonpath
 from typing import Any
 
 import pandas as pd
@@ -65,8 +65,8 @@ def shortened(names: Sequence[str], most: int) -> dict[str, str]:
 
 def _middles(names: Sequence[str], most: int) -> list[str]:
     """Beginnings, and after an ellipsis what the names differ in, with the word that it belongs to if that fits."""
-    first = len(os.path.commonprefix(names))
-    behind = len(os.path.commonprefix([name[first:][::-1] for name in names]))
+    first = len(commonpath(names))
+    behind = len(commonpath([name[first:][::-1] for name in names]))
     end = names[0][-1:] if behind == 1 else "…" * bool(behind)
     for start in (max(names[0].rfind(mark, 0, first) for mark in "[, -_") + 1, first):
         middles = [name[start : len(name) - behind] + end for name in names]

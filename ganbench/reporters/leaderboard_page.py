@@ -9,8 +9,8 @@ from typing import Any
 
 from ganbench.reporters import leaderboard_charts, leaderboard_rows
 from ganbench.reporters.formatting import seeds
-from ganbench.reporters.pictures import last_samples, projected, size_of_samples
 from ganbench.reporters.glossary import TERMS
+from ganbench.reporters.pictures import last_samples, projected, size_of_samples
 from ganbench.reporters.sections import HEADINGS, Section
 from ganbench.reporters.sentences import about_neighbours, about_table, unstable_trainings
 from ganbench.reporters.training_curves import section_curves

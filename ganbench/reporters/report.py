@@ -62,7 +62,9 @@ def choose_columns(report: Report, columns: Sequence[str]) -> Report:
     if not columns:
         return report
     board = report.leaderboard
-    ends = {f"{name}{end}" for name in board for end in ("_low", "_high", "_floor", "_floor_sd") if f"{name}_low" in board}
+    ends = {
+        f"{name}{end}" for name in board for end in ("_low", "_high", "_floor", "_floor_sd") if f"{name}_low" in board
+    }
     known = [str(name) for name in board if name not in ends and name not in PLACE[:3]]
     for name in columns:
         if name not in known:
@@ -96,4 +98,14 @@ def build_report(records: Sequence[Record]) -> Report:
         if reference.features is not None and reference.real is not None and reference.fake is not None:
             sizes = about["sizes"].setdefault(trial.dataset, {})
             sizes[protocol] = {"n": min(reference.real, reference.fake), "d": reference.features}
-    return Report(leaderboard(read), trials_table(read), records, findings=findings(read), **about)
+    return Report(
+        leaderboard(read),
+        trials_table(read),
+        records,
+        metrics=about["metrics"],
+        protocols=about["protocols"],
+        primary=about["primary"],
+        centres=about["centres"],
+        sizes=about["sizes"],
+        findings=findings(read),
+    )

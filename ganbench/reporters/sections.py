@@ -189,7 +189,11 @@ def cells(section: Section) -> tuple[list[str], list[list[str]]]:
     """
     chosen = section.report.columns
     main, rest = section.metrics[:1], section.metrics[1:]
-    names = [name for name in chosen if name in section.metrics or name in section.rows and f"{name}_low" not in section.rows]
+    names = [
+        name
+        for name in chosen
+        if name in section.metrics or (name in section.rows and f"{name}_low" not in section.rows)
+    ]
     names = names or [*FIRST, *main, *LAST, *rest]
     rows = [[_cell(section, row, name) for name in names] for _, row in section.rows.iterrows()]
     floors = {"variant": "ideal sampler"} | {metric: section.floor(metric) for metric in section.metrics}

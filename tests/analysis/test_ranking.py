@@ -576,7 +576,9 @@ def test_compare_says_in_what_environments_differ():
 
     old = {"threads": 1, "python": "3.11.7", "packages": {"torch": "2.14.1", "numpy": "2.4.6"}}
     new = {"threads": 1, "python": "3.12.1", "packages": {"torch": "2.15.0", "numpy": "2.4.6"}}
-    (note,) = {each for each in compare(trained(old), [replace(r, environment_hash="9" * 64) for r in trained(new)])["note"]}
+    (note,) = {
+        each for each in compare(trained(old), [replace(r, environment_hash="9" * 64) for r in trained(new)])["note"]
+    }
     assert note == "environment differs in python 3.11.7 before, 3.12.1 after, torch 2.14.1 before, 2.15.0 after"
     (note,) = compare(trained(old, new), [replace(r, environment_hash="9" * 64) for r in trained(new)])["note"]
     assert "torch 2.14.1 and 2.15.0 before, 2.15.0 after" in note

@@ -114,7 +114,9 @@ def test_an_edited_table_is_found(copy: Path, name: str, capfd: pytest.CaptureFi
 
 def test_tables_of_chosen_columns_are_known_where_they_are_named(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_reports(copy, ["md"], columns=["rank", "fid"])
-    assert inline(copy, records_only=True) == 3 and "leaderboard.md: not what the records give" in capfd.readouterr().err
+    assert (
+        inline(copy, records_only=True) == 3 and "leaderboard.md: not what the records give" in capfd.readouterr().err
+    )
     assert inline(copy, records_only=True, columns=("rank", "fid")) == 0
     assert inline(copy, records_only=True, columns=("rank",)) == 3
 

@@ -135,7 +135,14 @@ def test_the_page_has_the_columns_that_were_chosen_and_explains_them(results):
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("fdi", "fid"), ("verdicts", "verdict"), ("fid_low", "fid"), ("Rank", "rank"), ("dataset", "there are"), ("?", "rank, tier")],
+    [
+        ("fdi", "fid"),
+        ("verdicts", "verdict"),
+        ("fid_low", "fid"),
+        ("Rank", "rank"),
+        ("dataset", "there are"),
+        ("?", "rank, tier"),
+    ],
 )
 def test_a_column_that_is_not_there_is_named_and_nothing_is_written(results, tmp_path, name, near):
     (tmp_path / "digits").symlink_to(results / "digits")

@@ -77,7 +77,12 @@ def test_what_is_finished_is_ranked_and_what_failed_is_told(sweep: Path, fifteen
     state = follower.state()
     assert state["finished"] == 9 and len(state["running"]) == 1
     [table] = state["tables"]
-    assert table["title"] == "digits" and [row[2] for row in table["rows"]] == ["dcgan", "vanilla", "noise", "ideal sampler"]
+    assert table["title"] == "digits" and [row[2] for row in table["rows"]] == [
+        "dcgan",
+        "vanilla",
+        "noise",
+        "ideal sampler",
+    ]
     assert table["head"][:3] == ["Rank", "Tier", "Variant"] and len({len(row) for row in table["rows"]}) == 1
     damaged = next(sweep.glob("digits/vanilla/seed-0-*/record.json"))
     damaged.write_text("{}")
