@@ -82,8 +82,8 @@ class Table:
 
     Attributes:
         given: ``labels`` for variants that are given the classes of the data, else nothing.
-        ranked: rows in rank order, with their ``ranks``; ``others``: baselines, planted failures, and variants of which
-            no trial completed or diverged; where no trial of the table has a score, all of them.
+        ranked: rows in rank order, with their ``ranks``; ``others``: baselines, planted failures, and variants whose
+            trials all raised; where no trial of the table has a score, all of them.
         control: of each ranked row its comparison with the control; None where there is none.
     """
 
@@ -126,7 +126,7 @@ def leaderboard(source: Source) -> pd.DataFrame:
     A row is (dataset, protocol, variant, hyperparameters, source). Variants that are ``given`` labels are ranked
     apart, after the others. ``rank`` goes by the median of the
     primary metric over seeds, in which a failed trial counts as a constant at the real mean; equal
-    medians share a rank. A variant of which no trial completed or diverged has none. ``tier``: rows that share a letter
+    medians share a rank. A variant whose trials all raised has none. ``tier``: rows that share a letter
     cannot be told apart; ``?`` below 5 seeds. ``seeds`` are trials with a record, ``failed`` those not completed.
     ``verdict`` counts how trainings went, ``notes`` what qualifies that (``stability.QUALIFIERS``). ``<metric>`` is the
     median over completed trials, from ``_low`` to ``_high`` its interval (``statistics.interval``), ``_floor`` what
@@ -180,7 +180,7 @@ def tables(trials: Trials) -> Iterator[Table]:
     for (dataset, protocol, given), members in groups.items():
         group = context.iloc[members]
         primary = primary_scores(trials, members)
-        trained = group["status"].isin(["completed", "diverged"]).to_numpy(bool)
+        raised = (group["status"] == "error").to_numpy(bool)
         # Where nothing was scored, failures would be all there is to rank.
         scored = bool((primary.completed & ~np.isnan(primary.scores)).any())
         rows, medians = [], {}
@@ -192,7 +192,7 @@ def tables(trials: Trials) -> Iterator[Table]:
             scores, tested = primary.scores[known], primary.tested[known]
             family = bool((group["true_family"].iloc[places] == "yes").any())
             rows.append(Row(variant, role, family, members[places], scores, primary.scores[done], tested))
-            if len(scores) and role == "variant" and scored and trained[places].any():
+            if len(scores) and role == "variant" and scored and not raised[places].all():
                 medians[variant] = float(np.median(scores)) * (-1 if primary.direction == "max" else 1)
         ranked = sorted(
             (row for row in rows if row.variant in medians), key=lambda row: (medians[row.variant], row.variant)

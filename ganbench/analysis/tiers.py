@@ -94,16 +94,29 @@ def p_values(samples: Sequence[Floats], first: NDArray[Any], second: NDArray[Any
     raw = welch_pairs(samples, first, second)
     least = 2 / special.comb(sizes[first] + sizes[second], sizes[first])
     found = np.where(constant[first] | constant[second], np.fmax(raw, least), raw)
-    tied = np.array([_tied(samples[i], samples[j]) >= TIED for i, j in zip(first, second, strict=True)], dtype=bool)
+    tied = tied_shares(samples, first, second) >= TIED
     if tied.any():
         found[tied] = permutation_pairs(samples, first[tied], second[tied])
     return found
 
 
-def _tied(a: Floats, b: Floats) -> float:
-    """Share of the values of two samples that occur more than once among both."""
-    _, counts = np.unique(np.concatenate([a, b]), return_counts=True)
-    return float(counts[counts > 1].sum() / counts.sum())
+def tied_shares(samples: Sequence[Floats], first: NDArray[Any], second: NDArray[Any]) -> Floats:
+    """Of each pair the share of its values that occur more than once among both samples."""
+    sizes = np.array([len(sample) for sample in samples], dtype=float)
+    _, code, counts = np.unique(np.concatenate(samples), return_inverse=True, return_counts=True)
+    repeated = np.split(counts[code] > 1, np.cumsum(sizes).astype(int)[:-1])
+    # Values that occur once among all samples are in no tie: most pairs have no others.
+    some = np.array([each.any() for each in repeated], dtype=bool)
+    alone = np.array([_ties(samples[i]) if some[i] else 0 for i in range(len(samples))], dtype=float)
+    ties = alone[first] + alone[second]
+    for k in np.flatnonzero(some[first] & some[second]):
+        ties[k] = _ties(np.concatenate([samples[first[k]], samples[second[k]]]))
+    return np.asarray(ties / (sizes[first] + sizes[second]))
+
+
+def _ties(values: Floats) -> int:
+    _, counts = np.unique(values, return_counts=True)
+    return int(counts[counts > 1].sum())
 
 
 def separate(samples: Sequence[ArrayLike], alpha: float = ALPHA) -> Separation:

@@ -21,7 +21,7 @@ from ganbench.analysis.statistics import (
     superiority,
     welch,
 )
-from ganbench.analysis.tiers import letters, p_values, separate
+from ganbench.analysis.tiers import letters, p_values, separate, tied_shares
 
 
 @pytest.mark.parametrize(("n", "coverage"), [(1, 0.0), (2, 0.5), (3, 0.75), (4, 0.875), (5, 0.9375)])
@@ -303,3 +303,15 @@ def test_seeds_needed_have_an_interval_from_ten_seeds_on():
     several = [seeds_needed(rng.normal(size=10), 1 + rng.normal(size=10)) for _ in range(100)]
     known = [one for one in several if one is not None]
     assert len(known) > 95 and np.mean([one.low <= 17 <= (one.high or math.inf) for one in known]) >= 0.9  # 0.95
+
+
+def test_ties_of_a_pair_are_counted_over_both_samples():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        samples = [rng.integers(0, 12, rng.integers(1, 9)) + rng.choice([0.0, rng.random()]) for _ in range(6)]
+        first, second = np.triu_indices(6, 1)
+        expected = []
+        for i, j in zip(first, second, strict=True):
+            both = [*samples[i], *samples[j]]
+            expected.append(sum(both.count(value) > 1 for value in both) / len(both))
+        assert tied_shares(samples, first, second).tolist() == expected

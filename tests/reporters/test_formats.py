@@ -140,7 +140,7 @@ def test_the_page_has_the_columns_that_were_chosen_and_explains_them(results):
         ("verdicts", "verdict"),
         ("fid_low", "fid"),
         ("Rank", "rank"),
-        ("dataset", "there are"),
+        ("dataset", "rank"),
         ("?", "rank, tier"),
     ],
 )
