@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os.path import commonpath
+from itertools import takewhile
 from typing import Any
 
 import pandas as pd
@@ -65,8 +65,8 @@ def shortened(names: Sequence[str], most: int) -> dict[str, str]:
 
 def _middles(names: Sequence[str], most: int) -> list[str]:
     """Beginnings, and after an ellipsis what the names differ in, with the word that it belongs to if that fits."""
-    first = len(commonpath(names))
-    behind = len(commonpath([name[first:][::-1] for name in names]))
+    first = _agreeing(names)
+    behind = _agreeing([name[first:][::-1] for name in names])
     end = names[0][-1:] if behind == 1 else "…" * bool(behind)
     for start in (max(names[0].rfind(mark, 0, first) for mark in "[, -_") + 1, first):
         middles = [name[start : len(name) - behind] + end for name in names]
@@ -77,6 +77,11 @@ def _middles(names: Sequence[str], most: int) -> list[str]:
                 for name, middle in zip(names, middles, strict=True)
             ]
     return [f"{name[: most // 3]}…{name[first : first + most - most // 3 - 1]}" for name in names]
+
+
+def _agreeing(names: Sequence[str]) -> int:
+    """With how many characters all of them begin."""
+    return sum(1 for _ in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
 
 
 def interval(low: Any, high: Any) -> str:
