@@ -20,6 +20,8 @@ from math import sqrt
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
+from msgspec import UNSET
+
 from ganbench.results.schema import Evaluation, Record, Telemetry, Watch
 
 
@@ -281,7 +283,8 @@ def _gradient_growth(telemetry: Telemetry) -> float | None:
 
 
 def _series(watched: Sequence[Watch], key: str) -> Series:
-    return [getattr(watch, key) for watch in watched]
+    values = (getattr(watch, key) for watch in watched)
+    return [None if value is UNSET else value for value in values]
 
 
 def _known(series: Series) -> list[float]:

@@ -134,10 +134,10 @@ def is_measure(value: Any) -> bool:
     return type(value) in (int, float) and (not value or 1 / MOST_MEASURE <= abs(value) <= MOST_MEASURE)
 
 
-def check_measures(values: Iterable[tuple[str, float | None]]) -> None:
+def check_measures(values: Iterable[tuple[str, float | UnsetType | None]]) -> None:
     """Raise ValueError for a number that is no measure."""
     for name, value in values:
-        if value is not None and not is_measure(value):
+        if value is not None and value is not UNSET and not is_measure(value):
             raise ValueError(f"{name} is not 0 or a number from {1 / MOST_MEASURE:g} to {MOST_MEASURE:g}")
 
 
@@ -147,7 +147,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     Attributes:
         fid, trace: Fréchet distance, and the trace of the real features' covariance that it is read against.
         modes, mode_kl, coverage: how many true modes the samples cover, and how evenly.
-        recovered_mass: of points with known modes; version 1 of the metrics did not write it.
+        recovered_mass: of points with known modes; unset in records of version 1 of the metrics.
         d_auc, d_auc_train: how well the discriminator ranks held-out (training) images above samples.
         d_accuracy_real, d_accuracy_train, d_accuracy_fake: the share of each that it takes for what they are.
         d_scores: mean, std and median of its scores, by ``train``, ``test`` and ``fake``.
@@ -161,7 +161,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     modes: Number | None = None
     mode_kl: Number | None = None
     coverage: Number | None = None
-    recovered_mass: Number | None = None
+    recovered_mass: Number | UnsetType | None = UNSET
     d_auc: Number | None = None
     d_auc_train: Number | None = None
     d_accuracy_real: Number | None = None
