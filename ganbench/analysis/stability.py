@@ -78,7 +78,7 @@ def verdict(record: Record, limits: Thresholds = THRESHOLDS) -> Verdict:
        0.4, and u up by 0.1.
     3. ``dominated``: u is poor, and the discriminator has won half of H and u no longer improves (or the
        discriminator saturates, or its gradients spike while it is ahead). Only with a discriminator, and below 20
-       evaluations only where u no longer improves.
+       evaluations only where u stands still.
     4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating;
        or (missing modes) mode_kl over H as high as where half of them are missing, and not improving, however good u
        is.
@@ -165,7 +165,7 @@ def _judge(
     if lost and rise >= limits.u_rise:
         return "collapsed", ("lost modes",), ("mode_drop", "coverage_drop", "kl_rise", "u_rise"), m.collapse
     # In a short training the discriminator is ahead before the generator has begun, and its first gradients are large.
-    if adversarial and (stuck or len(m.u) >= limits.coarse):
+    if adversarial and (trend > limits.standstill or len(m.u) >= limits.coarse):
         beaten = stuck or _least(m.d_saturation, limits.d_saturation)
         poor = distance >= limits.u_dominated
         if _least(m.d_dominance, limits.d_dominance) and poor and beaten:

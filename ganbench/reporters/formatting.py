@@ -70,11 +70,11 @@ def _middles(names: Sequence[str], most: int) -> list[str]:
     end = names[0][-1:] if behind == 1 else "…" * bool(behind)
     for start in (max(names[0].rfind(mark, 0, first) for mark in "[, -_") + 1, first):
         middles = [name[start : len(name) - behind] + end for name in names]
-        room = most - max(map(len, middles))
-        if room >= 1:
+        if max(map(len, middles)) < most:
+            rooms = [most - len(middle) for middle in middles]
             return [
                 (name[:start] if start <= room else f"{name[: room - 1]}…") + middle
-                for name, middle in zip(names, middles, strict=True)
+                for name, middle, room in zip(names, middles, rooms, strict=True)
             ]
     return [f"{name[: most // 3]}…{name[first : first + most - most // 3 - 1]}" for name in names]
 

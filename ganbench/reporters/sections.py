@@ -171,8 +171,9 @@ def marks(row: Any) -> list[str]:
 
 
 def judged(row: Any) -> str:
-    """How trainings went, and what qualifies that: ``4 stable, 1 collapsed (5 coarse)``."""
-    return f"{row['verdict']} ({row['notes']})" if row["notes"] else str(row["verdict"])
+    """How trainings went, and what qualifies that: ``4 stable, 1 collapsed (2 undertrained, coarse)``."""
+    notes = [note.removeprefix(f"{row['seeds']} ") for note in row["notes"].split(", ")]  # all: no number
+    return f"{row['verdict']} ({', '.join(notes)})" if row["notes"] else str(row["verdict"])
 
 
 def score_interval(row: Any, metric: str) -> str:
