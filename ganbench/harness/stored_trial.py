@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import Catalog, discover
@@ -180,7 +181,9 @@ def rerun_trial(payload: dict[str, Any]) -> dict[str, Any]:
     """
     identity = convert(payload["identity"], Identity)
     spec = TrialSpec.from_identity(identity)
-    if spec.identity != identity:
+    now = spec.identity
+    same = replace(now.evaluation, metrics_version=identity.evaluation.metrics_version) == identity.evaluation
+    if now.trial_hash != identity.trial_hash or not same:
         raise UsageError("it was made by a version of ganbench that trains or scores otherwise")
     payload = {**payload, "device": str(_device(payload, identity.trial))}
     variant_class(identity.trial, discover(needed_plugins(identity)))

@@ -18,7 +18,7 @@ from ganbench.discovery.source_hash import source_hash
 from ganbench.harness import environment
 from ganbench.harness.array_cache import Cache, folder
 from ganbench.harness.defaults import default_extractor
-from ganbench.harness.floors import FLOOR_DRAWS, stand_ins
+from ganbench.harness.floors import FLOOR_DRAWS, STAND_INS, stand_ins
 from ganbench.harness.metric_values import MetricValues, alone, apply, fault, number
 from ganbench.harness.real_data import RealData
 from ganbench.metrics import features_of
@@ -291,7 +291,7 @@ class MetricInputs:
         draws = 1 if self.extractor.dear else FLOOR_DRAWS
         found: dict[str, list[float]] = {}
         faults: dict[str, str] = {}
-        for kind in ("train", "test"):
+        for kind in STAND_INS:
             chosen = [metric for metric in metrics if metric.floor == kind]
             for side in stand_ins(real, kind, held, draws, whole=True) if chosen else ():
                 for one in compute_metrics(chosen, self.evidence(side, held)).values():

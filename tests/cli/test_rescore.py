@@ -74,7 +74,7 @@ def test_records_are_untouched_and_tables_have_the_new_columns(swept: Path) -> N
     new = [
         f"{name}{end}"
         for name in ("is", "recall", "prd", "prd.f8", "prd.f_1_8")
-        for end in ("", "_low", "_high", "_floor")
+        for end in ("", "_low", "_high", "_floor", "_floor_sd")
     ]
     assert {name for name in after.columns if name not in before.columns} == set(new)
     pd.testing.assert_frame_equal(before, after[before.columns])

@@ -91,7 +91,7 @@ def test_one_that_fails_at_a_call_is_named_once_and_the_others_go_on(
     assert alive("good") and alive("hangs")
     watching.evaluated({}, {"step": 1})
     watching.evaluated({}, {"step": 2})
-    watching.finished({"label": "noise"})
+    watching.finished({"label": "noise"}, Path("trial"))
     watching.close()
     for (name, (_, how)), text in zip(AT_CALL.items(), warned, strict=True):
         assert re.match(f"observer {name} {how}", text), text

@@ -30,7 +30,7 @@ def test_it_is_the_command_to_the_bit(tmp_path: Path) -> None:
         **SMALL,
     )
     assert set(frame.variant) == {"noise", "vanilla", "vanilla[lr=0.002]", "vanilla[lr=0.003]"}
-    assert set(frame.seed) == {0, 3} and set(frame.metric) == {"fid", "coverage"}
+    assert set(frame.seed) == {0, 3} and set(frame.metric) == {"fid", "coverage", "recovered_mass"}
     assert "[8/8]" in lines[-1] and not ganbench.leaderboard(frame).empty
     words = ["run", "-p", "noise,vanilla", "-d", "ring8", "--seeds", "0,3", "--set", "vanilla.lr=0.002|0.003"]
     words += ["-m", "fid,coverage", "--images", "640"]
