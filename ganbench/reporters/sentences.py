@@ -69,7 +69,7 @@ def sentences(section: Section) -> list[str]:
 def about_table(section: Section) -> list[str]:
     """The sentences on the whole table of a section."""
     found, findings = [_coverage(section.rows), *_unequal(section.rows)], section.report.findings
-    found += [_against_control(section.rows), _power(section.rows), _agreement(section)]
+    found += [_spread(section), _against_control(section.rows), _power(section.rows), _agreement(section)]
     if findings is not None:
         pairs = section.own(findings.neighbours)
         if section.rows.loc[section.rows["rank"].notna(), "failed"].any():
@@ -133,6 +133,18 @@ def _coverage(rows: pd.DataFrame) -> str:
         by_share.setdefault(percent(true_coverage(n)), []).append(str(n))
     told = [f"{share} ({', '.join(numbers)} completed seeds)" for share, numbers in by_share.items()]
     return f"An interval holds the true median in this share of repetitions: {'; '.join(told)}." if told else ""
+
+
+def _spread(section: Section) -> str:
+    """What of the primary metric's spread is the training, and what the samples that were drawn."""
+    rows = section.rows[section.rows["rank"].notna() & section.rows["seed_sd"].notna()]
+    if not section.metrics or rows.empty:
+        return ""
+    told = [f"{row['variant']} {number(row['seed_sd'])} + {number(row['sampling_sd'])}" for _, row in rows.iterrows()]
+    return (
+        f"Standard deviation of {section.label(section.metrics[0])} over trainings by other seeds + over other samples of "
+        f"one training; more seeds narrow the first, more samples the second: {', '.join(told)}."
+    )
 
 
 def _unequal(rows: pd.DataFrame) -> list[str]:

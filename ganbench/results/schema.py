@@ -72,9 +72,10 @@ class EvaluationIdentity(Struct, frozen=True, kw_only=True):
     Attributes:
         extractor: name, with the weights of a file ``inception-v3@1a2b3c4d``; ``extractor_hash``: SHA-256 of them.
         split: of the dataset, that samples are compared with.
-        samples: drawn and scored at an evaluation.
+        samples: drawn and scored at the last evaluation.
         evaluations: scored points after the untrained one.
         metrics_version: ``spec.METRICS_VERSION``.
+        curve_samples: drawn and scored at the other evaluations; unset for as many.
     """
 
     extractor: str
@@ -83,6 +84,7 @@ class EvaluationIdentity(Struct, frozen=True, kw_only=True):
     samples: Size
     evaluations: Size
     metrics_version: Whole
+    curve_samples: Size | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         name, at, digest = self.extractor.partition("@")
@@ -107,7 +109,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, trial: TrialIdentity, evaluation: EvaluationIdentity) -> Identity:
         """The identity that follows from both parts."""
-        return cls(**{**identify(asdict(trial), asdict(evaluation)), "trial": trial, "evaluation": evaluation})
+        derived = identify(asdict(trial), msgspec.to_builtins(evaluation))
+        return cls(**{**derived, "trial": trial, "evaluation": evaluation})
 
     @property
     def folder(self) -> Path:
@@ -118,7 +121,9 @@ class Identity(Struct, frozen=True, kw_only=True):
 def identify(trial: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Both parts, as JSON, with everything that follows from them."""
     trial_hash, evaluation_hash = canonical_json.sha256(trial), canonical_json.sha256(evaluation)
-    comparable = [evaluation_hash, *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
+    # The scores of the last evaluation are the same however many samples the others have.
+    scores = {name: value for name, value in evaluation.items() if name != "curve_samples"}
+    comparable = [canonical_json.sha256(scores), *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
     return {
         "trial": trial,
         "evaluation": evaluation,
@@ -181,15 +186,17 @@ _MEASURES = Watch.__struct_fields__[:11]
 
 
 class Evaluation(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The scores of one point of a training. ``fid_train``, against training images, only the last one has.
+    """The scores of one point of a training. Only the last one has ``fid_train``, against training images.
 
-    ``faults`` says, by column, what a metric did that failed there: ``returned nan``.
+    ``faults`` says, by column, what a metric did that failed there: ``returned nan``. ``sampling_sd``, of the primary
+    metric at the last one: its standard deviation over other samples of the same model.
     """
 
     step: Whole
     images_seen: Whole
     values: Scores
     faults: Faults = {}
+    sampling_sd: Scores = {}
     watch: Watch | None = None
     fid_train: Number | None = None
 

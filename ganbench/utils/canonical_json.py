@@ -5,7 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from typing import Any
+
+import msgspec
+
+_KEY = re.compile(rb'"[ \t\n\r]*:')
 
 
 def dumps(value: Any) -> str:
@@ -21,9 +26,29 @@ def loads(text: bytes) -> Any:
             nested values.
     """
     try:
+        found = msgspec.json.decode(text)
+        # It keeps the last of equal keys: a key twice is one more in the text than in the values.
+        if _keys(found) == len(_KEY.findall(text)):
+            return found
+    except (ValueError, RecursionError):
+        pass
+    try:  # five times slower: it says what is wrong
         return json.loads(text.decode(), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_object)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _keys(value: Any) -> int:
+    """How many keys there are in a JSON value and in all that is in it."""
+    found, left = 0, [value]
+    while left:
+        value = left.pop()
+        if type(value) is dict:
+            found += len(value)
+            left += value.values()
+        elif type(value) is list:
+            left += value
+    return found
 
 
 def _refuse(name: str) -> Any:
