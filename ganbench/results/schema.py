@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -121,9 +122,10 @@ class Identity(Struct, frozen=True, kw_only=True):
 def identify(trial: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Both parts, as JSON, with everything that follows from them."""
     trial_hash, evaluation_hash = canonical_json.sha256(trial), canonical_json.sha256(evaluation)
-    # The scores of the last evaluation are the same however many samples the others have.
-    scores = {name: value for name, value in evaluation.items() if name != "curve_samples"}
-    comparable = [canonical_json.sha256(scores), *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
+    scores = evaluation_hash
+    if evaluation and "curve_samples" in evaluation:  # those of the last evaluation are the same without
+        scores = canonical_json.sha256({key: value for key, value in evaluation.items() if key != "curve_samples"})
+    comparable = [scores, *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
     return {
         "trial": trial,
         "evaluation": evaluation,
@@ -179,10 +181,14 @@ class Watch(Struct, frozen=True, kw_only=True):
     updates: Counts | None = None
 
     def __post_init__(self) -> None:
-        check_measures((name, getattr(self, name)) for name in _MEASURES)
+        for value in _measures_of(self):  # thousands of times for a table
+            if value and not _LEAST <= abs(value) <= MOST_MEASURE:
+                check_measures(zip(_MEASURES, _measures_of(self), strict=True))
 
 
 _MEASURES = Watch.__struct_fields__[:11]
+_measures_of = attrgetter(*_MEASURES)
+_LEAST = 1 / MOST_MEASURE
 
 
 class Evaluation(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -27,8 +27,9 @@ def loads(text: bytes) -> Any:
     """
     try:
         found = msgspec.json.decode(text)
-        # It keeps the last of equal keys: a key twice is one more in the text than in the values.
-        if _keys(found) == len(_KEY.findall(text)):
+        # It keeps the last of equal keys: a key twice is one more in the text than in the values. Colons may also stand
+        # in strings, and quotes before them.
+        if (keys := _keys(found)) == text.count(b":") or keys == len(_KEY.findall(text)):
             return found
     except (ValueError, RecursionError):
         pass
@@ -40,14 +41,15 @@ def loads(text: bytes) -> Any:
 
 def _keys(value: Any) -> int:
     """How many keys there are in a JSON value and in all that is in it."""
-    found, left = 0, [value]
-    while left:
-        value = left.pop()
-        if type(value) is dict:
-            found += len(value)
-            left += value.values()
-        elif type(value) is list:
-            left += value
+    found, level = 0, [value] if type(value) is dict or type(value) is list else []
+    while level:
+        found += sum([len(container) for container in level if type(container) is dict])
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) is dict or type(item) is list
+        ]
     return found
 
 
