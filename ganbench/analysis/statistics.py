@@ -321,25 +321,36 @@ def seeds_needed(a: ArrayLike, b: ArrayLike, tests: int = 1) -> SeedsNeeded | No
 
 
 def _seeds(effect: float, alpha: float, power: float) -> int | None:
-    return _smallest(lambda n: power_of(n, effect, alpha) >= power)
+    # What the normal distribution says is near, and each test of a number takes a millisecond.
+    near = 2 * ((stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) / effect) ** 2
+    return _smallest(lambda n: power_of(n, effect, alpha) >= power, round(min(near, _MOST_SEEDS)) + 2)
 
 
 def power_of(n: int, effect: float, alpha: float) -> float:
     """Power of a two-sided t-test of two samples of ``n`` whose means are ``effect`` standard deviations apart."""
     freedom, shift = 2 * n - 2, effect * np.sqrt(n / 2)
     critical = stats.t.isf(alpha / 2, freedom)
-    # For a shift far above the critical value scipy's noncentral t gives NaN where the power is 1.
-    found = stats.nct.sf(critical, freedom, shift) + stats.nct.cdf(-critical, freedom, shift)
-    return 1.0 if np.isnan(found) and shift > critical else float(found)
+    above, below = float(stats.nct.sf(critical, freedom, shift)), float(stats.nct.cdf(-critical, freedom, shift))
+    # scipy's noncentral t gives NaN in tails: for a shift far above the critical value, where the power is 1, and for
+    # what is below minus that value, where next to nothing is.
+    if np.isnan(above) and shift > critical:
+        return 1.0
+    return above + (0.0 if np.isnan(below) else below)
 
 
-def _smallest(enough: Callable[[int], bool]) -> int | None:
-    """Smallest n from 2 to 10,000 that is enough, for a condition that stays true once it is."""
-    if not enough(_MOST_SEEDS):
-        return None
-    low, high = 1, 2
-    while not enough(high):
-        low, high = high, min(2 * high, _MOST_SEEDS)
+def _smallest(enough: Callable[[int], bool], near: int) -> int | None:
+    """Smallest n from 2 to 10,000 that is enough, for a condition that stays true once it is; looked for from a guess.
+    """
+    high, step = min(max(near, 2), _MOST_SEEDS), 1
+    if enough(high):
+        while (low := max(high - step, 1)) > 1 and enough(low):
+            high, step = low, 2 * step
+    else:
+        while not enough(above := min(high + step, _MOST_SEEDS)):
+            if above == _MOST_SEEDS:
+                return None
+            high, step = above, 2 * step
+        low, high = high, above
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

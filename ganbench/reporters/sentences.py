@@ -83,9 +83,9 @@ def about_table(section: Section) -> list[str]:
 def _agreement(section: Section) -> str:
     """How far other metrics rank as the primary one does."""
     directions = {metric: section.direction(metric) for metric in section.metrics}
-    pairs = agreement(section.rows, directions)
     primary = section.metrics[0] if section.metrics else ""
-    pairs = pairs[pairs["first"] == primary].sort_values("spearman", kind="stable", ascending=False)
+    pairs = agreement(section.rows, directions, first=primary)
+    pairs = pairs.sort_values("spearman", kind="stable", ascending=False)
     told = [
         f"{section.label(pair['second'])} {pair['spearman']:.2f} [{pair['low']:.2f}, {pair['high']:.2f}]"
         for pair in pairs.to_dict("records")
@@ -251,7 +251,7 @@ def failed_trainings(section: Section) -> list[FailedTrainings]:
     found = []
     for word in FAILURES:
         lines = []
-        for _, trial in own[own["verdict"] == word].iterrows():
+        for trial in own[own["verdict"] == word].to_dict("records"):
             note = f" ({trial['note']})" if trial["note"] else ""
             place = "" if pd.isna(trial["verdict_images"]) else f" at {trial['verdict_images']:,} images"
             if not place and not pd.isna(trial["verdict_step"]):

@@ -22,7 +22,7 @@ def loads(text: bytes) -> Any:
         ValueError: it is not JSON, or has NaN, infinity, a number too large for a float, a key twice, or too many
             nested values.
     """
-    if b"\\u" not in text:
+    if b"\\" not in text or b"\\u" not in text:  # one byte is found ten times as fast as two
         try:
             found = msgspec.json.decode(text)
             # It keeps the last of equal keys, each of which has a colon.
