@@ -216,7 +216,7 @@ def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any],
         precision=request.precision,
         engine=engine,
         split=request.split,
-        curve_samples=dataset["curve_samples"],
+        curve_samples=dataset.get("curve_samples"),
     )
     spec = TrialSpec(
         variant=variant["name"],
