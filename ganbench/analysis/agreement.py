@@ -15,7 +15,9 @@ RESAMPLES = 1000
 COLUMNS = ["dataset", "protocol", "first", "second", "variants", "spearman", "low", "high"]
 
 
-def agreement(board: pd.DataFrame, directions: Mapping[str, str], metrics: Sequence[str] | None = None) -> pd.DataFrame:
+def agreement(
+    board: pd.DataFrame, directions: Mapping[str, str], metrics: Sequence[str] | None = None, first: str | None = None
+) -> pd.DataFrame:
     """Spearman's rank correlation of each two metrics over the ranked variants of each dataset and protocol.
 
     Scores are the medians of the leaderboard, turned so that better is higher: 1 is the same ranking, -1 the opposite
@@ -26,6 +28,7 @@ def agreement(board: pd.DataFrame, directions: Mapping[str, str], metrics: Seque
         board: as ``ganbench.analysis.ranking.leaderboard`` makes it.
         directions: ``min`` or ``max`` by metric; others have no ranking.
         metrics: which are compared; by default all that have a direction.
+        first: the one that the others are compared with; by default each with each.
 
     Returns:
         One row a pair with at least five variants of which both scores are known, and that do not all tie.
@@ -38,15 +41,17 @@ def agreement(board: pd.DataFrame, directions: Mapping[str, str], metrics: Seque
     ranked = board[board["rank"].notna()]
     for (dataset, protocol), table in ranked.groupby(["dataset", "protocol"], sort=True):
         scores = {m: table[m].to_numpy(np.float64) * (1 if directions[m] == "max" else -1) for m in names}
-        for first, second in combinations(names, 2):
-            known = np.isfinite(scores[first]) & np.isfinite(scores[second])
-            pair = np.stack([scores[first][known], scores[second][known]])
+        for one, other in combinations(names, 2):
+            if first not in (None, one):
+                continue
+            known = np.isfinite(scores[one]) & np.isfinite(scores[other])
+            pair = np.stack([scores[one][known], scores[other][known]])
             if pair.shape[1] < LEAST or (np.ptp(pair, axis=1) == 0).any():
                 continue
             draws = np.random.default_rng(0).integers(pair.shape[1], size=(RESAMPLES, pair.shape[1]))
             low, high = np.nanquantile(_spearman(pair[0][draws], pair[1][draws]), [0.025, 0.975])
             rho = float(_spearman(*pair[:, None])[0])
-            rows.append([dataset, protocol, first, second, pair.shape[1], rho, float(low), float(high)])
+            rows.append([dataset, protocol, one, other, pair.shape[1], rho, float(low), float(high)])
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS, dtype=object))
 
 

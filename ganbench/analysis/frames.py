@@ -67,6 +67,10 @@ def _failure_score(record: Record, _: Verdict) -> float | None:
     return 0.0 if record.primary in ("recovered_mass", "coverage", "modes") else None
 
 
+def _sampling_sd(record: Record, _: Verdict) -> float | None:
+    return record.evaluations[-1].sampling_sd.get(record.primary) if record.evaluations else None
+
+
 def _note(record: Record, judged: Verdict) -> str:
     """What qualifies the verdict, then the metrics that failed."""
     failed = [about.note for about in record.metrics.values() if isinstance(about.note, str)]
@@ -91,6 +95,7 @@ _TABLE = [
     Column("role", _of_record("role")),
     Column("primary", _of_record("primary")),
     Column("failure_score", _failure_score, "float64"),
+    Column("sampling_sd", _sampling_sd, "float64"),
     Column("given", lambda record, _: "labels" if record.conditional is True else ""),
     Column("true_family", lambda record, _: "yes" if record.true_family is True else ""),
     Column("position", dtype="int64"),
@@ -136,6 +141,7 @@ COMPARABLE = (
     "primary",
     "direction",
     "failure_score",
+    "sampling_sd",
     "given",
     "true_family",
     "dataset_hash",
@@ -185,20 +191,23 @@ def to_frame(records: Iterable[Record], history: bool = True) -> pd.DataFrame:
 
     The rows with ``final`` hold the scores at the end of training; every trial has them for each of its
     metrics (a trial that knows no metric has one with ``metric`` ""), with ``value`` NaN where it has
-    none, so a failure is never lost. The other rows, left out with ``history=False``, hold the
+    none, so a failure is never lost. ``sampling_sd`` is the standard deviation of the primary metric over other samples
+    of the trial's model. The other rows, left out with ``history=False``, hold the
     evaluations during training. Missing text is "". ``failure_score`` is what a failed trial counts as for
     rank and tests: a constant at the real mean, which has FID ``tr Sigma_real``, coverage 0 and no modes;
     NaN for other metrics.
     """
-    judged = [(record, verdict(record)) for record in records]
-    trials = {column.name: [column.read(*each) for each in judged] for column in _TABLE if column.read is not None}
-    order = sorted(range(len(judged)), key=lambda i: (*(trials[name][i] for name in TRIAL), judged[i][0].sha256))
-    cells: list[Cell] = []
-    owners: list[int] = []
-    for i in order:
-        before = len(cells)
-        cells.extend(_cells(judged[i][0], history))
-        owners.extend([i] * (len(cells) - before))
+    trials: dict[str, list[Any]] = {name: [] for name in CONTEXT}
+    own: list[tuple[str, list[Cell]]] = []
+    for record in records:  # one after the other, and none is kept: there may be thousands
+        judged = verdict(record)
+        for column in _TABLE:
+            if column.read is not None:
+                trials[column.name].append(column.read(record, judged))
+        own.append((record.sha256, list(_cells(record, history))))
+    order = sorted(range(len(own)), key=lambda i: (*(trials[name][i] for name in TRIAL), own[i][0]))
+    cells = [cell for i in order for cell in own[i][1]]
+    owners = [i for i in order for _ in own[i][1]]
     # Rows of one trial share their Python objects instead of copying them.
     index = np.array(owners, dtype=int)
     columns = {name: _objects(values).take(index) for name, values in trials.items()}

@@ -296,7 +296,7 @@ def _known(series: Series) -> list[float]:
 
 def _smooth(values: Sequence[float]) -> list[float]:
     """Running median of 3 at every position; an end takes the window next to it, so that no single value counts."""
-    inner = [median(values[i : i + 3]) for i in range(len(values) - 2)]
+    inner = [sorted(values[i : i + 3])[1] for i in range(len(values) - 2)]
     return [inner[0], *inner, inner[-1]] if inner else []
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from ganbench.analysis.frames import COMPARABLE, HEAD, STABILITY, Source, Trials, final_trials, named
 from ganbench.analysis.measures import SHOWN
 from ganbench.analysis.stability import QUALIFIERS, WORDS
-from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, interval
+from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, Spread, holm, interval, spread
 from ganbench.analysis.tiers import UNTESTED, Separation, p_values, separate
 from ganbench.results.schema import STATUSES
 
@@ -133,13 +133,16 @@ def leaderboard(source: Source) -> pd.DataFrame:
     an ideal sampler scores, with its standard deviation over draws in ``_floor_sd``. ``true_family`` is ``yes`` where
     the data were drawn from the family that the variant fits. ``against_control`` says whether the variant was
     ``better`` or ``worse`` than ``control``, ``p_control`` the p-value, after Holm over these comparisons alone
-    (one a variant). After the metrics come the medians of the stability measures, over completed
-    trials. Baselines and planted failures come last, without rank and tier.
+    (one a variant). ``seed_sd`` and ``sampling_sd`` are the parts of the spread of the primary metric over completed
+    trials (``statistics.spread``), empty where a record does not say how samples spread. After the metrics come the
+    medians of the stability measures, over completed trials. Baselines and planted failures come last, without rank and
+    tier.
     """
     trials = final_trials(source)
     verdicts, statuses, notes = (trials.context[name].to_numpy(object) for name in ("verdict", "status", "note"))
     head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict", "notes"]
-    head += ["given", "true_family", "against_control", "p_control"]
+    head += ["given", "true_family", "against_control", "p_control", *Spread._fields]
+    errors = trials.context["sampling_sd"].to_numpy(np.float64)
     measured = trials.context[list(SHOWN)].to_numpy(np.float64)
     lines = []
     for (_, _), same in groupby(tables(trials), lambda table: (table.dataset, table.protocol)):
@@ -160,6 +163,9 @@ def leaderboard(source: Source) -> pd.DataFrame:
                 "yes" if row.true_family else "",
                 *((against.conclusion, against.p) if against else ("", None)),
             ]
+            scores = primary_scores(trials, completed).scores if len(completed) else np.empty(0)
+            known = np.isfinite(scores)
+            line += spread(scores[known], errors[completed][known]) or (None, None)
             for metric in range(len(trials.metrics)):
                 line += _cell(trials.values[completed, metric], trials.floors[row.trials, metric])
                 line.append(_median(trials.floor_sds[row.trials, metric]))
@@ -167,7 +173,7 @@ def leaderboard(source: Source) -> pd.DataFrame:
             lines.append(line)
     columns = [f"{metric}{end}" for metric in trials.metrics for end in ("", "_low", "_high", "_floor", "_floor_sd")]
     board = pd.DataFrame(lines, columns=pd.Index([*head, *columns, *SHOWN], dtype=object))
-    numbers = dict.fromkeys(["p_control", *columns, *SHOWN], "float64")
+    numbers = dict.fromkeys(["p_control", *Spread._fields, *columns, *SHOWN], "float64")
     return board.astype({"rank": "Int64", "seeds": "int64", "failed": "int64", **numbers})
 
 

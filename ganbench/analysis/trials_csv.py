@@ -21,7 +21,7 @@ from ganbench.utils.files import read_plain
 from ganbench.utils.names import check_column
 
 _WHOLE = ["seed", *(f"protocol_{name}" for name in PROTOCOL_FIELDS if DTYPES.get(name) == "int64")]
-_LATER = ("given", "true_family", "environment_fields")  # which tables of earlier versions do not have
+_LATER = ("given", "true_family", "environment_fields", "sampling_sd")  # which tables of earlier versions do not have
 _CHOICES = {
     "status": STATUSES,
     "role": ("variant", "baseline", "planted"),
@@ -207,7 +207,7 @@ def _cells(row: _Row, metrics: list[str]) -> Iterator[dict[str, Any]]:
     trial: dict[str, Any] = {name: text[name] for name in (*HEAD, "trial", *COMPARABLE)}
     trial |= {name: row.whole(name) for name in _WHOLE}
     trial |= {name: _SUFFIX.sub("", text[name]) for name in ("dataset", "variant")}
-    trial["failure_score"] = row.number("failure_score")
+    trial |= {name: row.number(name) for name in ("failure_score", "sampling_sd")}
     measured = [name for name in STABILITY if name in text]  # a file of an earlier version may lack some
     trial |= {name: text[name] if name == "evidence" else row.number(name) for name in measured}
     trial = {name.removeprefix("protocol_"): value for name, value in trial.items()}

@@ -211,7 +211,13 @@ _REQUEST = [
     click.option(
         "--samples",
         type=click.IntRange(2),
-        help="Samples scored at an evaluation.  [default: as many as held-out images, at most 10,000]",
+        help="Samples scored at the end.  [default: as many as held-out images, at most 10,000]",
+    ),
+    click.option(
+        "--curve-samples",
+        type=click.IntRange(2),
+        help="Samples scored at evaluations before the last, for curves and verdicts.  "
+        "[default: a quarter for images if that is 20 a feature, else all]",
     ),
     names_option("--metrics", "-m", help="Metrics to compute.  [default: all that suit the dataset]"),
     click.option(

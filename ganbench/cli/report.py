@@ -13,6 +13,8 @@ from ganbench.reporters import DEFAULT
 from ganbench.results.store import PAGES
 from ganbench.utils.errors import EXIT_DAMAGED, UsageError
 
+NONE_AGREE = "No rank correlations: they take a table of five ranked variants whose scores differ, in two metrics."
+
 
 @click.command("report")
 @results_option("Folder that ganbench run wrote.")
@@ -53,7 +55,8 @@ def command(
         from ganbench.analysis.agreement import agreement as agree
 
         directions = {name: str(about.get("direction", "none")) for name, about in tables.metrics.items()}
-        print(agree(tables.leaderboard, directions).round(2).to_string(index=False))
+        pairs = agree(tables.leaderboard, directions)
+        print(pairs.round(2).to_string(index=False) if len(pairs) else NONE_AGREE)
     summarise(contents, results, [name for name, stamp in _stamps(results).items() if before.get(name) != stamp])
     sys.exit(EXIT_DAMAGED if contents.problems else 0)
 

@@ -327,6 +327,9 @@ def judge_rerun(record: Record, found: Mapping[str, Any], others: Iterable[Recor
         pairs = {name: (getattr(record, name), getattr(outcome, name)) for name in ("status", "state_sha256")}
     else:
         pairs = {name: (getattr(record, name), getattr(outcome, name)) for name in OUTCOME}
+        if record.evaluations and outcome.evaluations and not record.evaluations[-1].sampling_sd:
+            last = replace(outcome.evaluations[-1], sampling_sd={})  # which earlier versions did not compute
+            pairs["evaluations"] = record.evaluations, [*outcome.evaluations[:-1], last]
         pairs["telemetry"] = (record.telemetry, outcome.full_telemetry)
         pairs |= {name: (value, outcome.values.get(name)) for name, value in record.values.items()}
     different = [name for name, (then, now) in pairs.items() if then != now]

@@ -51,7 +51,14 @@ class TrialSetup:
         return Training(
             variant,
             self.real,
-            Evaluator(self.real, self.metrics, spec.seed, spec.protocol.batch_size, self.settings),
+            Evaluator(
+                self.real,
+                self.metrics,
+                spec.seed,
+                spec.protocol.batch_size,
+                self.settings,
+                spec.protocol.curve_samples,
+            ),
             budget_images=spec.protocol.budget_images,
             batch_size=spec.protocol.batch_size,
             evaluations=spec.protocol.evaluations,

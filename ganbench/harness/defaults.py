@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ganbench.plugin.interfaces import Dataset
 
+CURVE_SHARE, CURVE_ROWS = 4, 20
+"""The part of the samples that evaluations before the last take of images, if that is so many rows a feature."""
 POINT_METRICS = (
     *("recovered_mass", "modes", "high_quality", "mode_kl"),
     *("coverage", "precision", "recall", "density", "d_auc"),
@@ -24,6 +26,17 @@ def default_metrics(dataset: Dataset) -> tuple[str, ...]:
 def counts_modes(dataset: Dataset) -> bool:
     """Whether images are ranked by the classes that they reach, which takes many more samples than FID does."""
     return dataset.primary in ("modes", "mode_kl")
+
+
+def default_curve_samples(dataset: Dataset, samples: int, features: int) -> int:
+    """How many samples the evaluations before the last score without ``--curve-samples``.
+
+    Fewer for images where many remain, since those evaluations draw curves and decide a verdict, and the last one gives
+    the scores. As many for points, for small sets, and where modes are counted, whose number depends on how many.
+    """
+    fewer = samples // CURVE_SHARE
+    images = len(dataset.shape) == 3 and not counts_modes(dataset)
+    return fewer if images and fewer >= CURVE_ROWS * features else samples
 
 
 def default_extractor(dataset: Dataset) -> str:

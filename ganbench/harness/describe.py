@@ -15,7 +15,7 @@ from ganbench.extractors import Unfit
 from ganbench.harness import environment
 from ganbench.harness.array_cache import real_cache
 from ganbench.harness.build import build
-from ganbench.harness.defaults import default_extractor, default_metrics
+from ganbench.harness.defaults import default_curve_samples, default_extractor, default_metrics
 from ganbench.harness.device_errors import take_device
 from ganbench.harness.floors import floors, reference_scale
 from ganbench.harness.precision import multiplies_bfloat16_fast
@@ -72,6 +72,12 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(f"{reason}. Choose another extractor with --extractor: {_suitable(dataset)}") from None
     held_out = len(real.images["test"])
     samples = payload["samples"] or min(held_out, most)
+    curve = payload["curve_samples"] or default_curve_samples(dataset, samples, chosen.size)
+    if curve > samples:
+        raise UsageError(
+            f"--curve-samples {curve:,} of {dataset.name} are more than the {samples:,} of the last evaluation: give "
+            "fewer, or more --samples"
+        )
     about = {m: _about(catalog.get("metric", m)) for m in metrics}
     compared = min(held_out, samples, real.features or samples)
     return {
@@ -84,6 +90,7 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         "extractor": chosen.name,
         "extractor_hash": chosen.weights_hash,
         "samples": samples,
+        "curve_samples": curve if curve < samples else None,
         "metrics": about,
         "distributions": sorted({catalog.get(*offer).distribution for offer in needed}),
         "notes": [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from ganbench.harness.real_data import RealData
 from ganbench.harness.serialization import Copy
 from ganbench.harness.telemetry import Diverged, Telemetry, nine_digits
 from ganbench.metrics import features_of, frechet, frechet_distance, manifold, modes, roc_auc, trace_of_covariance
+from ganbench.metrics.intervals import jackknife_sd
 from ganbench.metrics.samples import EXTRACTOR_BATCH, quantised
-from ganbench.plugin.interfaces import Evidence, Metric, NotApplicable, Scores
+from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable, Scores, Side
 from ganbench.plugin.variant import Variant, device_of
 from ganbench.utils.seeding import Settings, derive, generator, preserved_rng
 
@@ -90,6 +92,8 @@ class Evaluator:
         batch_size: of training; the discriminator scores batches of exactly this size.
         settings: of the process, under which features and metrics are computed whatever a variant has set;
             by default those of now. The variant is sampled and scored under its own.
+        curve_samples: samples of evaluations before the last, the first of those of the last; None for as many. What
+            stability is judged by is computed from so many at the last one too: distances compare at equal numbers.
     """
 
     def __init__(
@@ -99,10 +103,12 @@ class Evaluator:
         seed: int,
         batch_size: int,
         settings: Settings | None = None,
+        curve_samples: int | None = None,
     ) -> None:
         self.real, self.metrics, self.seed, self.batch_size = real, metrics, seed, batch_size
         self.stream = derive(seed, "evaluation")
         self.settings = settings or Settings.now()
+        self.curve_samples = curve_samples or real.samples
 
     def __call__(
         self, variant: Variant, telemetry: Telemetry, images_seen: int, history: list[dict[str, Any]], last: bool
@@ -110,15 +116,21 @@ class Evaluator:
         """The evaluation as the record keeps it, and its samples; raises Diverged for one that is not finite."""
         norms = telemetry.parameter_norms()
         with eval_mode(variant, self.stream):
-            evidence, samples = self._evidence(variant, telemetry.step, history)
+            raw = self._draw(variant, self.real.samples if last else self.curve_samples)
+            evidence, samples = self._evidence(variant, raw, telemetry.step, history)
+            watched = evidence
+            if len(raw) > self.curve_samples:
+                watched, _ = self._evidence(variant, raw[: self.curve_samples], telemetry.step, history)
             with self.settings.hold():
                 found = apply([m for m in self.metrics if last or m.cost == "each"], evidence)
-                watch = self._stability_inputs(evidence)
+                watch = self._stability_inputs(watched)
+                spread = self._sampling_sd(evidence) if last else {}
         entry = {
             "step": telemetry.step,
             "images_seen": images_seen,
             "values": found.values,
             **({"faults": found.faults} if found.faults else {}),
+            **({"sampling_sd": spread} if spread else {}),
             "watch": {**watch, "parameter_norms": norms, **telemetry.since(history[-1]["step"] if history else 0)},
         }
         if last:
@@ -136,15 +148,14 @@ class Evaluator:
             history: the evaluations before the last.
         """
         with eval_mode(variant, self.stream):
-            evidence = self._evidence(variant, step, history)[0]
+            evidence, _ = self._evidence(variant, self._draw(variant, self.real.samples), step, history)
             with self.settings.hold():
                 return apply(self.metrics, evidence)
 
     def samples(self, variant: Variant) -> Tensor:
-        """The samples that every evaluation scores, as pictures and points show them."""
+        """The samples that the last evaluation scores, as pictures and points show them."""
         with eval_mode(variant, self.stream):
-            raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
-        return quantised(raw)
+            return quantised(self._draw(variant, self.real.samples))
 
     def realness(self, variant: Variant, places: np.ndarray) -> np.ndarray | None:
         """How real the discriminator takes places ``(n, d)`` for: ``(n,)`` from 0 to 1; None without a discriminator.
@@ -164,14 +175,20 @@ class Evaluator:
             return np.asarray(expit(scores - variant.decision_threshold))
         return np.asarray((scores - scores.min()) / (np.ptp(scores) or 1.0))
 
-    def _evidence(self, variant: Variant, step: int, history: list[dict[str, Any]]) -> tuple[Evidence, Tensor]:
-        """What metrics may read, and the samples."""
-        raw = draw_samples(variant, self.real.samples, self.stream, self.real.device)
+    def _draw(self, variant: Variant, n: int) -> Tensor:
+        """The first ``n`` of the samples of the last evaluation, to the bit: drawn with as many others beside them."""
+        whole = min(self.real.samples, -(-n // EXTRACTOR_BATCH) * EXTRACTOR_BATCH)
+        return draw_samples(variant, whole, self.stream, self.real.device)[:n]
+
+    def _evidence(
+        self, variant: Variant, raw: Tensor, step: int, history: list[dict[str, Any]]
+    ) -> tuple[Evidence, Tensor]:
+        """What metrics may read of samples as the variant gave them, and the samples."""
         if not bool(torch.isfinite(raw).all()):
             raise Diverged(step, "a sample")
         with self.settings.hold():
             samples = quantised(raw)
-            described, real = self.real.describe(samples), self.real.held_out
+            described, real = self.real.describe(samples), self.real.reference(len(samples))
         evidence = Evidence(
             fake=described,
             real=real,
@@ -185,6 +202,24 @@ class Evaluator:
             batch_size=self.batch_size,
         )
         return evidence, samples
+
+    def _sampling_sd(self, evidence: Evidence) -> dict[str, float]:
+        """By name, the standard deviation of the primary metric over other samples; empty where it has none."""
+        fake, name = evidence.fake, self.real.dataset.primary
+        primary = [metric for metric in self.metrics if metric.name == name]
+
+        def without(kept: np.ndarray) -> float:
+            parts = (fake.samples, fake.features, fake.probabilities)
+            samples, features, probabilities = (None if part is None else part[kept[: len(part)]] for part in parts)
+            assert samples is not None and features is not None
+            some = replace(evidence, fake=Side(samples, features, probabilities, None, fake.device), _known={})
+            value = apply(primary, some).values[name]
+            return np.nan if value is None else value
+
+        try:
+            return {name: nine_digits(jackknife_sd(without, len(fake.samples)))} if primary else {}
+        except MetricError:  # too few samples, or a part of them has no score
+            return {}
 
     def _scores(self, variant: Variant, raw: Tensor, step: int) -> Scores | None:
         if variant.score_real is None:

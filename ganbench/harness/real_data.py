@@ -90,7 +90,7 @@ class RealData:
     """A dataset's splits on one device, with the features of what evaluations compare.
 
     Attributes:
-        samples: fakes that an evaluation draws; ``held_out`` has as many real samples, or all.
+        samples: fakes that the last evaluation draws; ``held_out`` has as many real samples, or all.
         features: rows of them that have features. Where modes are counted in many samples, their class
             probabilities are of all and their features of the first: neighbours cost the square of their number.
         notes: what the user should be told of the dataset and the extractor.
@@ -113,6 +113,7 @@ class RealData:
         self.dataset, self.extractor, self.samples = dataset, extractor, samples
         self.cache = cache if len(dataset.shape) == 3 else None  # points are their own features
         self._sides: dict[str, tuple[Side, set[str]]] = {}  # by key, with the names of what the cache has of it
+        self._references: dict[int, Side] = {}
         self.device = torch.device(device)
         self.splits = {split: load_split(dataset, split) for split in ("train", "test")}
         if split == "validation":
@@ -140,10 +141,17 @@ class RealData:
         rows = self.images[split].index_select(0, index)
         return from_uint8(rows) if rows.dtype == torch.uint8 else rows
 
-    @cached_property
+    @property
     def held_out(self) -> Side:
         """The held-out samples that fakes are compared with."""
-        return self._kept("test", self.draw("test", self.samples, "reference"))
+        return self.reference(self.samples)
+
+    def reference(self, n: int) -> Side:
+        """The held-out samples that ``n`` fakes are compared with: as many, or all."""
+        index = self.draw("test", n, "reference")
+        if len(index) not in self._references:
+            self._references[len(index)] = self._kept("test", index)
+        return self._references[len(index)]
 
     @cached_property
     def train(self) -> Side:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ganbench.metrics.numerics.feature_set import feature_set, feature_sets, features_of
 from ganbench.metrics.numerics.gaussian import gaussian_of, trace_of_root
+from ganbench.metrics.numerics.threads import shared
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric
 
@@ -35,8 +36,9 @@ def frechet_distance(real: Any, fake: Any) -> float:
     """
     one, two = feature_sets(real, fake, rows=(2, 2))
     first, second = gaussian_of(one), gaussian_of(two)
-    shift = first.mean - second.mean
-    distance = float(shift.square().sum()) + (first.trace + second.trace) - 2.0 * trace_of_root(first, second)
+    with shared():
+        shift = first.mean - second.mean
+        distance = float(shift.square().sum()) + (first.trace + second.trace) - 2.0 * trace_of_root(first, second)
     return max(distance, 0.0)  # below 0 by rounding alone
 
 
@@ -48,7 +50,8 @@ def trace_of_covariance(values: Any) -> float:
     Raises:
         MetricError: fewer than 2 rows, or a value that is not finite.
     """
-    return gaussian_of(feature_set(values, "features", rows=2)).trace
+    with shared():
+        return gaussian_of(feature_set(values, "features", rows=2)).trace
 
 
 def of_evidence(evidence: Evidence) -> float:

@@ -10,6 +10,7 @@ from ganbench.metrics.manifold import BALL_K, DENSITY_K
 from ganbench.metrics.numerics.checks import positive_integer
 from ganbench.metrics.numerics.feature_set import feature_sets, features_of
 from ganbench.metrics.numerics.pair import pair_of
+from ganbench.metrics.numerics.threads import shared
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric
 
@@ -59,7 +60,8 @@ def kernel_distance(
     positive_integer(subsets, "subsets")
     size = min(positive_integer(subset_size, "subset_size", least=2), len(one), len(two))
     countable = balls if balls is not None and min(len(one), len(two)) > max(balls) else None
-    estimates = pair_of(one, two).kernel_estimates(subsets, size, rng, countable)
+    with shared():
+        estimates = pair_of(one, two).kernel_estimates(subsets, size, rng, countable)
     return float(np.mean(estimates)), float(np.std(estimates))
 
 

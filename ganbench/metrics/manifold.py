@@ -8,6 +8,7 @@ from ganbench.metrics.intervals import bootstrap_share
 from ganbench.metrics.numerics.checks import positive_integer
 from ganbench.metrics.numerics.feature_set import feature_sets, features_of
 from ganbench.metrics.numerics.pair import pair_of
+from ganbench.metrics.numerics.threads import shared
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric
 
@@ -20,7 +21,8 @@ def _scores(real: Any, fake: Any, ball_k: int | None, density_k: int | None) -> 
     """Precision and recall where ``ball_k`` is given, density and coverage where ``density_k`` is."""
     largest = max(positive_integer(k, "k") for k in (ball_k, density_k) if k is not None)
     one, two = feature_sets(real, fake, rows=(largest + 1, (ball_k or 0) + 1))
-    return dict(pair_of(one, two).ball_scores((ball_k, density_k)))
+    with shared():
+        return dict(pair_of(one, two).ball_scores((ball_k, density_k)))
 
 
 def precision_recall(real: Any, fake: Any, k: int = BALL_K) -> dict[str, float]:

@@ -19,7 +19,7 @@ from ganbench.plugin.interfaces import Reporter
 from ganbench.plugin.report import Report
 from ganbench.reporters import charts, leaderboard_charts, leaderboard_page, leaderboard_rows, trial_page
 from ganbench.reporters.glossary import TERMS
-from ganbench.reporters.leaderboard_rows import COSTS
+from ganbench.reporters.leaderboard_rows import FIGURES
 from ganbench.reporters.pictures import MOST_BYTES, PLOT
 from ganbench.reporters.sections import HEADINGS, PAIRS, sections
 from ganbench.reporters.sentences import across_datasets
@@ -89,7 +89,7 @@ def page(template: str, **values: Any) -> str:
         charts=charts,
         strip=leaderboard_rows,
         plot=PLOT,
-        costs=COSTS,
+        figures=FIGURES,
         **values,
     )
 
@@ -141,7 +141,8 @@ def write_trials(report: Report, folder: Path) -> None:
         written.add(path.name)
         made_of = _fingerprint(trial)
         if _fingerprint_in(path) != made_of:
-            write_atomic(path, page("trial.html", made_of=made_of, trial=trial_page.describe(trial, folder)).encode())
+            described = trial_page.describe(index.whole(trial), folder)
+            write_atomic(path, page("trial.html", made_of=made_of, trial=described).encode())
     for path in place.glob("*.html"):
         if path.name not in written and _fingerprint_in(path):
             remove(path)

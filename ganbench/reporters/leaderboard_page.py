@@ -39,7 +39,7 @@ def describe(section: Section, index: TrialIndex, keys: Mapping[str, int]) -> di
         "seeds": seeds(section.trials["seed"]),
         "primary": section.metrics[0] if section.metrics else "",
         "metrics": [(m, section.label(m), section.arrow(m)) for m in section.metrics if section.shows(m)],
-        "shown": {name for name in ("rank", "tier", "verdict", "seeds", "failed", "costs") if section.shows(name)},
+        "shown": {name for name in ("rank", "tier", "verdict", "seeds", "failed", "figures") if section.shows(name)},
         "explained": _explained(section),
         "rows": lines,
         "groups": [
@@ -75,7 +75,7 @@ def _explained(section: Section) -> list[tuple[str, str]]:
     """The names and headings of the table's columns that have an explanation, in their order."""
     columns = [*HEADINGS.items(), *((metric, section.title(metric)) for metric in section.metrics)]
     found = [(name, heading) for name, heading in columns if name in TERMS and section.shows(name)]
-    return [*found, *((name, text) for name, text, _ in leaderboard_rows.COSTS if section.shows("costs"))]
+    return [*found, *((name, text) for name, text, _ in leaderboard_rows.FIGURES if section.shows("figures"))]
 
 
 def _versions(own: Mapping[str, Sequence[Trial]]) -> str:

@@ -1,4 +1,4 @@
-"""The rows of the leaderboard page: scores with a tick for each seed, costs, trials, and badges of what is unequal."""
+"""The rows of the leaderboard page: scores with a tick for each seed, spreads, costs, trials, and badges of what is unequal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 
 from ganbench.analysis.environments import MOST_TOLD, flat
-from ganbench.analysis.statistics import Floats
+from ganbench.analysis.statistics import Floats, Spread
 from ganbench.reporters.charts import Axis, axis, finite
 from ganbench.reporters.formatting import number, seeds, thousands
 from ganbench.reporters.sections import Section, judged, marks, score_interval
 from ganbench.reporters.trials import Trial, nondeterministic
 
 STRIP, STRIP_HEIGHT = 84, 12  # of the strip below a score, on which each seed has its place
-COSTS = (
+FIGURES = (
+    ("seed_sd", "Seeds", "s.d."),
+    ("sampling_sd", "Samples", "s.d."),
     ("time", "Time", "s a trial"),
     ("memory", "Memory", "MB"),
     ("parameters", "Parameters", ""),
@@ -46,7 +48,7 @@ def table(
                 "words": " ".join(sorted(words)),
                 "bad": any(word not in ("stable", "unknown") for word in words),
                 "scores": [_score(section, row, m, own, scales[m]) for m in section.metrics if section.shows(m)],
-                "costs": _costs(own),
+                "figures": _figures(row, own),
                 "badges": _badges(row, own, most, usual, superseded),
             }
         )
@@ -100,8 +102,9 @@ def floors(section: Section, trials: Mapping[str, Sequence[Trial]]) -> list[dict
     return found
 
 
-def _costs(own: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Medians over the trials that completed: seconds, megabytes, parameters, images a second."""
+def _figures(row: Any, own: Sequence[Trial]) -> list[dict[str, Any]]:
+    """The parts of the score's spread; medians over completed trials: seconds, megabytes, parameters, images a second.
+    """
 
     def middle(values: Iterable[Any], scale: float = 1.0) -> float | None:
         known = [float(value) * scale for value in values if value]
@@ -114,9 +117,11 @@ def _costs(own: Sequence[Trial]) -> list[dict[str, Any]]:
         middle(sum(trial.record.parameters.values() if trial.record else ()) for trial in done),
         middle(trial.cost.get("images_per_second") for trial in done),
     )
+    parts = [None if pd.isna(value) else float(value) for value in row[list(Spread._fields)]]
+    texts = [*map(number, parts), *map(thousands, figures)]
     return [
-        {"name": name, "exact": "" if value is None else repr(value), "text": thousands(value)}
-        for (name, _, _), value in zip(COSTS, figures, strict=True)
+        {"name": name, "exact": "" if value is None else repr(value), "text": text}
+        for (name, _, _), value, text in zip(FIGURES, (*parts, *figures), texts, strict=True)
     ]
 
 

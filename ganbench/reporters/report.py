@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from ganbench.analysis.ranking import leaderboard, trials_table
 from ganbench.plugin.report import PLACE, Report
 from ganbench.reporters import load_reporters
 from ganbench.results.schema import Record
-from ganbench.results.store import UNFINISHED, Contents, read_records
+from ganbench.results.store import UNFINISHED, Contents, StoredRecords
 from ganbench.utils.errors import UsageError
 
 ABOUT = ("label", "direction", "rows_per_feature")
@@ -43,10 +43,12 @@ def write_reports(
         UsageError: there is no such column; nothing is written.
     """
     reporters = load_reporters(formats)
-    contents = read_records(folder)
+    stored = StoredRecords(folder)
+    report = build_report(stored)
+    contents = stored.reading.contents(stored.light)
     if work is not None and work.resolve() != folder.resolve():
         contents = replace(contents, interrupted=contents.interrupted + _unfinished(work, folder))
-    report = choose_columns(build_report(contents.records), columns)
+    report = choose_columns(report, columns)
     if contents.records:
         for reporter in reporters:
             reporter.write_report(report, folder)
@@ -80,32 +82,37 @@ def _unfinished(work: Path, folder: Path) -> int:
 
 
 def build_report(records: Sequence[Record]) -> Report:
-    """Rank the records, test what they differ in, and collect what pages say beside the tables."""
-    read = final_trials(records)
+    """Rank the records, test what they differ in, and collect what pages say beside the tables.
+
+    ``StoredRecords`` are read here, and never all in memory.
+    """
     about: dict[str, dict[str, Any]] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}, "sizes": {}}
-    for record in records:
-        trial, protocol = record.identity.trial, record.identity.protocol
+
+    def described(found: Iterable[Record]) -> Iterator[Record]:
+        for record in found:
+            _describe(record, about)
+            yield record
+
+    read = final_trials(described(records.read() if isinstance(records, StoredRecords) else records))
+    return Report(leaderboard(read), trials_table(read), records, findings=findings(read), **about)
+
+
+def _describe(record: Record, about: dict[str, dict[str, Any]]) -> None:
+    """Add what pages say of a record's metrics, conditions and dataset."""
+    trial, protocol = record.identity.trial, record.identity.protocol
+    about["metrics"] |= {
+        name: {key: value for key in ABOUT if (value := getattr(column, key)) is not UNSET}
+        for name, column in record.metrics.items()
+    }
+    if protocol not in about["protocols"]:
         fields = {**asdict(trial), **asdict(record.identity.evaluation)}
-        about["metrics"] |= {
-            name: {key: value for key in ABOUT if (value := getattr(column, key)) is not UNSET}
-            for name, column in record.metrics.items()
-        }
-        about["protocols"][protocol] = {name: fields[name] for name in PROTOCOL_FIELDS}
-        about["primary"][trial.dataset] = record.primary
-        reference = record.reference
-        if reference.centres:
-            about["centres"][trial.dataset] = reference.centres
-        if reference.features is not None and reference.real is not None and reference.fake is not None:
-            sizes = about["sizes"].setdefault(trial.dataset, {})
-            sizes[protocol] = {"n": min(reference.real, reference.fake), "d": reference.features}
-    return Report(
-        leaderboard(read),
-        trials_table(read),
-        records,
-        metrics=about["metrics"],
-        protocols=about["protocols"],
-        primary=about["primary"],
-        centres=about["centres"],
-        sizes=about["sizes"],
-        findings=findings(read),
-    )
+        about["protocols"][protocol] = {**{name: fields[name] for name in PROTOCOL_FIELDS}, "curve_samples": []}
+    if (few := record.identity.evaluation.curve_samples) and few not in about["protocols"][protocol]["curve_samples"]:
+        about["protocols"][protocol]["curve_samples"].append(few)
+    about["primary"][trial.dataset] = record.primary
+    reference = record.reference
+    if reference.centres:
+        about["centres"][trial.dataset] = reference.centres
+    if reference.features is not None and reference.real is not None and reference.fake is not None:
+        sizes = about["sizes"].setdefault(trial.dataset, {})
+        sizes[protocol] = {"n": min(reference.real, reference.fake), "d": reference.features}

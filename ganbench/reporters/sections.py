@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 from msgspec import UNSET
 
+from ganbench.analysis.statistics import Spread
 from ganbench.metrics.bias import bias_warnings
 from ganbench.plugin.report import Report
 from ganbench.reporters.formatting import ARROWS, interval, number
 from ganbench.results.schema import Record
+from ganbench.results.store import light
 
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
@@ -97,11 +99,12 @@ class Section:
         facts = self.facts
         if not facts:
             return f"Protocol {self.protocol}: scores by {self.extractor}."
+        fewer = " or ".join(f"{n:,}" for n in sorted(facts.get("curve_samples", ())))
         return (
             f"Protocol {self.protocol}: {facts['budget_images']:,} training images in batches of "
             f"{facts['batch_size']:,}, {facts['precision']}, {facts['engine']} engine; {facts['samples']:,} samples "
             f"scored by {self.extractor} against the {facts['split']} split at each of {facts['evaluations']:,} "
-            "evaluations."
+            f"evaluations{f' ({fewer} before the last)' if fewer else ''}."
         )
 
     @property
@@ -119,15 +122,19 @@ def sections(report: Report) -> list[Section]:
     board = report.leaderboard
     # A table that a caller made, or an earlier version, need not say more than ranks and scores.
     said: dict[str, Any] = {"notes": "", "given": "", "true_family": "", "against_control": "", "p_control": math.nan}
+    said |= dict.fromkeys(Spread._fields, math.nan)
     board = board.assign(**{name: value for name, value in said.items() if name not in board.columns})
     metrics = [name for name in board.columns if f"{name}_low" in board.columns]
     trials = dict(iter(report.trials.groupby(["dataset", "protocol"], sort=False)))
+    records: dict[tuple[str, str], list[Record]] = {}
+    for record in light(report.records):
+        records.setdefault((record.identity.trial.dataset, record.identity.protocol), []).append(record)
     for names, rows in board.groupby(["dataset", "extractor", "protocol"], sort=False):
         dataset, extractor, protocol = map(str, names)
         content = dataset.partition("@")[0]
         primary = report.primary.get(content)
         # The primary metric stands there even if every trial failed: its floor and empty cells say so.
-        own = [r for r in report.records if (r.identity.trial.dataset, r.identity.protocol) == (content, protocol)]
+        own = records.get((content, protocol), [])
         failed = {m for record in own for m, about in record.metrics.items() if about.status is not UNSET}
         shown = [m for m in metrics if m in failed or rows[m].notna().any()]
         present = [m for m in metrics if m == primary] + [m for m in shown if m != primary]

@@ -69,7 +69,7 @@ def sentences(section: Section) -> list[str]:
 def about_table(section: Section) -> list[str]:
     """The sentences on the whole table of a section."""
     found, findings = [_coverage(section.rows), *_unequal(section.rows)], section.report.findings
-    found += [_against_control(section.rows), _power(section.rows), _agreement(section)]
+    found += [_spread(section), _against_control(section.rows), _power(section.rows), _agreement(section)]
     if findings is not None:
         pairs = section.own(findings.neighbours)
         if section.rows.loc[section.rows["rank"].notna(), "failed"].any():
@@ -83,9 +83,9 @@ def about_table(section: Section) -> list[str]:
 def _agreement(section: Section) -> str:
     """How far other metrics rank as the primary one does."""
     directions = {metric: section.direction(metric) for metric in section.metrics}
-    pairs = agreement(section.rows, directions)
     primary = section.metrics[0] if section.metrics else ""
-    pairs = pairs[pairs["first"] == primary].sort_values("spearman", kind="stable", ascending=False)
+    pairs = agreement(section.rows, directions, first=primary)
+    pairs = pairs.sort_values("spearman", kind="stable", ascending=False)
     told = [
         f"{section.title(pair['second'])} {pair['spearman']:.2f} [{pair['low']:.2f}, {pair['high']:.2f}]"
         for pair in pairs.to_dict("records")
@@ -133,6 +133,18 @@ def _coverage(rows: pd.DataFrame) -> str:
         by_share.setdefault(percent(true_coverage(n)), []).append(str(n))
     told = [f"{share} ({', '.join(numbers)} completed seeds)" for share, numbers in by_share.items()]
     return f"An interval holds the true median in this share of repetitions: {'; '.join(told)}." if told else ""
+
+
+def _spread(section: Section) -> str:
+    """What of the primary metric's spread is the training, and what the samples that were drawn."""
+    rows = section.rows[section.rows["rank"].notna() & section.rows["seed_sd"].notna()]
+    if not section.metrics or rows.empty:
+        return ""
+    told = [f"{row['variant']} {number(row['seed_sd'])} + {number(row['sampling_sd'])}" for _, row in rows.iterrows()]
+    return (
+        f"Standard deviation of {section.label(section.metrics[0])} over trainings by other seeds + over other samples of "
+        f"one training; more seeds narrow the first, more samples the second: {', '.join(told)}."
+    )
 
 
 def _unequal(rows: pd.DataFrame) -> list[str]:
@@ -248,7 +260,7 @@ def unstable_trainings(section: Section) -> list[UnstableTrainings]:
     found = []
     for word in UNSTABLE:
         lines = []
-        for _, trial in own[own["verdict"] == word].iterrows():
+        for trial in own[own["verdict"] == word].to_dict("records"):
             note = f" ({trial['note']})" if trial["note"] else ""
             place = "" if pd.isna(trial["verdict_images"]) else f" at {trial['verdict_images']:,} images"
             if not place and not pd.isna(trial["verdict_step"]):

@@ -27,18 +27,22 @@ def section_curves(section: Section, rows: Variants) -> list[dict[str, Any]]:
     prepared = []
     for key, name, own in rows:
         known = [(trial, trial.record) for trial in own if trial.record is not None]
-        prepared.append((key, name, known, _paces(known), _grid([record for _, record in known])))
+        grid = _grid([record for _, record in known])
+        courses = [{entry.images_seen: entry.values for entry in record.evaluations} for _, record in known]
+        prepared.append((key, name, known, _paces(known), grid, [[c.get(x, {}) for x in grid.tolist()] for c in courses]))
     for metric in section.metrics:
         series = []
-        for key, name, trials, paces, grid in prepared:
+        for key, name, trials, paces, grid, courses in prepared:
             if len(grid) < 2:
                 continue
-            table = np.array([_values(record, metric, grid) for _, record in trials])
+            table = np.array([finite([values.get(metric) for values in course]) for course in courses])
             if np.isfinite(table).any(axis=0).sum() < 2:  # only at the end of training
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # a point that no seed reached has no median
-                middle, low, high = (f(table, axis=0) for f in (np.nanmedian, np.nanmin, np.nanmax))
+                whole = np.isfinite(table).all()  # then what skips nothing says the same ten times as fast
+                functions = (np.median, np.min, np.max) if whole else (np.nanmedian, np.nanmin, np.nanmax)
+                middle, low, high = (f(table, axis=0) for f in functions)
             marks = [
                 (float(grid[place]), float(values[place]), f"{name}, seed {trial.seed}: {trial.judged}")
                 for (trial, record), values in zip(trials, table, strict=True)
@@ -54,11 +58,6 @@ def section_curves(section: Section, rows: Variants) -> list[dict[str, Any]]:
 def _grid(records: Sequence[Record]) -> Floats:
     """Every number of images at which some trial was scored."""
     return np.array(sorted({entry.images_seen for record in records for entry in record.evaluations}), dtype=float)
-
-
-def _values(record: Record, metric: str, grid: Floats) -> Floats:
-    at = {entry.images_seen: entry.values.get(metric) for entry in record.evaluations}
-    return finite([at.get(images) for images in grid.tolist()])
 
 
 def _place(trial: Trial, record: Record, grid: Floats) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import asdict
 
 from ganbench.analysis.stability import MEANINGS, UNSTABLE
@@ -102,6 +103,7 @@ def facts(trial: Trial) -> Iterator[tuple[str, str]]:
         "budget_images",
         "batch_size",
         "samples",
+        "curve_samples",
         "evaluations",
         "split",
         "extractor",
@@ -109,6 +111,8 @@ def facts(trial: Trial) -> Iterator[tuple[str, str]]:
         "engine",
         "device",
     ):
+        if both[name] is UNSET:
+            continue
         yield name.replace("_", " "), f"{both[name]:,}" if isinstance(both[name], int) else str(both[name])
     for role, count in record.parameters.items():
         yield f"parameters, {role}", f"{count:,}"
@@ -151,6 +155,7 @@ def command(record: Record) -> str:
     ]
     words += ["--images", str(trial.budget_images), "--batch-size", str(trial.batch_size)]
     words += ["--evaluations", str(evaluation.evaluations), "--samples", str(evaluation.samples)]
+    words += ["--curve-samples", str(evaluation.curve_samples or evaluation.samples)]
     words += ["--extractor", extractor] + (["--weights", f"FILE-OF-{digest}"] if at else [])
     words += ["--metrics", ",".join(metrics)] if metrics else []
     words += ["--device", trial.device]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 from ganbench.reporters.charts import finite
 from ganbench.reporters.pictures import MOST_BYTES
 from ganbench.results.schema import Record, is_measure
+from ganbench.results.store import StoredRecords, light
 from ganbench.utils import canonical_json
 from ganbench.utils.files import read_plain
 
@@ -76,19 +77,28 @@ Variants = Sequence[tuple[int, str, Sequence[Trial]]]
 class TrialIndex:
     """Finds the record and the folder of each row of the table of trials."""
 
-    def __init__(self, folder: Path, records: Iterable[Record]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, records: Sequence[Record]) -> None:
+        self.folder, self._records = folder, records
         self.places = {path.name: path for path in sorted(folder.glob("*/*/seed-*"))}
         self.records = {
             (record.identity.trial.dataset, record.identity.trial.seed, record.identity.id): record
-            for record in records
+            for record in light(records)
         }
+        self._costs: dict[Path, dict[str, float]] = {}
 
     def find(self, about: Mapping[Any, Any]) -> Trial:
         """The trial of a row of the table of trials."""
         place = self.places.get(f"seed-{about['seed']}-{about['trial']}")
         key = (str(about["dataset"]).partition("@")[0], about["seed"], about["trial"])
-        return Trial(about, self.records.get(key), place, costs(place) if place else {})
+        if place is not None and place not in self._costs:
+            self._costs[place] = costs(place)
+        return Trial(about, self.records.get(key), place, self._costs[place] if place else {})
+
+    def whole(self, trial: Trial) -> Trial:
+        """A trial with all of its record, of which the others have what tables show."""
+        if trial.record is None or not isinstance(self._records, StoredRecords):
+            return trial
+        return replace(trial, record=self._records.whole(trial.record))
 
 
 def median_first(trials: Sequence[Trial], metric: str) -> list[Trial]:

@@ -136,7 +136,7 @@ def unseal(text: str | bytes) -> Record:
         )
     sealed_json.verify(found, content)
     try:
-        record = convert(found, Record)
+        record = convert(found, Record, [found.get("identity"), found.get("environment")])
     except ValueError as reason:
         raise DamagedRecord(f"its hash is right, but {reason}") from None
     # Of the JSON, not of the record: a later version's part may have a field that this one does not know.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -72,9 +73,10 @@ class EvaluationIdentity(Struct, frozen=True, kw_only=True):
     Attributes:
         extractor: name, with the weights of a file ``inception-v3@1a2b3c4d``; ``extractor_hash``: SHA-256 of them.
         split: of the dataset, that samples are compared with.
-        samples: drawn and scored at an evaluation.
+        samples: drawn and scored at the last evaluation.
         evaluations: scored points after the untrained one.
         metrics_version: ``spec.METRICS_VERSION``.
+        curve_samples: drawn and scored at the other evaluations; unset for as many.
     """
 
     extractor: str
@@ -83,6 +85,7 @@ class EvaluationIdentity(Struct, frozen=True, kw_only=True):
     samples: Size
     evaluations: Size
     metrics_version: Whole
+    curve_samples: Size | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         name, at, digest = self.extractor.partition("@")
@@ -107,7 +110,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, trial: TrialIdentity, evaluation: EvaluationIdentity) -> Identity:
         """The identity that follows from both parts."""
-        return cls(**{**identify(asdict(trial), asdict(evaluation)), "trial": trial, "evaluation": evaluation})
+        derived = identify(asdict(trial), msgspec.to_builtins(evaluation))
+        return cls(**{**derived, "trial": trial, "evaluation": evaluation})
 
     @property
     def folder(self) -> Path:
@@ -118,7 +122,10 @@ class Identity(Struct, frozen=True, kw_only=True):
 def identify(trial: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Both parts, as JSON, with everything that follows from them."""
     trial_hash, evaluation_hash = canonical_json.sha256(trial), canonical_json.sha256(evaluation)
-    comparable = [evaluation_hash, *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
+    scores = evaluation_hash
+    if evaluation and "curve_samples" in evaluation:  # those of the last evaluation are the same without
+        scores = canonical_json.sha256({key: value for key, value in evaluation.items() if key != "curve_samples"})
+    comparable = [scores, *(trial[k] for k in ("budget_images", "batch_size", "precision", "engine"))]
     return {
         "trial": trial,
         "evaluation": evaluation,
@@ -174,22 +181,28 @@ class Watch(Struct, frozen=True, kw_only=True):
     updates: Counts | None = None
 
     def __post_init__(self) -> None:
-        check_measures((name, getattr(self, name)) for name in _MEASURES)
+        for value in _measures_of(self):  # thousands of times for a table
+            if value and not _LEAST <= abs(value) <= MOST_MEASURE:
+                check_measures(zip(_MEASURES, _measures_of(self), strict=True))
 
 
 _MEASURES = Watch.__struct_fields__[:11]
+_measures_of = attrgetter(*_MEASURES)
+_LEAST = 1 / MOST_MEASURE
 
 
 class Evaluation(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The scores of one point of a training. ``fid_train``, against training images, only the last one has.
+    """The scores of one point of a training. Only the last one has ``fid_train``, against training images.
 
-    ``faults`` says, by column, what a metric did that failed there: ``returned nan``.
+    ``faults`` says, by column, what a metric did that failed there: ``returned nan``. ``sampling_sd``, of the primary
+    metric at the last one: its standard deviation over other samples of the same model.
     """
 
     step: Whole
     images_seen: Whole
     values: Scores
     faults: Faults = {}
+    sampling_sd: Scores = {}
     watch: Watch | None = None
     fid_train: Number | None = None
 

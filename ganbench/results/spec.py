@@ -1,8 +1,8 @@
 """What a trial is: one variant, one dataset, one seed, one protocol; and the two hashes that identify it.
 
 The *trial* hash covers what makes the weights, the *evaluation* hash what makes the numbers from the
-weights. Scores may be compared where the protocol is the same: the evaluation hash with budget, batch
-size, precision and engine. Which metrics were chosen is in neither.
+weights. Scores may be compared where the protocol is the same: the evaluation hash (of what the last
+evaluation depends on) with budget, batch size, precision and engine. Which metrics were chosen is in neither.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import asdict
 
 from ganbench.results.schema import EvaluationIdentity, Identity, Role, TrialIdentity
@@ -36,7 +37,8 @@ class Protocol:
         batch_size: of training, and of what the discriminator scores.
         device: type of device, ``cpu``, ``cuda`` or ``mps``: each rounds in its own way.
         extractor: name; ``extractor_hash``: SHA-256 of its weights.
-        samples: samples drawn and scored at an evaluation.
+        samples: samples drawn and scored at the last evaluation.
+        curve_samples: the same at the others; None for as many.
         evaluations: scored points after the untrained one, the last at the end (``training.evaluation_steps``).
     """
 
@@ -50,6 +52,7 @@ class Protocol:
     precision: str = "fp32"
     engine: str = SERIAL
     split: str = "test"
+    curve_samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class TrialSpec:
             samples=self.protocol.samples,
             evaluations=self.protocol.evaluations,
             metrics_version=METRICS_VERSION,
+            curve_samples=self.protocol.curve_samples or UNSET,
         )
 
     @cached_property
@@ -116,6 +120,7 @@ class TrialSpec:
     def from_identity(cls, identity: Identity) -> TrialSpec:
         """The spec with that identity, as a record holds it."""
         both = {**asdict(identity.trial), **asdict(identity.evaluation)}
+        both["curve_samples"] = identity.evaluation.curve_samples or None
         protocol = Protocol(**{f.name: both[f.name] for f in fields(Protocol)})
         return cls(**{f.name: both[f.name] for f in fields(cls) if f.name != "protocol"}, protocol=protocol)
 

@@ -15,9 +15,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import filelock
+from msgspec.structs import replace
 
 from ganbench.results import rescored
 from ganbench.results.records import MOST_BYTES, DamagedRecord, read, seal, unseal
@@ -70,35 +71,110 @@ class Contents:
     superseded: int
 
 
+class Reading:
+    """One pass over the records below a folder: the sound ones, in the order of their paths; a damaged one is named."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.problems: list[Problem] = []
+        self.interrupted = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        root = self.root
+        for folder in sorted(root.glob("*/*/seed-*")):
+            if folder.relative_to(root).parts[0] in SET_ASIDE or not folder.is_dir():
+                continue
+            path = folder / "record.json"
+            if not os.path.lexists(path):
+                self.interrupted += any((folder / name).exists() for name in UNFINISHED)
+                continue
+            try:
+                record = read(path)
+                if path.parent.relative_to(root) != record.identity.folder:
+                    raise DamagedRecord(f"it belongs in {record.identity.folder}: the folder was copied or renamed")
+            except OSError as reason:
+                self.problems.append(Problem(path, str(reason.strerror)))
+            except DamagedRecord as reason:
+                self.problems.append(Problem(path, str(reason)))
+            else:
+                try:
+                    record = with_rescored(record, folder)
+                except DamagedRecord as reason:
+                    self.problems.append(Problem(folder / rescored.FILE, str(reason)))
+                yield record
+
+    def contents(self, records: list[Record]) -> Contents:
+        """What it has found, with these records."""
+        superseded = sum(1 for _ in (self.root / "superseded").glob("*/*/seed-*"))
+        return Contents(records, self.problems, self.interrupted, superseded)
+
+
 def read_records(root: Path | str) -> Contents:
     """Every record below ``root``, in the order of their paths; a damaged one is named, never used."""
-    root = Path(root)
-    records: list[Record] = []
-    problems: list[Problem] = []
-    interrupted = 0
-    for folder in sorted(root.glob("*/*/seed-*")):
-        if folder.relative_to(root).parts[0] in SET_ASIDE or not folder.is_dir():
-            continue
-        path = folder / "record.json"
-        if not os.path.lexists(path):
-            interrupted += any((folder / name).exists() for name in UNFINISHED)
-            continue
+    reading = Reading(root)
+    return reading.contents(list(reading))
+
+
+class StoredRecords(Sequence[Record]):
+    """The records of a results folder for tables, for which thousands need not fit into memory.
+
+    They are those that ``read`` has gone through. Each is whole: it is read again when it is asked for.
+
+    Attributes:
+        light: the same without what only the page of a trial shows: what was watched at evaluations before the last.
+            What many have in common (environment, columns, reference) is there once.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.reading = Reading(root)
+        self.light: list[Record] = []
+        self._shared: dict[tuple[str, ...], Any] = {}
+
+    def read(self) -> Iterator[Record]:
+        """Every sound record below the folder, whole, in the order of their paths; call it once."""
+        for record in self.reading:
+            self.light.append(self._lighter(record))
+            yield record
+
+    def __len__(self) -> int:
+        return len(self.light)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        found = self.light[index]
+        return [self.whole(one) for one in found] if isinstance(found, list) else self.whole(found)
+
+    def whole(self, record: Record) -> Record:
+        """All of a record of ``light``; that itself where its file is no longer what was read."""
+        folder = self.reading.root / record.identity.folder
         try:
-            record = read(path)
-            if path.parent.relative_to(root) != record.identity.folder:
-                raise DamagedRecord(f"it belongs in {record.identity.folder}: the folder was copied or renamed")
-        except OSError as reason:
-            problems.append(Problem(path, str(reason.strerror)))
-        except DamagedRecord as reason:
-            problems.append(Problem(path, str(reason)))
-        else:
-            try:
-                record = with_rescored(record, folder)
-            except DamagedRecord as reason:
-                problems.append(Problem(folder / rescored.FILE, str(reason)))
-            records.append(record)
-    superseded = sum(1 for _ in (root / "superseded").glob("*/*/seed-*"))
-    return Contents(records, problems, interrupted, superseded)
+            found = read(folder / "record.json")
+            return with_rescored(found, folder) if found.sha256 == record.sha256 else record
+        except (OSError, DamagedRecord):
+            return record
+
+    def _lighter(self, record: Record) -> Record:
+        def shared(name: str, *key: str) -> Any:
+            value = getattr(record, name)
+            known = self._shared.setdefault((name, *key), value)
+            return known if known == value else value
+
+        table = record.identity.trial.dataset, record.identity.protocol
+        return replace(
+            record,
+            environment=shared("environment", record.environment_hash),
+            metrics=shared("metrics", *table),
+            reference=shared("reference", *table),
+            evaluations=[*(replace(one, watch=None) for one in record.evaluations[:-1]), *record.evaluations[-1:]],
+        )
+
+
+def light(records: Sequence[Record]) -> Sequence[Record]:
+    """Records for what reads all of them: stored ones as they are in memory."""
+    return records.light if isinstance(records, StoredRecords) else records
 
 
 def takes_name(text: str, known: bool, what: str, note: Callable[[str], object], other: str = "") -> bool:

@@ -36,6 +36,7 @@ class Request:
     evaluations: int = 20
     batch_size: int = 64
     samples: int | None = None
+    curve_samples: int | None = None
     metrics: tuple[str, ...] | None = None
     extractor: str | None = None
     weights: str | None = None
@@ -127,6 +128,7 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
                 "extractor": request.extractor,
                 "weights": request.weights,
                 "samples": request.samples,
+                "curve_samples": request.curve_samples,
                 "split": request.split,
                 "metrics": request.metrics,
                 "precision": request.precision,
@@ -214,6 +216,7 @@ def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any],
         precision=request.precision,
         engine=engine,
         split=request.split,
+        curve_samples=dataset.get("curve_samples"),
     )
     spec = TrialSpec(
         variant=variant["name"],

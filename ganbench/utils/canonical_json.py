@@ -7,6 +7,8 @@ import json
 import math
 from typing import Any
 
+import msgspec
+
 
 def dumps(value: Any) -> str:
     """Write a value with sorted keys, no spaces and shortest exact floats; raises ValueError for NaN and infinity."""
@@ -20,7 +22,15 @@ def loads(text: bytes) -> Any:
         ValueError: it is not JSON, or has NaN, infinity, a number too large for a float, a key twice, or too many
             nested values.
     """
-    try:
+    if b"\\" not in text or b"\\u" not in text:  # one byte is found ten times as fast as two
+        try:
+            found = msgspec.json.decode(text)
+            # It keeps the last of equal keys, each of which has a colon.
+            if msgspec.json.encode(found).count(b":") == text.count(b":"):
+                return found
+        except (ValueError, RecursionError):
+            pass
+    try:  # five times slower: it says what is wrong
         return json.loads(text.decode(), parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_object)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None

@@ -7,6 +7,7 @@ which raises ValueError.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -28,14 +29,17 @@ Text = Annotated[str, Meta(max_length=MOST_TEXT)]
 T = TypeVar("T")
 
 
-def convert(value: Any, kind: type[T]) -> T:
+def convert(value: Any, kind: type[T], open_parts: Iterable[Any] | None = None) -> T:
     """A parsed JSON value as ``kind``; fields that ``kind`` does not have are left out.
+
+    ``open_parts``: those that ``kind`` lets be anything, where the depth of nothing else matters.
 
     Raises:
         ValueError: it is nested too deeply, or a part has another type or size; the message says where, and what was
             expected: ``identity.trial.seed: Expected `int` >= 0``.
     """
-    check_depth(value)
+    for part in [value] if open_parts is None else open_parts:
+        check_depth(part)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as reason:

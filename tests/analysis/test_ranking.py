@@ -166,7 +166,7 @@ def test_leaderboard_by_hand():
     ]
     board = leaderboard(records)
     head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict", "notes"]
-    head += ["given", "true_family", "against_control", "p_control"]
+    head += ["given", "true_family", "against_control", "p_control", "seed_sd", "sampling_sd"]
     assert list(board.columns) == [*head, "fid", "fid_low", "fid_high", "fid_floor", "fid_floor_sd", *SHOWN]
     assert board["variant"].tolist() == ["dcgan", "wgan", "vanilla", "broken", "noise"]
     assert board["rank"].tolist() == [1, 2, 3, pd.NA, pd.NA]

@@ -7,7 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from ganbench.results.store import read_records
 
@@ -115,3 +117,26 @@ def test_report_names_every_file_that_it_wrote(here, fifteen: Path, tmp_path: Pa
     for name in ("leaderboard.csv", "trials.csv", "leaderboard.html", "leaderboard.md", "trials"):
         assert f"ganbench-results/{name}" in everything, name
     assert ".tex" not in everything
+
+
+def test_report_tells_how_far_metrics_agree_only_where_it_is_asked_for(here, tmp_path: Path) -> None:
+    for record in REFERENCE.glob("digits/*/seed-[0-2]-*/record.json"):
+        place = tmp_path / "all" / record.relative_to(REFERENCE)
+        place.parent.mkdir(parents=True)
+        shutil.copy(record, place)
+    done = here("report", "--results", "all", "--format", "csv", "--agreement")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    head = lines.index(["dataset", "protocol", "first", "second", "variants", "spearman", "low", "high"])
+    board = pd.read_csv(tmp_path / "all" / "leaderboard.csv")
+    ranked = board[board["rank"].notna() & board["recall"].notna()]
+    (fid_recall,) = (line for line in lines[head + 1 :] if line[2:4] == ["fid", "recall"])
+    assert fid_recall[:2] == ["digits", board["protocol"].iat[0]] and int(fid_recall[4]) == len(ranked)
+    rho, low, high = map(float, fid_recall[5:])
+    assert rho == round(float(spearmanr(-ranked["fid"], ranked["recall"])[0]), 2) and -1 <= low <= rho <= high <= 1
+    silent = here("report", "--results", "all", "--format", "csv")
+    assert silent.returncode == 0 and "fid  recall" not in silent.stdout and "spearman" not in silent.stdout
+
+    shutil.copytree(tmp_path / "all/digits/dcgan", tmp_path / "one/digits/dcgan")
+    alone = here("report", "--results", "one", "--format", "csv", "--agreement")
+    assert alone.returncode == 0 and "No rank correlations" in alone.stdout and "Empty" not in alone.stdout

@@ -15,6 +15,7 @@ from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.real_data import RealData
 from ganbench.harness.telemetry import Diverged, Telemetry
 from ganbench.metrics import frechet_distance
+from ganbench.metrics.frechet import FrechetInceptionDistance
 from ganbench.plugin.interfaces import Dataset, Extractor, Metric
 from ganbench.plugin.variant import Variant
 from ganbench.utils.seeding import Settings, derive, preserved_rng
@@ -224,3 +225,45 @@ def test_realness_is_the_probability_in_whole_batches_and_a_critic_by_its_range(
     assert one.realness(variant, places) is None
     variant.score_real = None
     assert one.realness(variant, places) is None
+
+
+class Drawn(Fixed):
+    """Points that the stream decides, as a generator's latents do."""
+
+    def sample(self, n, rng=None):
+        return torch.randn(n, 2, generator=rng)
+
+
+@pytest.mark.parametrize("few", [500, 700, 1200])
+def test_fewer_samples_before_the_end_change_no_score_of_the_end(few: int) -> None:
+    """They are the first of those of the end, and stability is judged by so many at every point."""
+    points = {side: RNG.normal(size=(1500, 2)).astype("float32") for side in POINTS}
+    dataset = Dataset("cloud", (2,), None, "fid", 960, lambda split: (points[split], None))
+    metrics = [FrechetInceptionDistance()]
+
+    def made(curve: int | None) -> Evaluator:
+        return Evaluator(RealData(dataset, Identity(), samples=1200), metrics, 7, 40, curve_samples=curve)
+
+    whole, fewer = made(None), made(few)
+    every, end = evaluate(whole, Drawn()), evaluate(whole, Drawn(), last=True)
+    point, last = evaluate(fewer, Drawn()), evaluate(fewer, Drawn(), last=True)
+    for name in ("values", "fid_train", "sampling_sd"):
+        assert last[name] == end[name]
+    assert every["values"]["fid"] == end["values"]["fid"] and every["watch"] == end["watch"]
+    assert point["watch"] == last["watch"] and point["watch"]["fid"] == point["values"]["fid"]
+    first, reference = fewer._draw(Drawn(), few), fewer.real.reference(few)
+    assert torch.equal(first, whole._draw(Drawn(), 1200)[:few]) and len(reference.features) == few
+    assert point["values"]["fid"] == frechet_distance(reference.features, first.numpy())
+    assert (point["values"] == every["values"]) == (few == 1200)
+
+
+def test_the_spread_over_samples_is_of_the_primary_metric_at_the_end() -> None:
+    points = {side: RNG.normal(size=(400, 2)).astype("float32") for side in POINTS}
+    dataset = Dataset("cloud", (2,), None, "fid", 960, lambda split: (points[split], None))
+    one = Evaluator(RealData(dataset, Identity(), samples=400), [FrechetInceptionDistance()], 7, 40)
+    assert "sampling_sd" not in evaluate(one, Drawn())
+    entry = evaluate(one, Drawn(), last=True)
+    fake = one.samples(Drawn()).numpy()
+    parts = [frechet_distance(points["test"], fake[np.arange(400) % 10 != g]) for g in range(10)]
+    assert entry["sampling_sd"] == {"fid": pytest.approx(np.sqrt(9 * np.var(parts)), rel=1e-8)}
+    assert "sampling_sd" not in evaluate(evaluator(), Fixed(), last=True), "the primary metric was not asked for"

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import threading
+import time
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits
 
@@ -15,7 +20,8 @@ from ganbench.metrics import (
     manifold_scores,
     score_all,
 )
-from ganbench.metrics.numerics import float32_screen, gaussian, kernel_estimates, pair
+from ganbench.metrics import all_scores
+from ganbench.metrics.numerics import float32_screen, gaussian, kernel_estimates, pair, threads
 from ganbench.plugin.interfaces import Side
 
 
@@ -52,14 +58,14 @@ def test_the_same_bits_as_one_by_one(monkeypatch, n, m, d, size, shared):
 def test_one_pass_serves_balls_and_kernel_and_the_real_side_is_seen_once(monkeypatch):
     monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
     seen = []
-    original = float32_screen.tiles
+    original = float32_screen.strips
 
     def counted(points, others=None):
         seen.append((len(points.half), others and len(others.half)))
         return original(points, others)
 
-    for module in (pair, kernel_estimates):
-        monkeypatch.setattr(module, "tiles", counted)
+    for module in (pair, float32_screen):
+        monkeypatch.setattr(module, "strips", counted)
     real, fake, _ = sets(700, 640, 200)
     known = FeatureSet(real)
     score_all(known, fake, subset_size=300)
@@ -67,6 +73,60 @@ def test_one_pass_serves_balls_and_kernel_and_the_real_side_is_seen_once(monkeyp
     seen.clear()
     score_all(known, fake[::-1], subset_size=300)
     assert seen == [(640, None), (700, 640)]
+
+
+@pytest.mark.parametrize("n, m, d", [(1300, 1200, 10), (1300, 1200, 200), (1100, 1500, 600)])
+def test_threads_change_no_bit(monkeypatch, n, m, d):
+    """Third moments, kernel sums in tiles, fewer rows than features' square: whatever is cut into parts."""
+    monkeypatch.setattr(kernel_estimates, "CHEAP", 0)
+    monkeypatch.setattr(float32_screen, "TILE", (128, 256))
+    real, fake, probabilities = sets(n, m, d)
+    expected = score_all(real, fake, probabilities, subset_size=300, splits=4)
+    before = torch.get_num_threads()
+    try:
+        for number in (2, 3, 8):
+            torch.set_num_threads(number)
+            assert score_all(real, fake, probabilities, subset_size=300, splits=4) == expected
+            assert one_by_one(real, fake, probabilities, 300) == expected
+            assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_in_one_thread_is_raised_and_threads_are_put_back(monkeypatch):
+    real, fake, _ = sets(300, 250, 5)
+
+    def broken(*_):
+        raise MetricError("no distance")
+
+    monkeypatch.setattr(all_scores, "frechet_distance", broken)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(MetricError, match="no distance"):
+            score_all(real, fake)
+        assert torch.get_num_threads() == 2 and threads.count() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_parts_of_work_come_back_in_their_order_on_threads_of_their_own():
+    def part(number):
+        time.sleep(0.01 * (5 - number))
+        return number, threading.get_ident(), torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        found = threads.at_once([partial(part, number) for number in range(5)])
+        assert [number for number, _, _ in found] == [0, 1, 2, 3, 4] and {inside for _, _, inside in found} == {1}
+        assert 2 <= len({thread for _, thread, _ in found}) <= 3
+        torch.set_num_threads(1)
+        assert {thread for _, thread, _ in threads.at_once([partial(part, 0), partial(part, 1)])} == {
+            threading.get_ident()
+        }
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_side_is_wrapped_once():

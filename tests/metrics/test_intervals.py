@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from ganbench.metrics import (
+    FeatureSet,
     MetricError,
     balanced_accuracy,
     bootstrap,
@@ -15,7 +16,7 @@ from ganbench.metrics import (
     roc_auc,
 )
 from ganbench.metrics.inception import inception_interval
-from ganbench.metrics.intervals import resampled_means
+from ganbench.metrics.intervals import jackknife_sd, resampled_means
 from ganbench.plugin.interfaces import Metric, Scores
 
 
@@ -129,3 +130,35 @@ def test_per_sample_terms_are_those_of_the_metric(make_evidence, monkeypatch):
         evidence = make_evidence(x, x, x)
         monkeypatch.setattr(evidence, "once", lambda compute: terms)
         assert offered()[name].interval(evidence, terms.mean()) == bootstrap(np.mean, terms)
+
+
+def test_a_jackknife_of_a_mean_is_the_standard_error_of_the_groups_means():
+    values = np.random.default_rng(3).normal(size=200)
+    groups = np.array([values[g::10].mean() for g in range(10)])
+    found = jackknife_sd(lambda kept: float(values[kept].mean()), 200)
+    assert found == pytest.approx(groups.std(ddof=1) / 10**0.5, rel=1e-12)
+
+
+def test_a_jackknife_of_a_share_is_binomial():
+    """sqrt(p (1 - p) / n) over many draws, which ten groups each estimate within 24 %."""
+    rng = np.random.default_rng(4)
+    draws = rng.random((400, 300)) < 0.2
+    found = [jackknife_sd(lambda kept, row=row: float(row[kept].mean()), 300) for row in draws]
+    assert np.mean(np.square(found)) == pytest.approx(0.2 * 0.8 / 300, rel=0.05)
+
+
+@pytest.mark.parametrize("shift, most", [(1.0, 1.15), (0.0, 2.5)])
+def test_a_jackknife_of_fid_is_its_spread_over_samples_and_too_wide_only_at_the_floor(shift, most):
+    rng = np.random.default_rng(5)
+    real = FeatureSet(rng.normal(size=(1000, 8)))
+    draws = [rng.normal(size=(400, 8)) * (1 + 0.3 * shift) + shift for _ in range(60)]
+    spread = np.std([frechet_distance(real, fake) for fake in draws], ddof=1)
+    found = [jackknife_sd(lambda kept, fake=fake: frechet_distance(real, fake[kept]), 400) for fake in draws[:30]]
+    assert 0.85 < np.sqrt(np.mean(np.square(found))) / spread < most
+
+
+def test_a_jackknife_needs_a_sample_in_every_group_and_a_number_of_each():
+    with pytest.raises(MetricError, match="10 groups"):
+        jackknife_sd(lambda kept: 0.0, 9)
+    with pytest.raises(MetricError, match="not finite"):
+        jackknife_sd(lambda kept: float("nan"), 20)

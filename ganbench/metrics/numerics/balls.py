@@ -98,6 +98,13 @@ class Balls:
         self.rows, self.columns, self.nearness, self.pending = [], [], [], 0
         self._decide(row, column, near)
 
+    def merge(self, other: Balls) -> None:
+        """Take what another found in tiles of its own, which is finished."""
+        self.held |= other.held
+        self.covered |= other.covered
+        self.recalled |= other.recalled
+        self.hits += other.hits
+
     def in_double(self, index: np.ndarray) -> None:
         """Count the balls of some real rows from float64 products: float32 has no range for them, or cannot tell."""
         fake = self.fake.features.tensor.double()

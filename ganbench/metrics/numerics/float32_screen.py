@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -132,7 +134,10 @@ def screen_of(features: FeatureSet, frame: Frame) -> Screen:
     return features.once(("screen", frame), lambda: Screen(features, frame))
 
 
-def tiles(points: Screen, others: Screen | None = None) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+Tile = tuple[slice, slice, torch.Tensor]
+
+
+def tiles(points: Screen, others: Screen | None = None) -> Iterator[Tile]:
     """Nearnesses, never below the true ones: of all pairs, or, without ``others``, of each pair of ``points`` once.
 
     Yields:
@@ -140,25 +145,29 @@ def tiles(points: Screen, others: Screen | None = None) -> Iterator[tuple[slice,
         ``others`` the tiles lie on and above the diagonal; those on it are square and hold each pair twice. On a GPU
         they are strips of all columns, also without ``others``.
     """
-    if points.right.device.type != "cpu":
-        right = (others or points).right
-        step = max(1, STRIP // len(right))
-        for top in range(0, len(points.right), step):
-            rows = slice(top, min(top + step, len(points.right)))
-            yield rows, slice(0, len(right)), points.left(rows) @ right.T
-        return
-    height, width = TILE if others is not None else (TILE[0], TILE[0])
+    return chain.from_iterable(strip() for strip in strips(points, others))
+
+
+def strips(points: Screen, others: Screen | None = None) -> list[Callable[[], Iterator[Tile]]]:
+    """The tiles by strips of rows, each of which may be gone through in a thread of its own."""
     right = (others or points).right
-    space = torch.empty(height * width, dtype=torch.float32)
-    for top in range(0, len(points.right), height):
-        rows = slice(top, min(top + height, len(points.right)))
-        left = points.left(rows)
-        for start in range(0 if others is not None else top, len(right), width):
-            columns = slice(start, min(start + width, len(right)))
-            shape = (len(left), columns.stop - start)
-            tile = space[: shape[0] * shape[1]].view(shape)
-            torch.mm(left, right[columns].T, out=tile)
-            yield rows, columns, tile
+    n, height = len(points.right), TILE[0] if points.right.device.type == "cpu" else max(1, STRIP // len(right))
+    return [partial(_strip, points, others, slice(top, min(top + height, n))) for top in range(0, n, height)]
+
+
+def _strip(points: Screen, others: Screen | None, rows: slice) -> Iterator[Tile]:
+    right, left = (others or points).right, points.left(rows)
+    if right.device.type != "cpu":
+        yield rows, slice(0, len(right)), left @ right.T
+        return
+    width = TILE[1] if others is not None else TILE[0]
+    space = torch.empty(len(left) * min(width, len(right)), dtype=torch.float32)
+    for start in range(0 if others is not None else rows.start, len(right), width):
+        columns = slice(start, min(start + width, len(right)))
+        shape = (len(left), columns.stop - start)
+        tile = space[: shape[0] * shape[1]].view(shape)
+        torch.mm(left, right[columns].T, out=tile)
+        yield rows, columns, tile
 
 
 def threshold(radii: np.ndarray, scale: float) -> np.ndarray:

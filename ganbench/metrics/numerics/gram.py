@@ -8,6 +8,9 @@ float32 then rounds deviations, not values.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 
@@ -76,30 +79,46 @@ class GramSums:
         self.fakes, self.both, none = real.indicators.new_zeros(3, real.indicators.shape[1])
         self.reals = none if reals is None else torch.from_numpy(reals).to(self.device)
         self.slope = torch.full((), 3.0 * self.at_mean**2, dtype=torch.float32, device=self.device)
-        self.spaces, self.wide = real.linear.new_empty(2, 0), real.indicators.new_empty(0)
+        self._spaces = threading.local()
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``reals``, ``fakes`` and ``both``."""
         reals, fakes, both = torch.stack([self.reals, self.fakes, self.both]).cpu().numpy()
         return reals, fakes, both
 
-    def among_reals(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
-        """Take a tile of the real rows among themselves."""
-        self.reals += self._sums(self.real, self.real, rows, columns, tile)
+    def add(
+        self,
+        reals: Iterable[torch.Tensor] = (),
+        fakes: Iterable[torch.Tensor] = (),
+        both: Iterable[torch.Tensor] = (),
+    ) -> None:
+        """Take what all tiles add, in their order: sums have the same bits whatever threads made them."""
+        for total, parts in ((self.reals, reals), (self.fakes, fakes), (self.both, both)):
+            for part in parts:
+                total += part
 
-    def among_fakes(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
-        """Take a tile of the fakes among themselves."""
-        self.fakes += self._sums(self.fake, self.fake, rows, columns, tile)
+    def of_reals(self, rows: slice, columns: slice, tile: torch.Tensor) -> torch.Tensor:
+        """What a tile of the real rows among themselves adds to ``reals``."""
+        return self._sums(self.real, self.real, rows, columns, tile)
 
-    def across(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
-        """Take a tile of real rows and fakes."""
-        self.both += self._sums(self.real, self.fake, rows, columns, tile)
+    def of_fakes(self, rows: slice, columns: slice, tile: torch.Tensor) -> torch.Tensor:
+        """What a tile of the fakes among themselves adds to ``fakes``."""
+        return self._sums(self.fake, self.fake, rows, columns, tile)
+
+    def of_both(self, rows: slice, columns: slice, tile: torch.Tensor) -> torch.Tensor:
+        """What a tile of real rows and fakes adds to ``both``."""
+        return self._sums(self.real, self.fake, rows, columns, tile)
+
+    def _space(self, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Room for a tile, one of each thread's own: two of float32 and one of float64."""
+        known = self._spaces.__dict__
+        if "narrow" not in known or known["narrow"].shape[1] < size:
+            known["narrow"], known["wide"] = self.slope.new_empty(2, size), self.reals.new_empty(size)
+        one, two = known["narrow"]
+        return one[:size], two[:size], known["wide"][:size]
 
     def _sums(self, left: Rows, right: Rows, rows: slice, columns: slice, tile: torch.Tensor) -> torch.Tensor:
-        if self.spaces.shape[1] < tile.numel():
-            self.spaces = self.spaces.new_empty(2, tile.numel())
-            self.wide = self.wide.new_empty(tile.numel())
-        x, value = (space[: tile.numel()].view(tile.shape) for space in self.spaces)
+        x, value, wide = (space.view(tile.shape) for space in self._space(tile.numel()))
         torch.add(left.linear[rows, None], tile, alpha=self.factor, out=x)
         x += right.linear[columns]
         # (c + x)^3 - c^3 = x (3 c^2 + x (3 c + x)): nothing cancels.
@@ -110,6 +129,5 @@ class GramSums:
         if own:  # pairs of a row with itself do not count; the others stand here in both orders
             value[:, rows.start - columns.start :].fill_diagonal_(0.0)
         # In float64: the sums of a row's values have one sign, and float32 would round them a thousandfold.
-        wide = self.wide[: tile.numel()].view(tile.shape).copy_(value)
-        products = (wide @ right.indicators[columns]) * left.indicators[rows]
+        products = (wide.copy_(value) @ right.indicators[columns]) * left.indicators[rows]
         return (1.0 if own or left is not right else 2.0) * products.sum(dim=0)

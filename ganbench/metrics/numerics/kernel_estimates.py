@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ import torch
 from ganbench.metrics.numerics.feature_set import FeatureSet, device_of
 from ganbench.metrics.numerics.float32_screen import frame_of, plain_float32, screen_of, tiles
 from ganbench.metrics.numerics.gram import GramSums, Rows, rows_of
-from ganbench.metrics.numerics.third_moments import ThirdMoments, one_thread
+from ganbench.metrics.numerics.third_moments import ThirdMoments
+from ganbench.metrics.numerics.threads import at_once, count
 
 BLOCK = 2048
 """Rows of a block of float64 kernel values."""
 CHEAP = 2.5e10
 """Multiplications that float64 may take, about a second's; above it kernel values are float32."""
+SHARES = 4
+"""Parts of the subsets a thread: one may be slower than the others."""
 RANGE = 1e10
 """Largest argument whose cube is left to float32."""
 
@@ -85,7 +89,12 @@ class Draws:
     @cached_property
     def moments(self) -> list[tuple[torch.Tensor, float]]:
         """Third moments of each subset's real rows, and their kernel sum."""
-        return [(vector.clone(), own) for vector, own in third_moments(self.real, self.of_real)]
+        rows = Extended(self.real)
+
+        def of(some: slice) -> list[tuple[torch.Tensor, float]]:
+            return [(vector.clone(), own) for vector, own in third_moments(rows, self.of_real[some])]
+
+        return list(chain.from_iterable(at_once([partial(of, some) for some in _shares(len(self.of_real))])))
 
     @cached_property
     def cubes(self) -> list[float]:
@@ -106,14 +115,26 @@ def draws_of(real: FeatureSet, m: int, subsets: int, size: int, rng: int | np.ra
     return real.once(("draws", m, subsets, size, rng), lambda: Draws(real, m, subsets, size, rng))
 
 
-def third_moments(features: FeatureSet, draws: np.ndarray) -> Iterator[tuple[torch.Tensor, float]]:
+class Extended:
+    """A set's rows as the kernel multiplies them, and each row's kernel value with itself."""
+
+    def __init__(self, features: FeatureSet) -> None:
+        self.rows = extended(features.values)
+        self.diagonal = self.rows.square().sum(dim=1) ** 3
+
+
+def third_moments(features: Extended, draws: np.ndarray) -> Iterator[tuple[torch.Tensor, float]]:
     """The third moments of each subset's rows, overwritten by the next, and the kernel sum over its different rows."""
-    third = ThirdMoments(draws.shape[1], features.width + 1)
-    rows = extended(features.values)
-    diagonal = rows.square().sum(dim=1) ** 3
+    third = ThirdMoments(draws.shape[1], features.rows.shape[1])
     for index in draws:
-        vector = third(rows.index_select(0, torch.from_numpy(index)))
-        yield vector, float(torch.dot(vector, vector) - diagonal[index].sum())
+        vector = third(features.rows.index_select(0, torch.from_numpy(index)))
+        yield vector, float(torch.dot(vector, vector) - features.diagonal[index].sum())
+
+
+def _shares(subsets: int) -> list[slice]:
+    """The subsets that threads take, some each."""
+    step = -(-subsets // (SHARES * count())) if count() > 1 else subsets
+    return [slice(start, start + step) for start in range(0, subsets, step)]
 
 
 class SubsetEstimates:
@@ -160,14 +181,14 @@ class SubsetEstimates:
         return np.asarray(combined(sums[0], sums[1], sums[2], self.size, self.size))
 
     def _by_moments(self) -> np.ndarray:
-        with one_thread():
-            found = [
-                (own, within, float(torch.dot(x, y)))
-                for (x, own), (y, within) in zip(
-                    self.draws.moments, third_moments(self.fake, self.draws.of_fake), strict=True
-                )
-            ]
-        return self._combined(*zip(*found, strict=True))
+        rows, moments = Extended(self.fake), self.draws.moments
+
+        def of(some: slice) -> list[tuple[float, float, float]]:
+            known = zip(moments[some], third_moments(rows, self.draws.of_fake[some]), strict=True)
+            return [(own, within, float(torch.dot(x, y))) for (x, own), (y, within) in known]
+
+        parts = at_once([partial(of, some) for some in _shares(len(moments))])
+        return self._combined(*zip(*chain.from_iterable(parts), strict=True))
 
     def _in_double(self) -> np.ndarray:
         x, y = extended(self.real.values), extended(self.fake.values)
@@ -190,9 +211,9 @@ class SubsetEstimates:
             found = GramSums(first, second or first, frame)
             for tile in tiles(first.screen, second.screen if second else None):
                 if second is None:
-                    found.among_fakes(*tile)
+                    found.add(fakes=[found.of_fakes(*tile)])
                 else:
-                    found.across(*tile)
+                    found.add(both=[found.of_both(*tile)])
             return found.fakes[0] + found.both[0]
 
         def of_all(found: list[torch.Tensor]) -> np.ndarray:

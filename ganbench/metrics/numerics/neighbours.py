@@ -7,6 +7,8 @@ k-th nearest is decided by float32 where its bounds are far apart, and from floa
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import torch
 
@@ -40,10 +42,11 @@ class Neighbours:
         self.columns: list[np.ndarray] = []
         self.nearness: list[np.ndarray] = []
         self.found = 0
-        self.mask, self.other = np.empty((2, 0), dtype=bool)
+        self._lock = threading.Lock()
+        self._spaces = threading.local()
 
     def add(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
-        """Take one tile of ``tiles(screen)``."""
+        """Take one tile of ``tiles(screen)``; several threads may. Thresholds may rise meanwhile: they only save work."""
         if self.crowded:
             return
         values = tile.numpy()
@@ -51,11 +54,13 @@ class Neighbours:
         if diagonal:
             values = values.copy()
             np.fill_diagonal(values, -np.inf)
-        if rows.start < STRIPS * (rows.stop - rows.start):
+        # Beside other threads a later strip may come first.
+        if rows.start < STRIPS * (rows.stop - rows.start) or np.isneginf(self.least[columns].min()):
             self._raise(rows, columns, values)
-        if self.mask.size < values.size:
-            self.mask, self.other = np.empty((2, values.size), dtype=bool)
-        mask, other = (space[: values.size].reshape(values.shape) for space in (self.mask, self.other))
+        spaces = self._spaces.__dict__
+        if "masks" not in spaces or spaces["masks"].shape[1] < values.size:
+            spaces["masks"] = np.empty((2, values.size), dtype=bool)
+        mask, other = (space[: values.size].reshape(values.shape) for space in spaces["masks"])
         np.greater_equal(values, self.least[rows, None], out=mask)
         if not diagonal:
             np.logical_or(mask, np.greater_equal(values, self.least[columns], out=other), out=mask)
@@ -66,12 +71,13 @@ class Neighbours:
         row, column = np.divmod(flat, values.shape[1])
         near = values.ravel()[flat]
         row, column = (row + rows.start).astype(np.int32), (column + columns.start).astype(np.int32)
-        self._keep(row, column, near)
-        if not diagonal:
-            self._keep(column, row, near)
-        if self.found > KEPT * self.k * len(self.least):
-            self._prune()
-            self.crowded = 2 * self.found > KEPT * self.k * len(self.least)
+        with self._lock:
+            self._keep(row, column, near)
+            if not diagonal:
+                self._keep(column, row, near)
+            if self.found > KEPT * self.k * len(self.least):
+                self._prune()
+                self.crowded = 2 * self.found > KEPT * self.k * len(self.least)
 
     def _raise(self, rows: slice, columns: slice, values: np.ndarray) -> None:
         """Thresholds of the columns: the k-th best of groups of the rows so far, each at its surest."""
@@ -79,9 +85,11 @@ class Neighbours:
         size = max(1, min(16, len(values) // (4 * (self.k + 1))))
         groups = len(values) // size
         best = sure[: size * groups].reshape(size, groups, -1).max(axis=0)
-        best = np.partition(np.concatenate([self.best[:, columns], best]), -self.k, axis=0)[-self.k :]
-        self.best[:, columns] = best
-        self.least[columns] = np.maximum(self.least[columns], self._below(best[0] - self.screen.slack[columns]))
+        best = np.partition(best, -self.k, axis=0)[-self.k :] if groups > self.k else best
+        with self._lock:
+            best = np.partition(np.concatenate([self.best[:, columns], best]), -self.k, axis=0)[-self.k :]
+            self.best[:, columns] = best
+            self.least[columns] = np.maximum(self.least[columns], self._below(best[0] - self.screen.slack[columns]))
 
     @staticmethod
     def _below(values: np.ndarray) -> np.ndarray:

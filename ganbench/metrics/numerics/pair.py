@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
 
 from ganbench.metrics.numerics.balls import Balls
 from ganbench.metrics.numerics.feature_set import FeatureSet, device_of
-from ganbench.metrics.numerics.float32_screen import Screen, frame_of, plain_float32, screen_of, tiles
+from ganbench.metrics.numerics.float32_screen import Screen, Tile, frame_of, plain_float32, screen_of, strips, tiles
 from ganbench.metrics.numerics.gram import GramSums
 from ganbench.metrics.numerics.kernel_estimates import SubsetEstimates, WholeEstimate
 from ganbench.metrics.numerics.neighbours import Neighbours
 from ganbench.metrics.numerics.on_device import BallsOnDevice, NeighboursOnDevice
+from ganbench.metrics.numerics.threads import at_once
 
 BallKs = tuple[int | None, int | None]
 """Neighbours that set the radii of precision and recall, and of density and coverage; None where they are not asked."""
@@ -61,16 +64,19 @@ class Pair:
             ks = [k for k in (ball_k, density_k) if k is not None]
             radii = dict(zip(ks, real_radii(self.real, *ks, sums=sums, screen=real), strict=True))
             neighbours = None if ball_k is None else neighbours_of(fake, ball_k)
-            _within(fake, neighbours, None if sums is None else sums.among_fakes)
-            found = (Balls if device.type == "cpu" else BallsOnDevice)(
+            fakes = _within(fake, neighbours, None if sums is None else sums.of_fakes)
+            make = partial(
+                Balls if device.type == "cpu" else BallsOnDevice,
                 real,
                 fake,
                 None if ball_k is None else radii[ball_k],
                 None if density_k is None else radii[density_k],
                 None if neighbours is None else neighbours.radii(neighbours.k)[0],
             )
-            _across(real, fake, found if ks else None, sums)
-        if ks:
+            found, both = _across(real, fake, make if ks else None, None if sums is None else sums.of_both)
+            if sums is not None:
+                sums.add(fakes=fakes, both=both)
+        if found is not None:
             self._ball_scores[ball_k, density_k] = found.scores(density_k)
 
 
@@ -95,36 +101,68 @@ def real_radii(
     missing = [k for k in ks if f"radii.{k}" not in known]
     screen = screen or screen_of(real, frame_of(real))
     neighbours = neighbours_of(screen, max(missing)) if missing else None
-    _within(screen, neighbours, None if sums is None or sums.known else sums.among_reals)
+    wanted = sums is not None and not sums.known
+    parts = _within(screen, neighbours, sums.of_reals if sums is not None and wanted else None)
+    if sums is not None and wanted:
+        sums.add(reals=parts)
     if neighbours is not None:
         known.update(zip((f"radii.{k}" for k in missing), neighbours.radii(*missing), strict=True))
     return [known[f"radii.{k}"] for k in ks]
 
 
-def _within(
-    screen: Screen, neighbours: Neighbours | None, add: Callable[[slice, slice, torch.Tensor], None] | None
-) -> None:
-    """Show the products of a set with itself to whoever wants them."""
-    if not screen.fits or (add is None and neighbours is None):
-        return
-    for tile in tiles(screen):
-        if add is not None:
-            add(*tile)
-        if neighbours is not None:  # last: it may overwrite the tile
-            neighbours.add(*tile)
-            if neighbours.crowded and add is None:
-                break
+SumOf = Callable[[slice, slice, torch.Tensor], torch.Tensor]
 
 
-def _across(real: Screen, fake: Screen, balls: Balls | None, sums: GramSums | None) -> None:
-    """Show the products of real rows with fakes to whoever wants them."""
-    if real.fits and fake.fits:
-        for rows, columns, tile in tiles(real, fake):
-            if sums is not None:
-                sums.across(rows, columns, tile)
-            if balls is not None:  # last: it may overwrite the tile
-                balls.add(rows, columns, tile)
-        if balls is not None:
-            balls.finish()
-    elif balls is not None:
-        balls.in_double(np.arange(len(real.half)))
+def _within(screen: Screen, neighbours: Neighbours | None, sum_of: SumOf | None) -> list[torch.Tensor]:
+    """Show the products of a set with itself to whoever wants them; what ``sum_of`` gives for the tiles, in order."""
+    if not screen.fits or (sum_of is None and neighbours is None):
+        return []
+
+    def look(own: Iterable[Tile]) -> list[torch.Tensor]:
+        parts = []
+        for tile in own:
+            if sum_of is not None:
+                parts.append(sum_of(*tile))
+            if neighbours is not None:  # last: it may overwrite the tile
+                neighbours.add(*tile)
+                if neighbours.crowded and sum_of is None:
+                    break
+        return parts
+
+    return list(chain.from_iterable(at_once([partial(look, own) for own in _shares(screen)])))
+
+
+def _across(
+    real: Screen, fake: Screen, balls: Callable[[], Balls] | None, sum_of: SumOf | None
+) -> tuple[Balls | None, list[torch.Tensor]]:
+    """Show the products of real rows with fakes to whoever wants them: the balls, and what ``sum_of`` gives, in order."""
+    if not (real.fits and fake.fits):
+        found = None if balls is None else balls()
+        if found is not None:
+            found.in_double(np.arange(len(real.half)))
+        return found, []
+
+    def look(own: Iterable[Tile]) -> tuple[Balls | None, list[torch.Tensor]]:
+        found, parts = None if balls is None else balls(), []
+        for tile in own:
+            if sum_of is not None:
+                parts.append(sum_of(*tile))
+            if found is not None:  # last: it may overwrite the tile
+                found.add(*tile)
+        if found is not None:
+            found.finish()
+        return found, parts
+
+    looked = at_once([partial(look, own) for own in _shares(real, fake)])
+    first = looked[0][0]
+    for other, _ in looked[1:]:
+        if first is not None and other is not None:
+            first.merge(other)
+    return first, [part for _, parts in looked for part in parts]
+
+
+def _shares(points: Screen, others: Screen | None = None) -> list[Iterable[Tile]]:
+    """The tiles that threads go through, a strip each; on a GPU all of them together."""
+    if points.right.device.type != "cpu":
+        return [tiles(points, others)]
+    return [strip() for strip in strips(points, others)]  # none is begun before its first tile is wanted

@@ -7,24 +7,10 @@ is one inner product of such vectors.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 
 GROUP = 4
 """Middle factors that one product takes together: small matrices multiply slowly."""
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Operations too small to share: their threads would wait for each other longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class ThirdMoments:

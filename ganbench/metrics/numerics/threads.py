@@ -1,0 +1,89 @@
+"""Work cut into parts for the threads that torch may use: each part runs on one, so its bits are those of one.
+
+Where products are shared among threads by the libraries that make them, threads wait for each other at every one of
+them, and the last bits depend on how many they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from functools import cache
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class _Pool(NamedTuple):
+    threads: int
+    executor: ThreadPoolExecutor | None = None
+
+
+_POOL: ContextVar[_Pool] = ContextVar("pool", default=_Pool(1))
+
+
+class Begun(Generic[T]):
+    """What ``begin`` returns: ``result`` waits for the job, or does it."""
+
+    def __init__(self, job: Callable[[], T]) -> None:
+        executor = _POOL.get().executor
+        self._job = job
+        self._future: Future[T] | None = None if executor is None else executor.submit(job)
+
+    def result(self) -> T:
+        return self._job() if self._future is None else self._future.result()
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[None]:
+    """A block whose ``begin`` and ``at_once`` share the threads that torch may use; within it an operation has one.
+
+    A block within another one is part of it.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:  # or it is within another block
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        with _libraries().limit(limits=1), ThreadPoolExecutor(threads, "ganbench") as executor:
+            token = _POOL.set(_Pool(threads, executor))
+            try:
+                yield
+            finally:
+                _POOL.reset(token)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _libraries() -> Any:
+    """The libraries of products that are loaded; looking for them takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def begin(job: Callable[[], T]) -> Begun[T]:
+    """Begin a job beside what comes next in a ``shared`` block; with one thread it waits until its result is wanted.
+
+    A job may not begin others.
+    """
+    return Begun(job)
+
+
+def count() -> int:
+    """How many threads a ``shared`` block has."""
+    return _POOL.get().threads
+
+
+def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """What jobs return, in their order; they may begin no others."""
+    if len(jobs) == 1:
+        return [jobs[0]()]
+    with shared():
+        return [begun.result() for begun in [begin(job) for job in jobs]]
