@@ -13,6 +13,7 @@ from ganbench.analysis.ranking import leaderboard
 from ganbench.analysis.statistics import ALPHA, Floats
 from ganbench.reporters.charts import axis, dots, finite
 from ganbench.reporters.formatting import ARROWS, number, p_value
+from ganbench.reporters.glossary import COMPARED, TABLE, explained
 from ganbench.reporters.html import page
 from ganbench.reporters.sentences import seeds_text
 
@@ -42,6 +43,7 @@ def to_page(
         rows=rows,
         counts=[(word, int(counts.get(word, 0))) for word in ORDER],
         left_out=left_out,
+        words=explained([TABLE, COMPARED], table["metric"]),
         level=f"{ALPHA:g}",
         wide=WIDE,
         high=HIGH,
