@@ -20,8 +20,8 @@ from ganbench.reporters.trials import Trial
 from ganbench.results.film import Frame, read_frames, tinted, view
 
 SUFFIXES = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
-SIDE = 280  # pixels of a panel's picture
-GAP, TITLE, CURVE, CAPTION = 12, 24, 64, 22  # pixels: between parts, and the heights of the others
+SIDE = 296  # pixels of a panel's picture: 64 images of 8x8, with lines between, enlarged fourfold
+GAP, TITLE, CURVE, CAPTION = 12, 24, 64, 40  # pixels: between parts, and the heights of the others
 INK, PALE, BLUE, RED = "#1a1a1a", "#b8b8b8", "#0c1d83", "#b3261e"
 LEVELS = 9  # of a surface, of which the middle one is "as likely real as not"
 HOLD = 6  # frames for which the last one stays
@@ -124,8 +124,8 @@ def _panel(panel: Panel, k: int) -> Image.Image:
     draw = ImageDraw.Draw(image)
     draw.text((0, 2), _cut(draw, panel.title), INK, _font(15))
     image.paste(_picture(frame, panel.centres), (0, TITLE))
-    caption = f"{frame.images:,} images   {panel.label} {number(_at(panel, frame.images))}"
-    draw.text((0, TITLE + SIDE + 3), caption, INK, _font(14))
+    draw.text((0, TITLE + SIDE + 3), f"{frame.images:,} images", INK, _font(14))
+    draw.text((0, TITLE + SIDE + 21), f"{panel.label} {number(_at(panel, frame.images))}", INK, _font(14))
     if panel.failed_at is not None and frame.images >= panel.failed_at:
         draw.text((SIDE, TITLE + SIDE + 3), panel.word, RED, _font(14), anchor="ra")
     _curve(draw, panel, frame.images, TITLE + SIDE + CAPTION)
