@@ -544,6 +544,6 @@ def test_the_live_page_has_no_serious_fault(browser, live, width, scheme):
     page = context.new_page()
     page.goto(live)
     page.locator("#tables table").first.wait_for()
-    assert page.locator("#curves .line").count() == 1 and page.locator("#failures .bad").count() == 1
+    assert page.locator("#curves .chart").count() == 1 and page.locator("#failures .bad").count() == 1
     assert faults(page) == []
     context.close()
