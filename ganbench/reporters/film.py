@@ -23,7 +23,7 @@ SUFFIXES = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
 SIDE = 296  # pixels of a panel's picture: 64 images of 8x8, with lines between, enlarged fourfold
 GAP, TITLE, CURVE, CAPTION = 12, 24, 64, 40  # pixels: between parts, and the heights of the others
 INK, PALE, BLUE, RED = "#1a1a1a", "#b8b8b8", "#0c1d83", "#b3261e"
-LEVELS = 9  # of a surface, of which the middle one is "as likely real as not"
+LEVELS = 5  # of a surface, of which the middle one is "as likely real as not"
 HOLD = 6  # frames for which the last one stays
 
 
