@@ -14,6 +14,7 @@ from ganbench.analysis.ranking import leaderboard
 from ganbench.analysis.statistics import ALPHA, Floats
 from ganbench.reporters.charts import axis, dots, finite
 from ganbench.reporters.formatting import ARROWS, number, p_value
+from ganbench.reporters.glossary import COMPARED, TABLE, explained
 from ganbench.reporters.html import page
 from ganbench.reporters.sections import judged
 from ganbench.reporters.sentences import seeds_text
@@ -46,6 +47,7 @@ def to_page(
         left_out=[
             (side, texts) for side in SIDES if (texts := [text for text in left_out if text.endswith(f": only {side}")])
         ],
+        words=explained([TABLE, COMPARED], table["metric"]),
         level=f"{ALPHA:g}",
         wide=WIDE,
         high=HIGH,

@@ -20,9 +20,10 @@ from ganbench.reporters.trials import Trial
 from ganbench.results.film import Frame, read_frames, tinted, view
 
 SUFFIXES = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
-SIDE = 320  # pixels of a panel's picture
-GAP, TITLE, CURVE, CAPTION = 12, 24, 64, 22  # pixels: between parts, and the heights of the others
+SIDE = 296  # pixels of a panel's picture: 64 images of 8x8, with lines between, enlarged fourfold
+GAP, TITLE, CURVE, CAPTION = 12, 24, 64, 40  # pixels: between parts, and the heights of the others
 INK, PALE, BLUE, RED = "#1a1a1a", "#b8b8b8", "#0c1d83", "#b3261e"
+LEVELS = 5  # of a surface, of which the middle one is "as likely real as not"
 HOLD = 6  # frames for which the last one stays
 
 
@@ -99,7 +100,7 @@ def film(panels: Sequence[Panel], suffix: str, rate: float) -> bytes:
         shown.append(_beside([_panel(p, round(share * (len(p.frames) - 1))) for p in panels]))
     out, each = io.BytesIO(), round(1000 / rate)
     durations = [each] * (count - 1) + [each * HOLD]
-    options = {"lossless": True, "method": 4} if suffix == ".webp" else {}
+    options = {"lossless": True, "method": 4, "minimize_size": True} if suffix == ".webp" else {}
     shown[0].save(
         out, format=SUFFIXES[suffix], save_all=True, append_images=shown[1:], duration=durations, loop=0, **options
     )
@@ -123,8 +124,8 @@ def _panel(panel: Panel, k: int) -> Image.Image:
     draw = ImageDraw.Draw(image)
     draw.text((0, 2), _cut(draw, panel.title), INK, _font(15))
     image.paste(_picture(frame, panel.centres), (0, TITLE))
-    caption = f"{frame.images:,} images   {panel.label} {number(_at(panel, frame.images))}"
-    draw.text((0, TITLE + SIDE + 3), caption, INK, _font(14))
+    draw.text((0, TITLE + SIDE + 3), f"{frame.images:,} images", INK, _font(14))
+    draw.text((0, TITLE + SIDE + 21), f"{panel.label} {number(_at(panel, frame.images))}", INK, _font(14))
     if panel.unstable_at is not None and frame.images >= panel.unstable_at:
         draw.text((SIDE, TITLE + SIDE + 3), panel.word, RED, _font(14), anchor="ra")
     _curve(draw, panel, frame.images, TITLE + SIDE + CAPTION)
@@ -156,26 +157,24 @@ def _picture(frame: Frame, centres: np.ndarray) -> Image.Image:
         square.paste(grid, ((SIDE - grid.width) // 2, (SIDE - grid.height) // 2))
         return square
     assert frame.points is not None
-    fine = 2  # drawn twice as large, for smooth edges
-    side = SIDE * fine
-    canvas = Image.new("RGB", (side, side), "white")
     if frame.surface is not None:
-        canvas.paste(tinted(frame.surface).resize((side, side), Image.Resampling.BICUBIC))
-    draw = ImageDraw.Draw(canvas)
+        large = frame.surface.convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        # In steps, as on a map: they show where D changes, and a film of smooth shades has several times the bytes.
+        steps = np.round(np.asarray(large, dtype=float) / 255 * (LEVELS - 1)) / (LEVELS - 1) * 255
+        square.paste(tinted(Image.fromarray(steps.round().astype(np.uint8))))
+    draw = ImageDraw.Draw(square)
     points = frame.points[np.isfinite(frame.points).all(axis=1)]
     if len(centres) or len(points):
         corner, width = view(centres) if len(centres) else view(points, 1.05)
 
         def place(positions: np.ndarray) -> np.ndarray:
-            return np.asarray((positions - corner) / width * [side, -side] + [0, side])
+            return np.asarray((positions - corner) / width * [SIDE, -SIDE] + [0, SIDE]).round()
 
         for x, y in place(points):
-            if 0 <= x <= side and 0 <= y <= side:
-                draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=BLUE)
+            draw.rectangle((x - 1, y - 1, x + 1, y + 1), fill=BLUE)
         for x, y in place(centres):
-            draw.ellipse((x - 15, y - 15, x + 15, y + 15), outline=RED, width=3)
-    draw.rectangle((0, 0, side - 1, side - 1), outline=PALE, width=2)
-    square.paste(canvas.resize((SIDE, SIDE), Image.Resampling.BOX))
+            draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=RED, width=2)
+    draw.rectangle((0, 0, SIDE - 1, SIDE - 1), outline=PALE)
     return square
 
 

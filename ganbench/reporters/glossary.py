@@ -1,56 +1,37 @@
-"""What the columns of a leaderboard mean, each in a sentence for somebody who has read one introduction to GANs."""
+"""The words that pages explain below their tables, and docs/glossary.md lists: ``templates/glossary.toml``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
 
-TERMS: Mapping[str, str] = {
-    "rank": "Place by the median of the first metric, in which a failed trial counts as a generator of one constant.",
-    "tier": "Variants that share a letter cannot be told apart; ? has fewer than five seeds.",
-    "verdict": "How trainings went: stable, or unstable in one of five ways; in brackets, how far to trust it.",
-    "seeds": "Trainings with a record: each has other initial weights and another order of the data.",
-    "failed": "Trials that ended without a score: an error, a crash, out of time or memory, numbers not finite.",
-    "time": "Seconds of a trial, evaluations included.",
-    "memory": "The most RAM that a trial's process held.",
-    "parameters": "Weights of all networks together.",
-    "rate": "Real images a second while it trained.",
-    "fid": "Distance between samples and real images as two clouds of features, by their means and covariances.",
-    "fid_inf": "FID as it would be with endlessly many samples.",
-    "intra_fid": "FID within each class, averaged.",
-    "mifid": "FID of copies is made worse: it is divided by how far samples are from training images.",
-    "kid": "Distance between samples and real images by a kernel, without FID's bias.",
-    "cmmd": "Distance between samples and real images by a Gaussian kernel.",
-    "sliced_wasserstein": "How far samples have to be moved to become the real ones, along random directions.",
-    "fld": "How badly a cloud around each sample explains held-out images: sees copies, too.",
-    "is": "Whether samples look like one class each, and all classes occur; real images are not looked at.",
-    "precision": "Share of samples that lie among real images: are they realistic?",
-    "recall": "Share of real images that lie among samples: is everything shown?",
-    "density": "How many real images a sample is near to, on average over samples; 1 is as in real data.",
-    "coverage": "Share of real images that have a sample in their neighbourhood.",
-    "clipped_density": "Density in which no sample counts for more than a real one.",
-    "clipped_coverage": "Coverage on a scale on which a share of good samples scores that share.",
-    "p_precision": "Precision with soft borders.",
-    "p_recall": "Recall with soft borders.",
-    "prd": "Precision and recall of clusters, as one number (F1).",
-    "prd.f8": "The same with recall weighted eight times.",
-    "prd.f_1_8": "The same with precision weighted eight times.",
-    "vendi": "How many different samples there are, in effect.",
-    "rke": "How many groups of alike samples there are, in effect.",
-    "ms_ssim": "How alike pairs of samples are: far above real images, variety is lost.",
-    "near_duplicates": "Share of samples that have nearly a copy among the samples; 0.01 in real data.",
-    "authenticity": "Share of samples farther from a training image than that one's neighbour is: low where it copies.",
-    "ct": "Whether samples are nearer to training images than held-out ones are: below -3 it copies.",
-    "one_nn": "How often samples and real images can be told apart by their nearest neighbour: 1/2 is perfect.",
-    "ndb": "Share of bins of the data in which samples are too many or too few.",
-    "modes": "Modes, or classes, that the samples show.",
-    "mode_kl": "How unevenly samples are spread over the modes: 0 as in the data, 0.69 where half of them are missing.",
-    "recovered_mass": "Share of the data's probability that samples put where the data have it.",
-    "high_quality": "Share of samples within three standard deviations of a mode.",
-    "cas": "How well a classifier that learnt from samples knows real images.",
-    "smoothness": "How much samples change along a path between two latents.",
-    "d_auc": "How well the discriminator tells held-out real images from samples: 1/2 not at all, 1 always.",
-    "d_auc_train": "The same on training images: well above the other, it knows them by heart.",
-    "d_accuracy": "How often the discriminator is right: 1/2 in equilibrium.",
-    "d_probe": "How well the discriminator's features tell the classes.",
-    "duality_gap": "What either network could still gain by answering the other alone; 0 in equilibrium.",
-}
+import msgspec
+
+TABLE, TRAINING, COMPARED = "The table", "How did the training go?", "Two leaderboards, several datasets"
+
+
+class Word(msgspec.Struct, frozen=True):
+    """A word, a sentence or two on what it means, and the page of the documentation that has more."""
+
+    word: str
+    means: str
+    see: str = ""
+
+
+@cache
+def glossary() -> dict[str, dict[str, Word]]:
+    """All words, by part and key; the key of a metric is its name."""
+    text = (files("ganbench.reporters") / "templates" / "glossary.toml").read_text(encoding="utf-8")
+    return msgspec.toml.decode(text, type=dict[str, dict[str, Word]])
+
+
+def explained(parts: Iterable[str], metrics: Iterable[str]) -> dict[str, Word]:
+    """The words of whole parts and those of metrics, by key, in the glossary's order; a stranger's metric has none."""
+    parts, metrics = set(parts), set(metrics)
+    return {
+        key: word
+        for part, words in glossary().items()
+        for key, word in words.items()
+        if part in parts or key in metrics
+    }

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader
 from ganbench.plugin.interfaces import Reporter
 from ganbench.plugin.report import Report
 from ganbench.reporters import charts, leaderboard_charts, leaderboard_page, leaderboard_rows, trial_page
-from ganbench.reporters.glossary import TERMS
+from ganbench.reporters.glossary import COMPARED, TABLE, TRAINING, explained
 from ganbench.reporters.leaderboard_rows import FIGURES
 from ganbench.reporters.pictures import MOST_BYTES, PLOT
 from ganbench.reporters.sections import HEADINGS, PAIRS, sections
@@ -63,9 +63,9 @@ def to_html(report: Report, folder: Path, pages: bool = True) -> str:
         repeated={dataset for dataset, times in repeated.items() if times > 1},
         opened=len(report.leaderboard) <= OPENED,
         headings=HEADINGS,
-        terms=TERMS,
         pages=pages,
         keys=keys,
+        words=explained([TABLE, TRAINING, COMPARED], (m for s in described for m, *_ in s["metrics"])),
         across=across_datasets(report),
         profiles=leaderboard_charts.performance_profiles(found.profiles, keys) if found is not None else None,
         ranks=leaderboard_charts.critical_difference_diagram(found.across) if found is not None else None,
@@ -157,7 +157,7 @@ def _fingerprint(trial: Trial) -> str:
     if trial.place is not None:
         for pattern in ("samples/*", "film/*", "pictures/*", "log.txt"):
             files += [[str(path.relative_to(trial.place)), path.lstat().st_size] for path in trial.place.glob(pattern)]
-    templates = [_digest(_source(name)) for name in ("trial.html", "macros.html", "page.css", "film.js")]
+    templates = [_digest(_source(name)) for name in ("trial.html", "macros.html", "glossary.toml", "page.css", "film.js")]
     about = {name: str(value) for name, value in trial.about.items()}
     text = dumps(
         [

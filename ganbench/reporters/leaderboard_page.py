@@ -9,9 +9,8 @@ from typing import Any
 
 from ganbench.reporters import leaderboard_charts, leaderboard_rows
 from ganbench.reporters.formatting import seeds
-from ganbench.reporters.glossary import TERMS
 from ganbench.reporters.pictures import last_samples, projected, size_of_samples
-from ganbench.reporters.sections import HEADINGS, Section
+from ganbench.reporters.sections import Section
 from ganbench.reporters.sentences import about_neighbours, about_table, unstable_trainings
 from ganbench.reporters.training_curves import section_curves
 from ganbench.reporters.trials import Trial, TrialIndex, median_first
@@ -40,7 +39,6 @@ def describe(section: Section, index: TrialIndex, keys: Mapping[str, int]) -> di
         "primary": section.metrics[0] if section.metrics else "",
         "metrics": [(m, section.label(m), section.arrow(m)) for m in section.metrics if section.shows(m)],
         "shown": {name for name in ("rank", "tier", "verdict", "seeds", "failed", "figures") if section.shows(name)},
-        "explained": _explained(section),
         "rows": lines,
         "groups": [
             group for group in ([r for r in lines if r["rank"] != ""], [r for r in lines if r["rank"] == ""]) if group
@@ -69,13 +67,6 @@ def describe(section: Section, index: TrialIndex, keys: Mapping[str, int]) -> di
             if not trial.completed
         ],
     }
-
-
-def _explained(section: Section) -> list[tuple[str, str]]:
-    """The names and headings of the table's columns that have an explanation, in their order."""
-    columns = [*HEADINGS.items(), *((metric, section.title(metric)) for metric in section.metrics)]
-    found = [(name, heading) for name, heading in columns if name in TERMS and section.shows(name)]
-    return [*found, *((name, text) for name, text, _ in leaderboard_rows.FIGURES if section.shows("figures"))]
 
 
 def _versions(own: Mapping[str, Sequence[Trial]]) -> str:

@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from ganbench.analysis.stability import MEANINGS, UNSTABLE
 from ganbench.reporters.formatting import number, ordered, thousands, titled
+from ganbench.reporters.glossary import TRAINING, explained
 from ganbench.reporters.pictures import (
     MOST_BYTES,
     film_frames,
@@ -56,6 +57,7 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
         "meaning": MEANINGS.get(trial.word, ""),
         "at": trial.images,
         "scores": list(scores(record)),
+        "words": explained([TRAINING], [*record.metrics, "ideal-sampler"]),
         "courses": trial_curves(record, mark),
         "samples": _samples(place, root, centres, mark) if place else [],
         "projected": projected(record),
@@ -84,14 +86,14 @@ def _samples(place: Path, root: Path, centres: list[list[float]], mark: tuple[in
     return found
 
 
-def scores(record: Record) -> Iterator[tuple[str, str, str]]:
-    """Of each metric its label, the value at the end of training, and the floor."""
+def scores(record: Record) -> Iterator[tuple[str, str, str, str]]:
+    """Of each metric its name, its label, the value at the end of training, and the floor."""
     extractor = record.identity.evaluation.extractor
     metrics = record.metrics
     for name in ordered(metrics):
         about, value = metrics[name], record.values.get(name)
         if value is not None:
-            yield titled(about, extractor), number(value), number(about.floor)
+            yield name, titled(about, extractor), number(value), number(about.floor)
 
 
 def facts(trial: Trial) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ganbench.cli.film import write_film
-from ganbench.reporters.film import Panel, film
+from ganbench.reporters.film import SIDE, Panel, film
 from ganbench.results.film import SURFACE, Frame, write_frame
 from ganbench.utils.errors import UsageError
 
@@ -44,7 +44,7 @@ def test_every_evaluation_is_a_frame_and_trials_stand_side_by_side(filmed, tmp_p
     assert write_film((str(filmed[0]), str(filmed[1])), tmp_path, out, None, 5.0) == 0
     assert "21 frames of 2 trials" in capsys.readouterr().out
     with Image.open(out) as film:
-        assert film.n_frames == 21 and film.width > 2 * 320
+        assert film.n_frames == 21 and film.width > 2 * SIDE
         durations = []
         for i, (long, short) in {0: (0, 0), 10: (127, 127), 20: (255, 255)}.items():
             film.seek(i)
@@ -53,7 +53,7 @@ def test_every_evaluation_is_a_frame_and_trials_stand_side_by_side(filmed, tmp_p
             pixels = np.asarray(film.convert("L")).astype(int)
             # The middle of a tile of each: the short film is as far as the long one.
             assert abs(pixels[12 + 24 + 24, 12 + 24] - long) <= 4
-            assert abs(pixels[12 + 24 + 24, 12 + 320 + 12 + 24] - short) <= 4
+            assert abs(pixels[12 + 24 + 24, 12 + SIDE + 12 + 24] - short) <= 4
         assert durations[0] == 200 and durations[-1] == 1200
 
 
@@ -61,8 +61,8 @@ def test_a_film_of_points_shows_modes_and_what_the_discriminator_takes_for_real(
     assert write_film((str(points),), tmp_path, tmp_path / "points.webp", "modes", 5.0) == 0
     with Image.open(tmp_path / "points.webp") as film:
         pixels = np.asarray(film.convert("RGB")).astype(int)
-    picture = pixels[12 + 24 : 12 + 24 + 320, 12 : 12 + 320]
-    assert np.abs(picture[160, 160] - [0x0C, 0x1D, 0x83]).max() < 30  # the samples, in the middle
+    picture = pixels[12 + 24 : 12 + 24 + SIDE, 12 : 12 + SIDE]
+    assert np.abs(picture[SIDE // 2, SIDE // 2] - [0x0C, 0x1D, 0x83]).max() < 30  # the samples, in the middle
     assert np.abs(picture[20, 20] - [214, 229, 255]).max() < 5  # real
     red = (picture[..., 0] > 150) & (picture[..., 1] < 90)
     assert red.sum() > 8 * 10  # circles
@@ -100,4 +100,4 @@ def test_frames_of_one_picture_are_one_film():
         None,
     )
     with Image.open(io.BytesIO(film([still], ".webp", 5.0))) as opened:
-        assert opened.size == (320 + 24, 320 + 24 + 22 + 64 + 24)
+        assert opened.size == (SIDE + 24, SIDE + 24 + 40 + 64 + 24)

@@ -6,7 +6,9 @@ import dataclasses
 import json
 import re
 import shutil
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from ganbench.analysis.ranking import trials_table
 from ganbench.plugin.report import Report
 from ganbench.reporters.html import page as page_of
 from ganbench.reporters.html import to_html
+from ganbench.reporters.live_server import LiveServer
 from ganbench.reporters.report import write_reports
 from ganbench.reporters.trial_page import describe
 from ganbench.reporters.trials import Trial
@@ -427,3 +430,120 @@ def test_two_results_stand_side_by_side(visit, results, ganbench, tmp_path):
     assert [rows.nth(1).locator("svg path").nth(i).get_attribute("d").count("M") for i in (0, 1)] == [5, 4]
     page.locator("thead button").first.click()
     page.wait_for_selector("th[aria-sort]")
+
+
+def test_a_question_mark_in_a_heading_leads_to_the_word_and_does_not_sort(visit, small):
+    page = visit(small, "#q=variant")
+    mark = page.locator("#data0-00000000 th[data-k=is] .ask")
+    assert mark.get_attribute("aria-label") == "What is IS?"
+    mark.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "word-is" and page.evaluate("scrollY") > 0
+    assert page.evaluate("location.hash") == "#word-is&q=variant" and page.locator("th[aria-sort]").count() == 0
+    assert "Inception Score" in page.locator("#word-is").inner_text()
+    # Every column of this table that is ours has its word, and nothing leads nowhere.
+    headings = page.locator("#data0-00000000 thead th[data-k]")
+    assert headings.count() == headings.locator(".ask").count() == 6 + 10 + 4
+    leads = page.evaluate("[...document.querySelectorAll('.ask')].map((a) => document.getElementById(a.hash.slice(1)))")
+    assert None not in leads
+
+
+def test_a_heading_of_a_strangers_metric_has_no_word(visit, tmp_path):
+    report = table(2, 1, 2)
+    report.leaderboard.columns = [name.replace("kid", "mine") for name in report.leaderboard.columns]
+    path = tmp_path / "leaderboard.html"
+    path.write_text(to_html(report, tmp_path))
+    page = visit(path)
+    assert page.locator("th[data-k=mine] button").count() == 1 and page.locator("th[data-k=mine] .ask").count() == 0
+
+
+def faults(page) -> list[str]:
+    """What axe-core finds on a page, everything unfolded, that it calls serious or critical."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page.evaluate("for (const block of document.querySelectorAll('details')) block.open = true")
+    page.wait_for_timeout(200)  # what unfolding makes is there
+    return [
+        f"{found['id']}: {node['target']}: {node['failureSummary']}"
+        for found in axe.Axe().run(page).response["violations"]
+        if found["impact"] in ("serious", "critical")
+        for node in found["nodes"]
+    ]
+
+
+SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
+
+
+def test_the_check_for_faults_can_fail(visit, tmp_path):
+    path = tmp_path / "bad.html"
+    path.write_text("<!doctype html><html lang=en><title>x</title><main><h1>x</h1><img src='data:,'><input>")
+    assert {fault.partition(":")[0] for fault in faults(visit(path))} == {"image-alt", "label"}
+
+
+@SCHEMES
+@pytest.mark.parametrize("size", [(390, 844), (820, 1180), (1280, 800)], ids=["phone", "tablet", "laptop"])
+def test_the_leaderboard_has_no_serious_fault(visit, results, size, scheme):
+    assert faults(visit(results / "leaderboard.html", size=size, color_scheme=scheme)) == []
+
+
+@SCHEMES
+def test_several_datasets_have_no_serious_fault(visit, small, scheme):
+    assert faults(visit(small, color_scheme=scheme)) == []
+
+
+@SCHEMES
+@pytest.mark.parametrize("size", [(390, 844), (1280, 800)], ids=["phone", "laptop"])
+def test_the_page_of_a_trial_has_no_serious_fault(visit, results, tmp_path, size, scheme):
+    place = next((results / "digits" / "dcgan").glob("seed-0-*"))
+    folder = tmp_path / "results"
+    copy = shutil.copytree(place, folder / "digits" / "dcgan" / place.name)
+    record = read(copy / "record.json")
+    about = {**trials_table([record]).iloc[0], "verdict": "collapsed", "verdict_images": 32_000}
+    for entry in record.evaluations:
+        write_frame(copy, entry.images_seen, np.zeros((64, 1, 8, 8), dtype=np.uint8))
+    path = tmp_path / "trial.html"
+    path.write_text(page_of("trial.html", made_of="", trial=describe(Trial(about, record, copy, {}), folder)))
+    assert faults(visit(path, size=size, color_scheme=scheme)) == []
+
+
+@SCHEMES
+def test_a_comparison_has_no_serious_fault(visit, results, ganbench, tmp_path, scheme):
+    run = ganbench("compare", str(results), str(results), "--html", "changes.html")
+    assert run.returncode == 0, run.stderr
+    assert faults(visit(tmp_path / "changes.html", color_scheme=scheme)) == []
+
+
+@pytest.fixture
+def live(results, tmp_path) -> Iterator[str]:
+    """The address of a live page: trials that are finished, one that failed, one that runs, one that is damaged."""
+    folder = tmp_path / "sweep"
+    places = sorted(results.glob("digits/*/seed-[0-2]-*"))
+    for place in places[:-2]:
+        shutil.copytree(place, folder / place.relative_to(results))
+    (folder / places[0].relative_to(results) / "record.json").write_text("{}")
+    running = folder / places[-1].relative_to(results)
+    record = read(places[-1] / "record.json")
+    for entry in record.evaluations[:8]:
+        write_frame(running, entry.images_seen, np.zeros((64, 1, 8, 8), dtype=np.uint8))
+    lines = [
+        {"evaluation": {"step": e.step, "images_seen": e.images_seen, "values": e.values}}
+        for e in record.evaluations[:8]
+    ]
+    (running / "progress.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    server = LiveServer(folder, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server.url
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@SCHEMES
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_live_page_has_no_serious_fault(browser, live, width, scheme):
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(live)
+    page.locator("#tables table").first.wait_for()
+    assert page.locator("#curves .chart").count() == 1 and page.locator("#failures .bad").count() == 1
+    assert faults(page) == []
+    context.close()

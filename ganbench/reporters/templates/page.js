@@ -27,6 +27,13 @@
       light(section, on ? null : key.dataset.v);
     });
   }
+  // A question mark in a heading leads to the word, and does not sort.
+  let follow = () => {};
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("thead a")) return;
+    event.stopImmediatePropagation();
+    follow(event);
+  }, true);
   if (!controls) return;
   const filter = document.getElementById("filter"), verdict = document.getElementById("verdict");
   const axis = document.getElementById("axis"), shown = document.getElementById("shown");
@@ -123,7 +130,7 @@
   };
 
   // A link on the page goes to its place and leaves what the reader has chosen.
-  document.addEventListener("click", (event) => {
+  follow = (event) => {
     const link = event.target.closest("a[href^='#']");
     const place = link && document.getElementById(decodeURIComponent(link.hash.slice(1)));
     if (!place) return;
@@ -131,7 +138,9 @@
     target = link.hash.slice(1);
     store();
     place.scrollIntoView();
-  });
+    place.focus({ preventScroll: true });
+  };
+  document.addEventListener("click", (event) => follow(event));
   // The first click on a column brings the best to the top.
   document.addEventListener("click", (event) => {
     const head = event.target.closest("table.sortable thead th");
