@@ -95,7 +95,10 @@ def main() -> None:
         print("| what | CPU seconds | wall seconds | peak MiB |\n|---|---|---|---|")
         if options.tables:
             html.write_trials = lambda report, folder: None
-            timed("all of `ganbench report`, but for the pages of trials", lambda: write_reports(root, ("csv", "html", "md")))
+            timed(
+                "all of `ganbench report`, but for the pages of trials",
+                lambda: write_reports(root, ("csv", "html", "md")),
+            )
         else:
             contents = timed("read and verify the records", lambda: read_records(root))
             assert len(contents.records) == options.trials and not contents.problems, contents.problems[:3]

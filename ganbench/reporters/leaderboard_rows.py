@@ -111,8 +111,7 @@ def floors(section: Section, trials: Mapping[str, Sequence[Trial]]) -> list[dict
 
 
 def _figures(row: Any, own: Sequence[Trial]) -> list[dict[str, Any]]:
-    """The parts of the score's spread; medians over completed trials: seconds, megabytes, parameters, images a second.
-    """
+    """The parts of the score's spread; medians over completed trials: seconds, megabytes, parameters, images a second."""
 
     def middle(values: Iterable[Any], scale: float = 1.0) -> float | None:
         known = [float(value) * scale for value in values if value]
