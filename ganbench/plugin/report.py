@@ -25,7 +25,8 @@ class Report:
     Attributes:
         leaderboard: one row a variant, on each dataset under each protocol (``ganbench.leaderboard``).
         trials: one row a trial, those that failed too: status, verdict, scores, measures of stability.
-        records: the record of each trial, as it stands in its ``record.json``.
+        records: the record of each trial, as it stands in its ``record.json``: read again when it is asked for, since
+            thousands do not fit into memory.
         metrics: of each metric its ``label``, ``direction`` (min, max, none) and ``rows_per_feature``, if it has one.
         protocols: by the eight digits of the column ``protocol``, the conditions: ``budget_images``, ``samples``, ...
         primary: by dataset, the metric that ranks variants there.

@@ -20,12 +20,12 @@ from ganbench.plugin.report import Report
 from ganbench.reporters import charts, leaderboard_charts, leaderboard_page, leaderboard_rows, trial_page
 from ganbench.reporters.glossary import COMPARED, TABLE, TRAINING, explained
 from ganbench.reporters.leaderboard_rows import FIGURES
-from ganbench.reporters.pictures import MOST_BYTES, PLOT
+from ganbench.reporters.pictures import PLOT
 from ganbench.reporters.sections import HEADINGS, PAIRS, sections
 from ganbench.reporters.sentences import across_datasets
 from ganbench.reporters.trials import Trial, TrialIndex
 from ganbench.utils.canonical_json import dumps
-from ganbench.utils.files import StoreError, leads_outside, make_folder, read_plain, remove, write_atomic
+from ganbench.utils.files import StoreError, leads_outside, make_folder, open_plain, remove, write_atomic
 
 OPENED = 80  # rows of a leaderboard up to which its curves are unfolded at once
 _ENVIRONMENT = Environment(
@@ -157,7 +157,8 @@ def _fingerprint(trial: Trial) -> str:
     if trial.place is not None:
         for pattern in ("samples/*", "film/*", "pictures/*", "log.txt"):
             files += [[str(path.relative_to(trial.place)), path.lstat().st_size] for path in trial.place.glob(pattern)]
-    templates = [_digest(_source(name)) for name in ("trial.html", "macros.html", "glossary.toml", "page.css", "film.js")]
+    sources = ("trial.html", "macros.html", "glossary.toml", "page.css", "film.js")
+    templates = [_digest(_source(name)) for name in sources]
     about = {name: str(value) for name, value in trial.about.items()}
     text = dumps(
         [
@@ -175,7 +176,8 @@ def _fingerprint(trial: Trial) -> str:
 def _fingerprint_in(path: Path) -> str:
     """What the page that stands there was made of; nothing where none of ours does."""
     try:
-        found = _MADE_OF.search(read_plain(path, MOST_BYTES)[:2000])
+        with open_plain(path) as file:
+            found = _MADE_OF.search(file.read(2000))
     except OSError:
         return ""
     return found[1].decode() if found else ""

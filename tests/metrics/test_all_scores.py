@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from ganbench.metrics import (
     FeatureSet,
     MetricError,
+    all_scores,
     features_of,
     frechet_distance,
     inception_score,
@@ -20,7 +21,6 @@ from ganbench.metrics import (
     manifold_scores,
     score_all,
 )
-from ganbench.metrics import all_scores
 from ganbench.metrics.numerics import float32_screen, gaussian, kernel_estimates, pair, threads
 from ganbench.plugin.interfaces import Side
 
