@@ -11,8 +11,8 @@ from ganbench.reporters.glossary import glossary
 
 HEAD = """# Glossary
 
-The words of tables and pages. A question mark in the heading of a table leads to the same sentences on its own page; the
-[lesson](lesson.md) shows most of them at work.
+The words of tables and pages. A question mark in the heading of a table leads to the same sentences on its own page;
+the [lesson](lesson.md) shows most of them at work.
 """
 
 

@@ -155,7 +155,9 @@ def _fingerprint(trial: Trial) -> str:
     if trial.place is not None:
         for pattern in ("samples/*", "film/*", "pictures/*", "log.txt"):
             files += [[str(path.relative_to(trial.place)), path.lstat().st_size] for path in trial.place.glob(pattern)]
-    templates = [_digest(_source(name)) for name in ("trial.html", "macros.html", "glossary.toml", "page.css", "film.js")]
+    templates = [
+        _digest(_source(name)) for name in ("trial.html", "macros.html", "glossary.toml", "page.css", "film.js")
+    ]
     about = {name: str(value) for name, value in trial.about.items()}
     text = dumps(
         [
