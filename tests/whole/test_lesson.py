@@ -73,4 +73,4 @@ def test_the_notebook_runs_and_shows_its_films(tmp_path: Path, monkeypatch: pyte
     kinds = [set(output.get("data", {})) for cell in notebook.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in kind for kind in kinds) == 4
     last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1].outputs[0]["data"]["text/plain"]
-    assert len(re.findall(r"1 (stable|collapsed|dominated)", last)) == 6
+    assert len(re.findall(r"1 (stable|collapsed|dominated|oscillating)", last)) == 6
