@@ -41,7 +41,8 @@ def run(
     stops gently: running trials write a checkpoint first.
 
     Args:
-        plugins, datasets: names.
+        plugins: names of variants.
+        datasets: names of datasets.
         seeds: how many, or which.
         settings: hyperparameters, ``{"variant.key": value}``; a list of values gives rows side by side.
         results: folder for records and tables.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ganbench.analysis.stability import WORDS
 from ganbench.reporters.glossary import TABLE, TRAINING, explained, glossary
-from ganbench.reporters.leaderboard_rows import COSTS
+from ganbench.reporters.leaderboard_rows import FIGURES
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -18,7 +18,7 @@ def test_every_metric_column_and_verdict_has_a_word() -> None:
     known = explained([], metrics)
     assert metrics - known.keys() == set()
     table, training = (glossary()[part].keys() for part in (TABLE, TRAINING))
-    assert {"rank", "tier", "variant", "verdict", "seeds", "failed", *(name for name, *_ in COSTS)} <= table
+    assert {"rank", "tier", "variant", "verdict", "seeds", "failed", *(name for name, *_ in FIGURES)} <= table
     assert set(WORDS) - {"unknown"} <= training
 
 
