@@ -636,7 +636,7 @@ def test_a_rescoring_of_another_record_is_not_merged(
     (folder / rescored.FILE).write_text(seal({"schema": 1, **found}))
     code, text = merged()
     assert code == 3 and "computed for another record" in text
-    assert Store(inside / "target").place(spec_of(genuine).identity).is_dir()
+    assert Store(inside / "target").place(convert(genuine["identity"], Identity)).is_dir()
 
 
 @pytest.mark.parametrize("file", ["leaderboard.csv", "leaderboard.html", "digits/dcgan/seed-0-1602fde4/cost.json"])
