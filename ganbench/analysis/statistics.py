@@ -339,7 +339,7 @@ def power_of(n: int, effect: float, alpha: float) -> float:
 
 
 def _smallest(enough: Callable[[int], bool], near: int) -> int | None:
-    """Smallest n from 2 to 10,000 that is enough, for a condition that stays true once it is; looked for from a guess."""
+    """Smallest n from 2 to 10,000 that is enough, for a condition that stays true once it is; ``near`` is a guess."""
     high, step = min(max(near, 2), _MOST_SEEDS), 1
     if enough(high):
         while (low := max(high - step, 1)) > 1 and enough(low):

@@ -70,10 +70,10 @@ def jackknife_sd(function: Callable[[np.ndarray], float], n: int, groups: int = 
     """Standard deviation that a score of ``n`` samples has over other samples of the same model.
 
     The score is computed ``groups`` times, each time without another group of the samples (row i is in group i mod
-    ``groups``), so no sample counts twice, as it would in a bootstrap: a score over pairs or distinct rows, such as FID,
-    keeps its meaning. For a mean it is the standard error of the groups' means. Of FID of normal features it was within
-    6 % of the spread over draws (d = 8, n = 400; d = 64, n = 2,000), and for a sampler that is perfect, where its leading
-    term vanishes, 1.08 to 1.56 times as large.
+    ``groups``), so no sample counts twice, as it would in a bootstrap: a score over pairs or distinct rows, such as
+    FID, keeps its meaning. For a mean it is the standard error of the groups' means. Of FID of normal features it was
+    within 6 % of the spread over draws (d = 8, n = 400; d = 64, n = 2,000), and for a sampler that is perfect, where
+    the leading term vanishes, 1.08 to 1.56 times as large.
 
     Args:
         function: of a boolean mask ``(n,)``, the samples that are kept; returns a number.

@@ -1,4 +1,4 @@
-"""The rows of the leaderboard page: scores with a tick for each seed, spreads, costs, trials, and badges of what is unequal."""
+"""The rows of the leaderboard page: scores with a tick for each seed, spreads, costs, trials, badges of what differs."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def floors(section: Section, trials: Mapping[str, Sequence[Trial]]) -> list[dict
 
 
 def _figures(row: Any, own: Sequence[Trial]) -> list[dict[str, Any]]:
-    """The parts of the score's spread; medians over completed trials: seconds, megabytes, parameters, images a second."""
+    """The parts of the score's spread; medians over completed trials: seconds, megabytes, parameters, images/s."""
 
     def middle(values: Iterable[Any], scale: float = 1.0) -> float | None:
         known = [float(value) * scale for value in values if value]

@@ -142,8 +142,8 @@ def _spread(section: Section) -> str:
         return ""
     told = [f"{row['variant']} {number(row['seed_sd'])} + {number(row['sampling_sd'])}" for _, row in rows.iterrows()]
     return (
-        f"Standard deviation of {section.label(section.metrics[0])} over trainings by other seeds + over other samples of "
-        f"one training; more seeds narrow the first, more samples the second: {', '.join(told)}."
+        f"Standard deviation of {section.label(section.metrics[0])} over trainings by other seeds + over other samples "
+        f"of one training; more seeds narrow the first, more samples the second: {', '.join(told)}."
     )
 
 

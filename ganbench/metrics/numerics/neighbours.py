@@ -46,7 +46,7 @@ class Neighbours:
         self._spaces = threading.local()
 
     def add(self, rows: slice, columns: slice, tile: torch.Tensor) -> None:
-        """Take one tile of ``tiles(screen)``; several threads may. Thresholds may rise meanwhile: they only save work."""
+        """Take one tile of ``tiles(screen)``; several threads may: thresholds that rise meanwhile only save work."""
         if self.crowded:
             return
         values = tile.numpy()

@@ -135,7 +135,7 @@ def _within(screen: Screen, neighbours: Neighbours | None, sum_of: SumOf | None)
 def _across(
     real: Screen, fake: Screen, balls: Callable[[], Balls] | None, sum_of: SumOf | None
 ) -> tuple[Balls | None, list[torch.Tensor]]:
-    """Show the products of real rows with fakes to whoever wants them: the balls, and what ``sum_of`` gives, in order."""
+    """Show the products of real rows with fakes to whoever wants them: the balls, what ``sum_of`` gives in order."""
     if not (real.fits and fake.fits):
         found = None if balls is None else balls()
         if found is not None:

@@ -23,7 +23,8 @@ class _Pool(NamedTuple):
     executor: ThreadPoolExecutor | None = None
 
 
-_POOL: ContextVar[_Pool] = ContextVar("pool", default=_Pool(1))
+_ALONE = _Pool(1)
+_POOL: ContextVar[_Pool] = ContextVar("pool", default=_ALONE)
 
 
 class Begun(Generic[T]):
