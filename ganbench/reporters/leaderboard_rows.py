@@ -1,4 +1,4 @@
-"""The rows of the leaderboard page: scores with a tick for each seed, spreads, costs, trials, badges of what differs."""
+"""The rows of the leaderboard page: scores with a tick for each seed, spreads, costs, trials, and badges."""
 
 from __future__ import annotations
 
