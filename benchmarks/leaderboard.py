@@ -94,7 +94,7 @@ def main() -> None:
         print(f"{options.trials:,} records, {size / 1e6:,.0f} MB on disk\n")
         print("| what | CPU seconds | wall seconds | peak MiB |\n|---|---|---|---|")
         if options.tables:
-            html.write_trials = lambda report, folder: None
+            html.write_trials = lambda *_: None
             timed(
                 "all of `ganbench report`, but for the pages of trials",
                 lambda: write_reports(root, ("csv", "html", "md")),

@@ -94,7 +94,8 @@ def build_report(records: Sequence[Record]) -> Report:
             yield record
 
     read = final_trials(described(records.read() if isinstance(records, StoredRecords) else records))
-    return Report(leaderboard(read), trials_table(read), records, findings=findings(read), **about)
+    board, trials = leaderboard(read), trials_table(read)  # which complete ``about``
+    return Report(board, trials, records, findings=findings(read), **about)
 
 
 def _describe(record: Record, about: dict[str, dict[str, Any]]) -> None:
