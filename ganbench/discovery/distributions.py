@@ -81,7 +81,8 @@ def find_distributions() -> tuple[list[Found], list[str]]:
         seen.add(same)
         name, _, version = folder.stem.partition("-")
         with contextlib.suppress(Exception):  # no METADATA, or one that is not UTF-8
-            name, version = dist.name or name, dist.version or version
+            metadata = dist.metadata  # parsed at each call
+            name, version = metadata["Name"] or name, metadata["Version"] or version
         one = Found(name, version, folder, dist)
         by_name[one.key].append(one)
     found, left_over = [], []
