@@ -86,7 +86,7 @@ def build_report(records: Sequence[Record]) -> Report:
 
     ``StoredRecords`` are read here, and never all in memory.
     """
-    about: dict[str, dict[str, Any]] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}, "sizes": {}}
+    about: dict[str, Any] = {"metrics": {}, "protocols": {}, "primary": {}, "centres": {}, "sizes": {}}
 
     def described(found: Iterable[Record]) -> Iterator[Record]:
         for record in found:
