@@ -94,8 +94,7 @@ def build_report(records: Sequence[Record]) -> Report:
             yield record
 
     read = final_trials(described(records.read() if isinstance(records, StoredRecords) else records))
-    board, trials = leaderboard(read), trials_table(read)  # which complete ``about``
-    return Report(board, trials, records, findings=findings(read), **about)
+    return Report(leaderboard(read), trials_table(read), records, findings=findings(read), **about)
 
 
 def _describe(record: Record, about: dict[str, dict[str, Any]]) -> None:
