@@ -17,6 +17,7 @@ from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, Floats, holm, per
 
 UNTESTED = "?"
 TIED = 0.2  # share of tied values from which samples are tested by permutation
+MOST_PERMUTED = 100  # values of a pair; of more, Welch is near enough, and splits would fill the memory
 
 
 class Separation(NamedTuple):
@@ -84,17 +85,18 @@ def p_values(samples: Sequence[Floats], first: NDArray[Any], second: NDArray[Any
     """Unadjusted p-values of the pairs ``(samples[first[i]], samples[second[i]])``.
 
     Welch's test, and the permutation test of the same difference where at least a fifth of the two samples' values are
-    ties. Those are failures, which share one score, or counts: samples of two values or few, whose t follows no t
-    distribution, and whose variance may be 0 by chance, which Welch takes for certainty. The choice looks at both
-    samples together, which permutations leave as they are, so that it does not bend the permutation test. Its
-    p-value is at least ``2 / binomial(n + m, n)``, and so is that of a constant sample.
+    ties (of 100 values at most). Those are failures, which share one score, or counts: samples of two values or few,
+    whose t follows no t distribution, and whose variance may be 0 by chance, which Welch takes for certainty. The
+    choice looks at both samples together, which permutations leave as they are, so that it does not bend the
+    permutation test. Its p-value is at least ``2 / binomial(n + m, n)``, and so is that of a constant sample.
     """
     sizes = np.array([len(sample) for sample in samples])
     constant = np.array([sample[0] == sample[-1] for sample in samples])
     raw = welch_pairs(samples, first, second)
     least = 2 / special.comb(sizes[first] + sizes[second], sizes[first])
     found = np.where(constant[first] | constant[second], np.fmax(raw, least), raw)
-    tied = tied_shares(samples, first, second) >= TIED
+    few = sizes[first] + sizes[second] <= MOST_PERMUTED
+    tied = few & (tied_shares(samples, first, second) >= TIED)
     if tied.any():
         found[tied] = permutation_pairs(samples, first[tied], second[tied])
     return found
