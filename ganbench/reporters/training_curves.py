@@ -28,8 +28,8 @@ def section_curves(section: Section, rows: Variants) -> list[dict[str, Any]]:
     for key, name, own in rows:
         known = [(trial, trial.record) for trial in own if trial.record is not None]
         grid = _grid([record for _, record in known])
-        by_images = [{entry.images_seen: entry.values for entry in record.evaluations} for _, record in known]
-        courses = [[values.get(x, {}) for x in grid.tolist()] for values in by_images]
+        scored = [{entry.images_seen: entry.values for entry in record.evaluations} for _, record in known]
+        courses = [[values.get(images, {}) for images in grid.tolist()] for values in scored]
         prepared.append((key, name, known, _paces(known), grid, courses))
     for metric in section.metrics:
         series = []
