@@ -55,7 +55,7 @@ def frame(
     metric = "fid" if direction == "min" else "coverage"
     columns: dict[str, Any] = {
         **dict.fromkeys(COLUMNS, ""),
-        **dict.fromkeys((*SHOWN, "verdict_step", "verdict_images"), np.nan),
+        **dict.fromkeys((*SHOWN, "verdict_step", "verdict_images", "sampling_sd"), np.nan),
         "dataset": np.array([f"data-{i:05}" for i in range(len(scores))], dtype=object)[dataset],
         "variant": np.array([f"v{i:02}" for i in range(scores.shape[1])], dtype=object)[variant],
         "seed": seed,

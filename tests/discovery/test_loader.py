@@ -132,7 +132,7 @@ def test_each_is_listed_with_a_line_that_says_what_it_is(listing: dict[str, Any]
     assert about["spread"] == "How far samples are spread. [Spread: no direction]"
     assert about["cloud"] == "[points in the plane, ranked by coverage, budget 1,000 images]"
     assert about["memorizer"].startswith("[baseline] ") and about["digits"].count("[1x8x8, 10 classes, ") == 1
-    assert [observer["name"] for observer in listing["observers"]] == ["tensorboard"]
+    assert [observer["name"] for observer in listing["observers"]] == ["mlflow", "tensorboard", "wandb"]
 
 
 @pytest.mark.parametrize("name", BROKEN)
