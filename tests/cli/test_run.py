@@ -69,7 +69,20 @@ def test_it_leaves_tables_and_a_folder_a_trial(sweep: Path) -> None:
     for name in ("leaderboard.csv", "leaderboard.html", "leaderboard.md", "trials.csv"):
         assert (results / name).stat().st_size > 300
     board = pd.read_csv(results / "leaderboard.csv")
-    head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict"]
+    head = [
+        "dataset",
+        "extractor",
+        "protocol",
+        "rank",
+        "tier",
+        "variant",
+        "seeds",
+        "failed",
+        "verdict",
+        "notes",
+        "given",
+    ]
+    head += ["true_family", "against_control", "p_control", "seed_sd", "sampling_sd"]
     assert list(board.columns[: len(head) + 1]) == [*head, "fid"]  # metrics in the order of the request
     manifold = ["precision", "recall", "density", "coverage"]
     for metric in ["fid", "is", "kid", *manifold, "authenticity", "d_auc", "mode_kl"]:
@@ -89,7 +102,7 @@ def test_it_leaves_tables_and_a_folder_a_trial(sweep: Path) -> None:
         assert files == {"record.json", "cost.json", "history.csv", "samples", "film", "state.safetensors"} | drawn
         pictures = {path.name for path in (folder / "samples").iterdir()}
         assert pictures == (
-            {"points.csv"} if trial.dataset == "ring8" else {f"{n}.png" for n in (0, 320, 640, 960, 1280)}
+            {"points.csv"} if trial.dataset == "ring8" else {f"{n}.png" for n in (0, 320, 640, 896, 1280)}
         )
 
 
@@ -103,7 +116,7 @@ def test_it_says_what_was_left_out_and_what_was_done(sweep: Path) -> None:
 
 def test_the_record_holds_what_verdicts_and_audits_need(sweep: Path) -> None:
     record = json.loads(next((sweep / "ganbench-results/digits/dcgan").glob("seed-0-*/record.json")).read_text())
-    assert [e["images_seen"] for e in record["evaluations"]] == [0, 320, 640, 960, 1280]
+    assert [e["images_seen"] for e in record["evaluations"]] == [0, 320, 640, 896, 1280]
     watch = record["evaluations"][-1]["watch"]
     assert watch["trace"] == record["reference"]["trace"] > 0
     assert (

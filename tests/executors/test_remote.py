@@ -29,6 +29,7 @@ ASK = {
     "extractor": None,
     "weights": None,
     "samples": 100,
+    "curve_samples": None,
     "metrics": ["coverage"],
 }
 ASK = {**ASK, "device": "auto", "threads": 1}

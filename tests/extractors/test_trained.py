@@ -205,7 +205,14 @@ def photos(root, classes):
 
 
 def described(path, extractor=None):
-    payload = {"dataset": f"folder:{path}", "metrics": None, "extractor": extractor, "samples": None, "device": "cpu"}
+    payload = {
+        "dataset": f"folder:{path}",
+        "metrics": None,
+        "extractor": extractor,
+        "samples": None,
+        "curve_samples": None,
+        "device": "cpu",
+    }
     return describe.describe_dataset(payload)
 
 

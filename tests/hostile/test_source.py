@@ -119,7 +119,7 @@ def test_templates_mark_nothing_safe_but_their_own_style_and_script() -> None:
         text = path.read_text()
         assert "autoescape" not in text and "Markup" not in text
         for filtered in re.findall(r"\{[{%][^}]*\|\s*(\w+)[^}]*[}%]\}", text):
-            assert filtered in ("safe", "tojson", "length", "replace")
+            assert filtered in ("safe", "tojson", "length", "replace", "lower")
         assert set(re.findall(r"\{\{[^}]*\|\s*safe[^}]*\}\}", text)) <= set(OWN)
         # Whatever comes from data stands in elements and quoted attributes, or as JSON that holds no markup.
         for script in re.findall(r"<script[^>]*>.*", text):

@@ -124,6 +124,7 @@ def test_every_offered_metric_is_well_described(make_evidence):
         offered += module.ganbench_metrics()
     assert {metric.name: (metric.label, metric.direction, metric.cost, metric.floor) for metric in offered} == {
         "fid": ("FID", "min", "each", "draws"),
+        "mifid": ("MiFID", "min", "end", "test"),
         "kid": ("KID", "min", "end", "draws"),
         "is": ("IS", "max", "each", "draws"),
         "precision": ("Precision", "max", "each", "train"),
