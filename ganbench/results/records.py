@@ -136,7 +136,8 @@ def unseal(text: str | bytes) -> Record:
         )
     sealed_json.verify(found, content)
     try:
-        record = convert(found, Record, [found.get("identity"), found.get("environment")])
+        typed = set(Record.__struct_fields__) - {"identity", "environment"}  # which let parts of theirs be anything
+        record = convert(found, Record, [part for name, part in found.items() if name not in typed])
     except ValueError as reason:
         raise DamagedRecord(f"its hash is right, but {reason}") from None
     # Of the JSON, not of the record: a later version's part may have a field that this one does not know.
