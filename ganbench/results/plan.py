@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, to_builtins
 
 from ganbench.utils import canonical_json
-from ganbench.utils.files import read_plain, write_atomic
+from ganbench.utils.files import make_folder, read_plain, write_atomic
 from ganbench.utils.typed_json import Whole, convert
 
 FILE = ".plan.json"
@@ -36,6 +36,7 @@ class PlannedTrial(Struct, frozen=True, kw_only=True):
 
 def write_plan(root: Path, trials: Sequence[PlannedTrial]) -> None:
     """Write the plan of a sweep into its results folder."""
+    make_folder(root)
     write_atomic(root / FILE, canonical_json.dumps(to_builtins(list(trials))).encode())
 
 

@@ -81,7 +81,7 @@ def test_a_network_that_cannot_be_built_is_named_with_its_dataset_and_line(tmp_p
     ("words", "told"),
     [
         (("-p", "dcgna"), "did you mean dcgan"),
-        (("-p", "dcgan", "-m", "fdi"), "did you mean fid"),
+        (("-p", "dcgan", "-m", "fidd"), "did you mean fid"),
         (("-p", "dcgan", "-d", "digts"), "did you mean digits"),
         (("-p", "dcgan", "--device", "gpu"), "expected auto, cpu, cuda"),
         (("-p", "dcgan", "--set", "dcgan.rl=1"), "rl"),

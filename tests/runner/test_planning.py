@@ -83,6 +83,7 @@ def ask(payloads):
                     "metrics": {},
                     "distributions": ["ganbench"],
                     "notes": [],
+                    "family": None,
                     "devices": ["cuda:0", "cuda:1"],
                 }
             )
@@ -100,6 +101,8 @@ def ask(payloads):
                     "unsuitable": unsuitable,
                     "environment": {},
                     "notes": [],
+                    "family": None,
+                    "conditional": False,
                 }
             )
     return answers
