@@ -4,6 +4,7 @@
     python benchmarks/metrics.py --threads 2     # on two
     python benchmarks/metrics.py --quick         # small sizes, a minute
     python benchmarks/metrics.py --only all-2048 --repeats 5
+    python benchmarks/metrics.py --scaling       # ours on one thread and on two, by the clock
 
 Every row compares calls on the same float32 features in one process, in turn, ours and theirs, after
 one call of ours that is not timed; the ratio is the median of the turns' ratios. CPU seconds are the
@@ -46,9 +47,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a fifth of the rows, a quarter of the features")
     parser.add_argument("--only", help="one row's name, or 'memory'")
+    parser.add_argument("--scaling", action="store_true", help="ours alone, on one thread and on two in turn")
     options = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(options.threads)
+        os.environ[name] = "2" if options.scaling else str(options.threads)
 
     import torch
 
@@ -56,6 +58,9 @@ def main() -> None:
     rows = comparisons(options.quick)
     if options.only not in (None, "memory", *rows):
         parser.error(f"--only knows {', '.join(rows)}, memory")
+    if options.scaling:
+        scaling({name: make for name, make in rows.items() if options.only in (None, name)}, options.repeats)
+        return
     if options.quick:
         print("quick: a fifth of the rows and a quarter of the features that the titles name, and no ratio is promised")
     print(f"{'':12} {'CPU: theirs':>12} {'ours':>8} {'ratio':>7} {'wall ratio':>11} {'promised':>9}")
@@ -83,6 +88,27 @@ def compare(name: str, row: Row, repeats: int) -> None:
         f"{row.promised:9.1f}   {row.title}",
         flush=True,
     )
+
+
+def scaling(rows: dict[str, Callable[[], Row]], repeats: int) -> None:
+    """Seconds by the clock of ours on one thread and on two, in turn; what both return must be the same to the bit."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    print(f"{'':12} {'one thread, s':>14} {'two, s':>8} {'ratio':>7} {'CPU s, one':>11} {'two':>7}")
+    for name, make in rows.items():
+        row, seen = make(), []
+        for _ in range(repeats + 1):  # the first turn is not counted
+            turn = []
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                with threadpool_limits(threads):
+                    turn.append(timed(row.ours))
+            if turn[0][0] != turn[1][0]:
+                sys.exit(f"{name}: {turn[0][0]} on one thread, {turn[1][0]} on two")
+            seen.append([*(wall for _, _, wall in turn), turn[0][2] / turn[1][2], *(cpu for _, cpu, _ in turn)])
+        one, two, ratio, *cpu = (statistics.median(values) for values in zip(*seen[1:], strict=True))
+        print(f"{name:12} {one:14.3f} {two:8.3f} {ratio:7.2f} {cpu[0]:11.3f} {cpu[1]:7.3f}", flush=True)
 
 
 def timed(work: Callable[[], Scores]) -> tuple[Scores, float, float]:

@@ -9,9 +9,12 @@ leaves open is computed again from the difference. Work goes by blocks of rows; 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
+
+from ganbench.metrics.numerics.threads import at_once
 
 BLOCK = 2**20
 """Elements of a block of distances: 8 MiB, which mostly stays in cache."""
@@ -31,11 +34,11 @@ def pair_distances(
     if not len(rows):
         return torch.empty(0, dtype=torch.float64)
     step = max(1, BLOCK // (8 * points.shape[1]))
-    blocks = [
-        direct_distances(points[row, None].double(), others[column, None].double()).flatten()
-        for row, column in zip(rows.split(step), columns.split(step), strict=True)
-    ]
-    return torch.cat(blocks)
+
+    def of(row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+        return direct_distances(points[row, None].double(), others[column, None].double()).flatten()
+
+    return torch.cat(at_once([partial(of, *ends) for ends in zip(rows.split(step), columns.split(step), strict=True)]))
 
 
 def screened(
