@@ -1,0 +1,129 @@
+"""One search with one budget for every variant: what the defaults of the leaderboard are chosen by.
+
+    python benchmarks/search.py FOLDER                      # every variant, some hours; continues where it was stopped
+    python benchmarks/search.py FOLDER -p r1 -p sngan       # these
+    python benchmarks/search.py FOLDER --tables results/tuning   # nothing is trained: tables of what is there
+
+``ganbench tune`` gives each variant 20 configurations on ``digits`` and on ``ring8``, or on what of both it suits. What is
+searched are its continuous hyperparameters: step sizes, decays, weights of penalties. Whole numbers and choices (widths,
+depths, steps of the critic, augmentation) set what a training costs and what the model is, and keep their defaults; a
+mixture of Gaussians has nothing else, so its numbers are searched.
+
+Configuration i is the same on all datasets. The one that is *chosen* has the lowest mean rank over them, so that a
+variant has one setting; of equal ones the first, so that the defaults win a tie. Ranks are by the score of the search,
+on a fifth of the training split that its trainings leave out.
+
+Writes into ``--tables``: ``configurations.csv`` (every trial of every search), ``curves.csv`` (the expected best score of
+every budget, Lucic et al. 2018) and ``README.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from ganbench.reporters.formatting import number
+from ganbench.reporters.markdown import to_table
+
+TRIALS = 20
+SEEDS = 3
+COUNTED = {"gmm": ("components", "dimensions")}
+"""Whole numbers that are searched after all."""
+
+
+def variants() -> dict[str, list[dict]]:
+    """Hyperparameters of every variant that ships and learns."""
+    command = [sys.executable, "-m", "ganbench", "list", "--json"]
+    listed = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["variants"]
+    return {
+        variant["name"]: variant["hyperparameters"]
+        for variant in listed
+        if variant["distribution"] == "ganbench" and variant["name"] not in ("memorizer", "noise")
+        if not variant["name"].startswith("planted-")
+    }
+
+
+def search(name: str, hyperparameters: list[dict], folder: Path) -> None:
+    fixed = []
+    for each in hyperparameters:
+        if each["type"] != "float" and each["name"] not in COUNTED.get(name, ()):
+            fixed += ["--set", f"{name}.{each['name']}={each['default']}"]
+    command = [
+        "-m",
+        "ganbench",
+        "tune",
+        "-p",
+        name,
+        "-d",
+        "digits,ring8",
+        "--trials",
+        str(TRIALS),
+        "--seeds",
+        str(SEEDS),
+    ]
+    command += [*fixed, "--results", str(folder / name)]
+    print(shlex.join(["ganbench", *command[2:]]), flush=True)
+    subprocess.run([sys.executable, *command], check=False)
+
+
+def choose(own: pd.DataFrame) -> int:
+    """The configuration of a variant with the lowest mean rank over datasets, the first of equal ones."""
+    best = {"digits": "min", "ring8": "max"}
+    ranks = pd.DataFrame(
+        {
+            dataset: group.set_index("configuration")["score"].rank(ascending=best[str(dataset)] == "min")
+            for dataset, group in own.groupby("dataset")
+        }
+    ).dropna()
+    return int(ranks.mean(axis=1).idxmin())
+
+
+def tables(folder: Path, out: Path) -> None:
+    """What the searches found, of all variants that are there."""
+    done = sorted(path.parent for path in folder.glob("*/tuning.csv"))
+    found = pd.concat([pd.read_csv(place / "tuning.csv") for place in done], ignore_index=True)
+    chosen = {name: choose(own) for name, own in found.groupby("variant")}
+    found["chosen"] = ["yes" if chosen[row.variant] == row.configuration else "" for row in found.itertuples()]
+    out.mkdir(parents=True, exist_ok=True)
+    found.to_csv(out / "configurations.csv", index=False)
+    curves = pd.concat([pd.read_csv(place / "tuning_curve.csv") for place in done], ignore_index=True)
+    curves.to_csv(out / "curves.csv", index=False)
+    lines = [__doc__.split("\n\n", 1)[1].split("Writes into")[0].strip(), ""]
+    for dataset, own in found.groupby("dataset"):
+        rows = []
+        for name, of in own.groupby("variant"):
+            scores = of.set_index("configuration")["score"]
+            curve = curves[(curves.variant == name) & (curves.dataset == dataset)].set_index("budget")["expected_best"]
+            shown = [number(curve[budget]) for budget in (1, 5, 10, TRIALS) if budget in curve.index]
+            rows.append([name, number(scores[0]), *shown, number(scores[chosen[name]])])
+        head = ["variant", "defaults", "best of 1", "5", "10", "20, expected", "chosen"]
+        lines += [f"## {dataset}", "", to_table(head, rows), ""]
+    lines += ["## What was chosen", ""]
+    for name, place in chosen.items():
+        of = found[(found.variant == name) & (found.configuration == place)].iloc[0]
+        lines.append(f"- `{name}`: " + ("its defaults" if place == 0 else f"`{of.label}`"))
+    (out / "README.md").write_text("# The search behind the defaults\n\n" + "\n".join(lines) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where the searches are, a folder each")
+    parser.add_argument("-p", "--plugin", action="append", help="a variant; all that ship by default")
+    parser.add_argument("--tables", type=Path, help="write tables of what is there into this folder, and train nothing")
+    options = parser.parse_args()
+    if options.tables:
+        tables(options.folder, options.tables)
+        return
+    known = variants()
+    for name in options.plugin or known:
+        search(name, known[name], options.folder)
+
+
+if __name__ == "__main__":
+    main()
