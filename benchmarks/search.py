@@ -4,17 +4,17 @@
     python benchmarks/search.py FOLDER -p r1 -p sngan       # these
     python benchmarks/search.py FOLDER --tables results/tuning   # nothing is trained: tables of what is there
 
-``ganbench tune`` gives each variant 20 configurations on ``digits`` and on ``ring8``, or on what of both it suits. What is
-searched are its continuous hyperparameters: step sizes, decays, weights of penalties. Whole numbers and choices (widths,
-depths, steps of the critic, augmentation) set what a training costs and what the model is, and keep their defaults; a
-mixture of Gaussians has nothing else, so its numbers are searched.
+``ganbench tune`` gives each variant 20 configurations on ``digits`` and on ``ring8``, or on what of both it suits.
+What is searched are its continuous hyperparameters: step sizes, decays, weights of penalties. Whole numbers and choices
+(widths, depths, steps of the critic, augmentation) set what a training costs and what the model is, and keep their
+defaults; a mixture of Gaussians has nothing else, so its numbers are searched.
 
 Configuration i is the same on all datasets. The one that is *chosen* has the lowest mean rank over them, so that a
 variant has one setting; of equal ones the first, so that the defaults win a tie. Ranks are by the score of the search,
 on a fifth of the training split that its trainings leave out.
 
-Writes into ``--tables``: ``configurations.csv`` (every trial of every search), ``curves.csv`` (the expected best score of
-every budget, Lucic et al. 2018) and ``README.md``.
+Writes into ``--tables``: ``configurations.csv`` (every trial of every search), ``curves.csv`` (the expected best score
+of every budget, Lucic et al. 2018) and ``README.md``.
 """
 
 from __future__ import annotations
