@@ -45,6 +45,7 @@ class Thresholds:
     many_classes: int = 50
     modes_half: float = 0.75  # share of the true modes
     mass_counted: float = 0.1  # points: below it hardly a sample is in a mode, and which ones says nothing
+    mass_nothing: float = 0.01  # points: noise has 0.002 on ring8 and 0.018 on grid25
     mode_drop: float = 0.5  # also coverage; 0.3 to 0.7 change no verdict
     coverage_seen: float = 0.1  # below it a halved coverage is noise
     kl_rise: float = 0.4  # 0.25 to 0.6 changed no verdict of the study

@@ -150,6 +150,7 @@ def _judge(
     distance = m.distance_end or 0.0
     # Where hardly a point is in a mode although they are where the data are, which mode it is in says nothing.
     counted = m.mass_end is None or m.mass_end >= limits.mass_counted or distance >= limits.u_poor
+    empty = m.mass_end is not None and m.mass_end < limits.mass_nothing
     stuck = trend > limits.improving
     # A single step up makes residuals as large: rule 6 has a better word for it.
     relative = rise < limits.degraded and _least(m.oscillation_share, limits.oscillation_share)
@@ -170,8 +171,8 @@ def _judge(
         poor = distance >= limits.u_dominated
         if _least(m.d_dominance, limits.d_dominance) and poor and beaten:
             return "dominated", ("generator beaten",), ("d_dominance", "distance_end", "trend", "d_saturation"), m.won
-        if _least(m.grad_spikes, limits.grad_spikes) and _least(m.d_auc_late, limits.auc_spikes) and poor:
-            return "dominated", ("gradient spikes",), ("grad_spikes", "d_auc_late", "distance_end"), m.won
+        if _least(m.grad_spikes, limits.grad_spikes) and _least(m.d_auc_late, limits.auc_spikes) and (poor or empty):
+            return "dominated", ("gradient spikes",), ("grad_spikes", "d_auc_late", "distance_end", "u_end"), m.won
     few = m.modes is not None and m.modes_end is not None and m.modes_end <= limits.modes_covered * m.modes
     if few and distance >= limits.u_poor and (stuck or oscillating):
         return "collapsed", ("never covered",), ("modes_end", "modes", "distance_end", "trend", "oscillation"), None
@@ -181,7 +182,7 @@ def _judge(
         return "oscillating", (), ("oscillation", "oscillation_share", "u_end", "u_rise"), None
     if rise >= limits.degraded:
         return "degraded", ("best score earlier",), ("u_rise", "u_best", "u_end", "d_auc_gap"), m.best
-    if u >= limits.u_nothing and stuck:
+    if stuck and (u >= limits.u_nothing or empty):
         return "collapsed", ("learned nothing",), ("u_end", "trend"), None
     notes = (("still improving",) if not stuck else ()) + (("undertrained",) if u >= limits.u_poor else ())
     return "stable", notes, ("u_end", "trend"), None

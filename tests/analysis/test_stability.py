@@ -414,6 +414,14 @@ def test_points_are_judged_by_recovered_mass_and_their_distance():
     circling = 0.6 + 0.3 * (-1.0) ** np.arange(20)  # far from every mode
     assert verdict(history(circling, recovered_mass=[0.0] * 20)).word == "oscillating"
     assert verdict(history([0.9] * 20, recovered_mass=[0.0] * 20)).note == "learned nothing"
+    for share, note in [(0.009, "learned nothing"), (0.011, "undertrained")]:  # near the data, and in no mode
+        assert verdict(history([0.3] * 20, recovered_mass=[share] * 20)).note == note
+    for share, note in [(0.009, "gradient spikes"), (0.011, "undertrained")]:
+        spiking = history([0.3] * 20, recovered_mass=[share] * 20, d_auc=[0.92] * 20)
+        spiking["telemetry"]["gradient_spikes"]["discriminator"] = 0.01
+        assert verdict(spiking).note == note
+    falling = history(np.linspace(2.0, 0.3, 20), recovered_mass=[0.0] * 20)
+    assert verdict(falling).note == "still improving; undertrained"
 
 
 def test_a_single_evaluation_is_neither_the_best_nor_a_loss():
