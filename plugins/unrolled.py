@@ -31,7 +31,7 @@ class Unrolled(BackboneGAN):
         self,
         shape: torch.Size,
         unroll_steps: Annotated[int, Range(1, 10), "K: steps that G looks ahead"] = 2,
-        unroll_lr: Annotated[float, Range(1e-3, 1.0, log=True), "eta: size of D's gradient steps in the answer"] = 0.03,
+        unroll_lr: Annotated[float, Range(1e-5, 1.0, log=True), "eta: size of D's gradient steps in the answer"] = 0.03,
         width: Annotated[int, Range(8, 256, log=True), "channels next to an image; points: a quarter of a layer"] = 16,
         **hyperparameters: Any,
     ) -> None:
