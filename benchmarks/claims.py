@@ -1,0 +1,260 @@
+"""Claims of papers, tried here: each is commands, a rule that was fixed before they ran, and what was seen.
+
+    python benchmarks/claims.py FOLDER                        # run all, hours; continues where it was stopped
+    python benchmarks/claims.py FOLDER --only pacgan-ring     # one claim
+    python benchmarks/claims.py FOLDER --page docs/claims.md  # run nothing; write the page from what is there
+
+The rule is the same wherever two variants are compared: *reproduced* if the median is better and, of all pairs of a
+trial of the one and a trial of the other, at least nine in ten have the better score on the claimed side; *the other
+way round* if that holds of the other; else *not seen*.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ganbench.reporters.formatting import number
+from ganbench.reporters.markdown import to_table
+
+SURE = 0.9
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says, how it is tried, and how what is seen is judged.
+
+    Attributes:
+        paper: with the place of the claim in it.
+        commands: words after ``ganbench``; all write into the folder of the claim.
+        judge: gets its trials, of the table ``trials.csv``, and returns what was seen and the verdict.
+        note: how the trial differs from the paper's, if it does.
+    """
+
+    name: str
+    claim: str
+    paper: str
+    commands: tuple[str, ...]
+    judge: Callable[[pd.DataFrame], tuple[str, str]]
+    note: str = ""
+
+
+def settings(variants: str, **values: object) -> str:
+    """``--set`` of the same values for several variants."""
+    return " ".join(f"--set {name}.{key}={value}" for name in variants.split() for key, value in values.items())
+
+
+def shown(values: pd.Series) -> str:
+    return f"{number(values.median())} ({', '.join(number(value) for value in sorted(values))})"
+
+
+def scores(trials: pd.DataFrame, name: str, metric: str) -> pd.Series:
+    """Of the variant of this label, or, where there is none, of the one variant of this name."""
+    labels = trials["variant"]
+    own = labels == name if (labels == name).any() else labels.str.split("[").str[0] == name
+    return trials[own][metric].dropna()
+
+
+def better(metric: str, first: str, second: str, highest: bool = False) -> Callable[[pd.DataFrame], tuple[str, str]]:
+    """The claim that ``first`` scores better than ``second``, by the rule of this file."""
+
+    def judge(trials: pd.DataFrame) -> tuple[str, str]:
+        one, two = (scores(trials, name, metric) for name in (first, second))
+        if one.empty or two.empty:
+            return "", "not run"
+        sign = 1.0 if highest else -1.0
+        wins = np.sign(sign * np.subtract.outer(one.to_numpy(), two.to_numpy()))
+        share = float((wins + 1.0).mean() / 2.0)
+        seen = f"{metric}: `{first}` {shown(one)}, `{second}` {shown(two)}; better in {share:.0%} of pairs"
+        if share >= SURE:
+            return seen, "reproduced"
+        return seen, "the other way round" if share <= 1.0 - SURE else "not seen"
+
+    return judge
+
+
+def both(*judges: Callable[[pd.DataFrame], tuple[str, str]]) -> Callable[[pd.DataFrame], tuple[str, str]]:
+    """A claim of several parts: reproduced if all are."""
+
+    def judge(trials: pd.DataFrame) -> tuple[str, str]:
+        parts = [one(trials) for one in judges]
+        verdicts = {verdict for _, verdict in parts}
+        return "; ".join(seen for seen, _ in parts if seen), verdicts.pop() if len(verdicts) == 1 else "in part"
+
+    return judge
+
+
+def every(metric: str, name: str, holds: Callable[[pd.Series], pd.Series], words: str) -> Callable:
+    """The claim that every trial of a variant satisfies a condition."""
+
+    def judge(trials: pd.DataFrame) -> tuple[str, str]:
+        values = scores(trials, name, metric)
+        if values.empty:
+            return "", "not run"
+        fine = holds(values)
+        listed = ", ".join(str(value) if isinstance(value, str) else number(value) for value in values)
+        return f"`{name}`, {metric}: {listed} ({words})", "reproduced" if fine.all() else "not seen"
+
+    return judge
+
+
+PACGAN = dict(lr="1e-4", beta1=0.8, latent_dim=2, width=100, decay=0)
+METZ = dict(lr="1e-4", beta1=0.5, latent_dim=256, width=32, decay=0)
+CLAIMS = [
+    Claim(
+        "pacgan-ring",
+        "Packing covers the modes of a ring that the same GAN without it misses",
+        "Lin et al. 2018, PacGAN, section 4.1, 2D-ring",
+        (
+            "run -p control,pacgan -d ring8 --batch-size 100 --images 2000000 --seeds 3 "
+            + settings("control pacgan", **PACGAN),
+        ),
+        both(better("modes", "pacgan", "control", True), better("mode_kl", "pacgan", "control")),
+        "width 100 is two layers of 400; 20,000 steps, a twentieth of the paper's",
+    ),
+    Claim(
+        "pacgan-grid",
+        "Packing covers more modes of a grid",
+        "Lin et al. 2018, PacGAN, section 4.1, 2D-grid",
+        (
+            "run -p control,pacgan -d grid25 --batch-size 100 --images 2000000 --seeds 3 "
+            + settings("control pacgan", **PACGAN),
+        ),
+        both(better("modes", "pacgan", "control", True), better("mode_kl", "pacgan", "control")),
+        "20,000 steps, a twentieth of the paper's",
+    ),
+    Claim(
+        "pacgan-stacked",
+        "Packing covers more of the 1,000 modes of stacked digits",
+        "Lin et al. 2018, PacGAN, section 4.2, stacked MNIST",
+        ("run -p control,pacgan -d stacked-digits --seeds 3",),
+        both(better("modes", "pacgan", "control", True), better("mode_kl", "pacgan", "control")),
+        "8x8 digits and small networks in place of MNIST and the paper's",
+    ),
+    Claim(
+        "unrolled-ring",
+        "Unrolling covers a ring on which the same GAN without it jumps from mode to mode",
+        "Metz et al. 2017, section 3.1 and figure 2",
+        (
+            "run -p unrolled,control -d ring8 --batch-size 512 --images 5120000 --seeds 2 "
+            f"{settings('unrolled control', **METZ)} --set unrolled.unroll_steps=5 --set unrolled.unroll_lr=0.03",
+        ),
+        both(better("modes", "unrolled", "control", True), better("mode_kl", "unrolled", "control")),
+        "D's answer is gradient steps, as in the paper's equations, not Adam's, as in its experiments; 10,000 steps",
+    ),
+    Claim(
+        "dirac",
+        "Without a penalty the Dirac-GAN does not converge; with a zero-centred gradient penalty it does",
+        "Mescheder et al. 2018, lemma 2.3 and theorem 4.1",
+        (
+            "run -p planted-dirac -d ring8 --seeds 5",
+            "run -p planted-dirac -d ring8 --seeds 5 --set planted-dirac.gamma=1",
+        ),
+        both(
+            every("verdict", "planted-dirac", lambda word: word != "stable", "none is stable"),
+            every("verdict", "planted-dirac[gamma=1]", lambda word: word == "stable", "all are"),
+        ),
+    ),
+    Claim(
+        "minibatch",
+        "Minibatch discrimination keeps G from collapsing",
+        "Salimans et al. 2016, section 3.2",
+        ("run -p minibatch,control -d ring8,digits --seeds 5",),
+        both(
+            lambda trials: better("mode_kl", "minibatch", "control")(trials[trials.dataset == "ring8"]),
+            lambda trials: better("mode_kl", "minibatch", "control")(trials[trials.dataset == "digits"]),
+        ),
+    ),
+    Claim(
+        "wgan-gp",
+        "A gradient penalty trains where clipped weights struggle",
+        "Gulrajani et al. 2017, sections 3 and 5",
+        ("run -p wgan-gp,wgan -d digits --seeds 5", "run -p wgan-gp,wgan -d ring8 --seeds 5"),
+        both(
+            lambda trials: better("fid", "wgan-gp", "wgan")(trials[trials.dataset == "digits"]),
+            lambda trials: better("recovered_mass", "wgan-gp", "wgan", True)(trials[trials.dataset == "ring8"]),
+        ),
+    ),
+    Claim(
+        "r3gan",
+        "A relativistic loss with penalties at real and generated samples covers all 1,000 modes",
+        "Huang et al. 2024, table 2",
+        (
+            "run -p r3gan -d stacked-digits --images 384000 --evaluations 6 --seeds 1 "
+            "--set r3gan.width=32 --set r3gan.lr=3e-3",
+        ),
+        every("modes", "r3gan[lr=0.003,width=32]", lambda modes: modes >= 1000, "of 1,000"),
+        "8x8 digits, and a network of 32 channels",
+    ),
+    Claim(
+        "ada",
+        "Adaptive augmentation lowers FID on few training images",
+        "Karras et al. 2020, Training Generative Adversarial Networks with Limited Data, figure 7",
+        (
+            "run -p r1 -d digits --images 640000 --seeds 3",
+            "run -p r1 -d digits --images 640000 --seeds 3 --set r1.augment=ada",
+        ),
+        better("fid", "r1[augment=ada]", "r1"),
+        "897 images of 8x8 pixels",
+    ),
+    Claim(
+        "memorizer",
+        "FID does not tell copies of the training images from new ones; authenticity does",
+        "Alaa et al. 2022, section 3.3; Meehan et al. 2020",
+        ("run -p memorizer,dcgan -d digits --seeds 5",),
+        both(better("fid", "memorizer", "dcgan"), better("authenticity", "dcgan", "memorizer", True)),
+    ),
+]
+
+
+def folder_of(root: Path, claim: Claim) -> Path:
+    return root / claim.name
+
+
+def run(root: Path, claim: Claim) -> None:
+    for words in claim.commands:
+        print(f"ganbench {words}", flush=True)
+        command = [sys.executable, "-m", "ganbench", *shlex.split(words), "--results", str(folder_of(root, claim))]
+        subprocess.run(command, check=False)
+
+
+def page(root: Path) -> str:
+    rows, commands = [], []
+    for claim in CLAIMS:
+        table = folder_of(root, claim) / "trials.csv"
+        seen, verdict = claim.judge(pd.read_csv(table)) if table.is_file() else ("", "not run")
+        rows.append([claim.claim + (f" ({claim.note})" if claim.note else ""), claim.paper, seen, verdict])
+        commands += [f"    ganbench {words}" for words in claim.commands] + [""]
+    head = ["claim", "paper", "seen", "verdict"]
+    return "\n".join(
+        ["# Claims of papers, tried here", "", RULE, "", to_table(head, rows), "## Commands", "", *commands]
+    )
+
+
+RULE = __doc__.split("\n\n")[2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="results folders of the claims, one each")
+    parser.add_argument("--only", choices=[claim.name for claim in CLAIMS], action="append")
+    parser.add_argument("--page", type=Path, help="write this page of what is there, and run nothing")
+    options = parser.parse_args()
+    if options.page:
+        options.page.write_text(page(options.folder))
+        return
+    for claim in CLAIMS:
+        if options.only is None or claim.name in options.only:
+            run(options.folder, claim)
+
+
+if __name__ == "__main__":
+    main()
