@@ -2,7 +2,7 @@
 
     python benchmarks/truths.py             # the figures of docs/metrics.md, a minute on one core
     python benchmarks/truths.py --seeds 3
-    python benchmarks/truths.py --stacked stacked-mnist    # minutes, and the files of MNIST
+    python benchmarks/truths.py --points --stacked stacked-mnist    # five, and the files of MNIST
 
 Points: the data drawn anew, narrower and wider modes, half of the modes, noise, a constant. Stacked digits: real ones,
 cut down to so many of the 1,000 classes, and uniform noise, as the classifier counts them. Prints Markdown: mean over
@@ -98,10 +98,11 @@ def _print(headings: list[str], rows: list[list[str]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="draws of each kind of samples")
+    parser.add_argument("--points", nargs="*", default=["ring8", "grid25"], help="sets of points")
     parser.add_argument("--stacked", nargs="*", default=["stacked-digits"], help="stacked sets, stacked-mnist too")
     options = parser.parse_args()
     torch.set_grad_enabled(False)
-    for name in ("ring8", "grid25"):
+    for name in options.points:
         _print(
             ["samples", "recovered mass", "modes", "mode KL", "high quality", "coverage"], points(name, options.seeds)
         )
