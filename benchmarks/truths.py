@@ -2,6 +2,7 @@
 
     python benchmarks/truths.py             # the figures of docs/metrics.md, a minute on one core
     python benchmarks/truths.py --seeds 3
+    python benchmarks/truths.py --points --stacked stacked-mnist    # five, and the files of MNIST
 
 Points: the data drawn anew, narrower and wider modes, half of the modes, noise, a constant. Stacked digits: real ones,
 cut down to so many of the 1,000 classes, and uniform noise, as the classifier counts them. Prints Markdown: mean over
@@ -53,10 +54,10 @@ def points(name: str, seeds: int) -> list[list[str]]:
     return rows
 
 
-def stacked(seeds: int) -> list[list[str]]:
+def stacked(name: str, seeds: int) -> list[list[str]]:
     """Rows of modes and mode_kl for real stacked digits of some of the classes, as the classifier sees them."""
-    dataset = discover([("dataset", "stacked-digits")]).get("dataset", "stacked-digits").thing
-    extractor = discover([("extractor", "stacked-digits-cnn")]).get("extractor", "stacked-digits-cnn").thing
+    dataset = discover([("dataset", name)]).get("dataset", name).thing
+    extractor = discover([("extractor", f"{name}-cnn")]).get("extractor", f"{name}-cnn").thing
 
     def classes(images: np.ndarray) -> np.ndarray:
         chunks = torch.as_tensor(images).split(1000)
@@ -65,7 +66,7 @@ def stacked(seeds: int) -> list[list[str]]:
     held_out, truth = dataset.load("test")
     real = classes(held_out)
     n = len(held_out)
-    print(f"The classifier is right on {(real == truth).mean():.3f} of the held-out stacked digits.\n")
+    print(f"The classifier is right on {(real == truth).mean():.3f} of the held-out images of {name}.\n")
     rows = []
     for kept in (1000, 500, 250, 100, 10):
         found = []
@@ -97,13 +98,16 @@ def _print(headings: list[str], rows: list[list[str]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="draws of each kind of samples")
+    parser.add_argument("--points", nargs="*", default=["ring8", "grid25"], help="sets of points")
+    parser.add_argument("--stacked", nargs="*", default=["stacked-digits"], help="stacked sets, stacked-mnist too")
     options = parser.parse_args()
     torch.set_grad_enabled(False)
-    for name in ("ring8", "grid25"):
+    for name in options.points:
         _print(
             ["samples", "recovered mass", "modes", "mode KL", "high quality", "coverage"], points(name, options.seeds)
         )
-    _print(["samples", "modes", "mode KL"], stacked(options.seeds))
+    for name in options.stacked:
+        _print(["samples", "modes", "mode KL"], stacked(name, options.seeds))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ COLUMNS = {
     "digits": {"fid": "FID (digits-cnn) ↓", "recall": "recall ↑"},
     "ring8": POINTS,
     "grid25": POINTS,
-    "stacked-digits": {"modes": "modes of 1,000 ↑", "fid": "FID (digits-cnn) ↓"},
+    "stacked-digits": {"mode_kl": "mode KL ↓", "modes": "modes of 1,000 ↑", "fid": "FID (stacked-digits-cnn) ↓"},
+    "mnist": {"fid": "FID (mnist-cnn) ↓", "recall": "recall ↑"},
     "fashion-mnist": {"fid": "FID (fashion-mnist-cnn) ↓", "recall": "recall ↑"},
 }
 
@@ -139,9 +140,9 @@ def main(results: Path) -> None:
         text = re.sub(f"{mark}.*{mark}", lambda _, block=block: block, text, flags=re.DOTALL)
     page.write_text(text)
     docs = ROOT / "docs"
-    sheet(grids(results, "digits", rows=1), 3, docs / "digits.png")
-    sheet(grids(results, "fashion-mnist", rows=2), 3, docs / "fashion-mnist.png")
-    sheet(grids(results, "stacked-digits", rows=1), 3, docs / "stacked-digits.png")
+    for dataset, rows in {"digits": 1, "mnist": 2, "fashion-mnist": 2, "stacked-digits": 1}.items():
+        if (results / dataset).is_dir():
+            sheet(grids(results, dataset, rows), 3, docs / f"{dataset}.png")
     sheet(plots(results, "ring8"), 6, docs / "ring8.png")
     sheet(plots(results, "grid25"), 6, docs / "grid25.png")
 

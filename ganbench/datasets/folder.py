@@ -1,4 +1,7 @@
-"""``folder:PATH``: a folder of pictures of any size. Sub-folders, if there are several, are classes."""
+"""``folder:PATH``: a folder of pictures of any size. Sub-folders, if there are several, are classes.
+
+Sub-folders named ``train`` and ``test`` are not: the folders in them are.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ from ganbench.datasets.user_images import NAMED, Collection, Options, Pictures, 
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import Dataset
 from ganbench.utils.files import open_plain
+
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 class Folder(Collection):
@@ -63,6 +68,13 @@ class Folder(Collection):
             except Unreadable as reason:
                 failures.append(f"{name} ({reason})")
         said = [*refuse(failures, len(names), options), *found.in_words(), *remarks(frames)]
+        if splits := splits_of(readable):
+            if len(splits) > 1:
+                said.append(
+                    f"taken for splits, not for classes: {', '.join(splits)}; their images are put together and split "
+                    f"anew. To take those of one alone, add it to the path: folder:{path.name}/{splits[-1]}"
+                )
+            readable = [file.relative_to(file.parts[0]) for file in readable]
         return Pictures(images[: len(readable)], *classes_of(readable, options), said)
 
 
@@ -86,6 +98,13 @@ def refuse(failures: list[str], total: int, options: Options) -> list[str]:
     if not options.skip_unreadable:
         raise DatasetError(f"{what}. Mend or remove them, or leave them out with @skip-unreadable behind the path")
     return [f"left out: {what}"]
+
+
+def splits_of(files: list[Path]) -> list[str]:
+    """The first sub-folders, where every file is in one and all of them are named as published splits are."""
+    names = {file.parts[0] for file in files}
+    named = all(len(file.parts) > 1 for file in files) and {name.lower() for name in names} <= SPLITS
+    return sorted(names) if named else []
 
 
 def classes_of(files: list[Path], options: Options) -> tuple[np.ndarray | None, list[str] | None]:

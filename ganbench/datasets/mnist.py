@@ -18,6 +18,7 @@ from ganbench.plugin.interfaces import plugin_dataclass
 
 PREFIX = {"train": "train", "test": "t10k"}
 COUNTS = {"train": 60_000, "test": 10_000}
+TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
 
 
 @plugin_dataclass
@@ -36,6 +37,22 @@ class IdxDataset(Published):
 
     def names(self, file: str) -> tuple[str, ...]:
         return (file, file.removesuffix(".gz"))
+
+    def owner(self, files: Mapping[str, Path]) -> str | None:
+        """As ``Published.owner``: MNIST and its relatives have the same names; the smallest file tells them apart."""
+        path = files[TEST_LABELS]
+        try:
+            values = read_idx(path, (self.counts["test"],))
+        except DatasetError:
+            return None  # it is damaged: whoever reads it says how
+        found = {
+            hashlib.sha256(data).hexdigest()
+            for data in (path.read_bytes(), idx_header(values.shape) + values.tobytes())
+        }
+        others = (one for one in IDX if one.name != self.name)
+        return next(
+            (one.name for one in others if found & {one.sums[TEST_LABELS], one.unpacked.get(TEST_LABELS)}), None
+        )
 
     def load(self, split: str) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[misc]
         """Images ``(n, 1, height, width)`` uint8 and labels ``(n,)`` int64.

@@ -43,9 +43,12 @@ class Published(Dataset):
             DatasetError: there is no way to them. The message names the ways to provide them.
         """
         given = os.environ.get("GANBENCH_DATA")
+        passed = ""
         for folder in self.folders(given):
             if files := self.files_in(folder):
-                return files
+                if (other := self.owner(files)) is None:
+                    return files
+                passed += f" The files of these names in {folder} are those of {other}."
         may_do(f"download its files from {self.mirrors[0]}")
         try:
             return self.download()
@@ -56,7 +59,8 @@ class Published(Dataset):
             ways.append(f"be online once, so that they can be downloaded into {self.cache()}")
             missing = f" GANBENCH_DATA is {given}, which does not hold them." if given else ""
             raise DatasetError(
-                f"dataset {self.name} is not on this machine.{missing} Any of these gives it: {'; '.join(ways)}. "
+                f"dataset {self.name} is not on this machine.{missing}{passed} "
+                f"Any of these gives it: {'; '.join(ways)}. "
                 f"The download failed: {str(error).strip() or type(error).__name__}"
             ) from error
 
@@ -82,6 +86,10 @@ class Published(Dataset):
                     found[file] = folder / name
                     break
         return found if len(found) == len(self.sums) else None
+
+    def owner(self, files: Mapping[str, Path]) -> str | None:
+        """Another dataset that ``files`` are of, which has files of the same names; None if there is none such."""
+        return None
 
     def verify(self, file: str, path: Path, *known: str) -> None:
         """Raise DatasetError unless ``path`` is that published file, or one of the ``known`` SHA-256 is its own."""

@@ -144,6 +144,13 @@ SHIPPED = [
         classes=10,
         sha256="3f4445d9d173818c399e6559beec32620175bf6fb0d6898eb90b63904f2f4557",
     ),
+    Classifier(
+        name="mnist-cnn",
+        size=64,
+        shape=(1, 28, 28),
+        classes=10,
+        sha256="79efb4872d2e290361f456bc5fd5e4ae3f96d5cfcc3efe32365b8166387729b3",
+    ),
 ]
 
 

@@ -6,15 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from ganbench.extractors.classifier import SHIPPED, Classifier
-from ganbench.extractors.trained import SUFFIX, Trained
 from ganbench.plugin.hookspecs import hookimpl
-from ganbench.plugin.interfaces import REQUIRED, Dataset, Extractor, plugin_dataclass
-from ganbench.utils.errors import UsageError
+from ganbench.plugin.interfaces import REQUIRED, Extractor, plugin_dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from ganbench.extractors.trained import Splits
 
 
 @plugin_dataclass
@@ -52,29 +48,8 @@ class Stacked(Extractor):
         return features.unflatten(0, (len(batch), 3)).flatten(1), joint.flatten(1)
 
 
-class TrainedStacked(Stacked):
-    """``Stacked`` where the classifier of one digit is trained on the channels of the dataset itself."""
-
-    digit: Trained
-
-    def fit(self, dataset: Dataset, splits: Splits, content: str) -> list[str]:
-        """As ``Trained.fit``."""
-        import torch
-
-        if self.name != f"{dataset.name}{SUFFIX}":
-            raise UsageError(f"extractor {self.name} cannot score {dataset.name}")
-        channels: Splits = {}
-        for split, (images, labels) in splits.items():
-            assert labels is not None
-            digits = torch.stack([labels // 100, labels // 10 % 10, labels % 10], dim=1)
-            channels[split] = (images.flatten(0, 1)[:, None], digits.flatten())
-        return self.digit.obtain(channels, 10, content)
-
-
 @hookimpl
-def ganbench_extractors() -> list[Extractor]:
-    digits = next(one for one in SHIPPED if one.name == "digits-cnn")
+def ganbench_extractors() -> list[Stacked]:
     return [
-        Stacked(name="stacked-digits-cnn", digit=digits),
-        TrainedStacked(name="stacked-mnist-cnn", digit=Trained(name="stacked-mnist-cnn")),
+        Stacked(name=f"stacked-{one.name}", digit=one) for one in SHIPPED if one.name in ("digits-cnn", "mnist-cnn")
     ]

@@ -162,6 +162,28 @@ def test_sub_folders_are_classes(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("folders", "classes", "told"),
+    [
+        (("train/cat", "train/dog", "test/cat"), "2 classes (cat, dog)", "classes: test, train;"),
+        (("Train/cat", "val/dog"), "2 classes (cat, dog)", "classes: Train, val;"),
+        (("train/cat", "train/dog"), "2 classes (cat, dog)", None),
+        (("train", "test"), "no classes", "classes: test, train;"),
+        (("train/cat", "test/cat"), "no classes", "classes: test, train;"),
+        (("train", "bus"), "2 classes (bus, train)", None),  # a class of that name beside another
+        (("training/cat", "cat/training"), "2 classes (cat, training)", None),
+    ],
+)
+def test_sub_folders_that_are_published_splits_are_no_classes(tmp_path, folders, classes, told):
+    dataset = asked(photos(tmp_path / "mine", classes=folders))
+    assert classes in dataset.notes[0] and len(both(dataset)[0]) == 30
+    assert [note for note in dataset.notes if "taken for splits" in note] == dataset.notes[1:]
+    assert (told is None) == (len(dataset.notes) == 1)
+    assert told is None or (
+        told in dataset.notes[1] and f"folder:mine/{sorted(folders)[-1].split('/')[0]}" in dataset.notes[1]
+    )
+
+
+@pytest.mark.parametrize(
     ("sizes", "option", "shape"),
     [
         ([(8, 8)], "", (8, 8)),

@@ -1,6 +1,6 @@
 """Datasets that are published as files: found on the machine, downloaded once, verified, and read without running them.
 
-The real files of MNIST, KMNIST, CIFAR-10 and SVHN were not at hand: tiny ones in their formats stand in for them.
+Tiny files in the official formats stand in for the real ones; ``test_datasets`` reads those of MNIST and its relatives.
 """
 
 from __future__ import annotations
@@ -144,6 +144,32 @@ def test_the_order_of_sources(tmp_path, monkeypatch):
     # A folder that lacks one of the four is passed over, not mixed with another.
     next(folders["own"].iterdir()).unlink()
     assert {path.parent for path in dataset.find().values()} == {folders["system"]}
+
+
+@pytest.mark.parametrize("known", ["sums", "unpacked"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_files_of_another_dataset_with_these_names_are_passed_over(tmp_path, monkeypatch, offline, suffix, known):
+    """MNIST, Fashion-MNIST and KMNIST have the same names, and GANBENCH_DATA may be the folder of one of them."""
+    mine, system = tmp_path / "mine", tmp_path / "system" / "small"
+    write_set(mine, suffix)
+    other = row(name="other", **{{"sums": "unpacked", "unpacked": "sums"}[known]: dict.fromkeys(FILES, "0" * 64)})
+    monkeypatch.setenv("GANBENCH_DATA", str(mine))
+    changed = {name: gzip.compress(gzip.decompress(data)[:-1] + b"?", mtime=0) for name, data in FILES.items()}
+    dataset = row(sums={name: sha256(data) for name, data in changed.items()}, unpacked={})
+    monkeypatch.setattr(mnist, "IDX", [other, dataset])
+    if known == "sums" and not suffix:  # unpacked, while only the SHA-256 of the packed files is known
+        with pytest.raises(DatasetError, match="is not a file of small"):
+            dataset.load("test")
+        return
+    with pytest.raises(DatasetError) as caught:
+        dataset.load("test")
+    assert f"The files of these names in {mine} are those of other" in str(caught.value)
+    system.mkdir(parents=True)
+    for name, data in changed.items():
+        (system / name).write_bytes(data)
+    assert {path.parent for path in dataset.find().values()} == {system}
+    assert dataset.load("test")[1][-1] == ord("?")
+    assert {path.parent for path in other.find().values()} == {mine}
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -12,10 +12,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from ganbench.datasets import DatasetError, digits, mnist
+from ganbench.datasets import digits, mnist
 from ganbench.extractors import classifier, identity, pixels
+from ganbench.extractors.training import Recipe, shifted, untrained
 from ganbench.metrics import frechet_distance
 from ganbench.utils.errors import UsageError
+from ganbench.utils.withheld import Withheld, withheld
 
 CLASSIFIERS = {extractor.name: extractor for extractor in classifier.ganbench_extractors()}
 each_classifier = pytest.mark.parametrize("extractor", CLASSIFIERS.values(), ids=str)
@@ -28,9 +30,10 @@ def dataset_of(extractor):
 
 def held_out(extractor, n=None):
     try:
-        images, labels = dataset_of(extractor).load("test")
-    except DatasetError as error:
-        pytest.skip(str(error))
+        with withheld():
+            images, labels = dataset_of(extractor).load("test")
+    except Withheld:
+        pytest.skip(f"the files of {dataset_of(extractor)} are not on this machine")
     return torch.from_numpy(images[:n]), torch.from_numpy(labels[:n])
 
 
@@ -49,7 +52,7 @@ def test_modules_and_hashes_need_no_torch():
         "made = classifier.ganbench_extractors() + identity.ganbench_extractors(); "
         "print('weights_hash' in vars(made[0]), [len(one.weights_hash) for one in made], 'torch' in sys.modules)"
     )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False [64, 64, 64] False"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False [64, 64, 64, 64] False"
 
 
 def test_identity():
@@ -92,7 +95,7 @@ def test_accuracy_is_what_the_file_says(extractor):
     assert facts["dataset"] == extractor.name.removesuffix("-cnn")
     # Another processor may turn an image or two that lie between classes.
     assert accuracy == pytest.approx(facts["held_out_accuracy"], abs=2.5 / len(labels))
-    assert accuracy >= {"digits-cnn": 0.98, "fashion-mnist-cnn": 0.895}[extractor.name]
+    assert accuracy >= {"digits-cnn": 0.98, "fashion-mnist-cnn": 0.895, "mnist-cnn": 0.99}[extractor.name]
 
 
 @each_classifier
@@ -277,7 +280,8 @@ def test_the_distance_tells_real_from_worse(extractor):
     mean = distance(extractor(images.float().mean(dim=0, keepdim=True).expand_as(images))[0])
     prototypes = torch.cat([torch.nonzero(labels == label)[:1] for label in range(10)])[:, 0]
     assert floor < 0.01 * trace
-    assert distance(extractor(blurred(images))[0]) > 8 * floor
+    # The strokes of MNIST are smooth already: little of it changes.
+    assert distance(extractor(blurred(images))[0]) > {"mnist-cnn": 5}.get(extractor.name, 8) * floor
     assert distance(real[labels != 3]) > 2.5 * floor  # one class of ten is missing
     assert distance(real[labels < 5]) > 30 * floor  # five are
     assert distance(real[prototypes[labels]]) > 20 * floor  # one image a class
@@ -286,14 +290,26 @@ def test_the_distance_tells_real_from_worse(extractor):
 
 @each_classifier
 def test_training_images_are_not_easier_than_held_out_ones(extractor):
-    """The classifier saw the training split; had it over-fitted, real training images would score badly."""
+    """The classifier saw the training split; had it over-fitted, real training images would score badly.
+
+    The splits of MNIST are not alike, so that features which saw neither find them further apart than chance has it.
+    """
     images = held_out(extractor)[0]
     train = torch.from_numpy(dataset_of(extractor).load("train")[0])
     train = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[: len(images)]]
-    real = extractor(images)[0]
-    order = torch.randperm(len(real), generator=torch.Generator().manual_seed(1))
-    halves = frechet_distance(real[order[: len(real) // 2]], real[order[len(real) // 2 :]]) / 2
-    assert frechet_distance(real, extractor(train)[0]) < 1.5 * halves
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
+
+    def gap(features):
+        """The distance of the splits, in units of that between halves of one."""
+        real, of_train = features(images), features(train)
+        halves = frechet_distance(real[order[: len(real) // 2]], real[order[len(real) // 2 :]]) / 2
+        return frechet_distance(real, of_train) / halves
+
+    recipe = Recipe(shifted, epochs=1, batch_size=1)
+    weights = untrained(extractor.shape, extractor.size, extractor.classes, recipe)
+    with torch.no_grad():
+        blind = gap(lambda images: torch.cat([classifier.network(weights, chunk)[0] for chunk in images.split(64)]))
+    assert gap(lambda images: extractor(images)[0]) < max(1.5, blind)
 
 
 @pytest.mark.slow
