@@ -140,7 +140,7 @@ class Catalog:
 
 
 def families(kind: str, name: str) -> list[str]:
-    """The offers that ``name`` may be a member of: ``folder`` of ``folder:photos``, ``cnn`` of ``mnist-cnn``,
+    """The offers that ``name`` may be a member of: ``folder`` of ``folder:photos``, ``cnn`` of ``kmnist-cnn``,
     ``inception-v3`` of ``inception-v3@1a2b3c4d``.
 
     ``Kind.member`` says which of their names are its own.

@@ -302,7 +302,8 @@ def test_requests_that_cannot_be_met_say_so(tmp_path: Path) -> None:
         ("digits", str(tmp_path), Options(), "is a results folder; name the folder of one of its trials"),
         ("digits", "digitz", Options(), "did you mean digits"),
         ("digits", "12345678", Options(), "0 trials"),
-        (str(tmp_path / "points.npy"), str(tmp_path / "points.npy"), Options(extractor="mnist-cnn"), "trained on"),
+        (str(tmp_path / "points.npy"), str(tmp_path / "points.npy"), Options(extractor="kmnist-cnn"), "trained on"),
+        (str(tmp_path / "points.npy"), str(tmp_path / "points.npy"), Options(extractor="mnist-cnn"), "expects images"),
     ):
         with pytest.raises(UsageError, match=message):
             score(real, fake, options)
