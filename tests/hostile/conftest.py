@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -111,11 +112,16 @@ Harmless = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A sound trial was reported once: importing modules and compiling templates is no hostile input's cost."""
+    """A sound trial was reported once: importing modules and compiling templates is no hostile input's cost.
+
+    Nor is looking through all objects of the tests before them, which a collection of garbage does.
+    """
     trial = min((ROOT / "results").rglob("dcgan/seed-0-*/record.json")).parent
     folder = tmp_path_factory.mktemp("warm")
     shutil.copytree(trial, folder / "digits" / "dcgan" / trial.name)
     show(write_reports(folder, DEFAULT).report)
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
