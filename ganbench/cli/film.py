@@ -27,9 +27,10 @@ MOST_TRIALS = 8
 def command(trials: tuple[str, ...], out: Path, metric: str | None, rate: float, results: Path) -> None:
     """Write the film of a training: the same latents at every evaluation, and a metric's curve.
 
-    TRIAL is a trial's folder, or its id of eight digits; several stand side by side, each over its own training. Of
-    points the circles are the true modes, and the background says what the discriminator takes for real (blue) and
-    for fake (orange). The red line is where the training became unstable.
+    TRIAL is a trial's folder, or its id of eight digits; several stand side by side, each over its own training, with
+    curves on one scale where dataset and metric are the same. Of points the circles are the true modes, and the
+    background says what the discriminator takes for real (blue) and for fake (orange). The red line is where the
+    training became unstable.
 
     \b
     Examples:

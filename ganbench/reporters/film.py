@@ -21,7 +21,7 @@ from ganbench.results.film import Frame, read_frames, tinted, view
 
 SUFFIXES = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
 SIDE = 296  # pixels of a panel's picture: 64 images of 8x8, with lines between, enlarged fourfold
-GAP, TITLE, CURVE, CAPTION = 12, 24, 64, 40  # pixels: between parts, and the heights of the others
+GAP, TITLE, CURVE, CAPTION = 12, 42, 64, 40  # pixels: between parts, and the heights of the others
 INK, PALE, BLUE, RED = "#1a1a1a", "#b8b8b8", "#0c1d83", "#b3261e"
 LEVELS = 5  # of a surface, of which the middle one is "as likely real as not"
 HOLD = 6  # frames for which the last one stays
@@ -32,6 +32,8 @@ class Panel:
     """What a film shows of one trial.
 
     Attributes:
+        title, trial: the variant, and below it the dataset and the seed.
+        scale: panels that share it share the vertical axis of their curves: the metric, what it is measured on.
         frames: in the order of training; at least one.
         centres: of the true modes ``(k, 2)``; empty for images.
         label: of the metric whose curve is drawn.
@@ -41,6 +43,8 @@ class Panel:
     """
 
     title: str
+    trial: str
+    scale: str
     frames: list[Frame]
     centres: np.ndarray
     label: str
@@ -49,11 +53,6 @@ class Panel:
     log: bool | None
     word: str
     unstable_at: float | None
-
-    @property
-    def axis(self) -> Axis | None:
-        """The vertical axis of its curve; None without a value."""
-        return axis(self.values, self.log)
 
 
 def panel(trial: Trial, root: Path, metric: str | None = None) -> Panel:
@@ -75,7 +74,9 @@ def panel(trial: Trial, root: Path, metric: str | None = None) -> Panel:
     about, unstable = record.metrics[metric], trial.word in UNSTABLE
     seen = [float(entry.images_seen) for entry in record.evaluations]
     return Panel(
-        title=f"{trial.about['variant']} on {trial.about['dataset']}, seed {trial.seed}",
+        title=trial.about["variant"],
+        trial=f"{trial.about['dataset']}, seed {trial.seed}",
+        scale=f"{metric} on {trial.about['dataset']}, {trial.about['extractor']}",
         frames=frames,
         centres=np.array(record.reference.centres or [], dtype=float).reshape(-1, 2),
         label=about.label,
@@ -94,10 +95,16 @@ def film(panels: Sequence[Panel], suffix: str, rate: float) -> bytes:
         suffix: one of ``SUFFIXES``.
     """
     count = max(len(panel.frames) for panel in panels)
+    # Panels are compared: a curve that filled its own panel would show a change of 0.1 % as a climb beside a real one.
+    values: dict[str, list[np.ndarray]] = {}
+    for panel in panels:
+        values.setdefault(panel.scale, []).append(panel.values)
+    axes = [axis(np.concatenate(values[panel.scale]), panel.log) for panel in panels]
     shown = []
     for i in range(count):
         share = i / (count - 1) if count > 1 else 1.0
-        shown.append(_beside([_panel(p, round(share * (len(p.frames) - 1))) for p in panels]))
+        at = [round(share * (len(panel.frames) - 1)) for panel in panels]
+        shown.append(_beside([_panel(*each) for each in zip(panels, axes, at, strict=True)]))
     out, each = io.BytesIO(), round(1000 / rate)
     durations = [each] * (count - 1) + [each * HOLD]
     options = {"lossless": True, "method": 4, "minimize_size": True} if suffix == ".webp" else {}
@@ -117,18 +124,20 @@ def _beside(pictures: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
-def _panel(panel: Panel, k: int) -> Image.Image:
-    """The panel at its frame ``k``."""
+def _panel(panel: Panel, vertical: Axis | None, k: int) -> Image.Image:
+    """The panel at its frame ``k``; ``vertical`` is the axis of its curve, None without a value."""
     frame = panel.frames[k]
     image = Image.new("RGB", (SIDE, TITLE + SIDE + CAPTION + CURVE), "white")
     draw = ImageDraw.Draw(image)
     draw.text((0, 2), _cut(draw, panel.title), INK, _font(15))
+    draw.text((0, 21), _cut(draw, panel.trial), INK, _font(14))
     image.paste(_picture(frame, panel.centres), (0, TITLE))
     draw.text((0, TITLE + SIDE + 3), f"{frame.images:,} images", INK, _font(14))
     draw.text((0, TITLE + SIDE + 21), f"{panel.label} {number(_at(panel, frame.images))}", INK, _font(14))
     if panel.unstable_at is not None and frame.images >= panel.unstable_at:
         draw.text((SIDE, TITLE + SIDE + 3), panel.word, RED, _font(14), anchor="ra")
-    _curve(draw, panel, frame.images, TITLE + SIDE + CAPTION)
+    if vertical is not None:
+        _curve(draw, panel, vertical, frame.images, TITLE + SIDE + CAPTION)
     return image
 
 
@@ -137,7 +146,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _cut(draw: ImageDraw.ImageDraw, text: str) -> str:
-    """A text that is too long for a panel, without its middle: dataset and seed stand at its end."""
+    """A text that is too long for a panel, without its middle: what was set stands at its end."""
     shown, left = text, len(text)
     while draw.textlength(shown, _font(15)) > SIDE and left > 8:
         left -= 2
@@ -184,11 +193,8 @@ def _at(panel: Panel, images: int) -> float | None:
     return float(known[-1]) if len(known) else None
 
 
-def _curve(draw: ImageDraw.ImageDraw, panel: Panel, images: int, top: int) -> None:
+def _curve(draw: ImageDraw.ImageDraw, panel: Panel, vertical: Axis, images: int, top: int) -> None:
     """The metric's course, what is past in ink and what comes pale, the moment and the verdict's marked."""
-    vertical = panel.axis
-    if vertical is None:
-        return
     known = np.isfinite(panel.values) & ((panel.values > 0) | (not vertical.log))
     x = panel.images / (panel.images[-1] or 1.0) * (SIDE - 9) + 4
     y = top + 4 + (CURVE - 9) * (1 - vertical.share(np.where(known, panel.values, 1.0)))

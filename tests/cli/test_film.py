@@ -52,8 +52,8 @@ def test_every_evaluation_is_a_frame_and_trials_stand_side_by_side(filmed, tmp_p
             durations.append(film.info["duration"])
             pixels = np.asarray(film.convert("L")).astype(int)
             # The middle of a tile of each: the short film is as far as the long one.
-            assert abs(pixels[12 + 24 + 24, 12 + 24] - long) <= 4
-            assert abs(pixels[12 + 24 + 24, 12 + SIDE + 12 + 24] - short) <= 4
+            assert abs(pixels[12 + 42 + 24, 12 + 24] - long) <= 4
+            assert abs(pixels[12 + 42 + 24, 12 + SIDE + 12 + 24] - short) <= 4
         assert durations[0] == 200 and durations[-1] == 1200
 
 
@@ -61,7 +61,7 @@ def test_a_film_of_points_shows_modes_and_what_the_discriminator_takes_for_real(
     assert write_film((str(points),), tmp_path, tmp_path / "points.webp", "modes", 5.0) == 0
     with Image.open(tmp_path / "points.webp") as film:
         pixels = np.asarray(film.convert("RGB")).astype(int)
-    picture = pixels[12 + 24 : 12 + 24 + SIDE, 12 : 12 + SIDE]
+    picture = pixels[12 + 42 : 12 + 42 + SIDE, 12 : 12 + SIDE]
     assert np.abs(picture[SIDE // 2, SIDE // 2] - [0x0C, 0x1D, 0x83]).max() < 30  # the samples, in the middle
     assert np.abs(picture[20, 20] - [214, 229, 255]).max() < 5  # real
     red = (picture[..., 0] > 150) & (picture[..., 1] < 90)
@@ -89,7 +89,9 @@ def test_what_cannot_be_filmed_is_said(filmed, fifteen, tmp_path):
 
 def test_frames_of_one_picture_are_one_film():
     still = Panel(
-        "a name that is much longer than the panel is wide, on digits, seed 0",
+        "a name that is much longer than the panel is wide, and then some",
+        "digits, seed 0",
+        "fid on digits",
         [Frame(0, grid=Image.new("L", (900, 500)))],
         np.zeros((0, 2)),
         "FID",
@@ -100,4 +102,23 @@ def test_frames_of_one_picture_are_one_film():
         None,
     )
     with Image.open(io.BytesIO(film([still], ".webp", 5.0))) as opened:
-        assert opened.size == (SIDE + 24, SIDE + 24 + 40 + 64 + 24)
+        assert opened.size == (SIDE + 24, SIDE + 42 + 40 + 64 + 24)
+
+
+def test_curves_of_one_metric_on_one_dataset_share_their_scale():
+    """A score that hardly moves is drawn flat beside one that falls; beside another metric it fills its own panel."""
+
+    def curve(scale: str, *values: float) -> Panel:
+        still = [Frame(images, grid=Image.new("L", (80, 80))) for images in (0, 10)]
+        images = np.array([0.0, 10.0])
+        return Panel("a", "digits", scale, still, np.zeros((0, 2)), "FID", images, np.array(values), False, "", None)
+
+    def heights(*panels: Panel) -> list[int]:
+        with Image.open(io.BytesIO(film(panels, ".png", 5.0))) as opened:
+            pixels = np.asarray(opened.convert("RGB"))[-76:]
+        blocks = [pixels[:, i * (SIDE + 12) + 12 :][:, :SIDE] for i in range(len(panels))]
+        return [int(np.ptp(np.flatnonzero((block < 230).any(axis=(1, 2))))) for block in blocks]
+
+    flat, steep = heights(curve("fid on a", 39.0, 39.1), curve("fid on a", 39.0, 5.0))
+    assert flat < 15 < 40 < steep
+    assert min(heights(curve("fid on a", 39.0, 39.1), curve("fid on b", 39.0, 5.0))) > 40

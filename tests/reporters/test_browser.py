@@ -278,6 +278,15 @@ def test_a_film_plays_beside_the_curves(visit, results, tmp_path):
     expect(page.get_by_role("button", name="Play")).to_be_visible()
 
 
+def test_a_long_name_breaks_on_a_narrow_page(visit, results, tmp_path):
+    place = next((results / "digits" / "dcgan").glob("seed-0-*"))
+    record = read(place / "record.json")
+    about = {**trials_table([record]).iloc[0], "variant": "dcgan[augment=diffaug,betas=0.5-0.999,lr=0.0002]"}
+    path = tmp_path / "trial.html"
+    path.write_text(page_of("trial.html", made_of="", trial=describe(Trial(about, record, place, {}), results)))
+    assert visit(path, size=(390, 844)).evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_the_moment_of_a_failure_is_a_button_and_without_scripts_every_frame_is_there(visit, results, tmp_path):
     folder = tmp_path / "results"
     place = next((results / "digits" / "dcgan").glob("seed-0-*"))
@@ -545,5 +554,16 @@ def test_the_live_page_has_no_serious_fault(browser, live, width, scheme):
     page.goto(live)
     page.locator("#tables table").first.wait_for()
     assert page.locator("#curves .chart").count() == 1 and page.locator("#failures .bad").count() == 1
+    assert page.get_by_label("Curves of").is_visible()
     assert faults(page) == []
     context.close()
+
+
+def test_a_live_page_of_nothing_that_runs_offers_no_curves(browser, live, tmp_path):
+    next((tmp_path / "sweep").rglob("progress.jsonl")).unlink()
+    page = browser.new_page()
+    page.goto(live)
+    page.locator("#tables table").first.wait_for()
+    assert page.inner_text("h1") == "ganbench live: sweep"
+    assert "No trial is running." in page.inner_text("main") and not page.get_by_label("Curves of").is_visible()
+    page.close()

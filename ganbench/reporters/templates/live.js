@@ -120,6 +120,7 @@
   };
   const showMetrics = (trials) => {
     const names = Array.from(new Set(trials.flatMap((trial) => Object.keys(trial.curves)))), choice = at("metric");
+    choice.closest("p").hidden = !names.length;
     if (names.length && changed("names", names)) {
       const primary = trials.map((trial) => trial.primary).find((name) => names.includes(name));
       const before = choice.value || primary || (names.includes("fid") ? "fid" : names[0]);
