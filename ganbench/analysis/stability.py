@@ -166,7 +166,8 @@ def _judge(
     if lost and rise >= limits.u_rise:
         return "collapsed", ("lost modes",), ("mode_drop", "coverage_drop", "kl_rise", "u_rise"), m.collapse
     # In a short training the discriminator is ahead before the generator has begun, and its first gradients are large.
-    if adversarial and (trend > limits.standstill or len(m.u) >= limits.coarse):
+    won = trend > limits.standstill or (len(m.u) >= limits.coarse and (trend > limits.learning or empty))
+    if adversarial and won:
         beaten = stuck or _least(m.d_saturation, limits.d_saturation)
         poor = distance >= limits.u_dominated
         if _least(m.d_dominance, limits.d_dominance) and poor and beaten:
