@@ -54,7 +54,7 @@ def describe(trial: Trial, root: Path) -> dict[str, Any]:
             name: str(about[name] or "") for name in ("variant", "dataset", "status", "reason", "note", "evidence")
         },
         "word": trial.word,
-        "meaning": MEANINGS.get(trial.word, ""),
+        "meaning": (means := MEANINGS.get(trial.word, ""))[:1].upper() + means[1:],
         "at": trial.images,
         "scores": list(scores(record)),
         "words": explained([TRAINING], [*record.metrics, "ideal-sampler"]),
