@@ -7,6 +7,7 @@ import json
 import shutil
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -96,9 +97,13 @@ def test_wandb_has_settings_curves_verdict_and_film(trial, tmp_path, monkeypatch
     tell(observer, record, folder)
     assert not observer._runs
     (path,) = Path("wandb").glob("offline-run-*/run-*.wandb")
+    for _ in range(300):  # on busy cores finish() may return before wandb's own process has written its last rows
+        entries = [wandb_internal_pb2.Record.FromString(data) for data in leveldb_log(path.read_bytes())]
+        if any(entry.HasField("exit") for entry in entries):
+            break
+        time.sleep(0.2)
     rows, summary = [], {}
-    for data in leveldb_log(path.read_bytes()):
-        entry = wandb_internal_pb2.Record.FromString(data)
+    for entry in entries:
         rows += [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in entry.history.item}]
         for item in entry.summary.update:
             summary[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
