@@ -309,7 +309,7 @@ def test_training_images_are_not_easier_than_held_out_ones(extractor):
     weights = untrained(extractor.shape, extractor.size, extractor.classes, recipe)
     with torch.no_grad():
         blind = gap(lambda images: torch.cat([classifier.network(weights, chunk)[0] for chunk in images.split(64)]))
-    assert gap(lambda images: extractor(images)[0]) < max(1.5, blind)
+    assert gap(lambda images: extractor(images)[0]) < (max(1.5, blind) if extractor.name == "mnist-cnn" else 1.5)
 
 
 @pytest.mark.slow
