@@ -14,6 +14,7 @@ from ganbench.analysis.statistics import Spread
 from ganbench.metrics.bias import bias_warnings
 from ganbench.plugin.report import Report
 from ganbench.reporters.formatting import ARROWS, interval, number
+from ganbench.results.presets import preset_name
 from ganbench.results.schema import Record
 from ganbench.results.store import light
 
@@ -94,14 +95,24 @@ class Section:
         return not self.report.columns or column in self.report.columns
 
     @property
+    def preset(self) -> str:
+        """The name of the published protocol under which its samples were scored, or ""."""
+        facts = self.facts
+        if not facts.keys() >= {"samples", "split"}:
+            return ""
+        content = self.dataset.partition("@")[0]
+        return preset_name(content, self.extractor, facts["samples"], facts["split"], self.sizes.get("n"))
+
+    @property
     def conditions(self) -> str:
         """One sentence on the protocol, as far as its fields are known."""
         facts = self.facts
         if not facts:
             return f"Protocol {self.protocol}: scores by {self.extractor}."
         fewer = " or ".join(f"{n:,}" for n in sorted(facts.get("curve_samples", ())))
+        named = f" ({self.preset})" if self.preset else ""
         return (
-            f"Protocol {self.protocol}: {facts['budget_images']:,} training images in batches of "
+            f"Protocol {self.protocol}{named}: {facts['budget_images']:,} training images in batches of "
             f"{facts['batch_size']:,}, {facts['precision']}, {facts['engine']} engine; {facts['samples']:,} samples "
             f"scored by {self.extractor} against the {facts['split']} split at each of {facts['evaluations']:,} "
             f"evaluations{f' ({fewer} before the last)' if fewer else ''}."
