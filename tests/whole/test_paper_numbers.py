@@ -1,0 +1,200 @@
+"""A published protocol by one word: docs/paper-numbers.md with a small CIFAR-10 and Inception of random weights."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ganbench.datasets import cifar
+from ganbench.reporters.sections import Section
+from ganbench.results.presets import PRESETS, preset_name
+
+# The command with a CIFAR-10 of 40 and 8 images, and as many samples.
+COMMAND = """
+import dataclasses, sys
+from ganbench.cli import main
+from ganbench.datasets import cifar
+from ganbench.plugin.hookspecs import hookimpl
+from ganbench.results.presets import PRESETS
+
+sums = {cifar.ARCHIVE: sys.argv.pop(1)}
+small = cifar.Cifar(name="cifar10", budget_images=64, sums=sums, mirrors=(), batch=8)
+cifar.ganbench_datasets = hookimpl(lambda: [small])
+PRESETS["paper-cifar10"] = dataclasses.replace(PRESETS["paper-cifar10"], samples=40, images=64)
+main()
+"""
+
+
+def archive() -> bytes:
+    rng = np.random.default_rng(0)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as file:
+        for name in (*cifar.BATCHES["train"], *cifar.BATCHES["test"]):
+            images = rng.integers(0, 256, (8, 3 * 32 * 32)) // rng.integers(1, 6, (8, 1))
+            content = np.hstack([np.arange(8)[:, None], images]).astype(np.uint8).tobytes()
+            info = tarfile.TarInfo(f"{cifar.FOLDER}/{name}")
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def inception(path: Path) -> None:
+    """Random weights of the network in torch-fidelity's layout."""
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    class Untrained(module.FeatureExtractorInceptionV3):
+        def load_state_dict(self, *arguments: Any, **named: Any) -> None:
+            """Keep what the constructor drew."""
+
+    torch.save({}, path)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Untrained("inception-v3-compat", ["2048"], str(path))
+        for part in network.modules():
+            if isinstance(part, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(part.weight)
+    torch.save(network.state_dict(), path)
+
+
+def test_the_page_from_nothing_to_a_number_with_random_weights(tmp_path: Path) -> None:
+    data = archive()
+    (tmp_path / cifar.ARCHIVE).write_bytes(data)
+    inception(tmp_path / "inception.pth")
+    environment = {**os.environ, "GANBENCH_DATA": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        start = [sys.executable, "-c", COMMAND, hashlib.sha256(data).hexdigest()]
+        done = subprocess.run([*start, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    run = ("run", "-p", "noise", "--protocol", "paper-cifar10", "--weights", "inception.pth", "--executor", "inline")
+    done = command(*run, "--seeds", "1", "--evaluations", "1")
+    assert "--samples 40 --reference train --images 64 --metrics fid,is,kid" in done.stderr
+    (folder,) = (tmp_path / "ganbench-results").glob("cifar10/noise/seed-0-*")
+    record = json.loads((folder / "record.json").read_text())
+    evaluation, trial = record["identity"]["evaluation"], record["identity"]["trial"]
+    assert (evaluation["split"], evaluation["samples"], trial["budget_images"]) == ("train", 40, 64)
+    assert set(record["metrics"]) == {"fid", "is", "kid"} and record["reference"]["real"] == 40
+    assert record["metrics"]["fid"]["floor"] > 0, "held-out images stand in for samples: training ones are the same"
+    own = evaluation["extractor"]
+    assert own.startswith("inception-v3@") and "against the train split" in done.stdout
+    assert f"{own} has not the weights of --protocol paper-cifar10" in done.stderr
+    assert "(paper-cifar10)" not in done.stdout
+
+    command("sample", str(folder), "--n", "40", "--out", "fakes/", "--executor", "inline")
+    assert len(list((tmp_path / "fakes").glob("*.png"))) == 40
+    scored = command(
+        *("score", "--real", "cifar10:train", "--fake", "fakes", "--n", "40", "--metrics", "fid", "--json"),
+        *("--extractor", "inception-v3", "--weights", "inception.pth"),
+    )
+    (found,) = json.loads(scored.stdout)["scores"]
+    assert found["value"] == record["values"]["fid"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("--samples 1000", "--samples 1000 contradicts --protocol paper-cifar10, which stands for --samples 50000"),
+        ("--reference test", "--reference test contradicts --protocol paper-cifar10"),
+        ("--extractor pixels", "which stands for --extractor inception-v3"),
+        ("-d digits", "which stands for --datasets cifar10"),
+        ("-d cifar10,digits", "which stands for --datasets cifar10"),
+        ("--config other.toml", "--samples 1000 contradicts --protocol paper-cifar10"),
+    ],
+)
+def test_what_contradicts_a_preset_is_refused(ganbench: Any, tmp_path: Path, wrong: str, told: str) -> None:
+    (tmp_path / "other.toml").write_text("samples = 1000\n")
+    for words in (["--protocol", "paper-cifar10", *wrong.split()], [*wrong.split(), "--protocol", "paper-cifar10"]):
+        done = ganbench("run", "-p", "noise", *words)
+        assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["other.toml"]
+
+
+def test_a_file_of_options_and_the_command_line_may_say_what_a_preset_only_suggests(here: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        'plugins = "noise"\nprotocol = "stacked-mnist-1000"\nmetrics = "modes"\nimages = 7\n'
+    )
+    done = here("run", "--config", "a.toml", "--device", "nowhere")
+    assert done.returncode == 2 and "--device nowhere" in done.stderr  # the file itself was taken
+    from ganbench.cli.run import command
+    from ganbench.runner.early import check_request
+    from ganbench.runner.planning import Request
+
+    parsed = command.make_context("run", ["--config", str(tmp_path / "a.toml"), "--images", "640"]).params
+    request = Request(
+        **{name: parsed[name] for name in Request.__dataclass_fields__ if name not in ("seeds", "settings")}
+    )
+    assert (request.datasets, request.samples, request.extractor) == (("stacked-mnist",), 26_000, "stacked-mnist-cnn")
+    assert request.images == 640 and request.metrics == ("modes",) and request.split == "test"
+    assert check_request(request, "local")[0].endswith("--reference test --metrics modes")
+
+
+def test_a_set_that_is_too_small_for_a_preset_is_refused() -> None:
+    from ganbench.runner.planning import Request, _preset_notes
+    from ganbench.utils.errors import UsageError
+
+    small = {"name": "digits", "extractor": "inception-v3", "samples": 10_000, "reference": 900}
+    with pytest.raises(UsageError, match="compares 10,000 samples with as many real ones, and digits has 900"):
+        _preset_notes(Request(("noise",), protocol="fid10k"), [small])
+    assert _preset_notes(Request(("noise",), protocol="fid10k"), [{**small, "reference": 10_000}]) == []
+
+
+def test_every_preset_names_what_it_sets_and_nothing_else() -> None:
+    for name, preset in PRESETS.items():
+        dataset = preset.dataset or "cifar10"
+        exact = (dataset, preset.extractors[0], preset.samples, preset.reference)
+        assert preset_name(*exact) == name
+        for place, other in enumerate(("digits@12345678", "inception-v3@00000000", 500, "validation")):
+            if place or preset.dataset:
+                assert preset_name(*exact[:place], other, *exact[place + 1 :]) == ""
+    given = ("cifar10", "inception-v3@6726825d", 50_000, "train")
+    assert preset_name(*given) == "paper-cifar10", "the published weights, given as a file"
+    assert preset_name("digits", "inception-v3", 10_000, "test", 900) == ""
+
+
+def test_tables_name_a_preset_however_it_was_asked_for() -> None:
+    facts = {"budget_images": 100, "batch_size": 64, "precision": "fp32", "engine": "serial", "evaluations": 20}
+    facts |= {"samples": 50_000, "split": "train"}
+    empty: Any = None
+    section = Section(empty, "cifar10", "inception-v3", "1a2b3c4d", empty, empty, [], facts, [], {"n": 50_000}, [])
+    assert section.conditions.startswith("Protocol 1a2b3c4d (paper-cifar10): 100 training images")
+    other = Section(empty, "svhn", "inception-v3", "1a2b3c4d", empty, empty, [], facts, [], {"n": 50_000}, [])
+    assert other.conditions.startswith("Protocol 1a2b3c4d: ")
+
+
+def test_reference_train_is_another_protocol_of_the_same_weights(ganbench: Any, tmp_path: Path) -> None:
+    small = ("--images", "640", "--evaluations", "2", "--samples", "100", "--seeds", "1", "-m", "fid,fld,d_auc")
+    for extra in ((), ("--reference", "train")):
+        assert ganbench("run", "-p", "vanilla", "-d", "digits", *small, *extra).returncode == 0
+    found = [json.loads(path.read_text()) for path in (tmp_path / "ganbench-results").glob("digits/*/*/record.json")]
+    by_split = {record["identity"]["evaluation"]["split"]: record for record in found}
+    held, train = by_split["test"], by_split["train"]
+    assert held["identity"]["trial_hash"] == train["identity"]["trial_hash"]
+    assert held["state_sha256"] == train["state_sha256"], "how it is scored changes no weight"
+    assert held["identity"]["protocol"] != train["identity"]["protocol"]
+    assert train["values"]["fid"] == train["evaluations"][-1]["fid_train"] == held["evaluations"][-1]["fid_train"]
+    assert held["values"]["fld"] is not None and train["values"]["fld"] is None, "it compares with held-out samples"
+    assert train["values"]["d_auc"] == held["values"]["d_auc"]
+    id = train["identity"]["id"]
+    assert (
+        "--reference train" in ganbench("show", id).stdout
+        and "--reference" not in ganbench("show", held["identity"]["id"]).stdout
+    )
+    assert ganbench("rescore", "ganbench-results", "--metrics", "fid").returncode == 0
+    for path in (tmp_path / "ganbench-results").rglob("rescored.json"):
+        record = json.loads((path.parent / "record.json").read_text())
+        assert json.loads(path.read_text())["values"]["fid"] == record["values"]["fid"]
+    done = ganbench("verify", "ganbench-results", "--rerun", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
