@@ -250,8 +250,9 @@ _REQUEST = [
         type=click.Choice([*PRESETS]),
         is_eager=True,
         callback=_use_preset,
-        help="A published protocol by name: sets --datasets, --extractor, --samples and --reference, and suggests "
-        f"--images and --metrics. {'. '.join(f'{name}: {preset.about}' for name, preset in PRESETS.items())}.",
+        help="A published protocol by one word: sets --datasets, --extractor, --samples and --reference, and suggests "
+        "--images, --curve-samples and --metrics. "
+        f"{'. '.join(f'{name}: {preset.about}' for name, preset in PRESETS.items())}.",
     ),
 ]
 _ENGINE = [

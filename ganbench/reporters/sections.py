@@ -14,7 +14,6 @@ from ganbench.analysis.statistics import Spread
 from ganbench.metrics.bias import bias_warnings
 from ganbench.plugin.report import Report
 from ganbench.reporters.formatting import ARROWS, interval, number
-from ganbench.results.presets import preset_name
 from ganbench.results.schema import Record
 from ganbench.results.store import light
 
@@ -97,11 +96,7 @@ class Section:
     @property
     def preset(self) -> str:
         """The name of the published protocol under which its samples were scored, or ""."""
-        facts = self.facts
-        if not facts.keys() >= {"samples", "split"}:
-            return ""
-        content = self.dataset.partition("@")[0]
-        return preset_name(content, self.extractor, facts["samples"], facts["split"], self.sizes.get("n"))
+        return str(self.rows["preset"].iloc[0])
 
     @property
     def conditions(self) -> str:
@@ -132,8 +127,8 @@ def sections(report: Report) -> list[Section]:
     found = []
     board = report.leaderboard
     # A table that a caller made, or an earlier version, need not say more than ranks and scores.
-    said: dict[str, Any] = {"notes": "", "given": "", "true_family": "", "against_control": "", "p_control": math.nan}
-    said |= dict.fromkeys(Spread._fields, math.nan)
+    said: dict[str, Any] = dict.fromkeys(("preset", "notes", "given", "true_family", "against_control"), "")
+    said |= dict.fromkeys(("p_control", *Spread._fields), math.nan)
     board = board.assign(**{name: value for name, value in said.items() if name not in board.columns})
     metrics = [name for name in board.columns if f"{name}_low" in board.columns]
     trials = dict(iter(report.trials.groupby(["dataset", "protocol"], sort=False)))

@@ -25,7 +25,7 @@ from ganbench.reporters.pictures import (
 )
 from ganbench.reporters.training_curves import trial_curves
 from ganbench.reporters.trials import Trial, nondeterministic
-from ganbench.results.presets import preset_name
+from ganbench.results.presets import preset_of
 from ganbench.results.schema import Record
 from ganbench.results.spec import LANES, SEEDS
 from ganbench.utils.errors import MOST_CHARACTERS, printable
@@ -125,11 +125,7 @@ def facts(trial: Trial) -> Iterator[tuple[str, str]]:
         yield name.replace("_", " "), thousands(value)
     for name in ("distribution", "source", "dataset_hash", "extractor_hash"):
         yield name.replace("_", " "), str(both[name])
-    evaluation = record.identity.evaluation
-    name = preset_name(
-        *(record.identity.trial.dataset, evaluation.extractor, evaluation.samples, evaluation.split),
-        record.reference.real,
-    )
+    name = preset_of(record)
     yield "protocol", f"{record.identity.protocol}{f' ({name})' if name else ''}"
     yield "record, SHA-256", record.sha256
     yield "state, SHA-256", record.state_sha256 or ""

@@ -7,7 +7,10 @@ it was asked for by name or option by option, and to no other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganbench.results.schema import Record
 
 INCEPTION = ("inception-v3", "inception-v3@6726825d")  # the published weights, downloaded or given as a file
 
@@ -23,6 +26,7 @@ class Preset:
         reference: the split that they are compared with.
         dataset: the one that it is for; None for any of images with as many real ones.
         images: the budget that it suggests; None for the dataset's own.
+        curve_samples: samples of the evaluations before the end that it suggests; None for what is usual.
         metrics: those that it suggests.
     """
 
@@ -32,6 +36,7 @@ class Preset:
     reference: str
     dataset: str | None = None
     images: int | None = None
+    curve_samples: int | None = None
     metrics: tuple[str, ...]
 
     @property
@@ -43,8 +48,8 @@ class Preset:
     @property
     def suggested(self) -> dict[str, Any]:
         """Those that it suggests, and another value may take the place of."""
-        budget = {} if self.images is None else {"images": self.images}
-        return {**budget, "metrics": self.metrics}
+        named = {"images": self.images, "curve_samples": self.curve_samples, "metrics": self.metrics}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 PRESETS = {
@@ -55,6 +60,7 @@ PRESETS = {
         samples=50_000,
         reference="train",
         images=32_000_000,  # 100,000 updates of G with five of D each, of 64 images, as Miyato et al. 2018
+        curve_samples=10_000,  # all 50,000 at each of twenty evaluations would be a million passes of Inception
         metrics=("fid", "is", "kid"),
     ),
     "fid10k": Preset(
@@ -73,6 +79,13 @@ PRESETS = {
         metrics=("mode_kl", "modes"),
     ),
 }
+
+
+def preset_of(record: Record) -> str:
+    """The name of the preset under which a trial was scored, or ""."""
+    evaluation, reference = record.identity.evaluation, record.reference
+    dataset = record.identity.trial.dataset
+    return preset_name(dataset, evaluation.extractor, evaluation.samples, evaluation.split, reference.real)
 
 
 def preset_name(dataset: str, extractor: str, samples: int, split: str, compared: int | None = None) -> str:

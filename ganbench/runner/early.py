@@ -70,5 +70,5 @@ def _check_preset(request: Request) -> list[str]:
 
 def _option(name: str, value: Any) -> str:
     """``--samples 50000``."""
-    flag = "reference" if name == "split" else name
+    flag = "reference" if name == "split" else name.replace("_", "-")
     return f"--{flag} {','.join(value) if isinstance(value, tuple) else value}"
