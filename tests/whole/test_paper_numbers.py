@@ -13,14 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from ganbench.analysis.comparison import compare
+from ganbench.analysis.trials_csv import read_trials
 from ganbench.datasets import cifar
-from ganbench.reporters.sections import Section
-from ganbench.results.presets import PRESETS, preset_name
+from ganbench.reporters.comparison_page import to_page
+from ganbench.reporters.notebook import load_results
+from ganbench.reporters.report import write_reports
+from ganbench.reporters.terminal import show
+from ganbench.results.presets import PRESETS, Preset, preset_name
 
-# The command with a CIFAR-10 of 40 and 8 images, and as many samples.
+# The command with a CIFAR-10 of 20 and 4 images, and as many samples.
 COMMAND = """
 import dataclasses, sys
 from ganbench.cli import main
@@ -29,9 +35,9 @@ from ganbench.plugin.hookspecs import hookimpl
 from ganbench.results.presets import PRESETS
 
 sums = {cifar.ARCHIVE: sys.argv.pop(1)}
-small = cifar.Cifar(name="cifar10", budget_images=64, sums=sums, mirrors=(), batch=8)
+small = cifar.Cifar(name="cifar10", budget_images=64, sums=sums, mirrors=(), batch=4)
 cifar.ganbench_datasets = hookimpl(lambda: [small])
-PRESETS["paper-cifar10"] = dataclasses.replace(PRESETS["paper-cifar10"], samples=40, images=64, curve_samples=8)
+PRESETS["paper-cifar10"] = dataclasses.replace(PRESETS["paper-cifar10"], samples=20, images=64, curve_samples=4)
 main()
 """
 
@@ -41,8 +47,8 @@ def archive() -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as file:
         for name in (*cifar.BATCHES["train"], *cifar.BATCHES["test"]):
-            images = rng.integers(0, 256, (8, 3 * 32 * 32)) // rng.integers(1, 6, (8, 1))
-            content = np.hstack([np.arange(8)[:, None], images]).astype(np.uint8).tobytes()
+            images = rng.integers(0, 256, (4, 3 * 32 * 32)) // rng.integers(1, 6, (4, 1))
+            content = np.hstack([np.arange(4)[:, None], images]).astype(np.uint8).tobytes()
             info = tarfile.TarInfo(f"{cifar.FOLDER}/{name}")
             info.size = len(content)
             file.addfile(info, io.BytesIO(content))
@@ -81,22 +87,22 @@ def test_the_page_from_nothing_to_a_number_with_random_weights(tmp_path: Path) -
 
     run = ("run", "-p", "noise", "--protocol", "paper-cifar10", "--weights", "inception.pth", "--executor", "inline")
     done = command(*run, "--seeds", "1", "--evaluations", "1")
-    assert "--samples 40 --reference train --images 64 --curve-samples 8 --metrics fid,is,kid" in done.stderr
+    assert "--samples 20 --reference train --images 64 --curve-samples 4 --metrics fid,is,kid" in done.stderr
     (folder,) = (tmp_path / "ganbench-results").glob("cifar10/noise/seed-0-*")
     record = json.loads((folder / "record.json").read_text())
     evaluation, trial = record["identity"]["evaluation"], record["identity"]["trial"]
-    assert (evaluation["split"], evaluation["samples"], trial["budget_images"]) == ("train", 40, 64)
-    assert set(record["metrics"]) == {"fid", "is", "kid"} and record["reference"]["real"] == 40
+    assert (evaluation["split"], evaluation["samples"], trial["budget_images"]) == ("train", 20, 64)
+    assert set(record["metrics"]) == {"fid", "is", "kid"} and record["reference"]["real"] == 20
     assert record["metrics"]["fid"]["floor"] > 0, "held-out images stand in for samples: training ones are the same"
     own = evaluation["extractor"]
     assert own.startswith("inception-v3@") and "against the train split" in done.stdout
     assert f"{own} has not the weights of --protocol paper-cifar10" in done.stderr
     assert "(paper-cifar10)" not in done.stdout
 
-    command("sample", str(folder), "--n", "40", "--out", "fakes/", "--executor", "inline")
-    assert len(list((tmp_path / "fakes").glob("*.png"))) == 40
+    command("sample", str(folder), "--n", "20", "--out", "fakes/", "--executor", "inline")
+    assert len(list((tmp_path / "fakes").glob("*.png"))) == 20
     scored = command(
-        *("score", "--real", "cifar10:train", "--fake", "fakes", "--n", "40", "--metrics", "fid", "--json"),
+        *("score", "--real", "cifar10:train", "--fake", "fakes", "--n", "20", "--metrics", "fid", "--json"),
         *("--extractor", "inception-v3", "--weights", "inception.pth"),
     )
     (found,) = json.loads(scored.stdout)["scores"]
@@ -164,14 +170,43 @@ def test_every_preset_names_what_it_sets_and_nothing_else() -> None:
     assert preset_name("digits", "inception-v3", 10_000, "test", 900) == ""
 
 
-def test_tables_name_a_preset_however_it_was_asked_for() -> None:
-    facts = {"budget_images": 100, "batch_size": 64, "precision": "fp32", "engine": "serial", "evaluations": 20}
-    facts |= {"samples": 50_000, "split": "train"}
-    empty: Any = None
-    section = Section(empty, "cifar10", "inception-v3", "1a2b3c4d", empty, empty, [], facts, [], {"n": 50_000}, [])
-    assert section.conditions.startswith("Protocol 1a2b3c4d (paper-cifar10): 100 training images")
-    other = Section(empty, "svhn", "inception-v3", "1a2b3c4d", empty, empty, [], facts, [], {"n": 50_000}, [])
-    assert other.conditions.startswith("Protocol 1a2b3c4d: ")
+def test_tables_name_a_preset_however_it_was_asked_for(
+    ganbench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, formats = tmp_path / "ganbench-results", ("csv", "markdown", "latex", "html")
+    for samples in ("100", "90"):
+        done = ganbench(
+            "run",
+            *["-p", "vanilla", "--images", "64", "--evaluations", "1", "--seeds", "1", "-m", "fid", "--samples"],
+            samples,
+        )
+        assert done.returncode == 0, done.stderr
+    write_reports(folder, formats)
+    assert "preset" not in (folder / "leaderboard.csv").read_text() + (folder / "trials.csv").read_text()
+
+    own = Preset(
+        about="", dataset="digits", extractors=("digits-cnn",), samples=100, reference="test", metrics=("fid",)
+    )
+    monkeypatch.setitem(PRESETS, "fid10k", own)
+    _, report = write_reports(folder, formats)
+    names = {"100": "fid10k", "90": ""}
+    trials = pd.read_csv(folder / "trials.csv", keep_default_na=False)
+    presets = {names[str(row.protocol_samples)]: row.protocol for row in trials.itertuples()}
+    for name in ("leaderboard", "trials"):
+        table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False)
+        assert dict(zip(table["preset"], table["protocol"], strict=True)) == presets
+    show(report)
+    for text in (
+        *((folder / f"leaderboard.{end}").read_text() for end in ("md", "tex", "html")),
+        capsys.readouterr()[0],
+    ):
+        assert f"Protocol {presets['fid10k']} (fid10k): 64 training" in text
+        assert f"Protocol {presets['']}: 64 training" in text
+
+    frames = read_trials(folder / "trials.csv"), load_results(folder)
+    compared = compare(*frames)
+    assert dict(zip(compared["preset"], compared["protocol"], strict=True)) == presets
+    assert f"<small>{presets['fid10k']} (fid10k)</small>" in to_page(compared, *frames, ("a", "b"), [])
 
 
 def test_reference_train_is_another_protocol_of_the_same_weights(ganbench: Any, tmp_path: Path) -> None:
