@@ -88,7 +88,7 @@ def preset_of(record: Record) -> str:
     return preset_name(dataset, evaluation.extractor, evaluation.samples, evaluation.split, reference.real)
 
 
-def preset_name(dataset: str, extractor: str, samples: int, split: str, compared: int | None = None) -> str:
+def preset_name(dataset: str, extractor: str, samples: int, split: str, compared: float | None = None) -> str:
     """The name of the preset under which scores were made so, or "".
 
     Args:

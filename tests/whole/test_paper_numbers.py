@@ -37,7 +37,7 @@ from ganbench.results.presets import PRESETS
 sums = {cifar.ARCHIVE: sys.argv.pop(1)}
 small = cifar.Cifar(name="cifar10", budget_images=64, sums=sums, mirrors=(), batch=4)
 cifar.ganbench_datasets = hookimpl(lambda: [small])
-PRESETS["paper-cifar10"] = dataclasses.replace(PRESETS["paper-cifar10"], samples=20, images=64, curve_samples=4)
+PRESETS["paper-cifar10"] = dataclasses.replace(PRESETS["paper-cifar10"], samples=20, images=64, curve_samples=8)
 main()
 """
 
@@ -87,7 +87,7 @@ def test_the_page_from_nothing_to_a_number_with_random_weights(tmp_path: Path) -
 
     run = ("run", "-p", "noise", "--protocol", "paper-cifar10", "--weights", "inception.pth", "--executor", "inline")
     done = command(*run, "--seeds", "1", "--evaluations", "1")
-    assert "--samples 20 --reference train --images 64 --curve-samples 4 --metrics fid,is,kid" in done.stderr
+    assert "--samples 20 --reference train --images 64 --curve-samples 8 --metrics fid,is,kid" in done.stderr
     (folder,) = (tmp_path / "ganbench-results").glob("cifar10/noise/seed-0-*")
     record = json.loads((folder / "record.json").read_text())
     evaluation, trial = record["identity"]["evaluation"], record["identity"]["trial"]
