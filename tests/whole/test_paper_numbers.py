@@ -105,8 +105,7 @@ def test_the_page_from_nothing_to_a_number_with_random_weights(tmp_path: Path) -
         *("score", "--real", "cifar10:train", "--fake", "fakes", "--n", "20", "--metrics", "fid", "--json"),
         *("--extractor", "inception-v3", "--weights", "inception.pth"),
     )
-    (found,) = json.loads(scored.stdout)["scores"]
-    assert found["value"] == record["values"]["fid"]
+    assert json.loads(scored.stdout)["metrics"]["fid"]["value"] == record["values"]["fid"]
 
 
 def test_tables_name_a_preset_however_it_was_asked_for(
