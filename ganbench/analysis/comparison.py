@@ -69,8 +69,8 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
     seeds), ``effect`` = P(b beats a), ``conclusion`` (``better``, ``worse``: p <= 0.05; else ``no
     evidence``), the seeds that were tested on each side and how many a side would show such a difference
     at power 0.8, with the ends of a 95 % interval (empty below 10 seeds a side and where they do not say), and a
-    ``note`` of differences in environment, seeds, hyperparameters and failures. Baselines and planted
-    failures are left out.
+    ``note`` of differences in environment, seeds, hyperparameters and failures; after ``protocol`` stands ``preset``
+    where one has a name. Baselines and planted failures are left out.
 
     Raises:
         Incomparable: a variant is in both, but under no protocol or content of the dataset that both have.
@@ -97,7 +97,10 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
         line["conclusion"] = ("better" if gained > 0 else "worse") if adjusted <= ALPHA else "no evidence"
     types = dict.fromkeys(["before", "after", "difference", "p", "effect"], "float64")
     types |= {"seeds_before": "int64", "seeds_after": "int64", **dict.fromkeys(SEEDS_NEEDED, "Int64")}
-    return pd.DataFrame(lines, columns=pd.Index(COLUMNS, dtype=object)).astype(types)
+    place = COLUMNS.index("protocol") + 1
+    named = ["preset"] if any(line["preset"] for line in lines) else []
+    columns = [*COLUMNS[:place], *named, *COLUMNS[place:]]
+    return pd.DataFrame(lines, columns=pd.Index(columns, dtype=object)).astype(types)
 
 
 def unmatched(a: Source, b: Source) -> list[str]:
@@ -194,7 +197,7 @@ def _line(trials: Trials, pair: _Pair) -> tuple[dict[str, Any], Floats, Floats]:
     line = {
         "dataset": pair.dataset,
         "extractor": context["extractor"].iat[members[0]],
-        "protocol": context["protocol"].iat[members[0]],
+        **{name: context[name].iat[members[0]] for name in ("protocol", "preset")},
         "variant": pair.variant,
         "metric": primary.metric,
         "before": medians[0],

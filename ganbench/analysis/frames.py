@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ganbench.analysis.measures import SHOWN
 from ganbench.analysis.stability import Verdict, verdict
+from ganbench.results.presets import preset_of
 from ganbench.results.schema import Record
 from ganbench.results.store import read_records
 from ganbench.utils import canonical_json
@@ -98,6 +99,7 @@ _TABLE = [
     Column("sampling_sd", _sampling_sd, "float64"),
     Column("given", lambda record, _: "labels" if record.conditional is True else ""),
     Column("true_family", lambda record, _: "yes" if record.true_family is True else ""),
+    Column("preset", lambda record, _: preset_of(record)),
     Column("position", dtype="int64"),
     Column("metric_label"),
     Column("direction"),

@@ -104,6 +104,8 @@ def trials_table(source: Source) -> pd.DataFrame:
     """One row a trial: dataset, extractor, protocol, variant, seed, status, reason, verdict, note, metrics, trial;
     then what ``compare`` has to know of it, ``frames.COMPARABLE``.
 
+    Where a preset names how some of them were scored, ``preset`` comes last.
+
     Then what is known of its stability: ``evidence`` (the figures that decided the verdict), ``verdict_step`` and
     ``verdict_images`` (where it happened), and every measure of ``ganbench.analysis.measures.SHOWN``.
 
@@ -116,6 +118,8 @@ def trials_table(source: Source) -> pd.DataFrame:
     conditions = [context[name.removeprefix("protocol_")].rename(name) for name in COMPARABLE]
     table = pd.concat([context[HEAD], scores, context[["trial", *STABILITY]], *conditions], axis=1)
     table = table.astype({"verdict_step": "Int64", "verdict_images": "Int64"})
+    if context["preset"].any():
+        table["preset"] = context["preset"]
     return table.sort_values(["dataset", "protocol", "variant", "seed", "trial"], kind="stable", ignore_index=True)
 
 
@@ -123,9 +127,9 @@ def trials_table(source: Source) -> pd.DataFrame:
 def leaderboard(source: Source) -> pd.DataFrame:
     """Rank the variants of each dataset and protocol. ``source`` is a frame of ``load_results``, or records.
 
-    A row is (dataset, protocol, variant, hyperparameters, source). Variants that are ``given`` labels are ranked
-    apart, after the others. ``rank`` goes by the median of the
-    primary metric over seeds, in which a failed trial counts as a constant at the real mean; equal
+    A row is (dataset, protocol, variant, hyperparameters, source). ``preset`` is there where one has a name of
+    ``results.presets``. Variants that are ``given`` labels are ranked apart, after the others. ``rank`` goes by
+    the median of the primary metric over seeds, in which a failed trial counts as a constant at the real mean; equal
     medians share a rank. A variant whose trials all raised has none. ``tier``: rows that share a letter
     cannot be told apart; ``?`` below 5 seeds. ``seeds`` are trials with a record, ``failed`` those not completed.
     ``verdict`` counts how trainings went, ``notes`` what qualifies that (``stability.QUALIFIERS``). ``<metric>`` is the
@@ -139,12 +143,13 @@ def leaderboard(source: Source) -> pd.DataFrame:
     tier.
     """
     trials = final_trials(source)
-    verdicts, statuses, notes = (trials.context[name].to_numpy(object) for name in ("verdict", "status", "note"))
+    told = ("verdict", "status", "note", "preset")
+    verdicts, statuses, notes, presets = (trials.context[name].to_numpy(object) for name in told)
     head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict", "notes"]
     head += ["given", "true_family", "against_control", "p_control", *Spread._fields]
     errors = trials.context["sampling_sd"].to_numpy(np.float64)
     measured = trials.context[list(SHOWN)].to_numpy(np.float64)
-    lines = []
+    lines, named_presets = [], []
     for (_, _), same in groupby(tables(trials), lambda table: (table.dataset, table.protocol)):
         apart = list(same)
         placed: list[tuple[Table, Row, int | None, str, Against | None]] = [
@@ -171,8 +176,11 @@ def leaderboard(source: Source) -> pd.DataFrame:
                 line.append(_median(trials.floor_sds[row.trials, metric]))
             line += [_median(column) for column in measured[completed].T]
             lines.append(line)
+            named_presets.append(presets[row.trials[0]])
     columns = [f"{metric}{end}" for metric in trials.metrics for end in ("", "_low", "_high", "_floor", "_floor_sd")]
     board = pd.DataFrame(lines, columns=pd.Index([*head, *columns, *SHOWN], dtype=object))
+    if any(named_presets):
+        board.insert(head.index("protocol") + 1, "preset", named_presets)
     numbers = dict.fromkeys(["p_control", *Spread._fields, *columns, *SHOWN], "float64")
     return board.astype({"rank": "Int64", "seeds": "int64", "failed": "int64", **numbers})
 

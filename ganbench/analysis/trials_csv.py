@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ganbench.analysis.frames import COLUMNS, COMPARABLE, DTYPES, HEAD, PROTOCOL_FIELDS, STABILITY
+from ganbench.results.presets import PRESETS
 from ganbench.results.schema import STATUSES
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
@@ -21,12 +22,14 @@ from ganbench.utils.files import read_plain
 from ganbench.utils.names import check_column
 
 _WHOLE = ["seed", *(f"protocol_{name}" for name in PROTOCOL_FIELDS if DTYPES.get(name) == "int64")]
-_LATER = ("given", "true_family", "environment_fields", "sampling_sd")  # which tables of earlier versions do not have
+# Columns that tables of earlier versions, or without a preset, do not have.
+_LATER = ("given", "true_family", "environment_fields", "sampling_sd", "preset")
 _CHOICES = {
     "status": STATUSES,
     "role": ("variant", "baseline", "planted"),
     "given": ("", "labels"),
     "true_family": ("", "yes"),
+    "preset": ("", *PRESETS),
     "direction": ("min", "max", "none"),
 }
 # What a table adds to tell two contents of one name apart (frames.named); the columns after the trial say it in full.
@@ -67,7 +70,7 @@ def read_trials(path: Path) -> pd.DataFrame:
     if missing := [name for name in (*HEAD, "trial", *COMPARABLE) if name not in (*header, *_LATER)]:
         what = (
             "ganbench report --results FOLDER writes one"
-            if len(missing) == len(COMPARABLE) - len(_LATER)
+            if set(missing) == {*COMPARABLE} - {*_LATER}
             else "compare its folder"
         )
         raise UsageError(f"{path} is no trials.csv that can be compared, it has no column {', '.join(missing)}; {what}")
@@ -204,7 +207,7 @@ class _Row:
 def _cells(row: _Row, metrics: list[str]) -> Iterator[dict[str, Any]]:
     """A row of the frame for each metric; a trial without one has a row all the same."""
     text = row.cells
-    trial: dict[str, Any] = {name: text[name] for name in (*HEAD, "trial", *COMPARABLE)}
+    trial: dict[str, Any] = {name: text[name] for name in (*HEAD, "trial", *COMPARABLE, "preset")}
     trial |= {name: row.whole(name) for name in _WHOLE}
     trial |= {name: _SUFFIX.sub("", text[name]) for name in ("dataset", "variant")}
     trial |= {name: row.number(name) for name in ("failure_score", "sampling_sd")}

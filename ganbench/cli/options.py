@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from ganbench.cli.config import read_config
+from ganbench.results.presets import PRESETS
 from ganbench.results.store import DEFAULT_FOLDER, EARLIER_FOLDER
 from ganbench.utils.console import say
 from ganbench.utils.files import with_remedy
@@ -187,6 +188,18 @@ _PLUGINS = [
         help="Entry points or distributions that are not even imported.",
     ),
 ]
+
+
+def _use_preset(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    """Make the options that a preset stands for the defaults of the others; a file of options and the user win."""
+    if name is not None:
+        preset = PRESETS[name]
+        values = preset.fixed | preset.suggested
+        texts = {key: [*value] if isinstance(value, tuple) else str(value) for key, value in values.items()}
+        ctx.default_map = {**texts, **(ctx.default_map or {})}
+    return name
+
+
 _REQUEST = [
     names_option("--plugins", "-p", required=True, repeats=True, help="Variants to train, such as dcgan,vanilla."),
     names_option(
@@ -214,6 +227,14 @@ _REQUEST = [
         help="Samples scored at the end.  [default: as many as held-out images, at most 10,000]",
     ),
     click.option(
+        "--reference",
+        "split",
+        type=click.Choice(["test", "train"]),
+        default="test",
+        show_default=True,
+        help="Split that samples are compared with: test, the held-out one, or train, as most papers have it.",
+    ),
+    click.option(
         "--curve-samples",
         type=click.IntRange(2),
         help="Samples scored at evaluations before the last, for curves and verdicts.  "
@@ -224,6 +245,15 @@ _REQUEST = [
         "--extractor", help="What turns images into features.  [default: the classifier trained on the dataset]"
     ),
     weights_option(),
+    click.option(
+        "--protocol",
+        type=click.Choice([*PRESETS]),
+        is_eager=True,
+        callback=_use_preset,
+        help="A published protocol by one word: sets --datasets, --extractor, --samples and --reference, and suggests "
+        "--images, --curve-samples and --metrics. "
+        f"{'. '.join(f'{name}: {preset.about}' for name, preset in PRESETS.items())}.",
+    ),
 ]
 _ENGINE = [
     click.option(

@@ -66,6 +66,7 @@ def command(
       ganbench run --plugins dcgan,vanilla
       ganbench run -p dcgan -d fashion-mnist --seeds 3 --set dcgan.lr=5e-4
       ganbench run -p vanilla -d ring8,grid25 --seeds 10-19 --results rings
+      ganbench run -p dcgan --protocol paper-cifar10 --device cuda
     """
     from ganbench.runner.early import check_request
 

@@ -70,8 +70,8 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         if payload["extractor"]:
             raise
         raise UsageError(f"{reason}. Choose another extractor with --extractor: {_suitable(dataset)}") from None
-    held_out = len(real.images["test"])
-    samples = payload["samples"] or min(held_out, most)
+    there = len(real.images[real.against])
+    samples = payload["samples"] or min(there, most)
     curve = payload["curve_samples"] or default_curve_samples(dataset, samples, chosen.size)
     if curve > samples:
         raise UsageError(
@@ -79,7 +79,7 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
             "fewer, or more --samples"
         )
     about = {m: _about(catalog.get("metric", m)) for m in metrics}
-    compared = min(held_out, samples, real.features or samples)
+    compared = min(there, samples, real.features or samples)
     return {
         "name": dataset.name,
         "hash": real.hash,
@@ -90,6 +90,7 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         "extractor": chosen.name,
         "extractor_hash": chosen.weights_hash,
         "samples": samples,
+        "reference": there,
         "curve_samples": curve if curve < samples else None,
         "metrics": about,
         "distributions": sorted({catalog.get(*offer).distribution for offer in needed}),
@@ -97,6 +98,11 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
             *real.notes,
             *_precision_notes(payload),
             *chosen.notes,
+            *(
+                f"{dataset.name}: {m} compares with held-out samples: with --reference train it has no value"
+                for m in metrics
+                if real.against == "train" and "held_out" in catalog.get("metric", m).thing.needs
+            ),
             *(f"{dataset.name}: {text}" for text in bias_warnings(about.values(), compared, chosen.size)),
         ],
     }

@@ -200,6 +200,7 @@ class Evaluator:
             variant=variant,
             extractor=self.real.extractor,
             batch_size=self.batch_size,
+            held_out=self.real.against == "test",
         )
         return evidence, samples
 

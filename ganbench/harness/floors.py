@@ -18,9 +18,9 @@ STAND_INS = ("draws", "train", "test")
 
 
 def reference_scale(real: RealData) -> dict[str, Any]:
-    """What scores are read against: ``trace`` of the held-out features' covariance, sizes, true modes and centres.
+    """What scores are read against: ``trace`` of the real features' covariance, sizes, true modes and centres.
 
-    ``real`` are the held-out rows that have features, ``features`` how many each has: a few rows of many make FID bias.
+    ``real`` are those of them that have features, ``features`` how many each has: a few rows of many make FID bias.
     """
     dataset = real.dataset
     modes = len(dataset.centres) if dataset.centres is not None else dataset.classes
@@ -38,20 +38,22 @@ def reference_scale(real: RealData) -> dict[str, Any]:
 def stand_ins(real: RealData, kind: str, held: Side, draws: int = FLOOR_DRAWS, whole: bool = False) -> Iterator[Side]:
     """The real images that stand in for samples when floors are computed.
 
+    They are training images; held-out ones where samples are compared with training images.
+
     Args:
         kind: as ``Metric.floor``: ``draws``, as many independent draws as there are samples, so that an image may come
             twice and the shares of classes vary as in samples; ``train``, as many different images; ``test``, ``held``.
-        draws: where they differ; without repetition all training images are drawn once.
+        draws: where they differ; without repetition all images are drawn once.
         whole: features of all images, also where the extractor is slow.
     """
     if kind == "test":
         yield held
         return
     if kind == "draws":
-        yield from (real.resampled("train", real.samples, whole, "ideal-sampler", i) for i in range(draws))
+        yield from (real.resampled(real.independent, real.samples, whole, "ideal-sampler", i) for i in range(draws))
         return
-    for i in range(draws if real.samples < len(real.images["train"]) else 1):
-        yield real.side("train", real.draw("train", real.samples, "floor", i), whole=whole)
+    for i in range(draws if real.samples < len(real.images[real.independent]) else 1):
+        yield real.side(real.independent, real.draw(real.independent, real.samples, "floor", i), whole=whole)
 
 
 def floors(real: RealData, metrics: Sequence[Metric]) -> MetricValues:
@@ -60,9 +62,10 @@ def floors(real: RealData, metrics: Sequence[Metric]) -> MetricValues:
     A metric that fails for one of them has none. ``spreads`` has those of which there were several draws.
     """
     found: dict[str, list[MetricValues]] = {}
+    held = real.held_out if real.against == "test" else real.side("test", real.draw("test", real.samples, "floor"))
     for kind in STAND_INS:
         if chosen := [metric for metric in metrics if metric.floor == kind]:
-            found[kind] = [_values(real, fake, chosen) for fake in stand_ins(real, kind, real.held_out)]
+            found[kind] = [_values(real, fake, chosen) for fake in stand_ins(real, kind, held)]
     result = MetricValues()
     for metric in metrics:
         drawn = found.get(metric.floor or "", [])
@@ -80,6 +83,11 @@ def floors(real: RealData, metrics: Sequence[Metric]) -> MetricValues:
 
 def _values(real: RealData, fake: Side, metrics: Sequence[Metric]) -> MetricValues:
     evidence = Evidence(
-        fake=fake, real=real.held_out, train=lambda: real.train, dataset=real.dataset, extractor=real.extractor
+        fake=fake,
+        real=real.held_out,
+        train=lambda: real.train,
+        dataset=real.dataset,
+        extractor=real.extractor,
+        held_out=real.against == "test",
     )
     return apply([m for m in metrics if not m.needs & {"variant", "history"}], evidence, refuse=True)

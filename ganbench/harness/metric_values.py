@@ -119,6 +119,8 @@ def _require(metric: Metric, evidence: Evidence) -> None:
         raise NotApplicable("the extractor gives no class probabilities")
     if "labels" in metric.needs and evidence.real.labels is None:
         raise NotApplicable("the dataset has no labels")
+    if "held_out" in metric.needs and not evidence.held_out:
+        raise NotApplicable("samples are compared with training images")
 
 
 def _column(metric: Metric, key: Any) -> str:

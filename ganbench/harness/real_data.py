@@ -1,6 +1,7 @@
 """Real data: a dataset's two splits on a device, and the features of what evaluations compare samples with.
 
-Samples are compared with the held-out split: the whole of it, or a fixed draw where it is larger.
+Samples are compared with the held-out split, or with the training split where the protocol says so: the whole of it, or
+a fixed draw where it is larger.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ganbench.utils.seeding import derive, generator
 MOST_SAMPLES = 10_000  # real and fake samples that an evaluation compares, unless --samples asks for another number
 VALIDATION = 0.2  # share of the training split that a search holds out, to choose by
 _DRAW = 2020  # the root of draws that are the same for every trial
+STREAMS = {"train": "train", "test": "reference"}  # by which rows of a split are drawn to be compared with
 
 
 def content_hash(splits: dict[str, tuple[Tensor, Tensor | None]]) -> str:
@@ -91,14 +93,16 @@ class RealData:
 
     Attributes:
         samples: fakes that the last evaluation draws; ``held_out`` has as many real samples, or all.
+        against: the split, ``test`` or ``train``, of the samples that they are compared with.
+        independent: the other one, whose images an ideal sampler's scores are computed from.
         features: rows of them that have features. Where modes are counted in many samples, their class
             probabilities are of all and their features of the first: neighbours cost the square of their number.
         notes: what the user should be told of the dataset and the extractor.
 
     Args:
         cache: where features of real images are read, and written by ``keep``; None: they are computed.
-        split: what fakes are compared with: ``test``, or ``validation``, a part of the training split that is then
-            trained on no more, and takes the place of the held-out one throughout.
+        split: what fakes are compared with: ``test``, ``train``, or ``validation``, a part of the training split that
+            is then trained on no more, and takes the place of the held-out one throughout.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class RealData:
     ) -> None:
         self.dataset, self.extractor, self.samples = dataset, extractor, samples
         self.cache = cache if len(dataset.shape) == 3 else None  # points are their own features
+        self.against, self.independent = ("train", "test") if split == "train" else ("test", "train")
         self._sides: dict[str, tuple[Side, set[str]]] = {}  # by key, with the names of what the cache has of it
         self._references: dict[int, Side] = {}
         self.device = torch.device(device)
@@ -143,14 +148,14 @@ class RealData:
 
     @property
     def held_out(self) -> Side:
-        """The held-out samples that fakes are compared with."""
+        """The real samples that fakes are compared with: held-out ones, or training ones if that was asked for."""
         return self.reference(self.samples)
 
     def reference(self, n: int) -> Side:
-        """The held-out samples that ``n`` fakes are compared with: as many, or all."""
-        index = self.draw("test", n, "reference")
+        """The real samples that ``n`` fakes are compared with: as many, or all."""
+        index = self.draw(self.against, n, STREAMS[self.against])
         if len(index) not in self._references:
-            self._references[len(index)] = self._kept("test", index)
+            self._references[len(index)] = self._kept(self.against, index)
         return self._references[len(index)]
 
     @cached_property
@@ -161,7 +166,9 @@ class RealData:
     @cached_property
     def train_draw(self) -> Side:
         """As many training samples as an evaluation draws fakes, or all: what ``fid_train`` compares with."""
-        return self._kept("train", self.draw("train", self.samples, "train"))
+        if self.against == "train":
+            return self.held_out
+        return self._kept("train", self.draw("train", self.samples, STREAMS["train"]))
 
     def draw(self, split: str, n: int, *stream: str | int) -> Tensor:
         """Row numbers of ``n`` samples drawn without replacement, the same in every trial; or all."""

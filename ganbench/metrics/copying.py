@@ -86,6 +86,7 @@ class DataCopying(Metric):
     label = "C_T"
     direction = "none"
     cost = "end"
+    needs = frozenset({"features", "held_out"})
     floor = "test"
     constants = {"cells": CELLS, "least": LEAST, "seed": SEED}
     rows = (1, LEAST)

@@ -123,7 +123,7 @@ class DualityGap(Metric):
     label = "Duality gap"
     direction = "min"
     cost = "end"
-    needs = frozenset({"variant", "samples"})
+    needs = frozenset({"variant", "samples", "held_out"})
     constants = {"steps": STEPS, "halves": 2}
     floor = None
     requires = "a GAN; two held-out training batches"

@@ -120,6 +120,7 @@ class FeatureLikelihoodDivergence(Metric):
     label = "FLD"
     direction = "min"
     cost = "end"
+    needs = frozenset({"features", "held_out"})
     floor = None
     constants = {"rows": MOST, "steps": STEPS, "seed": SEED}
     rows = (2, 2)

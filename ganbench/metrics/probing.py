@@ -93,7 +93,7 @@ class DiscriminatorProbe(MeanMetric):
     label = "D probe"
     direction = "max"
     cost = "end"
-    needs = frozenset({"variant", "labels"})
+    needs = frozenset({"variant", "labels", "held_out"})
     constants = {"rows": MOST, "steps": STEPS, "C": 1.0}
     floor = None
     requires = "one training batch"

@@ -215,6 +215,7 @@ class Metric(Kind):
         cost: ``each`` evaluation, or only at the ``end`` of a trial.
         needs: which of ``features, probabilities, samples, labels, history, variant`` it reads. Where ``samples`` is
             not among them, ``ganbench score`` keeps no pixels, and reads them again if the metric asks all the same.
+            ``held_out``: it has no meaning where ``evidence.real`` are training samples (``run --reference train``).
         constants: what decides its value beside the evidence (k, splits, ...).
         floor: real images that stand in for samples when its floor is computed: ``draws``, training images drawn
             independently, which is what an ideal sampler does; ``train``, different training images, for what
@@ -334,7 +335,7 @@ class Evidence:
 
     Attributes:
         fake: the variant's samples.
-        real: the held-out split that they are compared with.
+        real: the held-out samples that they are compared with; training ones where ``held_out`` is False.
         train: called without arguments, the whole training split (features are computed on first use).
         dataset: what was learnt.
         seed: for a metric's own random draws.
@@ -343,6 +344,7 @@ class Evidence:
         variant: the model itself, in eval mode.
         extractor: what made the features, for samples that a metric draws itself.
         batch_size: of training: the discriminator is asked about as many rows at a time.
+        held_out: whether ``real`` is the held-out split.
     """
 
     fake: Side
@@ -355,6 +357,7 @@ class Evidence:
     variant: Any = None
     extractor: Extractor | None = None
     batch_size: int = 64
+    held_out: bool = True
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def once(self, compute: Callable[[Evidence], Any]) -> Any:

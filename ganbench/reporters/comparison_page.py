@@ -68,6 +68,7 @@ def _row(row: Mapping[Any, Any], sides: list[Trials], boards: list[pd.DataFrame]
     effect = "" if pd.isna(row["effect"]) else f"{row['effect']:.2f}"
     return {
         **{name: row[name] for name in ("dataset", "extractor", "protocol", "variant", "conclusion", "note")},
+        "preset": row.get("preset", ""),
         "metric": f"{metric} ({row['extractor']}){_arrow(sides, metric)}",
         **{name: number(row[name]) for name in ("before", "after")},
         "exact": "" if pd.isna(change) else repr(float(change)),

@@ -19,8 +19,9 @@ from ganbench.results.store import light
 
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
-    "? has fewer than 5 seeds; ideal sampler (the floor): what real training samples score in place of a "
-    "model's, the mean over ten draws ± their standard deviation."
+    "? has fewer than 5 seeds; ideal sampler (the floor): what real training samples (held-out ones "
+    "where scores are against the train split) score in place of a model's, the mean over ten draws ± their standard "
+    "deviation."
 )
 FIRST, LAST = ("rank", "tier", "variant"), ("verdict", "seeds", "failed")  # columns around the primary metric
 HEADINGS = {name: name.capitalize() for name in (*FIRST, *LAST)}
@@ -94,14 +95,20 @@ class Section:
         return not self.report.columns or column in self.report.columns
 
     @property
+    def preset(self) -> str:
+        """The name of the published protocol under which its samples were scored, or ""."""
+        return str(self.rows["preset"].iloc[0])
+
+    @property
     def conditions(self) -> str:
         """One sentence on the protocol, as far as its fields are known."""
         facts = self.facts
         if not facts:
             return f"Protocol {self.protocol}: scores by {self.extractor}."
         fewer = " or ".join(f"{n:,}" for n in sorted(facts.get("curve_samples", ())))
+        named = f" ({self.preset})" if self.preset else ""
         return (
-            f"Protocol {self.protocol}: {facts['budget_images']:,} training images in batches of "
+            f"Protocol {self.protocol}{named}: {facts['budget_images']:,} training images in batches of "
             f"{facts['batch_size']:,}, {facts['precision']}, {facts['engine']} engine; {facts['samples']:,} samples "
             f"scored by {self.extractor} against the {facts['split']} split at each of {facts['evaluations']:,} "
             f"evaluations{f' ({fewer} before the last)' if fewer else ''}."
@@ -121,8 +128,8 @@ def sections(report: Report) -> list[Section]:
     found = []
     board = report.leaderboard
     # A table that a caller made, or an earlier version, need not say more than ranks and scores.
-    said: dict[str, Any] = {"notes": "", "given": "", "true_family": "", "against_control": "", "p_control": math.nan}
-    said |= dict.fromkeys(Spread._fields, math.nan)
+    said: dict[str, Any] = dict.fromkeys(("preset", "notes", "given", "true_family", "against_control"), "")
+    said |= dict.fromkeys(("p_control", *Spread._fields), math.nan)
     board = board.assign(**{name: value for name, value in said.items() if name not in board.columns})
     metrics = [name for name in board.columns if f"{name}_low" in board.columns]
     trials = dict(iter(report.trials.groupby(["dataset", "protocol"], sort=False)))

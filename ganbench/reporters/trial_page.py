@@ -25,6 +25,7 @@ from ganbench.reporters.pictures import (
 )
 from ganbench.reporters.training_curves import trial_curves
 from ganbench.reporters.trials import Trial, nondeterministic
+from ganbench.results.presets import preset_of
 from ganbench.results.schema import Record
 from ganbench.results.spec import LANES, SEEDS
 from ganbench.utils.errors import MOST_CHARACTERS, printable
@@ -124,7 +125,8 @@ def facts(trial: Trial) -> Iterator[tuple[str, str]]:
         yield name.replace("_", " "), thousands(value)
     for name in ("distribution", "source", "dataset_hash", "extractor_hash"):
         yield name.replace("_", " "), str(both[name])
-    yield "protocol", record.identity.protocol
+    name = preset_of(record)
+    yield "protocol", f"{record.identity.protocol}{f' ({name})' if name else ''}"
     yield "record, SHA-256", record.sha256
     yield "state, SHA-256", record.state_sha256 or ""
 
@@ -158,6 +160,7 @@ def command(record: Record) -> str:
     words += ["--images", str(trial.budget_images), "--batch-size", str(trial.batch_size)]
     words += ["--evaluations", str(evaluation.evaluations), "--samples", str(evaluation.samples)]
     words += ["--curve-samples", str(evaluation.curve_samples or evaluation.samples)]
+    words += ["--reference", evaluation.split] if evaluation.split == "train" else []
     words += ["--extractor", extractor] + (["--weights", f"FILE-OF-{digest}"] if at else [])
     words += ["--metrics", ",".join(metrics)] if metrics else []
     words += ["--device", trial.device]

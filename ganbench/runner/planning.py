@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ganbench.results.presets import PRESETS, preset_name
 from ganbench.results.spec import LANES, SEEDS, SERIAL, Planned, Protocol, TrialSpec
 from ganbench.results.store import takes_name
 from ganbench.utils import canonical_json
@@ -24,7 +25,9 @@ class Request:
 
     Attributes:
         weights: file of the extractor's weights.
-        split: what samples are compared with: ``test``, or ``validation``, a part of the training split, to choose by.
+        split: what samples are compared with: ``test``, ``train``, or ``validation``, a part of the training split, to
+            choose by.
+        protocol: the preset that set some of them, or None.
         engine: what trains; where it does not apply or pay, ``serial`` does.
         settings: by variant, the hyperparameters of each of its rows as the user's text; others have their defaults.
     """
@@ -45,6 +48,7 @@ class Request:
     engine: str = SERIAL
     threads: int = 1
     split: str = "test"
+    protocol: str | None = None
     settings: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
 
@@ -146,6 +150,7 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
     # By the names that they give themselves: a folder that is asked for twice is one dataset.
     asked = list({dataset["name"]: dataset for dataset in asked}.values())
     datasets = [dataset for dataset in asked if "first" not in dataset]
+    path_notes += _preset_notes(request, datasets)
     names = list(dict.fromkeys(request.plugins))
     variants = ask(
         [
@@ -188,6 +193,25 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
     broken = [text for variant in variants for text in variant["broken"]]
     devices = tuple(datasets[0]["devices"]) if datasets else ()
     return Plan(trials, left_out, list(dict.fromkeys(notes)), broken, devices)
+
+
+def _preset_notes(request: Request, datasets: list[dict[str, Any]]) -> list[str]:
+    """What to say of data and weights that are not those of the preset; raises UsageError where there are too few."""
+    if request.protocol is None or request.split == "validation":
+        return []
+    notes = []
+    for dataset in datasets:
+        if dataset["reference"] < dataset["samples"] and "modes" not in PRESETS[request.protocol].metrics:
+            raise UsageError(
+                f"--protocol {request.protocol} compares {dataset['samples']:,} samples with as many real ones, and "
+                f"{dataset['name']} has {dataset['reference']:,} of them: leave it out and name --samples"
+            )
+        if not preset_name(dataset["name"], dataset["extractor"], dataset["samples"], request.split):
+            notes.append(
+                f"{dataset['name']}: {dataset['extractor']} has not the weights of --protocol {request.protocol}; no "
+                "table gives its name to these scores, and they compare with no paper's"
+            )
+    return notes
 
 
 def _ask_datasets(

@@ -24,7 +24,7 @@ from ganbench.utils.errors import EXIT_COMPLETED, EXIT_FAILED, EXIT_INTERRUPTED,
 
 def run(
     plugins: str | Iterable[str],
-    datasets: str | Iterable[str] = "digits",
+    datasets: str | Iterable[str] | None = None,
     *,
     seeds: int | str | Iterable[int] = 5,
     settings: Mapping[str, Any] | None = None,
@@ -42,7 +42,7 @@ def run(
 
     Args:
         plugins: names of variants.
-        datasets: names of datasets.
+        datasets: names of datasets; None for ``digits``, or those that ``protocol`` or ``config`` names.
         seeds: how many, or which.
         settings: hyperparameters, ``{"variant.key": value}``; a list of values gives rows side by side.
         results: folder for records and tables.
@@ -54,7 +54,8 @@ def run(
         KeyboardInterrupt: it was stopped; nothing finished is lost.
         RuntimeError: the folder is damaged, or the command ended otherwise; the message is what it said.
     """
-    words = ["--plugins", _joined(plugins), "--datasets", _joined(datasets), "--results", os.fspath(results)]
+    words = ["--plugins", _joined(plugins), "--results", os.fspath(results)]
+    words += [] if datasets is None else ["--datasets", _joined(datasets)]
     words += ["--seeds", seeds if isinstance(seeds, str) else str(seeds) if isinstance(seeds, int) else _listed(seeds)]
     for name, value in (settings or {}).items():
         several = isinstance(value, list | tuple)

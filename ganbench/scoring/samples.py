@@ -19,7 +19,7 @@ from ganbench.datasets.pictures import Listing, Unreadable, list_folder, opened,
 from ganbench.discovery.loader import Catalog, DiscoveryError, discover
 from ganbench.harness import environment
 from ganbench.harness.evaluation import draw_chunks, eval_mode
-from ganbench.harness.real_data import load_split, rows
+from ganbench.harness.real_data import STREAMS, load_split, rows
 from ganbench.harness.stored_trial import load_variant, needed_plugins, read_trial
 from ganbench.metrics.samples import EXTRACTOR_BATCH, quantised
 from ganbench.plugin.interfaces import Dataset
@@ -35,7 +35,6 @@ from ganbench.utils.seeding import derive
 NAMED = 5  # files that an error names; it counts the others
 MOST_CHUNK = 2**24  # numbers of the images that are held at a time; 1,000 images of 64x64 in colour have 12 million
 FILES = (".npz", ".npy", ".safetensors")
-STREAMS = {"train": "train", "test": "reference"}  # by which evaluations draw rows of a dataset's splits
 
 
 class Pixels(Protocol):

@@ -19,6 +19,7 @@ COLUMNS = frozenset(
         "dataset",
         "extractor",
         "protocol",
+        "preset",
         "rank",
         "tier",
         "variant",
