@@ -1,20 +1,24 @@
 """Unrolled GAN.
 
 Metz et al. 2017, "Unrolled Generative Adversarial Networks", equations 4 to 9: G descends the loss it would
-meet after D has answered with K gradient steps, and its gradient flows through those steps. Few steps and
-narrow networks by default: each step costs a backward pass through a backward pass.
+meet after D has answered with K steps, and its gradient flows through those steps. The equations take gradient
+steps; the paper's experiments, steps of D's own Adam: ``unroll`` chooses. Few steps and narrow networks by
+default: each step costs a backward pass through a backward pass.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad
 
-from ganbench.plugin import Batch, Range, Variant, hookimpl
+from ganbench.plugin import Addition, Batch, Range, Variant, hookimpl
 from ganbench.toolkit import BackboneGAN
+
+TINY = 1e-24  # below Adam's own eps of 1e-8, squared: the slope of a root at 0 is infinite
 
 
 class Unrolled(BackboneGAN):
@@ -26,16 +30,22 @@ class Unrolled(BackboneGAN):
     name = "unrolled"
     unroll_steps: int
     unroll_lr: float
+    unroll: Literal["gradient", "adam"] = "gradient"
 
     def __init__(
         self,
         shape: torch.Size,
         unroll_steps: Annotated[int, Range(1, 10), "K: steps that G looks ahead"] = 2,
         unroll_lr: Annotated[float, Range(1e-5, 1.0, log=True), "eta: size of D's gradient steps in the answer"] = 0.03,
+        unroll: Annotated[
+            Literal["gradient", "adam"], Addition(), "D's steps in the answer; adam: its own, of its own size"
+        ] = "gradient",
         width: Annotated[int, Range(8, 256, log=True), "channels next to an image; points: a quarter of a layer"] = 16,
         **hyperparameters: Any,
     ) -> None:
         super().__init__(shape, unroll_steps=unroll_steps, unroll_lr=unroll_lr, width=width, **hyperparameters)
+        if unroll != "gradient":
+            self.unroll = unroll
 
     def generator_phase(self, real: Batch, fake: Batch) -> Tensor:
         n = len(fake.data)  # one pass for both kinds, twice as fast as two
@@ -46,10 +56,41 @@ class Unrolled(BackboneGAN):
             return self.discriminator_loss(logits[:-n], logits[-n:])
 
         theta: dict[str, Tensor] = dict(self.discriminator.named_parameters())
+        move = self.descend if self.unroll == "gradient" else self.adam()
         for _ in range(self.unroll_steps):
-            step = grad(loss)(theta)
-            theta = {name: w - self.unroll_lr * step[name] for name, w in theta.items()}
+            theta = move(theta, grad(loss)(theta))
         return -loss(theta)  # the value of the game itself: the labels flipped would reward leading D astray
+
+    def descend(self, theta: dict[str, Tensor], gradient: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One gradient step: ``theta - eta grad``."""
+        return {name: w - self.unroll_lr * gradient[name] for name, w in theta.items()}
+
+    def adam(self) -> Callable[[dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]]:
+        """Steps of D's optimizer from where it is now, as functions of the gradient that G learns through.
+
+        Kingma and Ba 2015, algorithm 1. The optimizer itself keeps its moments.
+        """
+        optimizer = self.optimizers["discriminator"]
+        settings, state = optimizer.param_groups[0], optimizer.state
+        b1, b2 = settings["betas"]
+        moments = {
+            name: (state[w]["exp_avg"], state[w]["exp_avg_sq"], float(state[w]["step"]))
+            if w in state
+            else (torch.zeros_like(w), torch.zeros_like(w), 0.0)
+            for name, w in self.discriminator.named_parameters()
+        }
+
+        def step(theta: dict[str, Tensor], gradient: dict[str, Tensor]) -> dict[str, Tensor]:
+            answer = {}
+            for name, w in theta.items():
+                m, v, t = moments[name]
+                m, v, t = b1 * m + (1 - b1) * gradient[name], b2 * v + (1 - b2) * gradient[name] ** 2, t + 1
+                moments[name] = m, v, t
+                scale = (v / (1 - b2**t) + TINY).sqrt() + settings["eps"]
+                answer[name] = w - settings["lr"] * m / (1 - b1**t) / scale
+            return answer
+
+        return step
 
 
 @hookimpl

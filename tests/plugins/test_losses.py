@@ -233,6 +233,36 @@ def test_unrolling_is_k_gradient_steps_of_d_and_g_s_gradient_flows_through_them(
     torch.testing.assert_close(gradient, torch.autograd.grad(value, list(variant.generator.parameters())))
 
 
+def test_unrolling_adam_takes_the_steps_that_d_s_optimizer_would_and_g_s_gradient_flows_through_them() -> None:
+    torch.manual_seed(0)
+    variant = Unrolled(torch.Size((2,)), unroll_steps=3, unroll="adam", lr=0.01).double()
+    real = Batch(torch.randn(8, 2, dtype=torch.float64))
+    fakes = torch.randn(8, 2, dtype=torch.float64)
+
+    def value(data: Tensor) -> Tensor:
+        return variant.generator_phase(real, Batch(data))
+
+    def taken(data: Tensor) -> Tensor:
+        """The same by torch's own optimizer, on a copy."""
+        copied = copy.deepcopy(variant)
+        for _ in range(3):
+            copied.update("discriminator", copied.discriminator_phase(real, Batch(data)))
+        return -copied.discriminator_phase(real, Batch(data))
+
+    for _ in range(3):  # the first without moments
+        before = copy.deepcopy(variant.optimizers["discriminator"].state_dict())
+        x = fakes.clone().requires_grad_()
+        loss = value(x)
+        torch.testing.assert_close(loss, taken(fakes), rtol=1e-9, atol=1e-9)
+        slope = torch.autograd.grad(loss, x)[0]
+        along = torch.randn_like(fakes)
+        apart = (taken(fakes + 1e-6 * along) - taken(fakes - 1e-6 * along)) / 2e-6
+        torch.testing.assert_close((slope * along).sum(), apart, rtol=1e-4, atol=1e-7)
+        after = variant.optimizers["discriminator"].state_dict()
+        torch.testing.assert_close(after, before, rtol=0, atol=0)
+        variant.update("discriminator", variant.discriminator_phase(real, Batch(fakes)))
+
+
 def test_step_sizes_fall_to_nothing_in_the_last_share_of_the_budget() -> None:
     class Plain(BackboneGAN):
         name = "plain"
