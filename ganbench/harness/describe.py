@@ -22,6 +22,7 @@ from ganbench.harness.precision import multiplies_bfloat16_fast
 from ganbench.harness.real_data import MOST_SAMPLES, RealData, load_split
 from ganbench.harness.seeds_engine.cohort import why_serial
 from ganbench.metrics.bias import bias_warnings
+from ganbench.metrics.manifold import DENSITY_K
 from ganbench.plugin.hyperparameters import hyperparameters, identifying, label, resolve, space, takes_classes
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Unsuitable
@@ -29,6 +30,8 @@ from ganbench.results.records import offered_by
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError, in_words, location
 from ganbench.utils.withheld import Withheld, withheld
+
+FEWEST_SAMPLES = DENSITY_K + 1
 
 
 def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +80,12 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"--curve-samples {curve:,} of {dataset.name} are more than the {samples:,} of the last evaluation: give "
             "fewer, or more --samples"
+        )
+    if curve < FEWEST_SAMPLES:
+        option = "--samples" if samples < FEWEST_SAMPLES else "--curve-samples"
+        raise UsageError(
+            f"{option} {curve} of {dataset.name} are too few: every evaluation looks at the {DENSITY_K} nearest "
+            f"neighbours of a sample: give at least {FEWEST_SAMPLES}"
         )
     about = {m: _about(catalog.get("metric", m)) for m in metrics}
     compared = min(there, samples, real.features or samples)

@@ -35,3 +35,8 @@ def explained(parts: Iterable[str], metrics: Iterable[str]) -> dict[str, Word]:
         for key, word in words.items()
         if part in parts or key in metrics
     }
+
+
+def titled(metric: str) -> str:
+    """What tables call a metric: ``FID`` for ``fid``; a metric that is not in the glossary keeps its name."""
+    return next((words[metric].word for words in glossary().values() if metric in words), metric)

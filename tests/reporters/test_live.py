@@ -48,6 +48,7 @@ def test_a_running_trial_is_followed_line_by_line(sweep: Path) -> None:
     assert state["share"] == 640 / (3 * 6400) and state["seconds_left"] is None
     [trial] = state["running"]
     assert trial["title"] == "dcgan, seed-1" and (trial["images"], trial["budget"]) == (640, 6400)
+    assert trial["titles"] == {"fid": "FID"}
     assert trial["curves"] == {"fid": [[0, 9.0]]} and trial["silent"] is None and trial["picture"] is None
     # Half a line, what no ganbench wrote, and a point that a resumed trial repeats.
     progress(sweep / PLACES[1], "no json\n", {"images": "many"}, evaluation(1280, fid=None, modes=3.0), '{"images": 19')

@@ -65,7 +65,7 @@
       const share = (value) => (log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low));
       const place = ([x, y]) => `${(LEFT + (RIGHT - LEFT) * x / most).toFixed(1)} ${(BOTTOM - (BOTTOM - TOP) * share(y)).toFixed(1)}`;
       const figure = make("figure", "", { class: "chart" });
-      const chart = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${metric} on ${dataset}, ${lines.length} running trials` });
+      const chart = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title(trials, metric)} on ${dataset}, ${lines.length} running trials` });
       const grid = draw("g", { class: "grid" }), axis = draw("g", { class: "axis" });
       for (const part of [0, 0.5, 1]) {
         const y = BOTTOM - (BOTTOM - TOP) * part, value = log ? low * (high / low) ** part : low + (high - low) * part;
@@ -89,7 +89,7 @@
         key.prepend(swatch, " ");
         keys.append(key);
       }
-      figure.append(make("figcaption", `${metric} on ${dataset}${log ? ", log scale" : ""}`), chart);
+      figure.append(make("figcaption", `${title(trials, metric)} on ${dataset}${log ? ", log scale" : ""}`), chart);
       const block = make("div");
       block.append(figure, keys);
       charts.push(block);
@@ -118,13 +118,14 @@
     }));
     if (!failures.length && !problems.length) at("failures").append(make("li", "None.", { class: "muted" }));
   };
+  const title = (trials, metric) => trials.map((trial) => trial.titles[metric]).find(Boolean) || metric;
   const showMetrics = (trials) => {
     const names = Array.from(new Set(trials.flatMap((trial) => Object.keys(trial.curves)))), choice = at("metric");
     choice.closest("p").hidden = !names.length;
     if (names.length && changed("names", names)) {
       const primary = trials.map((trial) => trial.primary).find((name) => names.includes(name));
       const before = choice.value || primary || (names.includes("fid") ? "fid" : names[0]);
-      choice.replaceChildren(...names.map((name) => new Option(name, name)));
+      choice.replaceChildren(...names.map((name) => new Option(title(trials, name), name)));
       choice.value = names.includes(before) ? before : names[0];
     }
   };
