@@ -113,7 +113,7 @@ CLAIMS = [
         Claim(
             f"pacgan-{shape}",
             f"Packing covers the modes of a {shape} that the same GAN without it misses",
-            f"Lin et al. 2018, PacGAN, section 4.1, 2D-{shape}",
+            f"Lin et al. 2018, PacGAN, 2D-{shape}",
             (
                 f"run -p control,pacgan -d {dataset} --batch-size 100 --images 2000000 --seeds 3 "
                 + settings("control pacgan", **PACGAN),
@@ -126,7 +126,7 @@ CLAIMS = [
     Claim(
         "pacgan-stacked",
         "Packing covers more of the 1,000 modes of stacked digits",
-        "Lin et al. 2018, PacGAN, section 4.2, stacked MNIST",
+        "Lin et al. 2018, PacGAN, stacked MNIST",
         ("run -p control,pacgan -d stacked-digits --seeds 3",),
         both(better("modes", "pacgan", "control", True), better("mode_kl", "pacgan", "control")),
         "8x8 digits and small networks in place of MNIST and the paper's",
@@ -184,7 +184,7 @@ CLAIMS = [
     Claim(
         "r3gan",
         "A relativistic loss with penalties at real and generated samples covers all 1,000 modes",
-        "Huang et al. 2024, table 2",
+        "Huang et al. 2024, StackedMNIST",
         (
             "run -p r3gan -d stacked-digits --images 1280000 --evaluations 10 --seeds 1 "
             + settings("r3gan", width=32, lr="3e-3", gamma=10, ema_decay=0.999, schedule="constant"),
@@ -195,7 +195,7 @@ CLAIMS = [
     Claim(
         "ada",
         "Adaptive augmentation lowers FID on few training images",
-        "Karras et al. 2020, Training Generative Adversarial Networks with Limited Data, figure 7",
+        "Karras et al. 2020, Training Generative Adversarial Networks with Limited Data",
         (
             "run -p r1 -d digits --images 640000 --seeds 3",
             "run -p r1 -d digits --images 640000 --seeds 3 --set r1.augment=ada",
@@ -206,7 +206,7 @@ CLAIMS = [
     Claim(
         "memorizer",
         "FID does not tell copies of the training images from new ones; authenticity does",
-        "Alaa et al. 2022, section 3.3; Meehan et al. 2020",
+        "Alaa et al. 2022; Meehan et al. 2020",
         ("run -p memorizer,dcgan -d digits --seeds 5",),
         both(better("fid", "memorizer", "dcgan"), better("authenticity", "dcgan", "memorizer", True)),
     ),

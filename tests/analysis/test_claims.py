@@ -1,0 +1,56 @@
+"""The rule by which docs/claims.md calls a paper's claim reproduced."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+from claims import CLAIMS, better, both, every, page
+
+
+def trials(**scores: list[float]) -> pd.DataFrame:
+    return pd.DataFrame([{"variant": name, "fid": score} for name, of in scores.items() for score in of])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "verdict"),
+    [
+        ([1, 2, 3], [4, 5, 6], "reproduced"),
+        ([1, 2, 5.5], [4, 5, 6], "not seen"),  # seven of nine pairs
+        ([1, 2, 3, 4, 5], [4.5, 6, 7, 8, 9], "reproduced"),  # 24 of 25
+        ([4, 5, 6], [1, 2, 3], "the other way round"),
+        ([2, 2, 2], [2, 2, 2], "not seen"),
+        ([], [1], "not run"),
+    ],
+)
+def test_nine_in_ten_pairs_decide(one: list[float], other: list[float], verdict: str) -> None:
+    assert better("fid", "a", "b")(trials(a=one, b=other))[1] == verdict
+    mirrored = {"reproduced": "the other way round", "the other way round": "reproduced"}.get(verdict, verdict)
+    assert better("fid", "a", "b", highest=True)(trials(a=one, b=other))[1] == mirrored
+
+
+def test_a_claim_of_parts_is_reproduced_if_all_are() -> None:
+    frame = trials(a=[1, 2], b=[3, 4])
+    yes, no = better("fid", "a", "b"), better("fid", "b", "a")
+    assert both(yes, yes)(frame)[1] == "reproduced"
+    assert both(yes, no)(frame)[1] == "in part"
+    below = every("fid", "a", lambda values: values < 2.5, "below 2.5")
+    assert below(frame)[1] == "reproduced"
+    assert every("fid", "b", lambda values: values < 3.5, "")(frame)[1] == "not seen"
+
+
+def test_a_variant_is_found_with_its_settings_and_not_another_of_the_same_name() -> None:
+    frame = pd.DataFrame({"variant": ["r1", "r1[augment=ada]", "vae[width=8]"], "fid": [2.0, 1.0, 3.0]})
+    assert better("fid", "r1[augment=ada]", "r1")(frame)[1] == "reproduced"
+    assert better("fid", "r1", "vae")(frame)[1] == "reproduced"
+
+
+def test_the_page_names_each_claim_before_anything_was_run(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    assert text.count("| not run |") == len(CLAIMS)
+    assert all(words in text for claim in CLAIMS for words in claim.commands)
