@@ -73,7 +73,7 @@ def better(metric: str, first: str, second: str, highest: bool = False) -> Calla
         sign = 1.0 if highest else -1.0
         wins = np.sign(sign * np.subtract.outer(one.to_numpy(), two.to_numpy()))
         share = float((wins + 1.0).mean() / 2.0)
-        seen = f"{metric}: `{first}` {shown(one)}, `{second}` {shown(two)}; better in {share:.0%} of pairs"
+        seen = f"{metric}: {first} {shown(one)}, {second} {shown(two)}; better in {share:.0%} of pairs"
         if share >= SURE:
             return seen, "reproduced"
         return seen, "the other way round" if share <= 1.0 - SURE else "not seen"
@@ -101,7 +101,7 @@ def every(metric: str, name: str, holds: Callable[[pd.Series], pd.Series], words
             return "", "not run"
         fine = holds(values)
         listed = ", ".join(str(value) if isinstance(value, str) else number(value) for value in values)
-        return f"`{name}`, {metric}: {listed} ({words})", "reproduced" if fine.all() else "not seen"
+        return f"{metric}: {name} {listed} ({words})", "reproduced" if fine.all() else "not seen"
 
     return judge
 
@@ -145,7 +145,7 @@ CLAIMS = [
                 better("mode_kl", "unrolled", "minimax"),
                 better("mode_kl", "unrolled", "control"),
             ),
-            f"10,000 steps; {note}; with no steps it is `minimax`, and `control` has the non-saturating loss",
+            f"10,000 steps; {note}; with no steps it is minimax, and control has the non-saturating loss",
         )
         for suffix, words, setting, note in (
             ("", "five steps of D's Adam", "--set unrolled.unroll=adam", "as in the paper's experiments"),
@@ -162,7 +162,7 @@ CLAIMS = [
         ),
         both(
             every("verdict", "planted-dirac", lambda word: word != "stable", "none is stable"),
-            every("verdict", "planted-dirac[gamma=1]", lambda word: word == "stable", "all are"),
+            every("verdict", "planted-dirac[gamma=1.0]", lambda word: word == "stable", "all are"),
         ),
     ),
     Claim(
@@ -230,12 +230,13 @@ def run(root: Path, claim: Claim) -> None:
 
 def page(root: Path) -> str:
     rows, commands = [], []
-    for claim in CLAIMS:
+    for number_of, claim in enumerate(CLAIMS, start=1):
         table = folder_of(root, claim) / "trials.csv"
         seen, verdict = claim.judge(pd.read_csv(table)) if table.is_file() else ("", "not run")
-        rows.append([claim.claim + (f" ({claim.note})" if claim.note else ""), claim.paper, seen, verdict])
-        commands += [f"    ganbench {words}" for words in claim.commands] + [""]
-    head = ["claim", "paper", "seen", "verdict"]
+        noted = f"{claim.claim} ({claim.note})" if claim.note else claim.claim
+        rows.append([str(number_of), noted, claim.paper, seen, verdict])
+        commands += [f"{number_of}. {claim.name}", "", *(f"        ganbench {words}" for words in claim.commands), ""]
+    head = ["", "claim", "paper", "seen", "verdict"]
     return "\n".join(
         ["# Claims of papers, tried here", "", RULE, "", to_table(head, rows), "## Commands", "", *commands]
     )
