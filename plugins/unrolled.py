@@ -38,7 +38,7 @@ class Unrolled(BackboneGAN):
         unroll_steps: Annotated[int, Range(1, 10), "K: steps that G looks ahead"] = 2,
         unroll_lr: Annotated[float, Range(1e-5, 1.0, log=True), "eta: size of D's gradient steps in the answer"] = 0.03,
         unroll: Annotated[
-            Literal["gradient", "adam"], Addition(), "D's steps in the answer; adam: its own, of its own size"
+            Literal["gradient", "adam"], Addition(), "D's steps; adam: of its optimizer, and unroll_lr is unused"
         ] = "gradient",
         width: Annotated[int, Range(8, 256, log=True), "channels next to an image; points: a quarter of a layer"] = 16,
         **hyperparameters: Any,

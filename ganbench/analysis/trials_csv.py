@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ganbench.analysis.frames import COLUMNS, COMPARABLE, DTYPES, HEAD, PROTOCOL_FIELDS, STABILITY
-from ganbench.results.presets import PRESETS
+from ganbench.results.presets import preset_name
 from ganbench.results.schema import STATUSES
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
@@ -22,14 +22,13 @@ from ganbench.utils.files import read_plain
 from ganbench.utils.names import check_column
 
 _WHOLE = ["seed", *(f"protocol_{name}" for name in PROTOCOL_FIELDS if DTYPES.get(name) == "int64")]
-# Columns that tables of earlier versions, or without a preset, do not have.
-_LATER = ("given", "true_family", "environment_fields", "sampling_sd", "preset")
+# Columns that tables of earlier versions do not have.
+_LATER = ("given", "true_family", "environment_fields", "sampling_sd")
 _CHOICES = {
     "status": STATUSES,
     "role": ("variant", "baseline", "planted"),
     "given": ("", "labels"),
     "true_family": ("", "yes"),
-    "preset": ("", *PRESETS),
     "direction": ("min", "max", "none"),
 }
 # What a table adds to tell two contents of one name apart (frames.named); the columns after the trial say it in full.
@@ -207,13 +206,14 @@ class _Row:
 def _cells(row: _Row, metrics: list[str]) -> Iterator[dict[str, Any]]:
     """A row of the frame for each metric; a trial without one has a row all the same."""
     text = row.cells
-    trial: dict[str, Any] = {name: text[name] for name in (*HEAD, "trial", *COMPARABLE, "preset")}
+    trial: dict[str, Any] = {name: text[name] for name in (*HEAD, "trial", *COMPARABLE)}
     trial |= {name: row.whole(name) for name in _WHOLE}
     trial |= {name: _SUFFIX.sub("", text[name]) for name in ("dataset", "variant")}
     trial |= {name: row.number(name) for name in ("failure_score", "sampling_sd")}
     measured = [name for name in STABILITY if name in text]  # a file of an earlier version may lack some
     trial |= {name: text[name] if name == "evidence" else row.number(name) for name in measured}
     trial = {name.removeprefix("protocol_"): value for name, value in trial.items()}
+    trial["preset"] = preset_name(*(trial[name] for name in ("dataset", "extractor", "samples", "split")))
     seen = trial["budget_images"] if text["status"] == "completed" else 0
     trial |= {"images_seen": seen, "final": True, "floor": math.nan, "floor_sd": math.nan}
     direction = trial.pop("direction")

@@ -196,6 +196,7 @@ def _use_preset(ctx: click.Context, param: click.Parameter, name: str | None) ->
         preset = PRESETS[name]
         values = preset.fixed | preset.suggested
         texts = {key: [*value] if isinstance(value, tuple) else str(value) for key, value in values.items()}
+        texts.setdefault("datasets", [])  # of several that it suits, one is to be named
         ctx.default_map = {**texts, **(ctx.default_map or {})}
     return name
 
@@ -223,8 +224,8 @@ _REQUEST = [
     ),
     click.option(
         "--samples",
-        type=click.IntRange(2),
-        help="Samples scored at the end.  [default: as many as held-out images, at most 10,000]",
+        type=click.IntRange(6),
+        help="Samples scored at the end.  [default: as many as real ones of --reference, at most 10,000]",
     ),
     click.option(
         "--reference",
@@ -236,7 +237,7 @@ _REQUEST = [
     ),
     click.option(
         "--curve-samples",
-        type=click.IntRange(2),
+        type=click.IntRange(6),
         help="Samples scored at evaluations before the last, for curves and verdicts.  "
         "[default: a quarter for images if that is 20 a feature, else all]",
     ),

@@ -168,7 +168,8 @@ def _rescore_tasks(engine: Executor, tasks: list[Task], options: Options, screen
             _write(task, found)
             told = [f"{name} {value:.6g}" for name, value in ended.result["values"].items() if value is not None]
             told += [note for name in ended.result["values"] for note in found.metrics[name].notes]
-            told = told or ["none of them applies"]
+            without = [name for name, value in ended.result["values"].items() if value is None]
+            told = [*told, *(f"{name} has no value" for name in without)] if told else ["none of them applies"]
         else:
             failed += 1
             told = [f"not rescored: {ended.reason}"]

@@ -86,9 +86,9 @@ def command(
     Each variant gets the same number of configurations from the ranges that its author declares (every bool and choice
     too), its defaults always among them; each is trained once. What --set names is fixed, not searched. The best one
     and the defaults are then trained over seeds that the search has not seen. The search chooses by a fifth of the
-    training split, which it leaves out of training; only the final trials are compared with the held-out split, so that
-    nothing is chosen by what is reported. A failed trial counts as a constant at the real mean; the exit code is 1 only
-    if a final trial failed.
+    training split, which it leaves out of training; only the final trials are compared with the split of
+    --reference, so that nothing is chosen by what is reported. A failed trial counts as a constant at the real mean;
+    the exit code is 1 only if a final trial failed.
 
     The folder gets search/ and final/, two ordinary results folders, and tuning.csv (every configuration),
     tuning_curve.csv (expected best score of every budget) and tuning.md. The same command again continues, with more
@@ -204,7 +204,7 @@ def _plan_searches(
     """Plan a search for each variant on each dataset that it suits.
 
     The search trains on four fifths of the training split and chooses by the rest; only the final trials are compared
-    with the held-out split, which nothing was chosen by.
+    with the split of --reference, which nothing was chosen by.
     """
     from ganbench.tuning.proposals import Proposer
     from ganbench.tuning.tables import Search

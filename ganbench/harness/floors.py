@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ganbench.harness.artifacts import in_plane
 from ganbench.harness.metric_values import MetricValues, apply
-from ganbench.harness.real_data import RealData
+from ganbench.harness.real_data import STREAMS, RealData
 from ganbench.metrics import features_of, trace_of_covariance
 from ganbench.plugin.interfaces import Evidence, Metric, Side
 
@@ -35,19 +36,22 @@ def reference_scale(real: RealData) -> dict[str, Any]:
     }
 
 
-def stand_ins(real: RealData, kind: str, held: Side, draws: int = FLOOR_DRAWS, whole: bool = False) -> Iterator[Side]:
+def stand_ins(
+    real: RealData, kind: str, held: Callable[[], Side], draws: int = FLOOR_DRAWS, whole: bool = False
+) -> Iterator[Side]:
     """The real images that stand in for samples when floors are computed.
 
     They are training images; held-out ones where samples are compared with training images.
 
     Args:
         kind: as ``Metric.floor``: ``draws``, as many independent draws as there are samples, so that an image may come
-            twice and the shares of classes vary as in samples; ``train``, as many different images; ``test``, ``held``.
+            twice and the shares of classes vary as in samples; ``train``, as many different images; ``test``, held-out.
+        held: the held-out ones, made where they are asked for.
         draws: where they differ; without repetition all images are drawn once.
         whole: features of all images, also where the extractor is slow.
     """
     if kind == "test":
-        yield held
+        yield held()
         return
     if kind == "draws":
         yield from (real.resampled(real.independent, real.samples, whole, "ideal-sampler", i) for i in range(draws))
@@ -56,16 +60,22 @@ def stand_ins(real: RealData, kind: str, held: Side, draws: int = FLOOR_DRAWS, w
         yield real.side(real.independent, real.draw(real.independent, real.samples, "floor", i), whole=whole)
 
 
+def held_out_side(real: RealData) -> Side:
+    """As many held-out samples as there are samples, or all; those that are compared with, unless training ones are."""
+    if real.against == "test":
+        return real.held_out
+    return real.side("test", real.draw("test", real.samples, STREAMS["test"]))
+
+
 def floors(real: RealData, metrics: Sequence[Metric]) -> MetricValues:
     """Each metric's value for an ideal sampler: the mean of ten seeded draws, and their standard deviation.
 
     A metric that fails for one of them has none. ``spreads`` has those of which there were several draws.
     """
     found: dict[str, list[MetricValues]] = {}
-    held = real.held_out if real.against == "test" else real.side("test", real.draw("test", real.samples, "floor"))
     for kind in STAND_INS:
         if chosen := [metric for metric in metrics if metric.floor == kind]:
-            found[kind] = [_values(real, fake, chosen) for fake in stand_ins(real, kind, held)]
+            found[kind] = [_values(real, fake, chosen) for fake in stand_ins(real, kind, partial(held_out_side, real))]
     result = MetricValues()
     for metric in metrics:
         drawn = found.get(metric.floor or "", [])

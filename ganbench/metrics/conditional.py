@@ -134,6 +134,7 @@ class ClassificationAccuracyScore(ConditionalMetric, MeanMetric):
     name = "cas"
     label = "CAS"
     direction = "max"
+    needs = ConditionalMetric.needs | {"held_out"}
     constants = {"classifier": "two convolutions on pixels", "steps": STEPS, "batch": BATCH, "seed": SEED}
     rows = (1, 1)
     requires = "samples of classes"

@@ -202,6 +202,9 @@ class Extractor(Kind):
         raise UsageError(f"--weights {path}: extractor {self.name} takes no weights; inception-v3 does")
 
 
+NEEDS = frozenset({"features", "probabilities", "samples", "labels", "history", "variant", "held_out"})
+
+
 @plugin_dataclass
 class Metric(Kind):
     """A score of samples: ``metric(evidence)`` returns a float, or a mapping of names to floats.
@@ -213,9 +216,9 @@ class Metric(Kind):
         label: what people read, such as ``FID``.
         direction: ``min`` if lower is better, ``max`` if higher is, ``none`` if neither.
         cost: ``each`` evaluation, or only at the ``end`` of a trial.
-        needs: which of ``features, probabilities, samples, labels, history, variant`` it reads. Where ``samples`` is
-            not among them, ``ganbench score`` keeps no pixels, and reads them again if the metric asks all the same.
-            ``held_out``: it has no meaning where ``evidence.real`` are training samples (``run --reference train``).
+        needs: which of ``NEEDS`` it reads. Where ``samples`` is not among them, ``ganbench score`` keeps no pixels, and
+            reads them again if the metric asks all the same. ``held_out``: it has no meaning where
+            ``evidence.real`` are training samples (``run --reference train``).
         constants: what decides its value beside the evidence (k, splits, ...).
         floor: real images that stand in for samples when its floor is computed: ``draws``, training images drawn
             independently, which is what an ideal sampler does; ``train``, different training images, for what

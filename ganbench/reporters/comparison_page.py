@@ -14,7 +14,7 @@ from ganbench.analysis.ranking import leaderboard
 from ganbench.analysis.statistics import ALPHA, Floats
 from ganbench.reporters.charts import axis, dots, finite
 from ganbench.reporters.formatting import ARROWS, number, p_value
-from ganbench.reporters.glossary import COMPARED, TABLE, explained, titled
+from ganbench.reporters.glossary import COMPARED, TABLE, explained, word_of
 from ganbench.reporters.html import page
 from ganbench.reporters.sections import judged
 from ganbench.reporters.sentences import seeds_text
@@ -69,7 +69,7 @@ def _row(row: Mapping[Any, Any], sides: list[Trials], boards: list[pd.DataFrame]
     return {
         **{name: row[name] for name in ("dataset", "extractor", "protocol", "variant", "conclusion", "note")},
         "preset": row.get("preset", ""),
-        "metric": f"{titled(metric)} ({row['extractor']}){_arrow(sides, metric)}",
+        "metric": f"{word_of(metric)} ({row['extractor']}){_arrow(sides, metric)}",
         **{name: number(row[name]) for name in ("before", "after")},
         "exact": "" if pd.isna(change) else repr(float(change)),
         "change": "" if pd.isna(change) else f"{100 * change:+.3g} %",
@@ -127,7 +127,7 @@ def _others(sides: list[Trials], inside: list[np.ndarray], primary: str) -> list
         if not np.isnan(medians).all():
             found.append(
                 {
-                    "name": f"{titled(metric)}{_arrow(sides, metric)}",
+                    "name": f"{word_of(metric)}{_arrow(sides, metric)}",
                     "before": number(medians[0]),
                     "after": number(medians[1]),
                 }

@@ -37,6 +37,6 @@ def explained(parts: Iterable[str], metrics: Iterable[str]) -> dict[str, Word]:
     }
 
 
-def titled(metric: str) -> str:
+def word_of(metric: str) -> str:
     """What tables call a metric: ``FID`` for ``fid``; a metric that is not in the glossary keeps its name."""
     return next((words[metric].word for words in glossary().values() if metric in words), metric)

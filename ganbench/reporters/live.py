@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganbench.analysis.stability import UNSTABLE
-from ganbench.reporters.glossary import titled
+from ganbench.reporters.glossary import word_of
 from ganbench.reporters.pictures import film_frames
 from ganbench.reporters.report import build_report
 from ganbench.reporters.sections import LEGEND, cells, sections
@@ -144,7 +144,7 @@ class Follower:
             "budget": planned.images if planned else None,
             "silent": round(silent) if silent > SILENT else None,
             "curves": {m: [[x, trial.evaluations[x].get(m)] for x in points] for m in metrics},
-            "titles": {m: titled(m) for m in metrics},
+            "titles": {m: word_of(m) for m in metrics},
             "picture": frames[-1] if frames else None,
         }
 

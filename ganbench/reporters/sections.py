@@ -19,9 +19,8 @@ from ganbench.results.store import light
 
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
-    "? has fewer than 5 seeds; ideal sampler (the floor): what real training samples (held-out ones "
-    "where scores are against the train split) score in place of a model's, the mean over ten draws ± their standard "
-    "deviation."
+    "? has fewer than 5 seeds; ideal sampler (the floor): what real training samples score in place of a "
+    "model's, the mean over ten draws ± their standard deviation."
 )
 FIRST, LAST = ("rank", "tier", "variant"), ("verdict", "seeds", "failed")  # columns around the primary metric
 HEADINGS = {name: name.capitalize() for name in (*FIRST, *LAST)}
@@ -107,11 +106,12 @@ class Section:
             return f"Protocol {self.protocol}: scores by {self.extractor}."
         fewer = " or ".join(f"{n:,}" for n in sorted(facts.get("curve_samples", ())))
         named = f" ({self.preset})" if self.preset else ""
+        floor = " The ideal sampler's are held-out samples." if facts["split"] == "train" else ""
         return (
             f"Protocol {self.protocol}{named}: {facts['budget_images']:,} training images in batches of "
             f"{facts['batch_size']:,}, {facts['precision']}, {facts['engine']} engine; {facts['samples']:,} samples "
             f"scored by {self.extractor} against the {facts['split']} split at each of {facts['evaluations']:,} "
-            f"evaluations{f' ({fewer} before the last)' if fewer else ''}."
+            f"evaluations{f' ({fewer} before the last)' if fewer else ''}.{floor}"
         )
 
     @property

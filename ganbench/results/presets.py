@@ -96,7 +96,7 @@ def preset_name(dataset: str, extractor: str, samples: int, split: str, compared
     """
     for name, preset in PRESETS.items():
         same = extractor in preset.extractors and (samples, split) == (preset.samples, preset.reference)
-        enough = preset.dataset is not None or compared is None or compared >= samples
+        enough = compared is None or compared >= samples
         if same and enough and preset.dataset in (None, dataset):
             return name
     return ""

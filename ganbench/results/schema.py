@@ -274,7 +274,7 @@ class Reference(Struct, frozen=True, kw_only=True):
     """The scale of the real data.
 
     Attributes:
-        trace: of the covariance of the held-out features.
+        trace: of the covariance of the real features that samples are compared with.
         modes: how many true ones; ``centres``: their first two coordinates.
         real, fake, train: rows that are compared; ``features``: of each row, which earlier versions did not write.
     """

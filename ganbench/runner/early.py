@@ -56,6 +56,8 @@ def check_request(request: Request, executor: str) -> list[str]:
 def _check_preset(request: Request) -> list[str]:
     """What the preset of a request stands for, as a note; raises UsageError for an option that contradicts it."""
     preset = PRESETS[request.protocol or ""]
+    if not request.datasets:
+        raise UsageError(f"--protocol {request.protocol} ({preset.about}) suits several: name one with --datasets")
     told = []
     for name, wanted in (preset.fixed | preset.suggested).items():
         given = getattr(request, name)

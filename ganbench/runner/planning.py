@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ganbench.results.presets import PRESETS, preset_name
+from ganbench.results.presets import preset_name
 from ganbench.results.spec import LANES, SEEDS, SERIAL, Planned, Protocol, TrialSpec
 from ganbench.results.store import takes_name
 from ganbench.utils import canonical_json
@@ -201,7 +201,7 @@ def _preset_notes(request: Request, datasets: list[dict[str, Any]]) -> list[str]
         return []
     notes = []
     for dataset in datasets:
-        if dataset["reference"] < dataset["samples"] and "modes" not in PRESETS[request.protocol].metrics:
+        if dataset["reference"] < dataset["samples"]:
             raise UsageError(
                 f"--protocol {request.protocol} compares {dataset['samples']:,} samples with as many real ones, and "
                 f"{dataset['name']} has {dataset['reference']:,} of them: leave it out and name --samples"

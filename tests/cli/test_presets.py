@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from ganbench.analysis.trials_csv import read_trials, reference_table
 from ganbench.cli.run import command
 from ganbench.results.presets import PRESETS, preset_name
 from ganbench.runner.early import check_request
@@ -66,3 +68,18 @@ def test_every_preset_names_what_it_sets_and_nothing_else() -> None:
     given = ("cifar10", "inception-v3@6726825d", 50_000, "train")
     assert preset_name(*given) == "paper-cifar10", "the published weights, given as a file"
     assert preset_name("digits", "inception-v3", 10_000, "test", 900) == ""
+
+
+def test_a_preset_for_several_datasets_asks_for_one(here: Any) -> None:
+    done = here("run", "-p", "noise", "--protocol", "fid10k")
+    assert done.returncode == 2 and "name one with --datasets" in done.stderr
+
+
+def test_a_table_is_read_whatever_it_calls_its_preset(tmp_path: Path) -> None:
+    table = pd.read_csv(reference_table(), dtype=str, keep_default_na=False).head(3)
+    table.assign(preset="ffhq-50k").to_csv(tmp_path / "trials.csv", index=False)
+    assert set(read_trials(tmp_path / "trials.csv")["preset"]) == {""}
+    exact = {"dataset": "cifar10", "extractor": "inception-v3"}
+    table = table.assign(**exact, protocol_samples="50000", protocol_split="train")
+    table.to_csv(tmp_path / "trials.csv", index=False)
+    assert set(read_trials(tmp_path / "trials.csv")["preset"]) == {"paper-cifar10"}

@@ -45,13 +45,13 @@ def test_too_few_rows_have_no_validation_split():
 
 def test_an_ideal_sampler_draws_independently_and_copies_are_no_matter_where_they_would_count():
     data = real()
-    drawn = [side.samples[:, 0] for side in stand_ins(data, "draws", data.held_out)]
+    drawn = [side.samples[:, 0] for side in stand_ins(data, "draws", lambda: data.held_out)]
     assert len(drawn) == FLOOR_DRAWS and all(len(one) == 100 for one in drawn)
     distinct = [len(np.unique(one)) for one in drawn]
     assert 55 < np.mean(distinct) < 72  # 63.4 of 100
-    labels = next(iter(stand_ins(data, "draws", data.held_out)))
+    labels = next(iter(stand_ins(data, "draws", lambda: data.held_out)))
     assert (labels.labels == labels.samples[:, 0] % 5).all() and (labels.features == labels.samples).all()
-    (different,) = [side.samples[:, 0] for side in stand_ins(data, "train", data.held_out)]
+    (different,) = [side.samples[:, 0] for side in stand_ins(data, "train", lambda: data.held_out)]
     assert len(np.unique(different)) == 100
 
 
@@ -64,7 +64,7 @@ def test_a_floor_is_the_mean_of_its_draws_and_its_spread_their_deviation():
 
     data = real()
     found = floors(data, [Mean("mean", "Mean", "none"), FrechetInceptionDistance(), Coverage()])
-    means = [side.samples.mean() for side in stand_ins(data, "draws", data.held_out)]
+    means = [side.samples.mean() for side in stand_ins(data, "draws", lambda: data.held_out)]
     assert found.values["mean"] == pytest.approx(np.mean(means))
     assert found.spreads["mean"] == pytest.approx(np.std(means, ddof=1))
     assert found.spreads["fid"] > 0 and "coverage" not in found.spreads

@@ -16,6 +16,8 @@ import torch
 from ganbench_plugins.cgan import CGAN
 
 from ganbench.cli.list import show_catalog
+from ganbench.conformance.checks.metrics import declares_itself
+from ganbench.conformance.subjects import Subject
 from ganbench.harness.evaluation import Evaluator
 from ganbench.harness.floors import floors
 from ganbench.harness.real_data import RealData
@@ -70,6 +72,11 @@ def test_each_is_described(offered):
 def every() -> dict[str, Metric]:
     points = [p for p in entry_points(group="ganbench") if p.value.startswith("ganbench.metrics.")]
     return {m.name: m for point in points for m in point.load().ganbench_metrics()}
+
+
+def test_each_passes_the_check_that_authors_run(every):
+    for name, metric in every.items():
+        assert declares_itself(Subject("metric", name, metric)), name
 
 
 def table() -> dict[str, list[str]]:

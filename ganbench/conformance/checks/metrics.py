@@ -16,13 +16,12 @@ from ganbench.conformance.variant_runner import during
 from ganbench.discovery.loader import discover
 from ganbench.harness.metric_values import call
 from ganbench.harness.real_data import RealData
-from ganbench.plugin.interfaces import Evidence, Metric, Scores
+from ganbench.plugin.interfaces import NEEDS, Evidence, Metric, Scores
 from ganbench.plugin.variant import Variant
 from ganbench.utils import canonical_json
 from ganbench.utils.seeding import generator, preserved_rng, seed_everything
 
 METRICS = Suite("metric")
-NEEDS = frozenset({"features", "probabilities", "samples", "labels", "history", "variant"})
 SAMPLES = 400
 FIELDS = ("samples", "features", "probabilities", "labels")
 
