@@ -115,7 +115,7 @@ CLAIMS = [
             f"Packing covers the modes of a {shape} that the same GAN without it misses",
             f"Lin et al. 2018, PacGAN, 2D-{shape}",
             (
-                f"run -p control,pacgan -d {dataset} --batch-size 100 --images 2000000 --seeds 3 "
+                f"run -p control,pacgan -d {dataset} --batch-size 100 --images 2000000 --seeds 5 "
                 + settings("control pacgan", **PACGAN),
             ),
             both(better("modes", "pacgan", "control", True), better("mode_kl", "pacgan", "control")),

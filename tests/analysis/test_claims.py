@@ -1,4 +1,4 @@
-"""The rule by which docs/claims.md calls a paper's claim reproduced."""
+"""The rule by which benchmarks/claims.py calls a paper's claim reproduced."""
 
 from __future__ import annotations
 
