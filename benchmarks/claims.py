@@ -34,9 +34,10 @@ class Claim:
 
     Attributes:
         paper: with the place of the claim in it.
-        commands: words after ``ganbench``; all write into the folder of the claim.
+        commands: words after ``ganbench``, or a script here; all write into the folder of the claim.
         judge: gets its trials, of the table ``trials.csv``, and returns what was seen and the verdict.
         note: how the trial differs from the paper's, if it does.
+        tables: where in the folder of the claim its trials are, a pattern.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Claim:
     commands: tuple[str, ...]
     judge: Callable[[pd.DataFrame], tuple[str, str]]
     note: str = ""
+    tables: str = "trials.csv"
 
 
 def settings(variants: str, **values: object) -> str:
@@ -106,8 +108,24 @@ def every(metric: str, name: str, holds: Callable[[pd.Series], pd.Series], words
     return judge
 
 
+def level(metric: str, most: float) -> Callable[[pd.DataFrame], tuple[str, str]]:
+    """The claim that no variant's best setting is far from another's: worst over best median at most ``most``."""
+
+    def judge(trials: pd.DataFrame) -> tuple[str, str]:
+        of = trials[trials["dataset"] == "digits"].assign(name=lambda own: own["variant"].str.split("[").str[0])
+        best = of.groupby(["name", "variant"])[metric].median().groupby("name").min().sort_values()
+        ratio = best.iloc[-1] / best.iloc[0]
+        seen = (
+            f"{metric}: {', '.join(f'{name} {number(value)}' for name, value in best.items())}; ratio {number(ratio)}"
+        )
+        return seen, "reproduced" if ratio <= most else "not seen"
+
+    return judge
+
+
 PACGAN = dict(lr="1e-4", beta1=0.8, latent_dim=2, width=100, decay=0)
 METZ = dict(lr="1e-4", beta1=0.5, latent_dim=256, width=32, decay=0)
+LOSSES = ("control", "minimax", "lsgan", "wgan", "wgan-gp", "dragan")
 CLAIMS = [
     *(
         Claim(
@@ -208,6 +226,15 @@ CLAIMS = [
         "897 images of 8x8 pixels",
     ),
     Claim(
+        "level",
+        "With the same search for each, no loss is far from another",
+        "Lucic et al. 2018, section 6",
+        (f"python benchmarks/search.py {' '.join(f'-p {name}' for name in LOSSES)}",),
+        level("fid", 1.5),
+        "the better of the best setting and the defaults, three seeds each; far is a factor of 1.5",
+        "*/final/trials.csv",
+    ),
+    Claim(
         "memorizer",
         "FID does not tell copies of the training images from new ones; authenticity does",
         "Alaa et al. 2022; Meehan et al. 2020",
@@ -223,19 +250,32 @@ def folder_of(root: Path, claim: Claim) -> Path:
 
 def run(root: Path, claim: Claim) -> None:
     for words in claim.commands:
-        print(f"ganbench {words}", flush=True)
-        command = [sys.executable, "-m", "ganbench", *shlex.split(words), "--results", str(folder_of(root, claim))]
+        print(shown_command(words), flush=True)
+        folder = str(folder_of(root, claim))
+        if words.startswith("python "):
+            command = [sys.executable, *shlex.split(words)[1:], folder]
+        else:
+            command = [sys.executable, "-m", "ganbench", *shlex.split(words), "--results", folder]
         subprocess.run(command, check=False)
+
+
+def shown_command(words: str) -> str:
+    return words if words.startswith("python ") else f"ganbench {words}"
 
 
 def page(root: Path) -> str:
     rows, commands = [], []
     for number_of, claim in enumerate(CLAIMS, start=1):
-        table = folder_of(root, claim) / "trials.csv"
-        seen, verdict = claim.judge(pd.read_csv(table)) if table.is_file() else ("", "not run")
+        found = [pd.read_csv(table) for table in folder_of(root, claim).glob(claim.tables)]
+        seen, verdict = claim.judge(pd.concat(found, ignore_index=True)) if found else ("", "not run")
         noted = f"{claim.claim} ({claim.note})" if claim.note else claim.claim
         rows.append([str(number_of), noted, claim.paper, seen, verdict])
-        commands += [f"{number_of}. {claim.name}", "", *(f"        ganbench {words}" for words in claim.commands), ""]
+        commands += [
+            f"{number_of}. {claim.name}",
+            "",
+            *(f"        {shown_command(words)}" for words in claim.commands),
+            "",
+        ]
     head = ["", "claim", "paper", "seen", "verdict"]
     return "\n".join(
         ["# Claims of papers, tried here", "", RULE, "", to_table(head, rows), "## Commands", "", *commands]

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from claims import CLAIMS, better, both, every, page
+from claims import CLAIMS, better, both, every, level, page
 
 
 def trials(**scores: list[float]) -> pd.DataFrame:
@@ -48,6 +48,13 @@ def test_a_variant_is_found_with_its_settings_and_not_another_of_the_same_name()
     frame = pd.DataFrame({"variant": ["r1", "r1[augment=ada]", "vae[width=8]"], "fid": [2.0, 1.0, 3.0]})
     assert better("fid", "r1[augment=ada]", "r1")(frame)[1] == "reproduced"
     assert better("fid", "r1", "vae")(frame)[1] == "reproduced"
+
+
+def test_losses_are_level_if_their_best_settings_are_within_a_factor() -> None:
+    labels = ["control", "lsgan", "lsgan[lr=0.01]", "wgan"]
+    frame = pd.DataFrame({"dataset": "digits", "variant": labels, "fid": [1.0, 4.0, 1.2, 1.4]})
+    assert level("fid", 1.5)(frame)[1] == "reproduced"
+    assert level("fid", 1.3)(frame)[1] == "not seen"
 
 
 def test_the_page_names_each_claim_before_anything_was_run(tmp_path: Path) -> None:
