@@ -253,14 +253,16 @@ def run(root: Path, claim: Claim) -> None:
         print(shown_command(words), flush=True)
         folder = str(folder_of(root, claim))
         if words.startswith("python "):
-            command = [sys.executable, *shlex.split(words)[1:], folder]
+            _, script, *rest = shlex.split(words)
+            command = [sys.executable, str(Path(__file__).parents[1] / script), folder, *rest]
         else:
             command = [sys.executable, "-m", "ganbench", *shlex.split(words), "--results", folder]
         subprocess.run(command, check=False)
 
 
 def shown_command(words: str) -> str:
-    return words if words.startswith("python ") else f"ganbench {words}"
+    """As a reader can type it; ``FOLDER`` is where a script writes."""
+    return words.replace(".py ", ".py FOLDER ") if words.startswith("python ") else f"ganbench {words}"
 
 
 def page(root: Path) -> str:
