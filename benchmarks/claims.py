@@ -4,6 +4,9 @@
     python benchmarks/claims.py FOLDER --only pacgan-ring     # one claim
     python benchmarks/claims.py FOLDER --page docs/claims.md  # run nothing; write the page from what is there
 
+The page has a table of claims above and their commands below; what stands between its marks is written by hand and stays.
+The trials that it was made of are kept in ``results/claims``, and read from there where FOLDER does not have them.
+
 The rule is the same wherever two variants are compared: *reproduced* if the median is better and, of all pairs of a
 trial of the one and a trial of the other, at least nine in ten have the better score on the claimed side; *the other
 way round* if that holds of the other; else *not seen*.
@@ -25,6 +28,10 @@ import pandas as pd
 from ganbench.reporters.formatting import number
 from ganbench.reporters.markdown import to_table
 
+ROOT = Path(__file__).parents[1]
+KEPT = ["dataset", "variant", "seed", "status", "verdict", "fid", "recovered_mass", "modes", "high_quality", "mode_kl"]
+KEPT += ["authenticity"]
+MARK = "<!-- findings -->"
 SURE = 0.9
 
 
@@ -254,7 +261,7 @@ def run(root: Path, claim: Claim) -> None:
         folder = str(folder_of(root, claim))
         if words.startswith("python "):
             _, script, *rest = shlex.split(words)
-            command = [sys.executable, str(Path(__file__).parents[1] / script), folder, *rest]
+            command = [sys.executable, str(ROOT / script), folder, *rest]
         else:
             command = [sys.executable, "-m", "ganbench", *shlex.split(words), "--results", folder]
         subprocess.run(command, check=False)
@@ -265,11 +272,21 @@ def shown_command(words: str) -> str:
     return words.replace(".py ", ".py FOLDER ") if words.startswith("python ") else f"ganbench {words}"
 
 
-def page(root: Path) -> str:
+def trials_of(root: Path, claim: Claim, kept: Path) -> pd.DataFrame | None:
+    """The trials of a claim, which are then kept, or those that were; None without any."""
+    file = kept / f"{claim.name}.csv"
+    if found := [pd.read_csv(table) for table in sorted(folder_of(root, claim).glob(claim.tables))]:
+        trials = pd.concat(found, ignore_index=True)
+        kept.mkdir(parents=True, exist_ok=True)
+        trials[[name for name in KEPT if name in trials]].dropna(axis=1, how="all").to_csv(file, index=False)
+    return pd.read_csv(file) if file.exists() else None
+
+
+def page(root: Path, kept: Path, findings: str = "") -> str:
     rows, commands = [], []
     for number_of, claim in enumerate(CLAIMS, start=1):
-        found = [pd.read_csv(table) for table in folder_of(root, claim).glob(claim.tables)]
-        seen, verdict = claim.judge(pd.concat(found, ignore_index=True)) if found else ("", "not run")
+        trials = trials_of(root, claim, kept)
+        seen, verdict = claim.judge(trials) if trials is not None else ("", "not run")
         noted = f"{claim.claim} ({claim.note})" if claim.note else claim.claim
         rows.append([str(number_of), noted, claim.paper, seen, verdict])
         commands += [
@@ -280,11 +297,14 @@ def page(root: Path) -> str:
         ]
     head = ["", "claim", "paper", "seen", "verdict"]
     return "\n".join(
-        ["# Claims of papers, tried here", "", RULE, "", to_table(head, rows), "## Commands", "", *commands]
+        [
+            *("# Claims of papers, tried here", "", RULE, "", to_table(head, rows)),
+            *(MARK, "", findings, "", MARK, "", "## Commands", "", *commands),
+        ]
     )
 
 
-RULE = __doc__.split("\n\n")[2]
+RULE = __doc__.split("\n\n")[3].strip()
 
 
 def main() -> None:
@@ -294,7 +314,8 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="write this page of what is there, and run nothing")
     options = parser.parse_args()
     if options.page:
-        options.page.write_text(page(options.folder))
+        _, findings, _ = options.page.read_text().split(MARK) if options.page.exists() else ("", "", "")
+        options.page.write_text(page(options.folder, ROOT / "results" / "claims", findings.strip()))
         return
     for claim in CLAIMS:
         if options.only is None or claim.name in options.only:

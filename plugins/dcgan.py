@@ -14,19 +14,21 @@ import torch
 from torch import nn
 
 from ganbench.plugin import GAN, Range, Variant, hookimpl
-from ganbench.toolkit import convolutional_discriminator, convolutional_generator, require_image
+from ganbench.toolkit import convolutional_discriminator, convolutional_generator, require_image, usual_width
 
 
 class DCGAN(GAN):
     """GAN whose G and D are convolutional networks: G doubles the resolution layer by layer, D halves it."""
 
     name = "dcgan"
-    width: int
+    width: int | None
 
     def __init__(
         self,
         shape: torch.Size,
-        width: Annotated[int, Range(8, 256, log=True), "channels next to the image"] = 32,
+        width: Annotated[
+            int | None, Range(8, 256, log=True), "channels next to the image: 32 or, above 16 pixels, 16"
+        ] = None,
         lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 1e-3,
         **hyperparameters: Any,
     ) -> None:
@@ -34,10 +36,10 @@ class DCGAN(GAN):
         super().__init__(shape, width=width, lr=lr, **hyperparameters)
 
     def build_generator(self) -> nn.Module:
-        return convolutional_generator(self.shape, self.latent_dim, self.width)
+        return convolutional_generator(self.shape, self.latent_dim, usual_width(self.shape, self.width))
 
     def build_discriminator(self) -> nn.Module:
-        return convolutional_discriminator(self.shape, self.width, batch_norm=True)
+        return convolutional_discriminator(self.shape, usual_width(self.shape, self.width), batch_norm=True)
 
 
 @hookimpl

@@ -32,6 +32,7 @@ from ganbench.toolkit import (
     scheduled,
     set_step_size,
     size_of,
+    usual_width,
     warm_decay,
 )
 
@@ -125,7 +126,7 @@ class FlowMatching(Variant):
     """
 
     name = "flow-matching"
-    width: int
+    width: int | None
     steps: int
     sigma_min: float
     ema_decay: float
@@ -136,8 +137,10 @@ class FlowMatching(Variant):
         self,
         shape: torch.Size,
         width: Annotated[
-            int, Range(8, 128, log=True), "channels at the highest resolution; points: an eighth of a layer"
-        ] = 32,
+            int | None,
+            Range(8, 128, log=True),
+            "channels at the highest resolution, 32, above 16 pixels 16; points: an eighth of a layer, 32",
+        ] = None,
         steps: Annotated[
             int, Range(1, 100, log=True), "midpoint steps from noise to a sample; points: four times as many"
         ] = 8,
@@ -160,7 +163,7 @@ class FlowMatching(Variant):
             **hyperparameters,
         )
         self.latent_dim = size_of(shape)
-        self.velocity = (UNet if is_image(shape) else PointVelocity)(self.shape, self.width)
+        self.velocity = (UNet if is_image(shape) else PointVelocity)(self.shape, usual_width(self.shape, self.width))
         self.average = frozen_copy(self.velocity)
         self.optimizers["velocity"] = Adam(self.velocity.parameters(), lr=lr, fused=True)
 

@@ -52,7 +52,7 @@ class Minibatch(BackboneGAN):
         super().__init__(shape, kernels=kernels, dimensions=dimensions, **hyperparameters)
 
     def build_discriminator(self) -> nn.Module:
-        features = 4 * self.width
+        features = 4 * self.channels
         closeness = Closeness(features, self.kernels, self.dimensions)
         return nn.Sequential(
             self.discriminator_on(self.shape, features),

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganbench.plugin import Batch, Range, Variant, hookimpl
+from ganbench.plugin import Batch, Variant, hookimpl
 from ganbench.toolkit import (
     Augment,
     Augmentation,
     BackboneGAN,
+    Momentum,
     hinge_discriminator_loss,
     hinge_generator_loss,
     orthogonal_init,
@@ -94,14 +95,14 @@ class Projected(BackboneGAN):
         self,
         shape: torch.Size,
         augment: Annotated[Augmentation, "random changes to all images that D sees"] = "none",
-        beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
+        beta1: Momentum = 0.0,
         **hyperparameters: Any,
     ) -> None:
         require_image(self.name, shape)
         super().__init__(shape, augment=augment, beta1=beta1, **hyperparameters)
 
     def build_discriminator(self) -> nn.Module:
-        return ProjectedDiscriminator(self.shape, self.width, self.augment)
+        return ProjectedDiscriminator(self.shape, self.channels, self.augment)
 
     def judge(self, batch: Batch) -> Tensor:
         return self.discriminator(batch.data).sum(1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganbench.plugin import Batch, Range, Variant, hookimpl
-from ganbench.toolkit import BackboneGAN, r1_penalty
+from ganbench.toolkit import BackboneGAN, Momentum, r1_penalty
 
 
 class R1(BackboneGAN):
@@ -28,7 +28,7 @@ class R1(BackboneGAN):
         self,
         shape: torch.Size,
         gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of the penalty"] = 1.0,
-        beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
+        beta1: Momentum = 0.0,
         **hyperparameters: Any,
     ) -> None:
         super().__init__(shape, gamma=gamma, beta1=beta1, **hyperparameters)

@@ -6,14 +6,14 @@ by its largest singular value (section 2.1), the hinge loss (equations 16 and 17
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganbench.plugin import Range, Variant, hookimpl
-from ganbench.toolkit import BackboneGAN, spectrally_normalised
+from ganbench.plugin import Variant, hookimpl
+from ganbench.toolkit import BackboneGAN, Momentum, spectrally_normalised
 
 
 class SNGAN(BackboneGAN):
@@ -24,7 +24,7 @@ class SNGAN(BackboneGAN):
     def __init__(
         self,
         shape: torch.Size,
-        beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
+        beta1: Momentum = 0.0,
         **hyperparameters: Any,
     ) -> None:
         super().__init__(shape, beta1=beta1, **hyperparameters)

@@ -17,12 +17,14 @@ from torch.optim import Adam
 
 from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
 from ganbench.toolkit import (
+    WIDTH,
     convolutional_discriminator,
     convolutional_generator,
     is_image,
     multilayer_perceptron,
     require_image,
     size_of,
+    usual_width,
 )
 
 
@@ -43,7 +45,7 @@ class VAE(Variant):
     name = "vae"
     latent_dim: int
     noise: float
-    width: int
+    width: int | None
     lr: float
 
     def __init__(
@@ -56,24 +58,25 @@ class VAE(Variant):
             "standard deviation of p(x|z), images being in [-1, 1]; points: a tenth of it. The squared error weighs "
             "1 / (2 noise^2) against the KL divergence: a small one reconstructs well, a large one samples well",
         ] = 0.8,
-        width: Annotated[int, Range(8, 256, log=True), "channels next to an image; points: a quarter of a layer"] = 32,
+        width: Annotated[int | None, Range(8, 256, log=True), WIDTH] = None,
         lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 3e-3,
         **hyperparameters: Any,
     ) -> None:
         if is_image(shape):
             require_image(self.name, shape)
         super().__init__(shape, latent_dim=latent_dim, noise=noise, width=width, lr=lr, **hyperparameters)
+        channels = usual_width(shape, width)
         self.encoder: nn.Module
         self.decoder: nn.Module
         if is_image(shape):
-            self.encoder = convolutional_discriminator(shape, width, 2 * latent_dim, batch_norm=True)
-            self.decoder = convolutional_generator(shape, latent_dim, width)
+            self.encoder = convolutional_discriminator(shape, channels, 2 * latent_dim, batch_norm=True)
+            self.decoder = convolutional_generator(shape, latent_dim, channels)
             self.scale = noise
         else:
             # The modes of points are narrow beside their distances; pixels have a broad range and strong neighbours.
             self.scale = noise / 10
-            self.encoder = multilayer_perceptron(size_of(shape), [4 * width] * 2, 2 * latent_dim)
-            self.decoder = multilayer_perceptron(latent_dim, [4 * width] * 2, size_of(shape))
+            self.encoder = multilayer_perceptron(size_of(shape), [4 * channels] * 2, 2 * latent_dim)
+            self.decoder = multilayer_perceptron(latent_dim, [4 * channels] * 2, size_of(shape))
         self.optimizers["autoencoder"] = Adam(self.parameters(), lr=lr, fused=True)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

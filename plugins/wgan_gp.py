@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from ganbench.plugin import Batch, Range, Variant, hookimpl
-from ganbench.toolkit import BackboneGAN, wasserstein_discriminator_loss, wasserstein_generator_loss, wgan_gp_penalty
+from ganbench.toolkit import (
+    BackboneGAN,
+    Momentum,
+    wasserstein_discriminator_loss,
+    wasserstein_generator_loss,
+    wgan_gp_penalty,
+)
 
 
 class WGANGP(BackboneGAN):
@@ -29,7 +35,7 @@ class WGANGP(BackboneGAN):
         shape: torch.Size,
         penalty: Annotated[float, Range(0.01, 100.0, log=True), "lambda: weight of the penalty"] = 1.0,
         critic_steps: Annotated[int, Range(1, 10), "critic updates for one of the generator"] = 2,
-        beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.0,
+        beta1: Momentum = 0.0,
         **hyperparameters: Any,
     ) -> None:
         super().__init__(shape, penalty=penalty, critic_steps=critic_steps, beta1=beta1, **hyperparameters)

@@ -15,7 +15,7 @@ from ganbench.toolkit.augmentation import (
     differentiable_augmentation,
 )
 from ganbench.toolkit.averaging import frozen_copy, move_average, warm_decay
-from ganbench.toolkit.backbone import BackboneGAN
+from ganbench.toolkit.backbone import WIDTH, BackboneGAN, Decay, Momentum, StepSize
 from ganbench.toolkit.conditional import ClassGenerator, ConditionalGAN
 from ganbench.toolkit.equalized import EqualizedConv2d, EqualizedLinear, MinibatchStdDev, PixelNorm, pyramid
 from ganbench.toolkit.losses import (
@@ -40,6 +40,7 @@ from ganbench.toolkit.networks import (
     normal_init,
     require_image,
     size_of,
+    usual_width,
 )
 from ganbench.toolkit.penalties import (
     dragan_penalty,
@@ -66,6 +67,7 @@ from ganbench.toolkit.schedules import Schedule, scheduled, set_step_size
 from ganbench.toolkit.spectral import SpectralNorm, spectrally_normalised
 
 __all__ = [
+    "WIDTH",
     "Augment",
     "Augmentation",
     "AugmentedGAN",
@@ -73,10 +75,12 @@ __all__ = [
     "ClassGenerator",
     "ConditionalBatchNorm2d",
     "ConditionalGAN",
+    "Decay",
     "EqualizedConv2d",
     "EqualizedLinear",
     "GroupedResidual",
     "MinibatchStdDev",
+    "Momentum",
     "PixelNorm",
     "ProjectionHead",
     "Reshape",
@@ -87,6 +91,7 @@ __all__ = [
     "Schedule",
     "SelfAttention",
     "SpectralNorm",
+    "StepSize",
     "adaptive_augmentation",
     "convolutional_discriminator",
     "convolutional_generator",
@@ -120,6 +125,7 @@ __all__ = [
     "spectrally_normalised",
     "squared_gradient",
     "unit_gradient_penalty",
+    "usual_width",
     "warm_decay",
     "wasserstein_discriminator_loss",
     "wasserstein_generator_loss",

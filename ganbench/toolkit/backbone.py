@@ -17,7 +17,15 @@ from ganbench.toolkit.networks import (
     multilayer_perceptron,
     require_image,
     size_of,
+    usual_width,
 )
+
+# For variants that have other defaults than these: ``lr: StepSize = 3e-3``.
+StepSize = Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"]
+Momentum = Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"]
+Decay = Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"]
+
+WIDTH = "channels next to an image, 32, above 16 pixels 16; points: a quarter of a layer, 32"
 
 
 class BackboneGAN(AugmentedGAN):
@@ -29,20 +37,25 @@ class BackboneGAN(AugmentedGAN):
     depends on one image. Points: multilayer perceptrons with two hidden layers.
     """
 
-    width: int
+    width: int | None
     decay: float
 
     def __init__(
         self,
         shape: torch.Size,
-        width: Annotated[int, Range(8, 256, log=True), "channels next to an image; points: a quarter of a layer"] = 32,
-        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 1e-3,
-        decay: Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"] = 0.5,
+        width: Annotated[int | None, Range(8, 256, log=True), WIDTH] = None,
+        lr: StepSize = 1e-3,
+        decay: Decay = 0.5,
         **hyperparameters: Any,
     ) -> None:
         if is_image(shape):
             require_image(self.name, shape)
         super().__init__(shape, width=width, lr=lr, decay=decay, **hyperparameters)
+
+    @property
+    def channels(self) -> int:
+        """Of the layer next to an image; a quarter of the units of a layer for points."""
+        return usual_width(self.shape, self.width)
 
     def build_generator(self) -> nn.Module:
         return self.generator_on(self.latent_dim)
@@ -53,14 +66,14 @@ class BackboneGAN(AugmentedGAN):
     def generator_on(self, latent_dim: int) -> nn.Sequential:
         """A generator network for another ``latent_dim``, such as a latent with a class appended."""
         if is_image(self.shape):
-            return convolutional_generator(self.shape, latent_dim, self.width)
-        return multilayer_perceptron(latent_dim, [4 * self.width] * 2, size_of(self.shape))
+            return convolutional_generator(self.shape, latent_dim, self.channels)
+        return multilayer_perceptron(latent_dim, [4 * self.channels] * 2, size_of(self.shape))
 
     def discriminator_on(self, shape: torch.Size, outputs: int = 1) -> nn.Sequential:
         """A discriminator network for another input shape or number of outputs: ``(n, *shape)`` to ``(n, outputs)``."""
         if is_image(shape):
-            return convolutional_discriminator(shape, self.width, outputs)
-        return multilayer_perceptron(size_of(shape), [4 * self.width] * 2, outputs)
+            return convolutional_discriminator(shape, self.channels, outputs)
+        return multilayer_perceptron(size_of(shape), [4 * self.channels] * 2, outputs)
 
     def settle(self, clock: Clock) -> None:
         """Lower the learning rates linearly to 0 at the end: otherwise G circles around a narrow mode, never on it."""

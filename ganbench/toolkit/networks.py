@@ -112,6 +112,16 @@ def normal_init(network: nn.Module, std: float = 0.02) -> None:
             nn.init.zeros_(bias)
 
 
+def usual_width(shape: Sequence[int], width: int | None) -> int:
+    """The width that is asked for; without one 32, and 16 for images of more than 16 pixels a side.
+
+    A step at 28x28 is half as long at width 16, and twice as many of them end in a lower FID (docs/variants.md).
+    """
+    if width is not None:
+        return width
+    return 16 if is_image(shape) and max(shape[1:]) > 16 else 32
+
+
 def size_of(shape: Sequence[int]) -> int:
     """How many numbers one sample of a shape has."""
     return int(torch.Size(shape).numel())

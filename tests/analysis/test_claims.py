@@ -58,7 +58,19 @@ def test_losses_are_level_if_their_best_settings_are_within_a_factor() -> None:
 
 
 def test_the_page_names_each_claim_before_anything_was_run(tmp_path: Path) -> None:
-    text = page(tmp_path)
+    text = page(tmp_path, tmp_path)
     assert text.count("| not run |") == len(CLAIMS)
     assert all(shown_command(words) in text for claim in CLAIMS for words in claim.commands)
     assert "python benchmarks/search.py FOLDER -p control" in text
+
+
+def test_the_page_reads_what_it_kept_where_nothing_is_run_again(tmp_path: Path) -> None:
+    claim = next(claim for claim in CLAIMS if claim.name == "dirac")
+    words = {"planted-dirac": "oscillating", "planted-dirac[gamma=1.0]": "stable"}
+    rows = [{"variant": name, "dataset": "ring8", "seed": 0, "verdict": word} for name, word in words.items()]
+    (tmp_path / "run" / claim.name).mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(tmp_path / "run" / claim.name / "trials.csv", index=False)
+    first = page(tmp_path / "run", tmp_path / "kept", "A finding.")
+    assert "A finding." in first
+    assert first.count("| reproduced |") == 1
+    assert page(tmp_path / "nowhere", tmp_path / "kept", "A finding.") == first
