@@ -4,8 +4,8 @@
     python benchmarks/claims.py FOLDER --only pacgan-ring     # one claim
     python benchmarks/claims.py FOLDER --page docs/claims.md  # run nothing; write the page from what is there
 
-The page has a table of claims above and their commands below; what stands between its marks is written by hand and stays.
-The trials that it was made of are kept in ``results/claims``, and read from there where FOLDER does not have them.
+The page has a table of claims above and their commands below; what stands between its marks is written by hand and
+stays. Its trials are kept in ``results/claims``, and read from there where FOLDER does not have them.
 
 The rule is the same wherever two variants are compared: *reproduced* if the median is better and, of all pairs of a
 trial of the one and a trial of the other, at least nine in ten have the better score on the claimed side; *the other

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parent.parent
 SIDE, TOP = 150, 16  # pixels: of a plot of points, of the line with a variant's name
-POINTS = {"coverage": "coverage ↑", "modes": "modes ↑", "high_quality": "high quality ↑"}
+POINTS = {"recovered_mass": "recovered mass ↑", "mode_kl": "mode KL ↓", "high_quality": "high quality ↑"}
 COLUMNS = {
     "digits": {"fid": "FID (digits-cnn) ↓", "recall": "recall ↑"},
     "ring8": POINTS,
@@ -66,6 +66,20 @@ def seconds(folder: Path) -> float | None:
     return median(costs) if costs else None
 
 
+def last_quarter(folder: Path, metric: str) -> float | None:
+    """Median over trials of how a score changes over the last quarter of the budget, as a share of it."""
+    changes = []
+    for path in folder.glob("seed-*/record.json"):
+        curve = {
+            evaluation["images_seen"]: evaluation["watch"].get(metric, evaluation["values"].get(metric))
+            for evaluation in json.loads(path.read_text())["evaluations"]
+        }
+        before = min(curve, key=lambda images, end=max(curve): abs(images - 0.75 * end))
+        if curve[before] and (last := curve[max(curve)]) is not None:
+            changes.append(last / curve[before] - 1)
+    return median(changes) if changes else None
+
+
 def table(results: Path, dataset: str) -> list[str]:
     """The Markdown table of one dataset, best first."""
     board = pd.read_csv(results / "leaderboard.csv")
@@ -73,16 +87,20 @@ def table(results: Path, dataset: str) -> list[str]:
     columns = COLUMNS[dataset]
     primary, direction = next(iter(columns)), "↓" in next(iter(columns.values()))
     lines = [
-        "| variant | " + " | ".join(columns.values()) + " | verdicts | CPU seconds a seed | lines of code |",
-        "|---|" + "---|" * (len(columns) + 3),
+        "| variant | "
+        + " | ".join(columns.values())
+        + " | last quarter | verdicts | CPU seconds a seed | lines of code |",
+        "|---|" + "---|" * (len(columns) + 4),
     ]
     for name, row in board.sort_values(primary, ascending=direction).iterrows():
         scores = [f"{row[c]:.3g} [{row[f'{c}_low']:.3g}, {row[f'{c}_high']:.3g}]" for c in columns]
-        spent, code = seconds(results / dataset / str(name)), lines_of_code(variants()[str(name)])
+        folder = results / dataset / str(name)
+        spent, code, change = seconds(folder), lines_of_code(variants()[str(name)]), last_quarter(folder, primary)
+        changed = "" if change is None else f"{change:+.0%}"
         verdict = row.verdict if isinstance(row.verdict, str) else ""
-        lines.append(f"| {name} | {' | '.join(scores)} | {verdict} | {spent:.0f} | {code} |")
+        lines.append(f"| {name} | {' | '.join(scores)} | {changed} | {verdict} | {spent:.0f} | {code} |")
     floors = [f"{board[f'{c}_floor'].iloc[0]:.3g}" if f"{c}_floor" in board else "" for c in columns]
-    return [*lines, f"| *floor* | {' | '.join(floors)} | | | |"]
+    return [*lines, f"| *floor* | {' | '.join(floors)} | | | | |"]
 
 
 def ranked(results: Path, dataset: str) -> list[str]:

@@ -11,18 +11,25 @@ from ganbench_plugins.r1 import R1
 from torch import Tensor
 
 from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
+from ganbench.toolkit import Decay, Momentum, StepSize
 
 
 class Steady(Planted, R1):
-    """R1 with constant step sizes, so that a collapse has time to act until the end of the budget."""
+    """R1 with constant, small step sizes, so that a collapse has time to act until the end of the budget.
+
+    Verdicts are calibrated on these settings, whatever the defaults of R1 are.
+    """
 
     def __init__(
         self,
         shape: Any,
-        decay: Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"] = 0.0,
+        gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of the penalty"] = 1.0,
+        beta1: Momentum = 0.0,
+        lr: StepSize = 1e-3,
+        decay: Decay = 0.0,
         **hyperparameters: Any,
     ) -> None:
-        super().__init__(shape, decay=decay, **hyperparameters)
+        super().__init__(shape, gamma=gamma, beta1=beta1, lr=lr, decay=decay, **hyperparameters)
 
 
 class Collapse(Steady):
