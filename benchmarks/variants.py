@@ -74,9 +74,10 @@ def last_quarter(folder: Path, metric: str) -> float | None:
             evaluation["images_seen"]: evaluation["watch"].get(metric, evaluation["values"].get(metric))
             for evaluation in json.loads(path.read_text())["evaluations"]
         }
-        before = min(curve, key=lambda images, end=max(curve): abs(images - 0.75 * end))
-        if curve[before] and (last := curve[max(curve)]) is not None:
-            changes.append(last / curve[before] - 1)
+        end = max(curve)
+        before = curve[min(curve, key=lambda images, at=0.75 * end: abs(images - at))]
+        if before and curve[end] is not None:
+            changes.append(curve[end] / before - 1)
     return median(changes) if changes else None
 
 
@@ -87,9 +88,7 @@ def table(results: Path, dataset: str) -> list[str]:
     columns = COLUMNS[dataset]
     primary, direction = next(iter(columns)), "↓" in next(iter(columns.values()))
     lines = [
-        "| variant | "
-        + " | ".join(columns.values())
-        + " | last quarter | verdicts | CPU seconds a seed | lines of code |",
+        f"| variant | {' | '.join(columns.values())} | last quarter | verdicts | CPU seconds a seed | lines of code |",
         "|---|" + "---|" * (len(columns) + 4),
     ]
     for name, row in board.sort_values(primary, ascending=direction).iterrows():
