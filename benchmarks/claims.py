@@ -163,7 +163,7 @@ CLAIMS = [
             "Metz et al. 2017, section 3.1 and figure 2",
             (
                 f"run -p unrolled,minimax,control -d ring8 --batch-size 512 --images 5120000 --seeds 2 "
-                f"{settings('unrolled minimax control', **METZ)} --set unrolled.unroll_steps=5 {setting}",
+                f"{settings('unrolled minimax control', **METZ)} --set unrolled.unroll_steps=5 {setting}".strip(),
             ),
             both(
                 better("modes", "unrolled", "minimax", True),
@@ -173,8 +173,13 @@ CLAIMS = [
             f"10,000 steps; {note}; with no steps it is minimax, and control has the non-saturating loss",
         )
         for suffix, words, setting, note in (
-            ("", "five steps of D's Adam", "--set unrolled.unroll=adam", "as in the paper's experiments"),
-            ("-gradient", "five gradient steps", "--set unrolled.unroll_lr=0.03", "as in the paper's equations"),
+            ("", "five steps of D's Adam", "", "as in the paper's experiments"),
+            (
+                "-gradient",
+                "five gradient steps",
+                "--set unrolled.unroll=gradient --set unrolled.unroll_lr=0.03",
+                "as in the paper's equations",
+            ),
         )
     ),
     Claim(

@@ -211,7 +211,7 @@ def test_cgan_makes_the_class_it_is_asked_for(digits_trained: Any) -> None:
 
 def test_unrolling_is_k_gradient_steps_of_d_and_g_s_gradient_flows_through_them() -> None:
     torch.manual_seed(0)
-    variant = Unrolled(torch.Size((2,)), unroll_steps=3, unroll_lr=0.2)
+    variant = Unrolled(torch.Size((2,)), unroll_steps=3, unroll="gradient", unroll_lr=0.2)
     real = Batch(torch.randn(8, 2))
     z = variant.latent(8)
     before = copy.deepcopy(variant.discriminator.state_dict())

@@ -25,6 +25,7 @@ def run(ganbench, tmp_path: Path, *arguments: str) -> tuple[pd.DataFrame, pd.Dat
 def test_packs_and_penalties_keep_the_modes_that_vanilla_loses_on_ring8(ganbench, tmp_path: Path) -> None:
     """Adam's beta1 = 0.9 makes the two players chase each other; five seeds each."""
     momentum = [f"--set={name}.beta1=0.9" for name in ("vanilla", "r1", "pacgan")]
+    momentum += ["--set=r1.lr=1e-3", "--set=r1.gamma=1"]
     board, trials = run(
         ganbench, tmp_path, "-p", "vanilla,r1,pacgan", "-d", "ring8", "--seeds", "5", "--evaluations", "10", *momentum
     )
