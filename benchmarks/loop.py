@@ -211,7 +211,7 @@ GAMES: dict[str, Game] = {
     "points-64": ("vanilla", (2,), {"width": 64}),  # that of benchmarks/sweep.py
     "mlp-28": ("vanilla", (1, 28, 28), {}),
     "dcgan-8": ("dcgan", (1, 8, 8), {}),
-    "dcgan-28": ("dcgan", (1, 28, 28), {}),
+    "dcgan-28": ("dcgan", (1, 28, 28), {"width": 32}),
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+"""Tables that scripts in benchmarks/ make of trials: what is kept of searches, and what the end of a budget changes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+from search import choose, tables
+from variants import last_quarter
+
+
+def write_search(folder: Path, name: str, scores: dict[str, tuple[float, float]]) -> None:
+    """A search of a variant: labels, and their scores on digits and on ring8."""
+    place = folder / name
+    (place / "final").mkdir(parents=True)
+    rows = [
+        {"variant": name, "dataset": dataset, "configuration": i, "label": label, "score": score}
+        for i, (label, both) in enumerate(scores.items())
+        for dataset, score in zip(("digits", "ring8"), both, strict=True)
+    ]
+    pd.DataFrame(rows).to_csv(place / "tuning.csv", index=False)
+    curve = [
+        {"variant": name, "dataset": d, "budget": k, "expected_best": 1.0} for d in ("digits", "ring8") for k in (1, 20)
+    ]
+    pd.DataFrame(curve).to_csv(place / "tuning_curve.csv", index=False)
+    fresh = {"dataset": "digits", "variant": name, "seed": 0, "status": "completed", "verdict": "stable", "fid": 1.0}
+    pd.DataFrame([{**fresh, "recovered_mass": None, "modes": None}]).to_csv(place / "final/trials.csv", index=False)
+
+
+def test_one_setting_is_chosen_by_the_mean_rank_and_the_defaults_win_a_tie(tmp_path: Path) -> None:
+    write_search(tmp_path, "r1", {"r1": (2.0, 0.2), "r1[lr=1]": (1.0, 0.1), "r1[lr=2]": (1.5, 0.3)})
+    assert choose(pd.read_csv(tmp_path / "r1/tuning.csv")) == 2  # second of three, and first
+    write_search(tmp_path, "wgan", {"wgan": (2.0, 0.3), "wgan[lr=1]": (1.0, 0.1)})
+    assert choose(pd.read_csv(tmp_path / "wgan/tuning.csv")) == 0
+
+
+def test_tables_keep_the_variants_that_were_searched_elsewhere(tmp_path: Path) -> None:
+    write_search(tmp_path / "here", "r1", {"r1": (2.0, 0.2), "r1[lr=1]": (1.0, 0.3)})
+    write_search(tmp_path / "there", "wgan", {"wgan": (2.0, 0.3), "wgan[lr=1]": (1.0, 0.1)})
+    tables(tmp_path / "here", tmp_path / "out")
+    tables(tmp_path / "there", tmp_path / "out")
+    kept = pd.read_csv(tmp_path / "out/configurations.csv")
+    assert sorted(set(kept.variant)) == ["r1", "wgan"] and len(kept) == 8
+    assert kept[kept.chosen == "yes"].label.unique().tolist() == ["r1[lr=1]", "wgan"]
+    tables(tmp_path / "here", tmp_path / "out")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out/configurations.csv"), kept)
+    assert "- `r1`: `r1[lr=1]`\n- `wgan`: its defaults" in (tmp_path / "out/README.md").read_text()
+
+
+def test_the_change_over_the_last_quarter_is_between_samples_of_one_size(tmp_path: Path) -> None:
+    """The end is scored with more samples than the evaluations before it; what is compared is as many of them."""
+    curve = {0: 9.0, 50: 4.0, 77: 2.0, 100: 1.5}
+    evaluations = [{"images_seen": at, "values": {"fid": fid}, "watch": {}} for at, fid in curve.items()]
+    evaluations[-1] = {"images_seen": 100, "values": {"fid": 1.0}, "watch": {"fid": 1.5}}
+    (tmp_path / "seed-0").mkdir()
+    (tmp_path / "seed-0/record.json").write_text(json.dumps({"evaluations": evaluations}))
+    assert last_quarter(tmp_path, "fid") == pytest.approx(-0.25)
+    assert last_quarter(tmp_path, "modes") is None
