@@ -34,7 +34,7 @@ class Thresholds:
     ones on smaller networks, of 30 evaluations; FA counts healthy ones called a failure, missed failures called stable.
     """
 
-    parameter_growth: float = 20.0  # healthy at most 3.0; a discriminator at 100 times its rate 9.3 in the study
+    parameter_growth: float = 20.0  # healthy at most 4.3; a discriminator at 100 times its rate 9.3 in the study
     gradient_growth: float = 50.0  # healthy at most 13, a critic without a constraint 90 and more
     # Of mode_kl over H. Points: ln 2 = 0.69 where half of the modes are missing, but as much where all are reached
     # unevenly, so that modes must be missing too, or far more of it. Labelled images: a classifier takes some samples
@@ -128,7 +128,7 @@ class Measures:
         d_auc_late, d_auc_gap: medians over H of the held-out AUC, and of training minus held-out AUC.
         d_saturation: median over H of the lower accuracy on held-out real and on fake; None for critics.
         grad_spikes: share of discriminator steps with a gradient norm above 10 times its running median of 101.
-        parameter_growth: largest parameter norm of a role over its initial one.
+        parameter_growth: largest parameter norm of a role over its initial one, or over half of the next if that is larger.
         gradient_growth: discriminator gradient norm, median of the last tenth over that of the first.
         best: index of the evaluation with the lowest smoothed u, among those in ``u``.
         collapse: index of the first evaluation from which modes stay lost; where they do not, coverage; then mode_kl.
@@ -248,9 +248,16 @@ def trained(record: Record) -> list[tuple[Evaluation, Watch]]:
 
 
 def parameter_growth(evaluations: Sequence[Evaluation]) -> list[float]:
-    """At each evaluation the largest parameter norm of a role over that role's norm at the first evaluation."""
+    """At each evaluation the largest parameter norm of a role over that role's norm at the start of training.
+
+    At most twice its growth since the evaluation after the start: an RBM begins near 0, and by then has grown sixfold.
+    """
     norms = [(evaluation.watch and evaluation.watch.parameter_norms) or {} for evaluation in evaluations]
-    first = {role: norm for role, norm in (norms[0] if norms else {}).items() if norm}
+    first = {
+        role: max(norm, norms[1].get(role, 0.0) / 2 if len(norms) > 1 else 0.0)
+        for role, norm in (norms[0] if norms else {}).items()
+        if norm
+    }
     growth = ([norm / then for role, then in first.items() if (norm := now.get(role)) is not None] for now in norms)
     return [max(ratios, default=0.0) for ratios in growth]
 
