@@ -34,7 +34,7 @@ class Thresholds:
     ones on smaller networks, of 30 evaluations; FA counts healthy ones called a failure, missed failures called stable.
     """
 
-    parameter_growth: float = 20.0  # healthy at most 4.3; a discriminator at 100 times its rate 9.3 in the study
+    parameter_growth: float = 20.0  # healthy at most 8.6 (an RBM); D at 100 times its step size 9.3 in the study
     gradient_growth: float = 50.0  # healthy at most 13, a critic without a constraint 90 and more
     # Of mode_kl over H. Points: ln 2 = 0.69 where half of the modes are missing, but as much where all are reached
     # unevenly, so that modes must be missing too, or far more of it. Labelled images: a classifier takes some samples
