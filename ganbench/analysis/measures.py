@@ -128,7 +128,7 @@ class Measures:
         d_auc_late, d_auc_gap: medians over H of the held-out AUC, and of training minus held-out AUC.
         d_saturation: median over H of the lower accuracy on held-out real and on fake; None for critics.
         grad_spikes: share of discriminator steps with a gradient norm above 10 times its running median of 101.
-        parameter_growth: largest parameter norm of a role over its initial one, or over half of the next if that is larger.
+        parameter_growth: largest parameter norm of a role over its initial one (or half of the next, if larger).
         gradient_growth: discriminator gradient norm, median of the last tenth over that of the first.
         best: index of the evaluation with the lowest smoothed u, among those in ``u``.
         collapse: index of the first evaluation from which modes stay lost; where they do not, coverage; then mode_kl.
