@@ -157,11 +157,11 @@ def main(results: Path) -> None:
         text = re.sub(f"{mark}.*{mark}", lambda _, block=block: block, text, flags=re.DOTALL)
     page.write_text(text)
     docs = ROOT / "docs"
-    for dataset, rows in {"digits": 1, "mnist": 2, "fashion-mnist": 2, "stacked-digits": 1}.items():
-        if (results / dataset).is_dir():
-            sheet(grids(results, dataset, rows), 3, docs / f"{dataset}.png")
-    sheet(plots(results, "ring8"), 6, docs / "ring8.png")
-    sheet(plots(results, "grid25"), 6, docs / "grid25.png")
+    for dataset in filter(lambda name: (results / name).is_dir(), COLUMNS):
+        if dataset in ("ring8", "grid25"):
+            sheet(plots(results, dataset), 6, docs / f"{dataset}.png")
+        else:
+            sheet(grids(results, dataset, 2), 3, docs / f"{dataset}.png")
 
 
 if __name__ == "__main__":
