@@ -254,7 +254,7 @@ def parameter_growth(evaluations: Sequence[Evaluation]) -> list[float]:
     """
     norms = [(evaluation.watch and evaluation.watch.parameter_norms) or {} for evaluation in evaluations]
     first = {
-        role: max(norm, norms[1].get(role, 0.0) / 2 if len(norms) > 1 else 0.0)
+        role: max(norm, (norms[1].get(role) or 0.0) / 2 if len(norms) > 1 else 0.0)
         for role, norm in (norms[0] if norms else {}).items()
         if norm
     }

@@ -55,12 +55,15 @@ def test_a_table_reads_back_to_the_same_table() -> None:
 
 
 def test_failures_floors_and_names_that_were_told_apart(rewritten, tmp_path: Path) -> None:
+    changed = []
+
     def change(rows: list[dict[str, str]]) -> None:
+        changed.append(rows[0]["trial"])
         rows[0] |= {"status": "crashed", "reason": "'=x", "fid": "", "variant": "dcgan@1a2b3c4d"}
         rows[1] |= {"variant": "dcgan[note=a@b]@1a2b3c4d@5e6f7a8b", "failure_score": ""}
 
     frame = read_trials(rewritten(tmp_path / "trials.csv", change))
-    first = frame[(frame.trial == "1602fde4") & (frame.metric == "fid")].iloc[0]
+    first = frame[(frame.trial == changed[0]) & (frame.metric == "fid")].iloc[0]
     assert (first.variant, first.status, first.images_seen) == ("dcgan", "crashed", 0)
     assert pd.isna(first.value) and first.failure_score > 25
     assert set(frame.variant) == {"dcgan", "dcgan[note=a@b]", "noise", "vanilla"}
