@@ -66,13 +66,13 @@ def test_show_tells_an_interrupted_trial_how_far_it_came(tmp_path, capsys):
         {"attempt": 1},
         *({"evaluation": each} for each in record["evaluations"][:5]),
         {"attempt": 2},
-        {"images": 13_000},
+        {"images": record["evaluations"][4]["images_seen"] + 10},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (tmp_path / "progress.jsonl").write_text(text + '{"images": 99')
     assert show_trial(str(tmp_path), Path("results")) == 1
     out = capsys.readouterr().out
-    assert "interrupted after 13,000 images, attempt 2" in out and "fid" in out and "▁" in out
+    assert f"interrupted after {lines[-1]['images']:,} images, attempt 2" in out and "fid" in out and "▁" in out
 
 
 def test_show_names_what_is_no_trial_or_damaged(tmp_path, capsys):
@@ -87,16 +87,16 @@ def test_the_command_names_only_what_is_not_the_default():
     record = read(DCGAN / "record.json")
 
     def line_of(extractor: str = "inception-v3@0cc54c4f", lr: Any = 0.001, **trial: Any) -> str:
-        settings = {**record.identity.trial.hyperparameters, "lr": lr}
+        settings = {**record.identity.trial.hyperparameters, "lr": lr, "width": 16}
         identity = replace(
             record.identity,
             trial=replace(record.identity.trial, hyperparameters=settings, **trial),
             evaluation=replace(record.identity.evaluation, extractor=extractor),
         )
-        return command(replace(record, label="dcgan[lr=0.001,width=32]", identity=identity))
+        return command(replace(record, label="dcgan[lr=0.001,width=16]", identity=identity))
 
     line = line_of()
-    assert line.endswith("--set dcgan.lr=0.001 --set dcgan.width=32")
+    assert line.endswith("--set dcgan.lr=0.001 --set dcgan.width=16")
     assert "--extractor inception-v3 --weights FILE-OF-0cc54c4f " in line
     assert "'dcgan.lr=1; rm -rf ~'" in line_of(lr="1; rm -rf ~")
     assert "--seeds 0, " in line and "--engine" not in line and "--precision" not in line

@@ -30,7 +30,8 @@ def trial(fifteen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tup
     for entry in record["evaluations"]:
         write_frame(copy, entry["images_seen"], np.full((64, 1, 8, 8), 9, dtype=np.uint8))
     (copy / "samples").mkdir(exist_ok=True)
-    shutil.copy(copy / "film" / "64000.png", copy / "samples" / "64000.png")
+    last = f"{record['identity']['trial']['budget_images']}.png"
+    shutil.copy(copy / "film" / last, copy / "samples" / last)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return record, str(copy)
@@ -75,7 +76,8 @@ def test_mlflow_has_settings_curves_verdict_pictures_and_film(trial, tmp_path, m
     experiment = client.get_experiment_by_name("ganbench digits")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED" and run.info.run_name.startswith("dcgan seed-0-")
-    assert run.data.params["images"] == "64000" and run.data.params["latent_dim"] == "64"
+    budget = record["identity"]["trial"]["budget_images"]
+    assert run.data.params["images"] == str(budget) and run.data.params["latent_dim"] == "64"
     assert run.data.tags["verdict"] == "stable" and run.data.tags["status"] == "completed"
     assert run.data.metrics["final/fid"] == pytest.approx(record["values"]["fid"])
     course = client.get_metric_history(run.info.run_id, "metrics/fid")

@@ -89,7 +89,7 @@ def test_a_reporter_is_given_the_tables_or_the_whole_report(results, tmp_path):
     with pytest.raises(NotImplementedError, match="neither write"):
         Counting().write_report(report, tmp_path)
     (protocol,) = report.protocols
-    assert report.protocols[protocol]["budget_images"] == 64_000 and report.primary == {"digits": "fid"}
+    assert report.protocols[protocol]["budget_images"] == 128_000 and report.primary == {"digits": "fid"}
     assert report.sizes["digits"][protocol].keys() == {"n", "d"} and report.metrics["fid"]["direction"] == "min"
     assert len(report.findings.neighbours) == 1 and report.findings.across.datasets == ["digits"]
 
@@ -173,7 +173,7 @@ def test_a_notebook_shows_the_leaderboard_with_labels_and_intervals(results):
     frame = ganbench.load_results(results)
     board = ganbench.leaderboard(frame)
     shown = board._repr_html_()
-    assert "FID (digits-cnn) ↓" in shown and "64,000 training images" in shown and "ideal sampler" in shown
+    assert "FID (digits-cnn) ↓" in shown and "128,000 training images" in shown and "ideal sampler" in shown
     assert "dcgan" in frame._repr_html_() and "trials" in frame._repr_html_()
     # What is taken out of them is a frame like any other.
     assert type(board[["variant", "fid"]]) is pd.DataFrame and type(frame[frame["final"]]) is pd.DataFrame
