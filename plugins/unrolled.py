@@ -72,12 +72,15 @@ class Unrolled(BackboneGAN):
         optimizer = self.optimizers["discriminator"]
         settings, state = optimizer.param_groups[0], optimizer.state
         b1, b2 = settings["betas"]
-        moments = {
-            name: (state[w]["exp_avg"], state[w]["exp_avg_sq"], float(state[w]["step"]))
-            if w in state
-            else (torch.zeros_like(w), torch.zeros_like(w), 0.0)
-            for name, w in self.discriminator.named_parameters()
-        }
+
+        def moments_of(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            """Adam's two moments, and the number of steps so far: on the device, where nothing waits for it."""
+            precise = torch.float32 if w.device.type == "mps" else torch.float64  # mps has no float64
+            if w not in state:
+                return torch.zeros_like(w), torch.zeros_like(w), torch.zeros((), dtype=precise, device=w.device)
+            return state[w]["exp_avg"], state[w]["exp_avg_sq"], state[w]["step"].to(precise)
+
+        moments = {name: moments_of(w) for name, w in self.discriminator.named_parameters()}
 
         def step(theta: dict[str, Tensor], gradient: dict[str, Tensor]) -> dict[str, Tensor]:
             answer = {}

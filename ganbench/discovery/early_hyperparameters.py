@@ -35,7 +35,7 @@ def check_settings(module: str, variant: str, settings: Mapping[str, str]) -> No
 def _declared(module: str, cls: ast.ClassDef) -> dict[str, Hyperparameter] | None:
     """The hyperparameters of a class, its bases' first; None where a base cannot be found in any text."""
     init = next((node for node in cls.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
-    own = {} if init is None else dict(_keywords(init))
+    own = {} if init is None else dict(_keywords(init, module))
     if init is not None and init.args.kwarg is None:
         return own
     found: dict[str, Hyperparameter] = {}
@@ -52,7 +52,7 @@ def _declared(module: str, cls: ast.ClassDef) -> dict[str, Hyperparameter] | Non
     return {**found, **own}
 
 
-def _keywords(init: ast.FunctionDef) -> Iterator[tuple[str, Hyperparameter]]:
+def _keywords(init: ast.FunctionDef, module: str) -> Iterator[tuple[str, Hyperparameter]]:
     arguments = [*init.args.posonlyargs, *init.args.args]
     with_default = [*arguments[len(arguments) - len(init.args.defaults) :]] if init.args.defaults else []
     with_default += [
@@ -60,14 +60,20 @@ def _keywords(init: ast.FunctionDef) -> Iterator[tuple[str, Hyperparameter]]:
     ]
     for argument in with_default:
         if argument.arg not in RESERVED:
-            yield argument.arg, Hyperparameter(argument.arg, _type(argument.annotation), None)
+            yield argument.arg, Hyperparameter(argument.arg, _type(argument.annotation, module), None)
 
 
-def _type(annotation: ast.expr | None) -> Any:
-    """The type in ``Annotated[float, ...]`` or ``float``; None for any other."""
+def _type(annotation: ast.expr | None, module: str) -> Any:
+    """The type in ``Annotated[float, ...]``, ``float`` or ``int | None``, also where a name stands for it; or None."""
+    name = getattr(annotation, "id", "")
+    if name not in _TYPES and (place := _defined(module, name)) and name in _assigned(place):
+        return _type(_assigned(place)[name], place)
     if isinstance(annotation, ast.Subscript) and getattr(annotation.value, "id", "") == "Annotated":
         inner = annotation.slice
         annotation = inner.elts[0] if isinstance(inner, ast.Tuple) else inner
+    if isinstance(annotation, ast.BinOp) and isinstance(annotation.right, ast.Constant) and not annotation.right.value:
+        inner = _type(annotation.left, module)
+        return None if inner is None else inner | None
     return _TYPES.get(getattr(annotation, "id", ""))
 
 
@@ -79,9 +85,9 @@ def _name(cls: ast.ClassDef) -> str | None:
 
 
 def _defined(module: str, name: str) -> str | None:
-    """The module whose text defines the class that ``name`` means in a module, packages followed; or None."""
+    """The module whose text defines what ``name`` means in a module, packages followed; or None."""
     for _ in range(5):
-        if name in _classes(module):
+        if name in _classes(module) or name in _assigned(module):
             return module
         froms = [node for node in ast.walk(_tree(module)) if isinstance(node, ast.ImportFrom) and not node.level]
         sources = [(n.module, a.name) for n in froms for a in n.names if (a.asname or a.name) == name and n.module]
@@ -93,6 +99,12 @@ def _defined(module: str, name: str) -> str | None:
 
 def _classes(module: str) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in _tree(module).body if isinstance(node, ast.ClassDef)}
+
+
+def _assigned(module: str) -> dict[str, ast.expr]:
+    """What names of a module are assigned, such as ``StepSize = Annotated[float, ...]``."""
+    assigned = [node for node in _tree(module).body if isinstance(node, ast.Assign)]
+    return {target.id: node.value for node in assigned for target in node.targets if isinstance(target, ast.Name)}
 
 
 @cache

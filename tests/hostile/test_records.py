@@ -46,12 +46,12 @@ TEXTS = re.compile(
 )
 NAMES = re.compile(r"primary|identity/trial/(variant|dataset)|identity/evaluation/extractor")
 NUMBERS = re.compile(
-    r"fid_train|decision_threshold|reference/(real|fake|train|features)|metrics/\w+/(floor|rows_per_feature)|"
+    r"fid_train|decision_threshold|reference/(real|fake|train|features)|metrics/\w+/(floor|floor_spread|rows_per_feature)|"
     r"(evaluations/1/)?values/\w+|evaluations/1/watch/(losses|parameter_norms|(d_scores|gradient_norms)/\w+)/\w+|"
     r"telemetry/(gradient_spikes/\w+|gradient_norm_tenths/\w+/1)"
 )
 MEASURES = re.compile(
-    r"reference/(trace|modes)|evaluations/1/watch/(fid|trace|modes|mode_kl|coverage|d_auc(_train)?|d_accuracy_\w+)"
+    r"reference/(trace|modes)|evaluations/1/watch/(fid|trace|modes|mode_kl|coverage|recovered_mass|d_auc(_train)?|d_accuracy_\w+)"
 )
 DERIVED = {"sha256", *(f"identity/{name}" for name in ("trial_hash", "evaluation_hash", "protocol", "id"))}
 
@@ -639,7 +639,7 @@ def test_a_rescoring_of_another_record_is_not_merged(
     assert Store(inside / "target").place(convert(genuine["identity"], Identity)).is_dir()
 
 
-@pytest.mark.parametrize("file", ["leaderboard.csv", "leaderboard.html", "digits/dcgan/seed-0-1602fde4/cost.json"])
+@pytest.mark.parametrize("file", ["leaderboard.csv", "leaderboard.html", f"digits/dcgan/{REAL.parent.name}/cost.json"])
 @pytest.mark.parametrize("name", PUT_THERE)
 def test_what_is_no_file_is_not_verified(
     name: str, file: str, genuine: Record, resealed: Resealed, told: Any, put: Any, inside: Path, monkeypatch: Any
