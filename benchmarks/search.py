@@ -110,7 +110,7 @@ def tables(folder: Path, out: Path) -> None:
     found.to_csv(out / "configurations.csv", index=False)
     curves.to_csv(out / "curves.csv", index=False)
     fresh.to_csv(out / "fresh.csv", index=False)
-    lines = [__doc__.split("\n\n", 1)[1].split("Writes into")[0].strip(), ""]
+    lines = [__doc__.split("\n\n", 1)[1].split("Writes into")[0].rstrip(), ""]
     for dataset, own in found.groupby("dataset"):
         rows = []
         for name, of in own.groupby("variant"):

@@ -92,7 +92,9 @@ def table(results: Path, dataset: str) -> list[str]:
         "|---|" + "---|" * (len(columns) + 4),
     ]
     for name, row in board.sort_values(primary, ascending=direction).iterrows():
-        scores = [f"{row[c]:.3g} [{row[f'{c}_low']:.3g}, {row[f'{c}_high']:.3g}]" for c in columns]
+        scores = [f"{row[c]:.3g}" for c in columns]
+        if row.seeds > 1:
+            scores = [f"{row[c]:.3g} [{row[f'{c}_low']:.3g}, {row[f'{c}_high']:.3g}]" for c in columns]
         folder = results / dataset / str(name)
         spent, code, change = seconds(folder), lines_of_code(variants()[str(name)]), last_quarter(folder, primary)
         changed = "" if change is None else f"{change:+.0%}"

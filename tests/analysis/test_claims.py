@@ -39,6 +39,7 @@ def test_a_claim_of_parts_is_reproduced_if_all_are() -> None:
     yes, no = better("fid", "a", "b"), better("fid", "b", "a")
     assert both(yes, yes)(frame)[1] == "reproduced"
     assert both(yes, no)(frame)[1] == "in part"
+    assert both(yes, better("modes", "a", "b"))(frame) == ("", "not run")
     below = every("fid", "a", lambda values: values < 2.5, "below 2.5")
     assert below(frame)[1] == "reproduced"
     assert every("fid", "b", lambda values: values < 3.5, "")(frame)[1] == "not seen"
@@ -53,8 +54,10 @@ def test_a_variant_is_found_with_its_settings_and_not_another_of_the_same_name()
 def test_losses_are_level_if_their_best_settings_are_within_a_factor() -> None:
     labels = ["control", "lsgan", "lsgan[lr=0.01]", "wgan"]
     frame = pd.DataFrame({"dataset": "digits", "variant": labels, "fid": [1.0, 4.0, 1.2, 1.4]})
-    assert level("fid", 1.5)(frame)[1] == "reproduced"
-    assert level("fid", 1.3)(frame)[1] == "not seen"
+    names = ("control", "lsgan", "wgan")
+    assert level("fid", names, 1.5)(frame)[1] == "reproduced"
+    assert level("fid", names, 1.3)(frame)[1] == "not seen"
+    assert level("fid", (*names, "minimax"), 1.5)(frame)[1] == "not run"
 
 
 def test_the_page_names_each_claim_before_anything_was_run(tmp_path: Path) -> None:
