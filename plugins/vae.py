@@ -17,7 +17,8 @@ from torch.optim import Adam
 
 from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
 from ganbench.toolkit import (
-    WIDTH,
+    StepSize,
+    Width,
     convolutional_discriminator,
     convolutional_generator,
     is_image,
@@ -58,8 +59,8 @@ class VAE(Variant):
             "standard deviation of p(x|z), images being in [-1, 1]; points: a tenth of it. The squared error weighs "
             "1 / (2 noise^2) against the KL divergence: a small one reconstructs well, a large one samples well",
         ] = 0.8,
-        width: Annotated[int | None, Range(8, 256, log=True), WIDTH] = None,
-        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 3e-3,
+        width: Width = None,
+        lr: StepSize = 3e-3,
         **hyperparameters: Any,
     ) -> None:
         if is_image(shape):

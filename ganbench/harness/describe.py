@@ -173,7 +173,7 @@ def describe_variant(payload: dict[str, Any]) -> dict[str, Any]:
     notes = [
         f"{name}: {key}={value} is outside the range that its author declares ({limits.low} to {limits.high})"
         for key, value in values.items()
-        if (limits := declared[key].range) is not None and value not in limits
+        if (limits := declared[key].range) is not None and value is not None and value not in limits
     ]
     unsuitable: dict[str, str] = {}
     serial: dict[str, str] = {}

@@ -15,7 +15,7 @@ from ganbench.toolkit.augmentation import (
     differentiable_augmentation,
 )
 from ganbench.toolkit.averaging import frozen_copy, move_average, warm_decay
-from ganbench.toolkit.backbone import WIDTH, BackboneGAN, Decay, Momentum, StepSize
+from ganbench.toolkit.backbone import BackboneGAN, Decay, Momentum, StepSize, Width
 from ganbench.toolkit.conditional import ClassGenerator, ConditionalGAN
 from ganbench.toolkit.equalized import EqualizedConv2d, EqualizedLinear, MinibatchStdDev, PixelNorm, pyramid
 from ganbench.toolkit.losses import (
@@ -67,7 +67,6 @@ from ganbench.toolkit.schedules import Schedule, scheduled, set_step_size
 from ganbench.toolkit.spectral import SpectralNorm, spectrally_normalised
 
 __all__ = [
-    "WIDTH",
     "Augment",
     "Augmentation",
     "AugmentedGAN",
@@ -92,6 +91,7 @@ __all__ = [
     "SelfAttention",
     "SpectralNorm",
     "StepSize",
+    "Width",
     "adaptive_augmentation",
     "convolutional_discriminator",
     "convolutional_generator",

@@ -21,11 +21,14 @@ from ganbench.toolkit.networks import (
 )
 
 # For variants that have other defaults than these: ``lr: StepSize = 3e-3``.
+Width = Annotated[
+    int | None,
+    Range(8, 256, log=True),
+    "channels next to an image, 32, above 16 pixels 16; points: a quarter of a layer, 32",
+]
 StepSize = Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"]
 Momentum = Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"]
 Decay = Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"]
-
-WIDTH = "channels next to an image, 32, above 16 pixels 16; points: a quarter of a layer, 32"
 
 
 class BackboneGAN(AugmentedGAN):
@@ -43,7 +46,7 @@ class BackboneGAN(AugmentedGAN):
     def __init__(
         self,
         shape: torch.Size,
-        width: Annotated[int | None, Range(8, 256, log=True), WIDTH] = None,
+        width: Width = None,
         lr: StepSize = 1e-3,
         decay: Decay = 0.5,
         **hyperparameters: Any,

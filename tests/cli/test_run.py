@@ -235,6 +235,13 @@ def test_hyperparameters_label_the_row_and_seeds_add_up(sweep: Path, ganbench: G
     )  # the primary metric is always there
 
 
+@pytest.mark.parametrize(("width", "told"), [("4", "dcgan: width=4 is outside the range"), ("None", "")])
+def test_a_value_outside_its_range_is_told_and_the_default_is_none(ganbench: Ganbench, width: str, told: str) -> None:
+    said = ganbench("run", "-p", "dcgan", "-d", "digits", "--set", f"dcgan.width={width}", "--dry-run", *INLINE)
+    assert said.returncode == 0, said.stderr
+    assert ("outside the range" in said.stderr) == bool(told) and told in said.stderr
+
+
 def test_config_file_and_command_line(ganbench: Ganbench, tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text('plugins = ["noise"]\nseeds = 3\nimages = 640\nset = []\nbatch-size = 32\n')
     plain = ganbench("run", "--config", "sweep.toml", "--dry-run", *INLINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +24,21 @@ def run(ganbench, tmp_path: Path, *arguments: str) -> tuple[pd.DataFrame, pd.Dat
 
 
 def test_packs_and_penalties_keep_the_modes_that_vanilla_loses_on_ring8(ganbench, tmp_path: Path) -> None:
-    """Adam's beta1 = 0.9 makes the two players chase each other; five seeds each."""
+    """Adam's beta1 = 0.9 makes the two players chase each other; five seeds each.
+
+    Modes and their balance tell it; the tiers go by recovered mass, which sharpness moves more.
+    """
     momentum = [f"--set={name}.beta1=0.9" for name in ("vanilla", "r1", "pacgan")]
     momentum += ["--set=r1.lr=1e-3", "--set=r1.gamma=1"]
     board, trials = run(
         ganbench, tmp_path, "-p", "vanilla,r1,pacgan", "-d", "ring8", "--seeds", "5", "--evaluations", "10", *momentum
     )
     modes = {name: rows.modes.to_numpy() for name, rows in trials.groupby("variant")}
+    mode_kl = {name: rows.mode_kl.to_numpy() for name, rows in trials.groupby("variant")}
     for name in ("r1", "pacgan"):
         assert np.median(modes[name]) == 8 and board.high_quality[name] > 0.02
         assert mannwhitneyu(modes[name], modes["vanilla"], alternative="greater").pvalue < 0.05
-    assert not set(board.tier["pacgan"]) & set(board.tier["vanilla"])
+        assert mannwhitneyu(mode_kl[name], mode_kl["vanilla"], alternative="less").pvalue < 0.05
 
 
 def test_minimax_shows_the_starved_generator(ganbench, tmp_path: Path) -> None:
@@ -49,9 +54,12 @@ def test_minimax_shows_the_starved_generator(ganbench, tmp_path: Path) -> None:
     assert "dominated" in board.verdict["minimax"]
 
 
-def test_copies_reach_the_floor_and_are_known_as_copies(ganbench, tmp_path: Path) -> None:
+def test_copies_score_as_the_training_images_do_and_are_known_as_copies(ganbench, tmp_path: Path) -> None:
+    """Below the ideal sampler, whose draws show some images twice and others not at all."""
     board, _ = run(ganbench, tmp_path, "-p", "memorizer,noise", "--seeds", "3", "--images", "6400")
-    assert board.fid["memorizer"] == pytest.approx(board.fid_floor["memorizer"], rel=0.1)
+    scored = ganbench("score", "--real", "digits", "--fake", "digits:train", "--metrics", "fid", "--json")
+    copied = json.loads(scored.stdout)["metrics"]["fid"]["value"]
+    assert board.fid["memorizer"] == pytest.approx(copied, rel=0.05) and copied < board.fid_floor["memorizer"]
     assert board.authenticity["memorizer"] < 0.02 < 0.5 < board.authenticity["noise"]
 
 
