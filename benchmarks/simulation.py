@@ -217,7 +217,8 @@ def _intervals(repeats: int) -> str:
             cells.append(_mark(found, kept) + (f" ({stated:.1f})" if draw.failed else ""))
         rows.append([name, *cells])
     stated = [f"n = {n} ({100 * true_coverage(n):.4g})" for n in sizes]
-    return "Intervals that hold the true median, %; in brackets what they state.\n\n" + table(["scores", *stated], rows)
+    text = f"Intervals that hold the true median, %, {repeats:,} simulated benchmarks a cell; in brackets what they state."
+    return f"{text}\n\n" + table(["scores", *stated], rows)
 
 
 def _letters(repeats: int) -> str:
@@ -227,27 +228,28 @@ def _letters(repeats: int) -> str:
     for name, draw in DRAWS.items():
         found = [split(draw, repeats, k, n) for k, n in cases]
         rows.append([name, *(_mark(value, value <= SPLIT) for value in found)])
-    return "Benchmarks in which equal variants got different letters, %.\n\n" + table(
+    return f"Benchmarks in which equal variants got different letters, %, {repeats:,} a cell.\n\n" + table(
         ["scores", *(f"k = {k}, n = {n}" for k, n in cases)], rows
     )
 
 
 def _power(repeats: int) -> str:
+    repeats = max(repeats // 10, 1)
     rows = [
         [
             f"{step:.2g} sd, a factor {np.exp(0.3 * step):.2f}",
-            *(f"{power(repeats // 10, k, n, step):.0f}" for k in POWER_VARIANTS for n in (5, 10)),
+            *(f"{power(repeats, k, n, step):.0f}" for k in POWER_VARIANTS for n in (5, 10)),
         ]
         for step in (1, 2, np.log(2) / 0.3, 3)
     ]
-    return "Neighbours that differ and were told apart, %.\n\n" + table(
+    return f"Neighbours that differ and were told apart, %, {repeats:,} benchmarks a cell.\n\n" + table(
         ["distance", *(f"k = {k}, n = {n}" for k in POWER_VARIANTS for n in (5, 10))], rows
     )
 
 
 def _looks(repeats: int) -> str:
     rows = [[f"k = {k}", *(f"{value:.1f}" for value in looked_again(repeats, k))] for k in (2, 6)]
-    text = "Benchmarks in which equal variants of ten seeds were told apart, %.\n\n"
+    text = f"Benchmarks in which equal variants of ten seeds were told apart, %, {repeats:,} a cell.\n\n"
     text += table(["variants", "at ten seeds", "or at the number that the page then names"], rows)
     rows = [[f"n = {n}", f"{equal_medians(repeats, n):.0f}"] for n in (5, 10, 20)]
     text += "\nVariants of nearly equal medians, one of which collapses in 20 % of trials, told apart, %.\n\n"
@@ -278,13 +280,13 @@ PARTS = {"intervals": _intervals, "letters": _letters, "power": _power, "looks":
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=2000, help="simulated benchmarks of each cell")
+    parser.add_argument("--repeats", type=int, default=2000, help="simulated benchmarks of each cell; dearer parts take fewer")
     parser.add_argument("--only", choices=PARTS)
     options = parser.parse_args()
     start = time.process_time()
     for name in [options.only] if options.only else PARTS:
         print(PARTS[name](options.repeats), flush=True)
-    print(f"{options.repeats:,} simulated benchmarks a cell; {time.process_time() - start:.0f} CPU seconds.")
+    print(f"{time.process_time() - start:.0f} CPU seconds.")
 
 
 if __name__ == "__main__":

@@ -100,8 +100,11 @@ def table(results: Path, dataset: str) -> list[str]:
         changed = "" if change is None else f"{change:+.0%}"
         verdict = row.verdict if isinstance(row.verdict, str) else ""
         lines.append(f"| {name} | {' | '.join(scores)} | {changed} | {verdict} | {spent:.0f} | {code} |")
-    floors = [f"{board[f'{c}_floor'].iloc[0]:.3g}" if f"{c}_floor" in board else "" for c in columns]
-    return [*lines, f"| *floor* | {' | '.join(floors)} | | | | |"]
+    ideal = [
+        f"{board[f'{c}_floor'].iloc[0]:.3g} ± {board[f'{c}_floor_sd'].iloc[0]:.2g}" if f"{c}_floor" in board else ""
+        for c in columns
+    ]
+    return [*lines, f"| *ideal sampler* | {' | '.join(ideal)} | | | | |"]
 
 
 def ranked(results: Path, dataset: str) -> list[str]:

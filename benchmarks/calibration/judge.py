@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 from settings import SETTINGS, Setting
 from training import place
 
-from ganbench.analysis.measures import SHOWN
+from ganbench.analysis.measures import SHOWN, trained
 from ganbench.analysis.stability import Verdict, verdict
 from ganbench.results.schema import Record
 from ganbench.results.store import read_records
@@ -20,6 +21,7 @@ from ganbench.results.store import read_records
 WITHIN = 1.5  # a healthy run is at most this factor worse than the median of its setting
 # And this share of the way from a constant to an ideal sampler, or farther.
 REACH = {"fid": 0.5, "mode_kl": 0.5, "recovered_mass": 0.25, "modes": 0.5, "coverage": 0.25}
+EVEN = log(4 / 3)  # mode_kl where a quarter of the modes is missing
 
 
 @dataclass
@@ -63,13 +65,17 @@ def read(folder: Path) -> list[Trial]:
 
 
 def healthy(trial: Trial, median: float) -> bool:
-    """By the final score alone, without the verdict: as good as its setting usually is, and near an ideal sampler.
+    """By the final scores alone, without the verdict: as good as its setting usually is, near an ideal sampler, and even.
 
     FID: the square root, which is a distance, is at least half of the way from a constant's to the ideal sampler's;
-    mode_kl likewise. Recovered mass: at least a quarter of the ideal sampler's, for narrow modes take long.
+    mode_kl likewise. Recovered mass: at least a quarter of the ideal sampler's, for narrow modes take long. Even: where
+    modes are known, mode_kl is below that of a quarter of the modes missing.
     """
     metric, score = trial.record.primary, trial.score
     if score is None:
+        return False
+    mode_kl = trained(trial.record)[-1][1].mode_kl
+    if mode_kl is not UNSET and mode_kl is not None and mode_kl >= EVEN:
         return False
     floor = trial.record.metrics[metric].floor
     if trial.record.metrics[metric].direction == "max":

@@ -69,8 +69,8 @@ def across(source: Source) -> pd.DataFrame:
     test if Friedman's rejects at 5 %, ``?`` below 8 datasets or 3 variants; ``score``, the interquartile mean of the
     normalised scores of all its ``trials``, every dataset with the same weight, from ``score_low`` to
     ``score_high`` its 95 % bootstrap interval over seeds within these datasets (Agarwal et al., "Deep
-    Reinforcement Learning at the Edge of the Statistical Precipice", 2021, section 4.1 and 4.3). No rows with
-    fewer than 2 datasets or variants.
+    Reinforcement Learning at the Edge of the Statistical Precipice", 2021, section 4.1 and 4.3), NaN where a variant
+    has a single trial. No rows with fewer than 2 datasets or variants.
 
     ``attrs``: ``datasets`` by name; ``friedman``, its ``statistic``, ``p`` and Nemenyi's critical
     ``difference``, or None; ``notes``, sentences on what was tested, what was not, and why.
@@ -125,6 +125,11 @@ def common_variants(trials: Trials, found: list[Table]) -> CommonVariants:
             continue
         for name in variants:
             scores[name].append(normalised[name])
+    if single := [table.dataset for table in chosen if any(len(row.trials) == 1 for row in table.ranked)]:
+        notes.append(f"No intervals, as there are variants of one seed on {', '.join(single)}.")
+    for table in chosen:
+        if family := [row.variant for row in table.ranked if row.true_family and row.variant in variants]:
+            notes.append(f"True family on {table.dataset}, so no measure for the others: {', '.join(family)}.")
     return CommonVariants(chosen, variants, scores, notes)
 
 
@@ -162,7 +167,7 @@ def profile(common: CommonVariants) -> pd.DataFrame:
     for name in common.variants:
         if scores := common.scores[name]:
             above = np.concatenate(scores)[:, None] > TAUS
-            band = _ends(_weights(scores, _RESAMPLES) @ above)
+            band = _ends(_weights(scores, _RESAMPLES) @ above) if _resampled(scores) else np.full((2, len(TAUS)), np.nan)
             share = (_weights(scores) @ above)[0]
             parts.append(pd.DataFrame({"variant": name, "tau": TAUS, "share": share, "low": band[0], "high": band[1]}))
     if parts:
@@ -229,8 +234,13 @@ def _interquartile(strata: list[Floats]) -> tuple[float, float, float]:
         # Not a product of matrices, whose last digits depend on the processor.
         return np.asarray((inside * values[order]).sum(axis=1) / inside.sum(axis=1))
 
-    low, high = _ends(middle(_weights(strata, _RESAMPLES)))
+    low, high = _ends(middle(_weights(strata, _RESAMPLES))) if _resampled(strata) else (np.nan, np.nan)
     return float(middle(_weights(strata))[0]), float(low), float(high)
+
+
+def _resampled(strata: list[Floats]) -> bool:
+    """Whether every dataset has two trials or more: of one, all resamples are the same, and say nothing of seeds."""
+    return min(len(stratum) for stratum in strata) > 1
 
 
 def _ends(found: Floats) -> Floats:

@@ -36,15 +36,14 @@ class Thresholds:
 
     parameter_growth: float = 20.0  # healthy at most 8.6 (an RBM); D at 100 times its step size 9.3 in the study
     gradient_growth: float = 50.0  # healthy at most 13, a critic without a constraint 90 and more
-    # Of mode_kl over H. Points: ln 2 = 0.69 where half of the modes are missing, but as much where all are reached
-    # unevenly, so that modes must be missing too, or far more of it. Labelled images: a classifier takes some samples
-    # for classes that are missing; healthy at most 0.21, five of ten missing 0.23 and more. Many classes: as points.
-    kl_half: float = 0.6
-    kl_most: float = 0.9
+    # Of mode_kl over H: ln 2 = 0.69 where half of the modes are missing, or hardly shown. A classifier of a few classes
+    # takes some samples for those that are missing: five of ten digits missing has 0.23 and more, healthy trainings on
+    # digits that have ended at most 0.11, but 0.30 on their way on mnist, so that there the score must have ended too.
+    kl_half: float = 0.55
     kl_classes: float = 0.22
     many_classes: int = 50
-    modes_half: float = 0.75  # share of the true modes
-    mass_counted: float = 0.1  # points: below it hardly a sample is in a mode, and which ones says nothing
+    kl_falling: float = -0.1  # its trend: a training that still gains modes
+    mass_counted: float = 0.1  # share of points in modes, below which the modes that they are in say nothing
     mass_nothing: float = 0.01  # points: noise has 0.002 on ring8 and 0.018 on grid25
     mode_drop: float = 0.5  # also coverage; 0.3 to 0.7 change no verdict
     coverage_seen: float = 0.1  # below it a halved coverage is noise
@@ -68,9 +67,13 @@ class Thresholds:
     modes_covered: float = 1 / 3  # share of the true modes
     u_poor: float = 0.5  # undertrained above it, or never covered
     oscillation: float = 0.1
-    oscillation_small: float = 0.05  # enough where it is a fifth of u: healthy images at most 0.047, a share of 0.127
-    oscillation_share: float = 0.2  # of the mean of u over H; healthy points swing by more of u, but by 0.038 at most
+    oscillation_small: float = 0.05  # points: enough where it is a fifth of u
+    oscillation_share: float = 0.2  # of the mean of u over H
+    oscillation_small_images: float = 0.015
+    oscillation_share_images: float = 0.15  # healthy at most 0.127
     oscillation_alone: float = 0.15  # enough by itself, in a run that improves, too
+    degraded_small: float = 0.03  # enough for images where u_end is 1.3 times u_best: FID 1.7 times its best
+    degraded_ratio: float = 1.3
     degraded: float = 0.125  # healthy at most 0.074; study: .10: FA 6, missed 6; .15: 1 and 7; .20: 1 and 9
     u_nothing: float = 1.0  # a constant at the real mean does as well
     fewest: int = 10  # below it no word: at 10, the study's FA is 2 and 28 are missed
@@ -92,6 +95,7 @@ SHOWN = (
     "trend",
     "modes_end",
     "kl_late",
+    "kl_trend",
     "mode_drop",
     "coverage_drop",
     "kl_rise",
@@ -111,26 +115,25 @@ class Measures:
 
     Attributes:
         u: of each evaluation with a score.
-        u_end, u_best, u_rise: u at the end, minimum of smoothed u, and their difference; of points the rise of their
-            distance where that is larger.
+        u_end, u_best, u_rise: u at the end, minimum of smoothed u, and their difference.
         oscillation: standard deviation of the residuals of u about its Theil-Sen line over H; ``oscillation_share``
             that of the mean of u over H. Of points both of their distance where that swings more.
         trend: slope of that line times the length of H; negative while u improves. Of points the lower of both scales.
-        distance_end: the distance at the end; of images this is u.
+        distance_end, distance_best, distance_rise: the same of the distance; of images this is u.
         modes_end: modes at the end; ``modes`` is how many there are in truth.
-        kl_late, modes_late: medians over H of mode_kl and of the modes.
+        kl_late, kl_trend: median of mode_kl over H, and the slope of its Theil-Sen line times the length of H.
         coarse_modes: whether modes are classes that a classifier tells apart, few enough to count.
         mass_end: recovered mass at the end; None for images.
-        mode_drop, coverage_drop: 1 - the end / maximum of the smoothed series, in [0, 1].
+        mode_drop, coverage_drop: 1 - the end / maximum of the smoothed series, in [0, 1]; coverage of images only.
         coverage_best: that maximum of coverage.
-        kl_rise: mode_kl at the end - minimum of smoothed mode_kl, in nats.
+        kl_end, kl_rise: mode_kl at the end, and that - minimum of smoothed mode_kl, in nats.
         d_dominance: share of H with held-out AUC above 0.95.
         d_auc_late, d_auc_gap: medians over H of the held-out AUC, and of training minus held-out AUC.
         d_saturation: median over H of the lower accuracy on held-out real and on fake; None for critics.
         grad_spikes: share of discriminator steps with a gradient norm above 10 times its running median of 101.
         parameter_growth: largest parameter norm of a role over its initial one (or half of the next, if larger).
         gradient_growth: discriminator gradient norm, median of the last tenth over that of the first.
-        best: index of the evaluation with the lowest smoothed u, among those in ``u``.
+        best, nearest: index of the evaluation with the lowest smoothed u, among those in ``u``; with the lowest distance.
         collapse: index of the first evaluation from which modes stay lost; where they do not, coverage; then mode_kl.
         won: index of the first evaluation from which the held-out AUC stays above 0.95.
     """
@@ -145,13 +148,16 @@ class Measures:
     modes: int | None = None
     modes_end: float | None = None
     distance_end: float | None = None
+    distance_best: float | None = None
+    distance_rise: float | None = None
     mass_end: float | None = None
     kl_late: float | None = None
-    modes_late: float | None = None
+    kl_trend: float | None = None
     coarse_modes: bool = False
     mode_drop: float | None = None
     coverage_drop: float | None = None
     coverage_best: float | None = None
+    kl_end: float | None = None
     kl_rise: float | None = None
     d_dominance: float | None = None
     d_auc_late: float | None = None
@@ -161,6 +167,7 @@ class Measures:
     parameter_growth: float | None = None
     gradient_growth: float | None = None
     best: int | None = None
+    nearest: int | None = None
     collapse: int | None = None
     won: int | None = None
 
@@ -179,7 +186,8 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
     watched = [watch for _, watch in evaluated]
     distance = [sqrt(max(watch.fid or 0.0, 0.0) / (watch.trace or 1.0)) for watch in watched]
     mass = _known(_series(watched, "recovered_mass"))
-    u = tuple(1 - value for value in mass) if len(mass) == len(watched) else tuple(distance)
+    points = bool(mass) and len(mass) == len(watched)
+    u = tuple(1 - value for value in mass) if points else tuple(distance)
     if len(u) < 3:
         return Measures(u=u, **found)
     half = max(len(u) // 2, 3)
@@ -187,17 +195,23 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
     times = [images * len(u) / seen[-1] for images in seen]  # the unit is the mean distance of two evaluations
     swings = [_swing(times[-half:], series[-half:]) for series in (u, distance)]
     worst = max(swings, key=lambda s: min(s.size / limits.oscillation_small, s.share / limits.oscillation_share))
-    smooth = _smooth(u)
+    smooth, near = _smooth(u), _smooth(distance)
     found |= {
         "u_end": u[-1],
         "u_best": min(smooth),
-        "u_rise": max(series[-1] - min(_smooth(series)) for series in (u, distance)),
+        "u_rise": u[-1] - min(smooth),
         "oscillation": worst.size,
         "oscillation_share": worst.share,
         "trend": min(swing.slope for swing in swings) * half,
         "best": smooth.index(min(smooth)),
+        "distance_end": distance[-1],
+        "distance_best": min(near),
+        "distance_rise": distance[-1] - min(near),
+        "nearest": near.index(min(near)),
     }
     modes, coverage, kl = (_series(watched, key) for key in ("modes", "coverage", "mode_kl"))
+    if points:  # of which coverage is lost where samples become less sharp, though no mode is
+        coverage = [None] * len(coverage)
     classes = record.reference.modes
     found |= {
         "modes_end": next(iter(_known(modes)[-1:]), None),
@@ -205,14 +219,13 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
         "coverage_drop": _drop(coverage),
         "coverage_best": max(_smooth(_known(coverage)), default=None),
         "kl_late": median(late) if (late := _known(kl[-half:])) else None,
-        "modes_late": median(late) if (late := _known(modes[-half:])) else None,
+        "kl_trend": _trend(times, kl, half),
         "coarse_modes": classes is not None and classes <= limits.many_classes and record.reference.centres is None,
-        "mass_end": mass[-1] if len(mass) == len(watched) else None,
-        "distance_end": distance[-1],
+        "mass_end": mass[-1] if points else None,
     }
     known = _known(kl)
     if len(known) >= 3:
-        found["kl_rise"] = known[-1] - min(_smooth(known))
+        found |= {"kl_end": known[-1], "kl_rise": known[-1] - min(_smooth(known))}
     lost = [
         _lost(modes, max, lambda now, best: best > 0 and now <= (1 - limits.mode_drop) * best),
         _lost(coverage, max, lambda now, best: best >= limits.coverage_seen and now <= (1 - limits.mode_drop) * best),
@@ -260,6 +273,12 @@ def parameter_growth(evaluations: Sequence[Evaluation]) -> list[float]:
     }
     growth = ([norm / then for role, then in first.items() if (norm := now.get(role)) is not None] for now in norms)
     return [max(ratios, default=0.0) for ratios in growth]
+
+
+def _trend(times: Sequence[float], series: Series, half: int) -> float | None:
+    """The slope of the Theil-Sen line over H times the length of H."""
+    known = [(x, y) for x, y in list(zip(times, series, strict=True))[-half:] if y is not None]
+    return theil_sen(*zip(*known, strict=True)) * half if known else None
 
 
 class _Swing(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import exp
 
 from ganbench.analysis.measures import THRESHOLDS, Measures, Thresholds, measures, parameter_growth, trained
 from ganbench.results.schema import Record
@@ -74,17 +75,18 @@ def verdict(record: Record, limits: Thresholds = THRESHOLDS) -> Verdict:
     1. ``diverged``: something was not finite; a role's parameter norm grew more than 20-fold, or the
        discriminator's gradient norm more than 50-fold. Only the gradients need 10 evaluations; below
        that anything else is ``unknown``.
-    2. ``collapsed`` (lost modes): half the modes or of the coverage gone at the end, or mode_kl up by
-       0.4, and u up by 0.1.
+    2. ``collapsed`` (lost modes): half the modes or of the coverage of images gone at the end, or mode_kl up by
+       0.4, and u up by 0.1 or, of points, mode_kl as high as where half of the modes are missing.
     3. ``dominated``: u is poor, and the discriminator has won half of H and u no longer improves (or the
        discriminator saturates, or its gradients spike while it is ahead). Only with a discriminator, and below 20
        evaluations only where u stands still.
     4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating;
-       or (missing modes) mode_kl over H as high as where half of them are missing, and not improving, however good u
+       or (missing modes) mode_kl over H as high as where half of them are missing, and not falling, however good u
        is.
-    5. ``oscillating``: u swings by 0.1, or by 0.05 and a fifth of itself, and does not improve, is poor or was
-       better; or it swings by 0.15.
-    6. ``degraded``: u was better by 0.125, as in over-training; ``d_auc_gap`` shows over-fitting.
+    5. ``oscillating``: u swings by 0.1, or by 0.05 and a fifth of itself (of images by 0.015 and 15 %), and does not
+       improve, is poor or was better; or it swings by 0.15.
+    6. ``degraded``: u was better by 0.125, or, of images, FID is 1.7 times its best, as in over-training;
+       ``d_auc_gap`` shows over-fitting.
     7. ``collapsed`` (learned nothing): no better than a constant, and not improving.
     8. ``stable``; ``still improving`` and ``undertrained`` are notes, because slow is no failure.
 
@@ -135,26 +137,34 @@ def _least(value: float | None, bound: float, strict: bool = False) -> bool:
 
 
 def _missing(m: Measures, limits: Thresholds) -> bool:
-    """Whether about half of the modes were missing throughout H."""
-    if m.coarse_modes:
-        return _least(m.kl_late, limits.kl_classes)
-    some = m.modes is not None and m.modes_late is not None and m.modes_late <= limits.modes_half * m.modes
-    return _least(m.kl_late, limits.kl_most) or (some and _least(m.kl_late, limits.kl_half))
+    """Whether about half of the modes were missing throughout H, or hardly shown, and do not come."""
+    if (m.kl_trend or 0.0) <= limits.kl_falling:
+        return False
+    ended = m.coarse_modes and (m.trend or 0.0) > limits.improving
+    return _least(m.kl_late, limits.kl_classes if ended else limits.kl_half)
 
 
 def _judge(
     m: Measures, adversarial: bool, limits: Thresholds
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], int | None]:
     """Rules 2 to 8: word, kinds, names of the deciding measures, and the evaluation where it happened."""
-    u, rise, swing, trend = m.u_end or 0.0, m.u_rise or 0.0, m.oscillation or 0.0, m.trend or 0.0
-    distance = m.distance_end or 0.0
-    # Where hardly a point is in a mode although they are where the data are, which mode it is in says nothing.
-    counted = m.mass_end is None or m.mass_end >= limits.mass_counted or distance >= limits.u_poor
+    u, swing, trend, distance = m.u_end or 0.0, m.oscillation or 0.0, m.trend or 0.0, m.distance_end or 0.0
+    points = m.mass_end is not None
+    # Where hardly a point is in a mode although they are where the data are, which mode it is in says nothing. Of points
+    # that are all in modes exp(-mode_kl) of the mass is recovered: all of it in all modes, an eighth in one of eight.
+    in_modes = None if m.mass_end is None else m.mass_end * exp(m.kl_late or 0.0)
+    counted = in_modes is None or in_modes >= limits.mass_counted or distance >= limits.u_poor
     empty = m.mass_end is not None and m.mass_end < limits.mass_nothing
+    # Where no point ever was in a mode, u stands still, and points can still go farther away.
+    away = empty and (m.distance_rise or 0.0) > (m.u_rise or 0.0)
+    rise = (m.distance_rise if away else m.u_rise) or 0.0
     stuck = trend > limits.improving
     # A single step up makes residuals as large: rule 6 has a better word for it.
-    relative = rise < limits.degraded and _least(m.oscillation_share, limits.oscillation_share)
-    large = (relative and swing >= limits.oscillation_small) or swing >= limits.oscillation
+    share, small = limits.oscillation_share, limits.oscillation_small
+    if not points:
+        share, small = limits.oscillation_share_images, limits.oscillation_small_images
+    relative = rise < limits.degraded and _least(m.oscillation_share, share) and swing >= small
+    large = relative or swing >= limits.oscillation
     oscillating = swing >= limits.oscillation_alone or (
         large and (stuck or u >= limits.u_poor or rise >= limits.u_rise)
     )
@@ -163,8 +173,10 @@ def _judge(
         or (_least(m.coverage_drop, limits.mode_drop) and _least(m.coverage_best, limits.coverage_seen))
         or _least(m.kl_rise, limits.kl_rise)
     )
-    if lost and rise >= limits.u_rise:
-        return "collapsed", ("lost modes",), ("mode_drop", "coverage_drop", "kl_rise", "u_rise"), m.collapse
+    # Points that concentrate on a few modes become sharper in them, so that their score can improve.
+    without = points and counted and _least(m.kl_end, limits.kl_half)
+    if lost and (rise >= limits.u_rise or without):
+        return "collapsed", ("lost modes",), ("mode_drop", "coverage_drop", "kl_rise", "kl_end", "u_rise"), m.collapse
     # In a short training the discriminator is ahead before the generator has begun, and its first gradients are large.
     won = trend > limits.standstill or (len(m.u) >= limits.coarse and (trend > limits.learning or empty))
     if adversarial and won:
@@ -177,11 +189,14 @@ def _judge(
     few = m.modes is not None and m.modes_end is not None and m.modes_end <= limits.modes_covered * m.modes
     if few and distance >= limits.u_poor and (stuck or oscillating):
         return "collapsed", ("never covered",), ("modes_end", "modes", "distance_end", "trend", "oscillation"), None
-    if stuck and counted and _missing(m, limits):
-        return "collapsed", ("missing modes",), ("kl_late", "modes_late", "modes", "u_end", "trend"), None
+    if counted and _missing(m, limits):
+        return "collapsed", ("missing modes",), ("kl_late", "kl_trend", "u_end", "trend"), None
     if oscillating:
         return "oscillating", (), ("oscillation", "oscillation_share", "u_end", "u_rise"), None
-    if rise >= limits.degraded:
+    ratio = u >= limits.degraded_ratio * (m.u_best or 0.0) and not points
+    if rise >= limits.degraded or (ratio and rise >= limits.degraded_small):
+        if away:
+            return "degraded", ("nearer earlier",), ("distance_rise", "distance_best", "distance_end"), m.nearest
         return "degraded", ("best score earlier",), ("u_rise", "u_best", "u_end", "d_auc_gap"), m.best
     if stuck and (u >= limits.u_nothing or empty):
         return "collapsed", ("learned nothing",), ("u_end", "trend"), None

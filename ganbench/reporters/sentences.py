@@ -11,7 +11,7 @@ import pandas as pd
 from ganbench.analysis.agreement import agreement
 from ganbench.analysis.findings import SEEDS_NEEDED
 from ganbench.analysis.stability import MEANINGS, UNSTABLE
-from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, power_of, true_coverage
+from ganbench.analysis.statistics import ALPHA, MINIMUM_SEEDS, power_of_welch, true_coverage
 from ganbench.plugin.report import Report
 from ganbench.reporters.formatting import interval, number, p_value, percent
 from ganbench.reporters.sections import Section
@@ -122,7 +122,8 @@ def across_datasets(report: Report) -> AcrossTable | None:
     headings = ["Variant", "Average rank ↓", *tier, "Normalised score ↑", *(f"Above {tau}" for tau in _SHOWN_TAUS)]
     told = [f"{len(across.datasets)} datasets: {', '.join(across.datasets)}.", *across.notes]
     if rows:
-        told += [ACROSS, NARROW] if across.table["trials"].min() < _TRIALS_OF_INTERVAL else [ACROSS]
+        narrow = across.table["score_low"].notna().any() and across.table["trials"].min() < _TRIALS_OF_INTERVAL
+        told += [ACROSS, NARROW] if narrow else [ACROSS]
     return AcrossTable(headings, rows, told)
 
 
@@ -176,11 +177,11 @@ def _power(rows: pd.DataFrame) -> str:
     if k < 2 or n < MINIMUM_SEEDS:
         return ""
     pairs = comb(k, 2)
-    found = power_of(n, log(2) / USUAL_SPREAD, ALPHA / pairs)
+    found = power_of_welch(n, log(2) / USUAL_SPREAD, ALPHA / pairs)
     text = (
         f"Of {k} variants with {n} seeds, two that differ by {log(2) / USUAL_SPREAD:.1f} standard deviations over "
-        f"seeds (a factor of two in a score whose logarithm varies by {USUAL_SPREAD}) are told apart in "
-        f"{100 * found:.0f} % of cases."
+        f"seeds (a factor of two in a score whose logarithm varies by {USUAL_SPREAD}) are told apart in at "
+        f"least {100 * found:.0f} % of cases."
     )
     if 2 / comb(2 * n, n) * pairs > ALPHA:
         text += (

@@ -105,6 +105,21 @@ def test_every_dataset_weighs_the_same_whatever_its_seeds() -> None:
     assert shares[shares["tau"] == 0.5]["share"].tolist() == pytest.approx([0.5, 0.5])
 
 
+def test_a_single_seed_has_no_interval_and_the_family_of_the_data_is_named() -> None:
+    scores = suite()
+    scores[1, :, 1:] = np.nan
+    table = frame(scores)
+    table.loc[(table.dataset == "data-00000") & (table.variant == "v01"), "true_family"] = "yes"
+    found = across(table)
+    assert found["score"].notna().all() and found[["score_low", "score_high"]].isna().all(axis=None)
+    assert profiles(table)[["low", "high"]].isna().all(axis=None)
+    assert "No intervals, as there are variants of one seed on data-00001." in found.attrs["notes"]
+    assert "True family on data-00000, so no measure for the others: v01." in found.attrs["notes"]
+    shown = across_datasets(report(table))
+    assert all("[" not in row[2] for row in shown.rows) and not any("too narrow" in text for text in shown.notes)
+    assert across(frame(suite()))[["score_low", "score_high"]].notna().all(axis=None)
+
+
 def test_tests_across_datasets_begin_at_eight_and_the_reader_is_told() -> None:
     few = across(frame(suite(7)))
     assert few["tier"].tolist() == ["?"] * 3 and few.attrs["friedman"] is None

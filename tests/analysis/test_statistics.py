@@ -17,6 +17,7 @@ from ganbench.analysis.statistics import (
     interval,
     permutation_pairs,
     seeds_needed,
+    power_of_welch,
     seeds_to_separate,
     superiority,
     welch,
@@ -220,6 +221,15 @@ def test_equal_variants_are_rarely_split_and_distant_ones_are():
     ladder = 4 * np.arange(4)[:, None]
     apart = np.mean([separate(rng.normal(size=(4, 5)) + ladder).letters == list("abcd") for _ in range(100)])
     assert apart > 0.9
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(5, 0.05), (5, 0.005), (10, 0.05 / 190)])
+def test_power_of_welchs_test_is_that_of_simulated_samples(n, alpha):
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(size=(2, 20_000, n)) + [[[0.0]], [[2.3]]]
+    found = np.mean(stats.ttest_ind(a, b, axis=1, equal_var=False).pvalue <= alpha)
+    assert power_of_welch(n, 2.3, alpha) == pytest.approx(found, abs=4 * np.sqrt(found * (1 - found) / 20_000))
+    assert 0.5 * alpha < power_of_welch(n, 0.0, alpha) < 1.05 * alpha  # of equal means: it keeps its size
 
 
 @pytest.mark.parametrize(("effect", "n"), [(0.2, 394), (0.5, 64), (0.8, 26), (1.0, 17), (1.2, 12), (1.4, 10)])
