@@ -125,7 +125,8 @@ def test_a_generator_of_the_truth_has_none_and_a_collapsed_one_has_much() -> Non
 def test_the_value_is_the_same_whatever_loss_the_generator_has() -> None:
     """One game, two ways to train G: where D knows nothing, its answer alone decides."""
     torch.manual_seed(0)
-    games = [type("Game", (Free, base), {"name": "game"})(POINT, latent_dim=2, width=16) for base in (Vanilla, Minimax)]
+    same = {"latent_dim": 2, "width": 16, "lr": 1e-3, "beta1": 0.5}
+    games = [type("Game", (Free, base), {"name": "game"})(POINT, **same) for base in (Vanilla, Minimax)]
     games[1].load_state_dict(games[0].state_dict())
     finding, scoring = points(400, 1), points(400, 2)
     first, second = (duality_gap(game.place(0.3), finding, scoring, 50, steps=30) for game in games)
