@@ -124,7 +124,7 @@ SLOW_LEARNERS = (
     "wgan",
     "wgan-gp",
 )
-IMAGES_SEEN = {**dict.fromkeys(SLOW_LEARNERS, 19_200), "vanilla": 32_000}
+IMAGES_SEEN = {**dict.fromkeys(SLOW_LEARNERS, 19_200), "lsgan": 32_000, "vanilla": 32_000}
 
 
 @pytest.fixture(scope="session")
