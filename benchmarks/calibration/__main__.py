@@ -1,10 +1,10 @@
 """Calibrate the stability verdict, or count its false alarms in a results folder.
 
-    python benchmarks/calibration FOLDER [--pairs N]     train every setting of settings.py in FOLDER, and report
+    python benchmarks/calibration FOLDER [--seeds N]     train every setting of settings.py in FOLDER, and report
     python benchmarks/calibration FOLDER --alarms        healthy trials of a results folder that are called unstable
 
-The first trains N even and N odd seeds of each setting (20 by default: about two core-hours); stopped, the same
-command continues. Thresholds may be set on the even ones; the odd ones say how good they are. Then it writes
+The first trains N seeds of each setting (16 by default: about an hour on two cores); stopped, the same
+command continues. Thresholds may be set on the first eight; the others say how good they are. Then it writes
 ``--out``: ``trials.csv`` (every trial: what is known of it, its verdict, its measures) and ``README.md`` (what
 the verdict made of each setting, and how far each threshold is from a mistake).
 """
@@ -23,8 +23,8 @@ from training import train
 RESULTS = Path(__file__).parents[2] / "results" / "calibration"
 
 
-def main(folder: Path, pairs: int, out: Path) -> None:
-    train(folder, pairs)
+def main(folder: Path, seeds: int, out: Path) -> None:
+    train(folder, seeds)
     trials = read(folder)
     table = pd.DataFrame(rows(trials)).astype({"verdict_step": "Int64", "planted_step": "Int64"})
     out.mkdir(parents=True, exist_ok=True)
@@ -36,11 +36,11 @@ def main(folder: Path, pairs: int, out: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--pairs", type=int, default=20, help="even and odd seeds of each setting, so many of both")
+    parser.add_argument("--seeds", type=int, default=16, help="of each setting")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where trials.csv and README.md are written")
     parser.add_argument("--alarms", action="store_true", help="train nothing; count false alarms in a results folder")
     options = parser.parse_args()
     if options.alarms:
         print(alarms(options.folder), end="")
     else:
-        main(options.folder, options.pairs, options.out)
+        main(options.folder, options.seeds, options.out)

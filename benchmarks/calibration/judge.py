@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from msgspec import UNSET
-from settings import SETTINGS, Setting
+from settings import JUDGED, SETTINGS, Setting
 from training import place
 
 from ganbench.analysis.measures import SHOWN, trained
@@ -38,10 +38,10 @@ class Trial:
 
     @property
     def group(self) -> str:
-        """``set`` (thresholds may be set on it), ``judged`` (the other half of the seeds) or ``held out``."""
+        """``set`` (thresholds may be set on it), ``judged`` (later seeds of the same settings) or ``held out``."""
         if not self.setting.sets:
             return "held out"
-        return "set" if self.seed % 2 == 0 else "judged"
+        return "set" if self.seed < JUDGED else "judged"
 
     @property
     def score(self) -> float | None:
@@ -52,7 +52,11 @@ def read(folder: Path) -> list[Trial]:
     """Every trial that was trained, settings in their order."""
     found = []
     for setting in SETTINGS:
-        trials = [Trial(setting, record) for record in read_records(place(setting, folder)).records]
+        trials = [
+            Trial(setting, record)
+            for record in read_records(place(setting, folder)).records
+            if record.identity.trial.budget_images == setting.images  # one name at two budgets is two settings
+        ]
         if setting.truth == "learns":
             scores = [trial.score for trial in trials if trial.score is not None]
             for trial in trials:

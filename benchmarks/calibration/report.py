@@ -9,14 +9,15 @@ from typing import Any
 
 import pandas as pd
 from scipy.stats import binomtest
+from settings import JUDGED
 
 from ganbench.analysis.measures import SHOWN
 from ganbench.analysis.stability import THRESHOLDS, UNSTABLE, WORDS, verdict
 
 FACTORS = (0.5, 0.7, 0.85, 1.15, 1.4, 2.0)
 GROUPS = {
-    "set": "Even seeds of the settings on which thresholds may be set",
-    "judged": "Odd seeds of the same settings",
+    "set": f"Seeds before {JUDGED} of the settings on which thresholds may be set",
+    "judged": f"Seeds from {JUDGED} on of the same settings",
     "held out": "Variants and datasets that set nothing",
 }
 HEAD = """# Calibration of the stability verdict
@@ -136,6 +137,6 @@ def sensitivity(trials: Sequence[Any]) -> str:
         lines.append([field.name, f"{value:.3g}", *cells])
     now = mistakes(lambda trial: verdict(trial.record).word)
     return (
-        f"## Thresholds\n\nHealthy runs called unstable; failing ones called stable, even seeds: {now} as they are, "
+        f"## Thresholds\n\nHealthy runs called unstable; failing ones called stable, seeds before {JUDGED}: {now} as they are, "
         "and with one threshold multiplied.\n\n" + markdown(["threshold", "value", *(f"x {f}" for f in FACTORS)], lines)
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SEEDS = range(200, 240)  # thresholds are set on the even ones and judged on the odd ones
+SEEDS = range(200, 240)
 FEW = range(200, 210)  # of settings that take long
+JUDGED = 208  # thresholds may be set on the seeds before it, and are judged on those from it on
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Setting:
 
     Attributes:
         truth: ``failure`` or ``learns``.
-        sets: whether its even seeds may set thresholds; else it is held out altogether.
+        sets: whether its first seeds may set thresholds; else it is held out altogether.
         images: budget.
         at: share of the budget after which it fails, where it fails abruptly at one moment.
     """

@@ -9,12 +9,11 @@ from pathlib import Path
 from settings import SETTINGS, Setting
 
 
-def command(setting: Setting, folder: Path, pairs: int) -> list[str]:
+def command(setting: Setting, folder: Path, seeds: int) -> list[str]:
     """``ganbench run`` of one setting; the same command again continues."""
-    seeds = setting.seeds[: 2 * pairs]
     metric = "recovered_mass" if setting.dataset in ("ring8", "grid25") else "fid"
     words = f"--plugins {setting.variant} --datasets {setting.dataset} --images {setting.images} --metrics {metric}"
-    words += f" --seeds {','.join(map(str, seeds))}," + (
+    words += f" --seeds {','.join(map(str, setting.seeds[:seeds]))}," + (
         " --samples 2000" if setting.dataset == "fashion-mnist" else ""
     )
     options = [f"--set={setting.variant}.{option}" for option in setting.options]
@@ -27,8 +26,8 @@ def place(setting: Setting, folder: Path) -> Path:
     return folder / setting.name.replace(" ", "-")
 
 
-def train(folder: Path, pairs: int) -> None:
+def train(folder: Path, seeds: int) -> None:
     """Train what is not trained yet."""
     for number, setting in enumerate(SETTINGS, 1):
         print(f"[{number}/{len(SETTINGS)}] {setting.name}", flush=True)
-        subprocess.run(command(setting, folder, pairs), stdout=subprocess.DEVNULL, check=False)
+        subprocess.run(command(setting, folder, seeds), stdout=subprocess.DEVNULL, check=False)

@@ -81,8 +81,8 @@ def verdict(record: Record, limits: Thresholds = THRESHOLDS) -> Verdict:
        discriminator saturates, or its gradients spike while it is ahead). Only with a discriminator, and below 20
        evaluations only where u stands still.
     4. ``collapsed`` (never covered): a third of the modes at most, u poor, and not improving or oscillating;
-       or (missing modes) mode_kl over H as high as where half of them are missing, and not falling, however good u
-       is.
+       or (missing modes) mode_kl over H and at the end as high as where half of them are missing, and not falling,
+       however good u is.
     5. ``oscillating``: u swings by 0.1, or by 0.05 and a fifth of itself (of images by 0.015 and 15 %), and does not
        improve, is poor or was better; or it swings by 0.15.
     6. ``degraded``: u was better by 0.125, or, of images, FID is 1.7 times its best, as in over-training;
@@ -137,11 +137,10 @@ def _least(value: float | None, bound: float, strict: bool = False) -> bool:
 
 
 def _missing(m: Measures, limits: Thresholds) -> bool:
-    """Whether about half of the modes were missing throughout H, or hardly shown, and do not come."""
-    if (m.kl_trend or 0.0) <= limits.kl_falling:
-        return False
+    """Whether about half of the modes are missing, throughout H and at its end, or hardly shown, and do not come."""
+    late, end, trend = m.kl_late or 0.0, m.kl_end or 0.0, m.kl_trend or 0.0
     ended = m.coarse_modes and (m.trend or 0.0) > limits.improving
-    return _least(m.kl_late, limits.kl_classes if ended else limits.kl_half)
+    return trend > limits.kl_falling * late and min(late, end) >= (limits.kl_classes if ended else limits.kl_half)
 
 
 def _judge(
@@ -190,7 +189,7 @@ def _judge(
     if few and distance >= limits.u_poor and (stuck or oscillating):
         return "collapsed", ("never covered",), ("modes_end", "modes", "distance_end", "trend", "oscillation"), None
     if counted and _missing(m, limits):
-        return "collapsed", ("missing modes",), ("kl_late", "kl_trend", "u_end", "trend"), None
+        return "collapsed", ("missing modes",), ("kl_late", "kl_end", "kl_trend", "u_end", "trend"), None
     if oscillating:
         return "oscillating", (), ("oscillation", "oscillation_share", "u_end", "u_rise"), None
     ratio = u >= limits.degraded_ratio * (m.u_best or 0.0) and not points
