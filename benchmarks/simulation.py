@@ -217,7 +217,7 @@ def _intervals(repeats: int) -> str:
             cells.append(_mark(found, kept) + (f" ({stated:.1f})" if draw.failed else ""))
         rows.append([name, *cells])
     stated = [f"n = {n} ({100 * true_coverage(n):.4g})" for n in sizes]
-    text = f"Intervals that hold the true median, %, {repeats:,} simulated benchmarks a cell; in brackets what they state."
+    text = f"Intervals that hold the true median, %, {repeats:,} benchmarks a cell; in brackets what they state."
     return f"{text}\n\n" + table(["scores", *stated], rows)
 
 
@@ -280,7 +280,7 @@ PARTS = {"intervals": _intervals, "letters": _letters, "power": _power, "looks":
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=2000, help="simulated benchmarks of each cell; dearer parts take fewer")
+    parser.add_argument("--repeats", type=int, default=2000, help="benchmarks of each cell; dearer parts take fewer")
     parser.add_argument("--only", choices=PARTS)
     options = parser.parse_args()
     start = time.process_time()

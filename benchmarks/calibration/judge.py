@@ -69,7 +69,7 @@ def read(folder: Path) -> list[Trial]:
 
 
 def healthy(trial: Trial, median: float) -> bool:
-    """By the final scores alone, without the verdict: as good as its setting usually is, near an ideal sampler, and even.
+    """By the final scores alone, without the verdict: as good as its setting usually is, near an ideal sampler, even.
 
     FID: the square root, which is a distance, is at least half of the way from a constant's to the ideal sampler's;
     mode_kl likewise. Recovered mass: at least a quarter of the ideal sampler's, for narrow modes take long. Even: where

@@ -167,7 +167,9 @@ def profile(common: CommonVariants) -> pd.DataFrame:
     for name in common.variants:
         if scores := common.scores[name]:
             above = np.concatenate(scores)[:, None] > TAUS
-            band = _ends(_weights(scores, _RESAMPLES) @ above) if _resampled(scores) else np.full((2, len(TAUS)), np.nan)
+            band: Floats = np.full((2, len(TAUS)), np.nan)
+            if _resampled(scores):
+                band = _ends(_weights(scores, _RESAMPLES) @ above)
             share = (_weights(scores) @ above)[0]
             parts.append(pd.DataFrame({"variant": name, "tau": TAUS, "share": share, "low": band[0], "high": band[1]}))
     if parts:

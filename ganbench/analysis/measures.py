@@ -135,7 +135,7 @@ class Measures:
         grad_spikes: share of discriminator steps with a gradient norm above 10 times its running median of 101.
         parameter_growth: largest parameter norm of a role over its initial one (or half of the next, if larger).
         gradient_growth: discriminator gradient norm, median of the last tenth over that of the first.
-        best, nearest: index of the evaluation with the lowest smoothed u, among those in ``u``; with the lowest distance.
+        best, nearest: index of the evaluation with the lowest smoothed u, and distance, among those in ``u``.
         collapse: index of the first evaluation from which modes stay lost; where they do not, coverage; then mode_kl.
         won: index of the first evaluation from which the held-out AUC stays above 0.95.
     """

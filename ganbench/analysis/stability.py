@@ -149,8 +149,8 @@ def _judge(
     """Rules 2 to 8: word, kinds, names of the deciding measures, and the evaluation where it happened."""
     u, swing, trend, distance = m.u_end or 0.0, m.oscillation or 0.0, m.trend or 0.0, m.distance_end or 0.0
     points = m.mass_end is not None
-    # Where hardly a point is in a mode although they are where the data are, which mode it is in says nothing. Of points
-    # that are all in modes exp(-mode_kl) of the mass is recovered: all of it in all modes, an eighth in one of eight.
+    # Where hardly a point is in a mode although they are where the data are, which mode it is in says nothing. Of
+    # points that are all in modes exp(-mode_kl) of the mass is recovered: all in all modes, an eighth in one of eight.
     in_modes = None if m.mass_end is None else m.mass_end * exp(m.kl_late or 0.0)
     counted = in_modes is None or in_modes >= limits.mass_counted or distance >= limits.u_poor
     empty = m.mass_end is not None and m.mass_end < limits.mass_nothing

@@ -334,12 +334,12 @@ def power_of(n: int, effect: float, alpha: float) -> float:
 def power_of_welch(n: int, effect: float, alpha: float) -> float:
     """The same of Welch's test, of normal samples of equal variances.
 
-    For equal n Welch's t is Student's, and only its degrees of freedom are fewer: ``(n - 1) / (w² + (1 - w)²)`` where w,
-    the first share of the two variances, is independent of t and has the beta distribution with both parameters
+    For equal n Welch's t is Student's, and only its degrees of freedom are fewer: ``(n - 1) / (w² + (1 - w)²)`` where
+    w, the first share of the two variances, is independent of t and has the beta distribution with both parameters
     (n - 1) / 2. The mean over that is a sum over its quantiles.
     """
     w = stats.beta.ppf((np.arange(64) + 0.5) / 64, (n - 1) / 2, (n - 1) / 2)
-    critical = stats.t.isf(alpha / 2, (n - 1) / (w**2 + (1 - w) ** 2))
+    critical = np.asarray(stats.t.isf(alpha / 2, (n - 1) / (w**2 + (1 - w) ** 2)))
     return float(np.mean([_power_beyond(float(bound), n, effect) for bound in critical]))
 
 
