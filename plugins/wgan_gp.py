@@ -1,9 +1,9 @@
 """Wasserstein GAN with gradient penalty.
 
-Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", Algorithm 1: the critic's gradient is
-drawn towards norm 1 at points between real and generated samples. The paper takes lambda = 10, n_critic = 5,
-beta1 = 0 and step sizes of 1e-4. n_critic = 5 leaves G too few updates in budgets of a minute, where every batch counts;
-the other defaults here are what a search chose at such budgets (results/tuning).
+Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", Algorithm 1: the critic's gradient is drawn towards
+norm 1 at points between real and generated samples. The paper takes lambda = 10, n_critic = 5, beta1 = 0 and step sizes
+of 1e-4. n_critic = 5 leaves G too few updates in budgets of a minute, where every batch counts; the other defaults here
+are what a search chose at such budgets (results/tuning).
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def sensitivity(trials: Sequence[Any]) -> str:
         lines.append([field.name, f"{value:.3g}", *cells])
     now = mistakes(lambda trial: verdict(trial.record).word)
     return (
-        f"## Thresholds\n\nHealthy runs called unstable; failing ones called stable, seeds before {JUDGED}: {now} as they "
-        "are, and with one threshold multiplied.\n\n"
+        f"## Thresholds\n\nHealthy runs called unstable; failing ones called stable, seeds before {JUDGED}: {now} as "
+        "they are, and with one threshold multiplied.\n\n"
         + markdown(["threshold", "value", *(f"x {f}" for f in FACTORS)], lines)
     )
