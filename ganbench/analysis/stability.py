@@ -139,8 +139,10 @@ def _least(value: float | None, bound: float, strict: bool = False) -> bool:
 def _missing(m: Measures, limits: Thresholds) -> bool:
     """Whether about half of the modes are missing, throughout H and at its end, or hardly shown, and do not come."""
     late, end, trend = m.kl_late or 0.0, m.kl_end or 0.0, m.kl_trend or 0.0
-    ended = m.coarse_modes and (m.trend or 0.0) > limits.improving
-    return trend > limits.kl_falling * late and min(late, end) >= (limits.kl_classes if ended else limits.kl_half)
+    if trend > limits.kl_falling * late and min(late, end) >= limits.kl_half:
+        return True
+    standing = (m.trend or 0.0) > limits.improving and trend > limits.kl_falling_classes * late
+    return m.coarse_modes and standing and min(late, end) >= limits.kl_classes
 
 
 def _judge(
