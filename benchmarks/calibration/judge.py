@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from msgspec import UNSET
 from settings import JUDGED, SETTINGS, Setting
 from training import place
 
@@ -72,14 +71,13 @@ def healthy(trial: Trial, median: float) -> bool:
     """By the final scores alone, without the verdict: as good as its setting usually is, near an ideal sampler, even.
 
     FID: the square root, which is a distance, is at least half of the way from a constant's to the ideal sampler's;
-    mode_kl likewise. Recovered mass: at least a quarter of the ideal sampler's, for narrow modes take long. Even: where
-    modes are known, mode_kl is below that of a quarter of the modes missing.
+    mode_kl likewise. Recovered mass: at least a quarter of the ideal sampler's, for narrow modes take long. Even: of
+    points, mode_kl is below that of a quarter of the modes missing.
     """
     metric, score = trial.record.primary, trial.score
     if score is None:
         return False
-    mode_kl = trained(trial.record)[-1][1].mode_kl
-    if mode_kl is not UNSET and mode_kl is not None and mode_kl >= EVEN:
+    if trial.record.reference.centres is not None and (trained(trial.record)[-1][1].mode_kl or 0.0) >= EVEN:
         return False
     floor = trial.record.metrics[metric].floor
     if trial.record.metrics[metric].direction == "max":

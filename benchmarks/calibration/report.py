@@ -30,11 +30,10 @@ which trains for about two core-hours, and continues where it was stopped. [tria
 every trial: what is known of it, its verdict, and every measure. [docs/stability.md](../../docs/stability.md) explains
 the rules.
 
-**Failures** are built to fail (`plugins/planted*.py`). **Healthy** is decided by the final score alone, before any
+**Failures** are built to fail (`plugins/planted*.py`). **Healthy** is decided by the final scores alone, before any
 verdict: a run of an ordinary variant whose score is within a factor of 1.5 of its setting's median, and near an
 ideal sampler (FID: its square root at least half of the way from a constant's to the ideal sampler's; recovered mass:
-at least a quarter of it), and whose modes are shown more evenly than with a quarter of them missing (mode KL below
-ln 4/3). Runs of ordinary variants that are not healthy are listed and count neither way. A Dirac-GAN
+at least a quarter of it, and mode KL below ln 4/3, as where a quarter of the modes is missing). Runs of ordinary variants that are not healthy are listed and count neither way. A Dirac-GAN
 with R1 is healthy because its convergence is proved.
 """
 

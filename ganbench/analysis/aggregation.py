@@ -70,7 +70,7 @@ def across(source: Source) -> pd.DataFrame:
     normalised scores of all its ``trials``, every dataset with the same weight, from ``score_low`` to
     ``score_high`` its 95 % bootstrap interval over seeds within these datasets (Agarwal et al., "Deep
     Reinforcement Learning at the Edge of the Statistical Precipice", 2021, section 4.1 and 4.3), NaN where a variant
-    has a single trial. No rows with fewer than 2 datasets or variants.
+    has a single trial on a dataset. No rows with fewer than 2 datasets or variants.
 
     ``attrs``: ``datasets`` by name; ``friedman``, its ``statistic``, ``p`` and Nemenyi's critical
     ``difference``, or None; ``notes``, sentences on what was tested, what was not, and why.
@@ -125,8 +125,8 @@ def common_variants(trials: Trials, found: list[Table]) -> CommonVariants:
             continue
         for name in variants:
             scores[name].append(normalised[name])
-    if single := [table.dataset for table in chosen if any(len(row.trials) == 1 for row in table.ranked)]:
-        notes.append(f"No intervals, as there are variants of one seed on {', '.join(single)}.")
+    if single := [name for name in variants if scores[name] and not _resampled(scores[name])]:
+        notes.append(f"No interval where a variant has one seed on a dataset: {', '.join(single)}.")
     for table in chosen:
         if family := [row.variant for row in table.ranked if row.true_family and row.variant in variants]:
             notes.append(f"True family on {table.dataset}, so no measure for the others: {', '.join(family)}.")

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, combinations
-from math import sqrt
+from itertools import accumulate, combinations, pairwise
+from math import exp, sqrt
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
@@ -36,17 +36,23 @@ class Thresholds:
 
     parameter_growth: float = 20.0  # healthy at most 8.6 (an RBM); D at 100 times its step size 9.3 in the study
     gradient_growth: float = 50.0  # healthy at most 13, a critic without a constraint 90 and more
-    # Of mode_kl over H: ln 2 = 0.69 where half of the modes are missing, or hardly shown. A classifier of a few classes
-    # takes some samples for those that are missing: five of ten digits missing has 0.24 to 0.32, as GANs on their way on
-    # 28x28 images have, but does not fall, and nor does FID.
+    # Of mode_kl over H: ln 2 = 0.69 where half of the modes are missing, but as much where all are reached unevenly, so
+    # that modes must be missing too, or far more of it. A classifier of a few classes takes some samples for those that
+    # are missing: five of ten digits missing has 0.24 to 0.32, as GANs on their way on 28x28 images have, but does not
+    # fall, and nor does FID.
     kl_half: float = 0.6
+    kl_most: float = 0.9
+    modes_half: float = 0.75  # share of the true modes
     kl_classes: float = 0.22
     many_classes: int = 50
     # Its trend as a share of itself: a training that still gains modes. With 4 of 8 modes of ring8 never shown and few
     # samples in the others at most 0.26 in size; with five of ten digits never shown it rises.
-    kl_falling: float = -0.3
+    kl_falling: float = -0.5
     kl_falling_classes: float = -0.2
-    mass_counted: float = 0.1  # share of points in modes, below which the modes that they are in say nothing
+    # Points: below such a recovered mass hardly a sample is in a mode, and which ones says nothing; unless they are all
+    # in a few, of which exp(-mode_kl) of the mass is recovered, so that mass times exp(mode_kl) is 1.
+    mass_counted: float = 0.1
+    share_counted: float = 0.5
     mass_nothing: float = 0.01  # points: noise has 0.002 on ring8 and 0.018 on grid25
     mode_drop: float = 0.5  # also coverage; 0.3 to 0.7 change no verdict
     coverage_seen: float = 0.1  # below it a halved coverage is noise
@@ -74,9 +80,13 @@ class Thresholds:
     oscillation_share: float = 0.2  # of the mean of u over H
     oscillation_small_images: float = 0.015
     oscillation_share_images: float = 0.15  # healthy at most 0.127
+    # Steps up over H, which a swing has as well as steps down, and a late fall or a single jump has not. A sine of one
+    # period has 2.8, pure noise about 10.
+    oscillation_rises: float = 2.0  # times the oscillation
     oscillation_alone: float = 0.15  # enough by itself, in a run that improves, too
     degraded_small: float = 0.03  # enough for images where u_end is 1.3 times u_best: FID 1.7 times its best
     degraded_ratio: float = 1.3
+    degraded_swings: float = 3.0  # and u_rise is so many times the oscillation, which moves the last value, too
     degraded: float = 0.125  # healthy at most 0.074; study: .10: FA 6, missed 6; .15: 1 and 7; .20: 1 and 9
     u_nothing: float = 1.0  # a constant at the real mean does as well
     fewest: int = 10  # below it no word: at 10, the study's FA is 2 and 28 are missed
@@ -96,8 +106,11 @@ SHOWN = (
     "oscillation",
     "oscillation_share",
     "trend",
+    "distance_end",
+    "distance_rise",
     "modes_end",
     "kl_late",
+    "kl_end",
     "kl_trend",
     "mode_drop",
     "coverage_drop",
@@ -121,10 +134,13 @@ class Measures:
         u_end, u_best, u_rise: u at the end, minimum of smoothed u, and their difference.
         oscillation: standard deviation of the residuals of u about its Theil-Sen line over H; ``oscillation_share``
             that of the mean of u over H. Of points both of their distance where that swings more.
+        rises: sum of the steps up of that series over H.
         trend: slope of that line times the length of H; negative while u improves. Of points the lower of both scales.
-        distance_end, distance_best, distance_rise: the same of the distance; of images this is u.
+        distance_end, distance_best, distance_rise: as those of u, of the distance; of images this is u.
+        points: whether the modes have known centres.
         modes_end: modes at the end; ``modes`` is how many there are in truth.
-        kl_late, kl_trend: median of mode_kl over H, and the slope of its Theil-Sen line times the length of H.
+        kl_late, kl_trend: median of mode_kl over H, and the slope of its Theil-Sen line times the length of H; of points
+            only where they say something of modes (``_counted``), as all that follows of mode_kl.
         coarse_modes: whether modes are classes that a classifier tells apart, few enough to count.
         mass_end: recovered mass at the end; None for images.
         mode_drop, coverage_drop: 1 - the end / maximum of the smoothed series, in [0, 1]; coverage of images only.
@@ -147,7 +163,9 @@ class Measures:
     u_rise: float | None = None
     oscillation: float | None = None
     oscillation_share: float | None = None
+    rises: float | None = None
     trend: float | None = None
+    points: bool = False
     modes: int | None = None
     modes_end: float | None = None
     distance_end: float | None = None
@@ -180,6 +198,7 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
     telemetry = record.telemetry or Telemetry()
     growth = parameter_growth(record.evaluations)
     found: dict[str, Any] = {
+        "points": record.reference.centres is not None,
         "modes": record.reference.modes,
         "grad_spikes": (telemetry.gradient_spikes or {}).get("discriminator"),
         "parameter_growth": max(growth, default=None),
@@ -189,8 +208,8 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
     watched = [watch for _, watch in evaluated]
     distance = [sqrt(max(watch.fid or 0.0, 0.0) / (watch.trace or 1.0)) for watch in watched]
     mass = _known(_series(watched, "recovered_mass"))
-    points = bool(mass) and len(mass) == len(watched)
-    u = tuple(1 - value for value in mass) if points else tuple(distance)
+    weighed = bool(mass) and len(mass) == len(watched)
+    u = tuple(1 - value for value in mass) if weighed else tuple(distance)
     if len(u) < 3:
         return Measures(u=u, **found)
     half = max(len(u) // 2, 3)
@@ -205,6 +224,7 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
         "u_rise": u[-1] - min(smooth),
         "oscillation": worst.size,
         "oscillation_share": worst.share,
+        "rises": worst.rises,
         "trend": min(swing.slope for swing in swings) * half,
         "best": smooth.index(min(smooth)),
         "distance_end": distance[-1],
@@ -213,9 +233,11 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
         "nearest": near.index(min(near)),
     }
     modes, coverage, kl = (_series(watched, key) for key in ("modes", "coverage", "mode_kl"))
-    if points:  # of which coverage is lost where samples become less sharp, though no mode is
-        coverage = [None] * len(coverage)
     classes = record.reference.modes
+    if weighed:
+        # Coverage of points is lost where samples become less sharp, though no mode is.
+        coverage = [None] * len(coverage)
+        kl = [nats if _counted(*seen, nats, limits) else None for *seen, nats in zip(mass, distance, kl, strict=True)]
     found |= {
         "modes_end": next(iter(_known(modes)[-1:]), None),
         "mode_drop": _drop(modes),
@@ -224,11 +246,12 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
         "kl_late": median(late) if (late := _known(kl[-half:])) else None,
         "kl_trend": _trend(times, kl, half),
         "coarse_modes": classes is not None and classes <= limits.many_classes and record.reference.centres is None,
-        "mass_end": mass[-1] if points else None,
+        "mass_end": mass[-1] if weighed else None,
     }
     known = _known(kl)
-    if len(known) >= 3:
-        found |= {"kl_end": known[-1], "kl_rise": known[-1] - min(_smooth(known))}
+    found["kl_end"] = kl[-1]
+    if len(known) >= 3 and kl[-1] is not None:
+        found["kl_rise"] = kl[-1] - min(_smooth(known))
     lost = [
         _lost(modes, max, lambda now, best: best > 0 and now <= (1 - limits.mode_drop) * best),
         _lost(coverage, max, lambda now, best: best >= limits.coverage_seen and now <= (1 - limits.mode_drop) * best),
@@ -284,19 +307,29 @@ def _trend(times: Sequence[float], series: Series, half: int) -> float | None:
     return theil_sen(*zip(*known, strict=True)) * half if known else None
 
 
+def _counted(mass: float, distance: float, kl: float | None, limits: Thresholds) -> bool:
+    """Whether the modes in which points are say something: where enough are in one, or all are far from the data."""
+    crowded = kl is not None and mass * exp(kl) >= limits.share_counted
+    return mass >= limits.mass_counted or crowded or distance >= limits.u_poor
+
+
 class _Swing(NamedTuple):
-    """A series about its Theil-Sen line: the line's slope, the residuals' deviation, and its share of the mean."""
+    """A series about its Theil-Sen line: the line's slope, the residuals' deviation and its share of the mean; and the
+    sum of the series' steps up.
+    """
 
     slope: float
     size: float
     share: float
+    rises: float
 
 
 def _swing(times: Sequence[float], series: Sequence[float]) -> _Swing:
     slope = theil_sen(times, series)
     size = _deviation([y - slope * x for x, y in zip(times, series, strict=True)])
     mean = fmean(series)
-    return _Swing(slope, size, size / mean if mean > 0 else 0.0)
+    rises = sum(max(b - a, 0.0) for a, b in pairwise(series))
+    return _Swing(slope, size, size / mean if mean > 0 else 0.0, rises)
 
 
 def theil_sen(x: Sequence[float], y: Sequence[float]) -> float:

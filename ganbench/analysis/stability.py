@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import exp
 
 from ganbench.analysis.measures import THRESHOLDS, Measures, Thresholds, measures, parameter_growth, trained
 from ganbench.results.schema import Record
@@ -136,13 +135,19 @@ def _least(value: float | None, bound: float, strict: bool = False) -> bool:
     return value is not None and (value > bound if strict else value >= bound)
 
 
+def _falling(m: Measures, share: float) -> bool:
+    """Whether mode_kl falls by this share of itself over H: modes still come."""
+    return (m.kl_trend or 0.0) <= share * (m.kl_late or 0.0)
+
+
 def _missing(m: Measures, limits: Thresholds) -> bool:
     """Whether about half of the modes are missing, throughout H and at its end, or hardly shown, and do not come."""
-    late, end, trend = m.kl_late or 0.0, m.kl_end or 0.0, m.kl_trend or 0.0
-    if trend > limits.kl_falling * late and min(late, end) >= limits.kl_half:
+    kl = min(m.kl_late or 0.0, m.kl_end or 0.0)
+    some = m.modes is not None and m.modes_end is not None and m.modes_end <= limits.modes_half * m.modes
+    if kl >= (limits.kl_half if some else limits.kl_most) and not _falling(m, limits.kl_falling):
         return True
-    standing = (m.trend or 0.0) > limits.improving and trend > limits.kl_falling_classes * late
-    return m.coarse_modes and standing and min(late, end) >= limits.kl_classes
+    standing = (m.trend or 0.0) > limits.improving and not _falling(m, limits.kl_falling_classes)
+    return m.coarse_modes and standing and kl >= limits.kl_classes
 
 
 def _judge(
@@ -150,22 +155,15 @@ def _judge(
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], int | None]:
     """Rules 2 to 8: word, kinds, names of the deciding measures, and the evaluation where it happened."""
     u, swing, trend, distance = m.u_end or 0.0, m.oscillation or 0.0, m.trend or 0.0, m.distance_end or 0.0
-    points = m.mass_end is not None
-    # Where hardly a point is in a mode although they are where the data are, which mode it is in says nothing. Of
-    # points that are all in modes exp(-mode_kl) of the mass is recovered: all in all modes, an eighth in one of eight.
-    in_modes = None if m.mass_end is None else m.mass_end * exp(m.kl_late or 0.0)
-    counted = in_modes is None or in_modes >= limits.mass_counted or distance >= limits.u_poor
+    rise = m.u_rise or 0.0
     empty = m.mass_end is not None and m.mass_end < limits.mass_nothing
-    # Where no point ever was in a mode, u stands still, and points can still go farther away.
-    away = empty and (m.distance_rise or 0.0) > (m.u_rise or 0.0)
-    rise = (m.distance_rise if away else m.u_rise) or 0.0
     stuck = trend > limits.improving
+    share, small = limits.oscillation_share_images, limits.oscillation_small_images
+    if m.points:
+        share, small = limits.oscillation_share, limits.oscillation_small
     # A single step up makes residuals as large: rule 6 has a better word for it.
-    share, small = limits.oscillation_share, limits.oscillation_small
-    if not points:
-        share, small = limits.oscillation_share_images, limits.oscillation_small_images
-    relative = rise < limits.degraded and _least(m.oscillation_share, share) and swing >= small
-    large = relative or swing >= limits.oscillation
+    up_and_down = rise < limits.degraded and _least(m.rises, limits.oscillation_rises * swing)
+    large = (up_and_down and _least(m.oscillation_share, share) and swing >= small) or swing >= limits.oscillation
     oscillating = swing >= limits.oscillation_alone or (
         large and (stuck or u >= limits.u_poor or rise >= limits.u_rise)
     )
@@ -175,8 +173,8 @@ def _judge(
         or _least(m.kl_rise, limits.kl_rise)
     )
     # Points that concentrate on a few modes become sharper in them, so that their score can improve.
-    without = points and counted and _least(m.kl_end, limits.kl_half)
-    if lost and (rise >= limits.u_rise or without):
+    concentrated = m.points and _least(m.kl_end, limits.kl_half) and not _falling(m, limits.kl_falling)
+    if lost and (rise >= limits.u_rise or concentrated):
         return "collapsed", ("lost modes",), ("mode_drop", "coverage_drop", "kl_rise", "kl_end", "u_rise"), m.collapse
     # In a short training the discriminator is ahead before the generator has begun, and its first gradients are large.
     won = trend > limits.standstill or (len(m.u) >= limits.coarse and (trend > limits.learning or empty))
@@ -190,14 +188,15 @@ def _judge(
     few = m.modes is not None and m.modes_end is not None and m.modes_end <= limits.modes_covered * m.modes
     if few and distance >= limits.u_poor and (stuck or oscillating):
         return "collapsed", ("never covered",), ("modes_end", "modes", "distance_end", "trend", "oscillation"), None
-    if counted and _missing(m, limits):
+    if _missing(m, limits):
         return "collapsed", ("missing modes",), ("kl_late", "kl_end", "kl_trend", "u_end", "trend"), None
     if oscillating:
-        return "oscillating", (), ("oscillation", "oscillation_share", "u_end", "u_rise"), None
-    ratio = u >= limits.degraded_ratio * (m.u_best or 0.0) and not points
-    if rise >= limits.degraded or (ratio and rise >= limits.degraded_small):
-        if away:
-            return "degraded", ("nearer earlier",), ("distance_rise", "distance_best", "distance_end"), m.nearest
+        return "oscillating", (), ("oscillation", "oscillation_share", "u_end", "u_rise", "distance_end"), None
+    # Where no point is in a mode, u stands still, and points can still go farther away.
+    if empty and _least(m.distance_rise, max(limits.degraded, rise)):
+        return "degraded", ("nearer earlier",), ("distance_rise", "distance_best", "distance_end"), m.nearest
+    beyond = not m.points and u >= limits.degraded_ratio * (m.u_best or 0.0) and rise >= limits.degraded_swings * swing
+    if rise >= limits.degraded or (beyond and rise >= limits.degraded_small):
         return "degraded", ("best score earlier",), ("u_rise", "u_best", "u_end", "d_auc_gap"), m.best
     if stuck and (u >= limits.u_nothing or empty):
         return "collapsed", ("learned nothing",), ("u_end", "trend"), None

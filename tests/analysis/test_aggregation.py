@@ -113,11 +113,15 @@ def test_a_single_seed_has_no_interval_and_the_family_of_the_data_is_named() -> 
     found = across(table)
     assert found["score"].notna().all() and found[["score_low", "score_high"]].isna().all(axis=None)
     assert profiles(table)[["low", "high"]].isna().all(axis=None)
-    assert "No intervals, as there are variants of one seed on data-00001." in found.attrs["notes"]
+    assert "No interval where a variant has one seed on a dataset: v00, v01, v02." in found.attrs["notes"]
     assert "True family on data-00000, so no measure for the others: v01." in found.attrs["notes"]
     shown = across_datasets(report(table))
     assert all("[" not in row[2] for row in shown.rows) and not any("too narrow" in text for text in shown.notes)
-    assert across(frame(suite()))[["score_low", "score_high"]].notna().all(axis=None)
+    scores = suite()
+    scores[1, 0, 1:] = np.nan
+    found = across(frame(scores)).set_index("variant")
+    assert found["score_low"].isna().tolist() == [name == "v00" for name in found.index]
+    assert "No interval where a variant has one seed on a dataset: v00." in across(frame(scores)).attrs["notes"]
 
 
 def test_tests_across_datasets_begin_at_eight_and_the_reader_is_told() -> None:
