@@ -575,6 +575,18 @@ BEST = sorted(converging(noise=0.0)[:13])[1]  # smoothed
         (history(0.7 + 0.11 * (-1.0) ** np.arange(20)), history(0.7 + 0.09 * (-1.0) ** np.arange(20)), "oscillating"),
         (history(FALLING + 0.16 * SWING), history(FALLING + 0.14 * SWING), "oscillating"),
         (history(late(BEST + 0.135)), history(late(BEST + 0.115)), "degraded"),
+        (
+            history([*[0.1] * 8, *np.linspace(0.1, 0.131, 12)]),
+            history([*[0.1] * 8, *np.linspace(0.1, 0.129, 12)]),
+            "degraded",
+        ),
+        (history(0.05 + 0.016 * SWING), history(0.05 + 0.0145 * SWING), "oscillating"),
+        (history(0.2 + 0.031 * SWING), history(0.2 + 0.029 * SWING), "oscillating"),
+        (
+            history([0.4] * 20, mode_kl=0.3 + 0.0061 * np.arange(20)[::-1]),
+            history([0.4] * 20, mode_kl=0.3 + 0.0071 * np.arange(20)[::-1]),
+            "collapsed",
+        ),
         (history([1.01] * 20), history([0.99] * 20), "collapsed"),
     ],
 )
