@@ -33,8 +33,9 @@ the rules.
 **Failures** are built to fail (`plugins/planted*.py`). **Healthy** is decided by the final scores alone, before any
 verdict: a run of an ordinary variant whose score is within a factor of 1.5 of its setting's median, and near an
 ideal sampler (FID: its square root at least half of the way from a constant's to the ideal sampler's; recovered mass:
-at least a quarter of it, and mode KL below ln 4/3, as where a quarter of the modes is missing). Runs of ordinary variants that are not healthy are listed and count neither way. A Dirac-GAN
-with R1 is healthy because its convergence is proved.
+at least a quarter of it, and mode KL below ln 4/3, as where a quarter of the modes is missing). Runs of ordinary
+variants that are not healthy are listed and count neither way. A Dirac-GAN with R1 is healthy because its convergence
+is proved.
 """
 
 

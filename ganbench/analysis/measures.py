@@ -139,8 +139,8 @@ class Measures:
         distance_end, distance_best, distance_rise: as those of u, of the distance; of images this is u.
         points: whether the modes have known centres.
         modes_end: modes at the end; ``modes`` is how many there are in truth.
-        kl_late, kl_trend: median of mode_kl over H, and the slope of its Theil-Sen line times the length of H; of points
-            only where they say something of modes (``_counted``), as all that follows of mode_kl.
+        kl_late, kl_trend: median of mode_kl over H, and the slope of its Theil-Sen line times the length of H. Of
+            points mode_kl counts only where they say something of modes (``_counted``).
         coarse_modes: whether modes are classes that a classifier tells apart, few enough to count.
         mass_end: recovered mass at the end; None for images.
         mode_drop, coverage_drop: 1 - the end / maximum of the smoothed series, in [0, 1]; coverage of images only.
