@@ -237,7 +237,8 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
     if weighed:
         # Coverage of points is lost where samples become less sharp, though no mode is.
         coverage = [None] * len(coverage)
-        kl = [nats if _counted(*seen, nats, limits) else None for *seen, nats in zip(mass, distance, kl, strict=True)]
+        told = [_counted(*each, limits) for each in zip(mass, distance, kl, strict=True)]
+        kl = [nats if counts else None for nats, counts in zip(kl, told, strict=True)]
     found |= {
         "modes_end": next(iter(_known(modes)[-1:]), None),
         "mode_drop": _drop(modes),
