@@ -83,7 +83,7 @@ def verdict(record: Record, limits: Thresholds = THRESHOLDS) -> Verdict:
        or (missing modes) mode_kl over H and at the end as high as where half of them are missing, and not falling,
        however good u is.
     5. ``oscillating``: u swings by 0.1, or by 0.05 and a fifth of itself (of images by 0.015 and 15 %), and does not
-       improve, is poor or was better; or it swings by 0.15.
+       improve, is poor or was better; or it swings by 0.15; and goes up as well as down.
     6. ``degraded``: u was better by 0.125, or, of images, FID is 1.7 times its best, as in over-training;
        ``d_auc_gap`` shows over-fitting.
     7. ``collapsed`` (learned nothing): no better than a constant, and not improving.
@@ -162,11 +162,10 @@ def _judge(
     if m.points:
         share, small = limits.oscillation_share, limits.oscillation_small
     # A single step up makes residuals as large: rule 6 has a better word for it.
-    up_and_down = rise < limits.degraded and _least(m.rises, limits.oscillation_rises * swing)
-    large = (up_and_down and _least(m.oscillation_share, share) and swing >= small) or swing >= limits.oscillation
-    oscillating = swing >= limits.oscillation_alone or (
-        large and (stuck or u >= limits.u_poor or rise >= limits.u_rise)
-    )
+    relative = rise < limits.degraded and _least(m.oscillation_share, share) and swing >= small
+    large = (relative or swing >= limits.oscillation) and (stuck or u >= limits.u_poor or rise >= limits.u_rise)
+    up_and_down = _least(m.rises, limits.oscillation_rises * swing)
+    oscillating = up_and_down and (large or swing >= limits.oscillation_alone)
     lost = (
         _least(m.mode_drop, limits.mode_drop)
         or (_least(m.coverage_drop, limits.mode_drop) and _least(m.coverage_best, limits.coverage_seen))

@@ -459,6 +459,14 @@ def test_points_of_records_without_recovered_mass_are_judged_on_their_distance()
         assert verdict(record).word == "stable"
 
 
+def test_points_that_come_at_the_end_do_not_swing():
+    """As where the step size is constant until the last hundredths of the budget."""
+    came = ring([0.02, 0.05] * 9 + [0.05, 0.44], [0.07] * 20, [0.05] * 20, [8] * 20)
+    assert came.word == "stable" and came.measures.oscillation > THRESHOLDS.oscillation
+    jumped = ring([0.02, 0.04] * 8 + [0.04, 0.05, 0.3, 0.6], [0.07] * 20, [0.05] * 20, [8] * 20)
+    assert jumped.word == "stable" and jumped.measures.oscillation > THRESHOLDS.oscillation_alone
+
+
 def test_modes_count_only_where_enough_points_are_in_one():
     blurred = ring([0.03] * 20, [0.2] * 20, [0.1] * 10 + [1.2] * 10, [8] * 20)
     assert (blurred.word, blurred.note) == ("stable", "undertrained")
