@@ -30,8 +30,9 @@ class Thresholds:
     """The constants of the rules, each with the evidence that set it.
 
     "Healthy" and "failures" are the runs of results/calibration (20 evaluations each; its README has the range of
-    every measure and what moving each threshold does; version-1.csv has those of the rules before). "Study" are 102 healthy runs, 42 slow and 286 failing
-    ones on smaller networks, of 30 evaluations; FA counts healthy ones called a failure, missed failures called stable.
+    every measure and what moving each threshold does; version-1.csv has those of the rules before). "Study" are 102
+    healthy runs, 42 slow and 286 failing ones on smaller networks, of 30 evaluations; FA counts healthy ones called a
+    failure, missed failures called stable.
     """
 
     parameter_growth: float = 20.0  # healthy at most 8.6 (an RBM); D at 100 times its step size 9.3 in the study
