@@ -100,10 +100,10 @@ def table(results: Path, dataset: str) -> list[str]:
         changed = "" if change is None else f"{change:+.0%}"
         verdict = row.verdict if isinstance(row.verdict, str) else ""
         lines.append(f"| {name} | {' | '.join(scores)} | {changed} | {verdict} | {spent:.0f} | {code} |")
-    ideal = [
-        f"{board[f'{c}_floor'].iloc[0]:.3g} ± {board[f'{c}_floor_sd'].iloc[0]:.2g}" if f"{c}_floor" in board else ""
-        for c in columns
-    ]
+    ideal = []
+    for c in columns:
+        floor, spread = (board[name].iloc[0] if name in board else np.nan for name in (f"{c}_floor", f"{c}_floor_sd"))
+        ideal.append("" if np.isnan(floor) else f"{floor:.3g}" if np.isnan(spread) else f"{floor:.3g} ± {spread:.2g}")
     return [*lines, f"| *ideal sampler* | {' | '.join(ideal)} | | | | |"]
 
 
