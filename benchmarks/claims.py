@@ -103,14 +103,17 @@ def on(dataset: str, judge: Callable[[pd.DataFrame], tuple[str, str]]) -> Callab
 
 
 def both(*judges: Callable[[pd.DataFrame], tuple[str, str]]) -> Callable[[pd.DataFrame], tuple[str, str]]:
-    """A claim of several parts: reproduced if all are."""
+    """A claim of several parts: reproduced if all are, in part if some are."""
 
     def judge(trials: pd.DataFrame) -> tuple[str, str]:
         parts = [one(trials) for one in judges]
         verdicts = {verdict for _, verdict in parts}
         if "not run" in verdicts:
             return "", "not run"
-        return "; ".join(seen for seen, _ in parts), verdicts.pop() if len(verdicts) == 1 else "in part"
+        seen = "; ".join(seen for seen, _ in parts)
+        if len(verdicts) == 1:
+            return seen, verdicts.pop()
+        return seen, "in part" if "reproduced" in verdicts else "not seen"
 
     return judge
 

@@ -39,6 +39,7 @@ def test_a_claim_of_parts_is_reproduced_if_all_are() -> None:
     yes, no = better("fid", "a", "b"), better("fid", "b", "a")
     assert both(yes, yes)(frame)[1] == "reproduced"
     assert both(yes, no)(frame)[1] == "in part"
+    assert both(no, better("fid", "a", "a"))(frame)[1] == "not seen"  # neither part is, each in its own way
     assert both(yes, better("modes", "a", "b"))(frame) == ("", "not run")
     below = every("fid", "a", lambda values: values < 2.5, "below 2.5")
     assert below(frame)[1] == "reproduced"
