@@ -26,7 +26,7 @@ Made by
 
     python benchmarks/calibration FOLDER
 
-which trains for about two core-hours, and continues where it was stopped. [trials.csv](trials.csv) has
+which trains for some 45 minutes on two cores, and continues where it was stopped. [trials.csv](trials.csv) has
 every trial: what is known of it, its verdict, and every measure. [docs/stability.md](../../docs/stability.md) explains
 the rules.
 
