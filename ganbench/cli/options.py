@@ -230,10 +230,11 @@ _REQUEST = [
     click.option(
         "--reference",
         "split",
-        type=click.Choice(["test", "train"]),
+        type=click.Choice(["test", "train", "validation"]),
         default="test",
         show_default=True,
-        help="Split that samples are compared with: test, the held-out one, or train, as most papers have it.",
+        help="Split that samples are compared with: test, the held-out one; train, as most papers have it; or "
+        "validation, a fifth of the training split that is then not trained on, to choose settings by.",
     ),
     click.option(
         "--curve-samples",

@@ -107,6 +107,11 @@ def command(
             f"seed {shared[0]} is in --seeds and among the search's own, {searched[0]} to {searched[-1]}: the best "
             "configuration has to prove itself on fresh ones; choose others with --seeds or --search-seed"
         )
+    if rest["split"] == "validation":
+        raise UsageError(
+            "a search compares with the validation split as it is; --reference says what its final trials are compared "
+            "with: test or train"
+        )
     rows = parse_settings(settings, plugins)
     if len(plugins) > len(set(plugins)) or any(len(of) > 1 for of in rows.values()):
         raise UsageError("a variant named twice, and a grid in --set, are for ganbench run: tune chooses the values")

@@ -160,7 +160,7 @@ def command(record: Record) -> str:
     words += ["--images", str(trial.budget_images), "--batch-size", str(trial.batch_size)]
     words += ["--evaluations", str(evaluation.evaluations), "--samples", str(evaluation.samples)]
     words += ["--curve-samples", str(evaluation.curve_samples or evaluation.samples)]
-    words += ["--reference", evaluation.split] if evaluation.split == "train" else []
+    words += ["--reference", evaluation.split] if evaluation.split != "test" else []
     words += ["--extractor", extractor] + (["--weights", f"FILE-OF-{digest}"] if at else [])
     words += ["--metrics", ",".join(metrics)] if metrics else []
     words += ["--device", trial.device]

@@ -200,6 +200,21 @@ def test_a_search_killed_in_both_halves_ends_in_the_same_bytes(site: Path, ganbe
     assert contents(tmp_path / "killed") == before
 
 
+def test_a_configuration_can_be_chosen_by_hand_on_the_split_of_the_search(site: Path, ganbench, tmp_path: Path) -> None:
+    searched = ganbench("tune", "-p", "knob", "--trials", "1", "--seeds", "1", *SMALL, *INLINE, site=site)
+    assert searched.returncode == 0, searched.stderr
+    (first,) = read_records(tmp_path / "tuning/search").records
+    folder = next((tmp_path / "tuning/search").rglob("record.json")).parent
+    assert "--reference validation" in ganbench("show", str(folder), site=site).stdout, "how to repeat it"
+    words = ("-p", "knob", "--seeds", "1000,", *SMALL, "--reference", "validation", *INLINE)
+    by_hand = ganbench("run", *words, "--results", "hand", site=site)
+    assert by_hand.returncode == 0, by_hand.stderr
+    (again,) = read_records(tmp_path / "hand").records
+    assert again.identity == first.identity and again.values == first.values
+    refused = ganbench(*COMMAND, "--reference", "validation", *INLINE, site=site)
+    assert refused.returncode == 2 and "test or train" in refused.stderr
+
+
 @pytest.mark.slow  # pytest -m slow tests/cli/test_tune.py
 def test_tpe_gives_the_same_search_with_any_number_of_jobs(site: Path, ganbench, tmp_path: Path) -> None:
     command = ("tune", "-p", "knob", "--trials", "22", "--sampler", "tpe", "--seeds", "2", *SMALL)
