@@ -32,6 +32,8 @@ COLUMNS = [
     "seeds_needed",
     "seeds_needed_low",
     "seeds_needed_high",
+    "seeds_shared",
+    "largest_change",
     "note",
 ]
 _CONDITIONS = ["dataset_hash", *PROTOCOL_FIELDS]
@@ -39,15 +41,22 @@ SIDES = ("before", "after")
 
 
 class Incomparable(ValueError):
-    """Results whose protocol or dataset differ. The message names the dataset, the field and both values.
+    """Results whose protocol or dataset differ. The message names dataset, variants, fields and both values.
 
     Attributes:
-        field: what differs.
+        fields: what differs.
     """
 
-    def __init__(self, message: str, field: str) -> None:
+    def __init__(self, message: str, fields: tuple[str, ...]) -> None:
         super().__init__(message)
-        self.field = field
+        self.fields = fields
+
+
+class Comparison(NamedTuple):
+    """The rows that two sets of results allow, and why others are refused."""
+
+    table: pd.DataFrame
+    refused: list[Incomparable]
 
 
 class _Pair(NamedTuple):
@@ -59,24 +68,35 @@ class _Pair(NamedTuple):
     after: np.ndarray
 
 
-@np.errstate(over="ignore", invalid="ignore")  # a stranger's scores may be 1e308
 def compare(a: Source, b: Source) -> pd.DataFrame:
     """Compare the variants that both ``a`` (before) and ``b`` (after) have on a dataset; each a frame, or records.
 
-    Returns a row for each variant and protocol: medians ``before`` and ``after`` of the dataset's primary
+    The table has a row for each variant and protocol: medians ``before`` and ``after`` of the dataset's primary
     metric over completed trials, their ``difference`` (after - before), ``p`` (Welch on the scale of the
     leaderboard, failed trials counted as a constant at the real mean, Holm over all rows; NaN below 5
     seeds), ``effect`` = P(b beats a), ``conclusion`` (``better``, ``worse``: p <= 0.05; else ``no
     evidence``), the seeds that were tested on each side and how many a side would show such a difference
-    at power 0.8, with the ends of a 95 % interval (empty below 10 seeds a side and where they do not say), and a
+    at power 0.8, with the ends of a 95 % interval (empty below 10 seeds a side and where they do not say),
+    ``seeds_shared``, the seeds that completed on both sides, and ``largest_change`` of a score between two trials of
+    one of them, |after - before| / max(|after|, |before|): 0 where a training was repeated to the bit; and a
     ``note`` of differences in environment, seeds, hyperparameters and failures; after ``protocol`` stands ``preset``
     where one has a name. Baselines and planted failures are left out.
 
     Raises:
-        Incomparable: a variant is in both, but under no protocol or content of the dataset that both have.
+        Incomparable: a variant is in both, but under no protocol or content of the dataset that both have;
+            ``comparison`` has the other rows.
     """
+    table, refused = comparison(a, b)
+    if refused:
+        raise refused[0]
+    return table
+
+
+@np.errstate(over="ignore", invalid="ignore")  # a stranger's scores may be 1e308
+def comparison(a: Source, b: Source) -> Comparison:
+    """Compare what can be compared of ``a`` and ``b``, as ``compare`` does, and say why the rest cannot be."""
     trials = _both(a, b)
-    pairs = _pairs(trials.context)
+    pairs, refused = _pairs(trials.context)
     lines, samples = [], []
     for pair in pairs:
         line, before, after = _line(trials, pair)
@@ -95,18 +115,19 @@ def compare(a: Source, b: Source) -> pd.DataFrame:
         line |= dict(zip(SEEDS_NEEDED, needed or (None, None, None), strict=True))
         gained = line.pop("gained")
         line["conclusion"] = ("better" if gained > 0 else "worse") if adjusted <= ALPHA else "no evidence"
-    types = dict.fromkeys(["before", "after", "difference", "p", "effect"], "float64")
-    types |= {"seeds_before": "int64", "seeds_after": "int64", **dict.fromkeys(SEEDS_NEEDED, "Int64")}
+    types = dict.fromkeys(["before", "after", "difference", "p", "effect", "largest_change"], "float64")
+    types |= dict.fromkeys(["seeds_before", "seeds_after", "seeds_shared"], "int64")
+    types |= dict.fromkeys(SEEDS_NEEDED, "Int64")
     place = COLUMNS.index("protocol") + 1
     named = ["preset"] if any(line["preset"] for line in lines) else []
     columns = [*COLUMNS[:place], *named, *COLUMNS[place:]]
-    return pd.DataFrame(lines, columns=pd.Index(columns, dtype=object)).astype(types)
+    return Comparison(pd.DataFrame(lines, columns=pd.Index(columns, dtype=object)).astype(types), refused)
 
 
 def unmatched(a: Source, b: Source) -> list[str]:
     """What only one side has, and ``compare`` therefore leaves out: ``dcgan on ring8: only before``.
 
-    Where both have the variant on the dataset, the protocol that only one has is named too.
+    Where both have the variant on the dataset under one protocol, another that only one has is named too.
     """
     sides: list[dict[tuple[str, str], dict[tuple[Any, ...], str]]] = []
     for source in (a, b):
@@ -123,7 +144,7 @@ def unmatched(a: Source, b: Source) -> list[str]:
             for conditions, protocol in protocols.items():
                 if (variant, dataset) not in other:
                     told.add(f"{variant} on {dataset}: only {side}")
-                elif conditions not in other[variant, dataset]:
+                elif conditions not in other[variant, dataset] and protocols.keys() & other[variant, dataset].keys():
                     told.add(f"{variant} on {dataset}, protocol {protocol}: only {side}")
     return sorted(told)
 
@@ -157,30 +178,32 @@ def _both(a: Source, b: Source) -> Trials:
     return Trials(context, metrics, values, blank, blank, sides[0].directions | sides[1].directions)
 
 
-def _pairs(context: pd.DataFrame) -> list[_Pair]:
+def _pairs(context: pd.DataFrame) -> tuple[list[_Pair], list[Incomparable]]:
+    """What can be compared; and what both have under no common conditions, a refusal for each way to differ."""
     sides: dict[tuple[str, str], dict[str, dict[tuple[Any, ...], list[int]]]] = {}
     columns = [context[name].to_numpy(object) for name in ("role", "dataset", "variant", "side", *_CONDITIONS)]
     for place, (role, dataset, variant, side, *conditions) in enumerate(zip(*columns, strict=True)):
         if role == "variant":
             both = sides.setdefault((dataset, variant), {name: {} for name in SIDES})
             both[side].setdefault(tuple(conditions), []).append(place)
-    found = []
+    found: list[_Pair] = []
+    refused: dict[tuple[Any, ...], list[str]] = {}
     for (dataset, variant), both in sorted(sides.items()):
         before, after = (both[side] for side in SIDES)
         if not before or not after:
             continue
         shared = sorted(before.keys() & after.keys(), key=str)
         if not shared:
-            _refuse(dataset, variant, min(before, key=str), min(after, key=str))
+            refused.setdefault((dataset, min(before, key=str), min(after, key=str)), []).append(variant)
         found += [_Pair(dataset, variant, np.array(before[key]), np.array(after[key])) for key in shared]
-    return found
+    return found, [_refusal(*differing, variants) for differing, variants in refused.items()]
 
 
-def _refuse(dataset: str, variant: str, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
-    field, was, now = next(
-        (field, was, now) for field, was, now in zip(_CONDITIONS, before, after, strict=True) if was != now
-    )
-    raise Incomparable(f"{dataset}: {variant} cannot be compared, {field} differs: {was} before, {now} after", field)
+def _refusal(dataset: str, before: tuple[Any, ...], after: tuple[Any, ...], variants: list[str]) -> Incomparable:
+    found = [(field, was, now) for field, was, now in zip(_CONDITIONS, before, after, strict=True) if was != now]
+    told = "; ".join(f"{field} differs: {was} before, {now} after" for field, was, now in found)
+    message = f"{dataset}: {', '.join(variants)} cannot be compared, {told}"
+    return Incomparable(message, tuple(field for field, _, _ in found))
 
 
 def _line(trials: Trials, pair: _Pair) -> tuple[dict[str, Any], Floats, Floats]:
@@ -205,9 +228,25 @@ def _line(trials: Trials, pair: _Pair) -> tuple[dict[str, Any], Floats, Floats]:
         "difference": medians[1] - medians[0],
         "effect": superiority(after, before, primary.direction) if len(before) and len(after) else np.nan,
         "gained": gain if primary.direction == "max" else -gain,
+        **_shared(context["seed"].to_numpy()[members], np.where(primary.completed, scores, np.nan), len(pair.before)),
         "note": _note(context, pair),
     }
     return line, before, after
+
+
+def _shared(seeds: np.ndarray, scores: Floats, first: int) -> dict[str, Any]:
+    """How far trials of one seed differ; the ``first`` ones are of before, and NaN is the score of a failed one."""
+    known = ~np.isnan(scores)
+    before = np.flatnonzero(known & (np.arange(len(scores)) < first))
+    after = np.flatnonzero(known & (np.arange(len(scores)) >= first))
+    one, two = np.nonzero(seeds[before][:, None] == seeds[after])
+    a, b = scores[before[one]], scores[after[two]]
+    size = np.maximum(np.abs(a), np.abs(b))
+    change = np.divide(np.abs(b - a), size, out=np.zeros(len(size)), where=size > 0)
+    return {
+        "seeds_shared": len(np.unique(seeds[before[one]])),
+        "largest_change": float(change.max()) if len(change) else np.nan,
+    }
 
 
 def _note(context: pd.DataFrame, pair: _Pair) -> str:

@@ -34,8 +34,8 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
 
     BEFORE and AFTER are results folders, trials.csv files, leaderboard.html pages, or the word reference: the
     results that come with ganbench. Each row has the p-value (Welch's t-test, Holm over all rows), the effect
-    P(AFTER beats BEFORE), and notes of other environments, seeds or failures. Rows of different protocol or data are
-    refused (exit code 3), naming what differs.
+    P(AFTER beats BEFORE), how far trials of the same seed differ, and notes of other environments, seeds or failures.
+    What has another protocol or other data on the two sides is no row: it is named, with what differs (exit code 3).
 
     \b
     Examples:
@@ -44,8 +44,7 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
       ganbench compare main/trials.csv ganbench-results --fail-on-regression
       ganbench compare published/leaderboard.html ganbench-results --html changes.html
     """
-    from ganbench.analysis.comparison import SIDES, Incomparable, undecidable, unmatched
-    from ganbench.analysis.comparison import compare as compare_frames
+    from ganbench.analysis.comparison import SIDES, comparison, undecidable, unmatched
     from ganbench.analysis.frames import to_frame
     from ganbench.analysis.trials_csv import read_trials, reference_table
     from ganbench.reporters.formatting import number
@@ -64,18 +63,21 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
             raise UsageError(f"there is no results folder, trials.csv or leaderboard.html {name}")
     for problem in problems:
         say(f"left out: {problem.path}: {problem.reason}", sys.stderr)
-    try:
-        table = compare_frames(*frames)
-    except Incomparable as reason:
+    table, refused = comparison(*frames)
+    for reason in refused:
         say(f"ganbench: {reason}", sys.stderr)
-        if reason.field == "metrics_version":
-            say(OTHER_VERSION, sys.stderr)
+    if any("metrics_version" in reason.fields for reason in refused):
+        say(OTHER_VERSION, sys.stderr)
+    if refused and table.empty:
         sys.exit(EXIT_DAMAGED)
     left_out = unmatched(*frames)
-    for side in SIDES:
+    for side, name in zip(SIDES, (before, after), strict=True):
         own = [text for text in left_out if text.endswith(f": only {side}")]
-        more = [f"{len(own) - MOST_NAMED} more: only {side}"] if len(own) > MOST_NAMED + 1 else []
-        for text in own[:MOST_NAMED] + more if more else own:
+        if name == "reference" and len(own) > 1:  # nobody trains all of that
+            own = [f"{len(own)} of the reference: only {side}"]
+        elif len(own) > MOST_NAMED + 1:
+            own = [*own[:MOST_NAMED], f"{len(own) - MOST_NAMED} more: only {side}"]
+        for text in own:
             say(f"left out: {text}", sys.stderr)
     if table.empty:
         raise UsageError(
@@ -85,10 +87,10 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
     if page is not None:
         from ganbench.reporters.comparison_page import to_page
 
-        write_atomic(page, to_page(table, frames[0], frames[1], (before, after), left_out).encode())
-    shown = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))
-    sys.stdout.write(plain([list(map(str, shown.columns)), *shown.to_numpy().tolist()]))
-    if problems:
+        write_atomic(page, to_page(table, frames[0], frames[1], (before, after), left_out, refused).encode())
+    cells = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))
+    sys.stdout.write(plain([list(map(str, cells.columns)), *cells.to_numpy().tolist()]))
+    if problems or refused:
         sys.exit(EXIT_DAMAGED)
     if not fail_on_regression:
         sys.exit(EXIT_COMPLETED)

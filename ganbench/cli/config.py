@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from ganbench.utils.names import hint
+
 MOST_CONFIG = 1 << 15  # bytes of a file of options
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    import difflib
     import tomllib
 
     try:
@@ -31,8 +32,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     for key, value in content.items():
         option = known.get(key.replace("_", "-"))
         if option is None or option.name is None:
-            near = difflib.get_close_matches(key, known, n=2) or sorted(known)
-            raise click.BadParameter(f"{path}: there is no setting {key!r}; there are {', '.join(near)}")
+            raise click.BadParameter(f"{path}: there is no setting {key!r}; {hint(key, sorted(known))}")
         values = value if isinstance(value, list) else [value]
         is_flag = isinstance(option, click.Option) and option.is_flag
         if not all(type(one) is bool if is_flag else type(one) in (str, int, float) for one in values):

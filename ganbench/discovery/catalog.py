@@ -10,7 +10,7 @@ from typing import Any
 from ganbench.discovery.entry_points import Point
 from ganbench.plugin.interfaces import Dataset, Extractor, Metric
 from ganbench.utils.errors import UsageError
-from ganbench.utils.names import check_name, nearest
+from ganbench.utils.names import check_name, hint
 
 KINDS = ("variant", "dataset", "extractor", "metric")
 _TYPES: dict[str, type] = {"dataset": Dataset, "extractor": Extractor, "metric": Metric}
@@ -129,14 +129,7 @@ class Catalog:
 
     def unknown(self, kind: str, name: str) -> DiscoveryError:
         """What to raise for a name that nothing has: it names the nearest ones, or all."""
-        known = self.names(kind)
-        near = nearest(name, known)
-        message = f"there is no {kind} {name!r}"
-        if near:
-            message += f"; did you mean {' or '.join(near)}?"
-        elif known:
-            message += f"; there are {', '.join(known)}"
-        return DiscoveryError(message)
+        return DiscoveryError(f"there is no {kind} {name!r}; {hint(name, self.names(kind))}")
 
 
 def families(kind: str, name: str) -> list[str]:

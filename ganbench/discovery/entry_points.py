@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import os
 import re
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 from ganbench.discovery.distributions import find_distributions
 from ganbench.utils.errors import UsageError
+from ganbench.utils.names import hint
 
 GROUP, REPORTERS = "ganbench", "ganbench.reporters"
 # The major version of what hooks, base classes and ``ganbench.plugin`` promise. Hooks only gain arguments within one.
@@ -145,9 +145,8 @@ def _files() -> list[Point]:
 def _check_blocked(names: list[str], known: set[str]) -> None:
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else "ganbench list shows what there is"
-            raise UsageError(f"--no-plugin {name}: no entry point and no distribution has that name; {hint}")
+            told = hint(name, known, "ganbench list shows what there is")
+            raise UsageError(f"--no-plugin {name}: no entry point and no distribution has that name; {told}")
 
 
 def why_outdated(api: Any) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +9,7 @@ import pluggy
 
 from ganbench.discovery.catalog import KINDS
 from ganbench.plugin import hookspecs
+from ganbench.utils.names import hint
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("ganbench_"))
 OFFERING = frozenset(f"ganbench_{kind}s" for kind in KINDS)  # the others observe
@@ -27,9 +27,7 @@ def ask(module: ModuleType, name: str) -> dict[str, list[Any]]:
         manager.check_pending()
     except pluggy.PluginValidationError:
         unknown = [caller.name for caller in manager.get_hookcallers(module) or [] if not caller.has_spec()]
-        near = difflib.get_close_matches(unknown[0], HOOKS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(HOOKS)}"
-        raise TypeError(f"there is no hook {unknown[0]!r}; {hint}") from None
+        raise TypeError(f"there is no hook {unknown[0]!r}; {hint(unknown[0], HOOKS)}") from None
     answers: dict[str, list[Any]] = {}
     for kind in KINDS:
         answers[kind] = []

@@ -17,7 +17,7 @@ from ganbench.discovery.entry_points import FILE, Point, declared_api, find_inst
 from ganbench.discovery.hooks import ask, hooks_of, observes, why_empty
 from ganbench.discovery.import_probe import find_lethal
 from ganbench.utils.errors import in_words, location
-from ganbench.utils.names import nearest
+from ganbench.utils.names import hint
 
 __all__ = ["KINDS", "Catalog", "DiscoveryError", "Offer", "discover", "find"]
 
@@ -72,9 +72,8 @@ def find(name: str, kind: str | None = None) -> list[Offer]:
         loader.load_all()
     asked = [k for k in kinds if catalog.offered(k, name)]
     if not asked and kind is None and not catalog.is_unusable(name) and name not in catalog.installed:
-        near = nearest(name, sorted({known for _, known in catalog.offers}))
-        hint = f"did you mean {' or '.join(near)}?" if near else "ganbench list shows what there is"
-        raise DiscoveryError(f"nothing called {name!r} is installed; {hint}")
+        told = hint(name, sorted({known for _, known in catalog.offers}), "ganbench list shows what there is")
+        raise DiscoveryError(f"nothing called {name!r} is installed; {told}")
     found = []
     for k in asked or kinds[:1]:
         with contextlib.suppress(DiscoveryError) if len(asked) > 1 else contextlib.nullcontext():

@@ -9,7 +9,6 @@ is an entry point of group ``ganbench.executors``: a callable ``(jobs=, threads=
 from __future__ import annotations
 
 import contextlib
-import difflib
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 from ganbench.discovery.entry_points import Point, find_installed, why_outdated
 from ganbench.utils import signals
 from ganbench.utils.errors import UsageError
+from ganbench.utils.names import hint
 
 GROUP = "ganbench.executors"
 
@@ -160,9 +160,7 @@ def check_executor(name: str) -> Point:
     """The entry point of an executor, which is not imported; raises UsageError for a name that none has."""
     points = {known: found[0] for known, found in find_installed(GROUP).points.items()}
     if name not in points:
-        near = difflib.get_close_matches(name, points, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(points))}"
-        raise UsageError(f"there is no executor {name!r}; {hint}")
+        raise UsageError(f"there is no executor {name!r}; {hint(name, sorted(points))}")
     return points[name]
 
 

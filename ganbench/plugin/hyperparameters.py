@@ -9,7 +9,6 @@ class's keywords are read too, along the method resolution order.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import inspect
 import math
 import typing
@@ -17,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any
+
+from ganbench.utils.names import hint
 
 # Filled in by the harness, so never set by a user: the sample shape and the number of classes.
 RESERVED = frozenset({"self", "shape", "classes"})
@@ -131,9 +132,7 @@ def refuse_unknown(variant: str, given: Mapping[str, Any], known: Mapping[str, H
     """Raise ValueError for a name that is no hyperparameter of a variant, naming the nearest ones, or all."""
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known) or 'none'}"
-            raise ValueError(f"{variant} has no hyperparameter {name!r}; {hint}")
+            raise ValueError(f"{variant} has no hyperparameter {name!r}; {hint(name, known)}")
 
 
 def label(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ What the numbers are is decided in ``analysis``; here they are only laid out.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable
 
@@ -13,6 +12,7 @@ from ganbench.discovery.catalog import Offer
 from ganbench.discovery.entry_points import REPORTERS, Point, declared_api, find_installed, why_outdated
 from ganbench.plugin.interfaces import Reporter
 from ganbench.utils.errors import UsageError, in_words, location
+from ganbench.utils.names import hint
 
 DEFAULT = ("csv", "html", "md")
 
@@ -23,8 +23,7 @@ def load_reporters(names: Iterable[str]) -> list[Reporter]:
     found = []
     for name in names:
         if name not in points:
-            near = difflib.get_close_matches(name, points, n=2) or sorted(points)
-            raise UsageError(f"there is no report format {name!r}; there are {', '.join(near)}")
+            raise UsageError(f"there is no report format {name!r}; {hint(name, sorted(points))}")
         found.append(_load(points[name]))
     return found
 

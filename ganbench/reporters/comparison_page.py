@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ganbench.analysis.comparison import SIDES
+from ganbench.analysis.comparison import SIDES, Incomparable
 from ganbench.analysis.frames import Trials, final_trials
 from ganbench.analysis.ranking import leaderboard
 from ganbench.analysis.statistics import ALPHA, Floats
@@ -24,7 +24,12 @@ ORDER = {"worse": 0, "better": 1, "no evidence": 2}
 
 
 def to_page(
-    table: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, str], left_out: list[str]
+    table: pd.DataFrame,
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    names: tuple[str, str],
+    left_out: list[str],
+    refused: Sequence[Incomparable] = (),
 ) -> str:
     """The page of a comparison.
 
@@ -32,6 +37,7 @@ def to_page(
         table: what ``ganbench.compare`` found between the two frames.
         names: what the reader calls them.
         left_out: sentences on what only one side has.
+        refused: what both have and cannot be compared.
     """
     sides = [final_trials(before), final_trials(after)]
     boards = [leaderboard(side) for side in sides]
@@ -47,6 +53,7 @@ def to_page(
         left_out=[
             (side, texts) for side in SIDES if (texts := [text for text in left_out if text.endswith(f": only {side}")])
         ],
+        refused=refused,
         words=explained([TABLE, COMPARED], table["metric"]),
         level=f"{ALPHA:g}",
         wide=WIDE,
@@ -77,11 +84,21 @@ def _row(row: Mapping[Any, Any], sides: list[Trials], boards: list[pd.DataFrame]
         "p": p_value(row["p"]),
         "effect": effect,
         "seeds": f"{row['seeds_before']}, {row['seeds_after']}",
+        "shared": _shared(row),
         "needed": seeds_text(row),
         "strips": strips,
         "places": [_place(board, row) for board in boards],
         "others": _others(sides, inside, metric),
     }
+
+
+def _shared(row: Mapping[Any, Any]) -> str:
+    """How far trials of the same seed differ; nothing where no seed is on both sides."""
+    seeds = row["seeds_shared"]
+    if not seeds:
+        return ""
+    change = row["largest_change"]
+    return f"{seeds} of one seed, {'equal' if change == 0 else f'at most {100 * change:.2g} % apart'}"
 
 
 def _arrow(sides: list[Trials], metric: str) -> str:

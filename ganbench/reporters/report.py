@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from ganbench.reporters import load_reporters
 from ganbench.results.schema import Record
 from ganbench.results.store import UNFINISHED, Contents, StoredRecords
 from ganbench.utils.errors import UsageError
+from ganbench.utils.names import hint
 
 ABOUT = ("label", "direction", "rows_per_feature")
 
@@ -70,8 +70,7 @@ def choose_columns(report: Report, columns: Sequence[str]) -> Report:
     known = [str(name) for name in board if name not in ends and name not in PLACE[:3]]
     for name in columns:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3) or known
-            raise UsageError(f"the leaderboard has no column {name!r}; there are {', '.join(near)}")
+            raise UsageError(f"the leaderboard has no column {name!r}; {hint(name, known)}")
     return replace(report, columns=tuple(columns) if "variant" in columns else ("variant", *columns))
 
 

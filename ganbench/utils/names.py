@@ -84,5 +84,17 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     return same or difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
 
 
+def hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """What to say of an unknown name: ``did you mean dcgan or cgan?``, or ``there are dcgan, vae`` if none is like it.
+
+    Args:
+        otherwise: what to say instead of listing all that are known.
+    """
+    known = list(known)
+    if near := nearest(name, known):
+        return f"did you mean {' or '.join(near)}?"
+    return otherwise or f"there are {', '.join(known) or 'none'}"
+
+
 def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name.casefold()))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from msgspec.structs import asdict, replace
 
-from ganbench.analysis.comparison import Incomparable, compare, undecidable, unmatched
+from ganbench.analysis.comparison import Incomparable, compare, comparison, undecidable, unmatched
 from ganbench.analysis.findings import SEEDS_NEEDED, neighbours, ranks
 from ganbench.analysis.frames import COMPARABLE, PROTOCOL_FIELDS, STABILITY, TRIAL, final_trials, to_frame
 from ganbench.analysis.measures import SHOWN
@@ -594,6 +594,32 @@ def test_compare_refuses_another_protocol_or_content_and_names_it(field):
     assert len(compare(before + after, after)) == 1
     protocol = before[0].identity.protocol
     assert unmatched(before + after, after) == [f"a on digits, protocol {protocol}: only before"]
+
+
+def test_what_is_refused_hides_no_other_row_and_every_field_is_named():
+    before = [*group("a", GOOD), *group("b", GOOD), *group("c", FAIR), *group("d", FAIR)]
+    other = {"_samples": 7, "_batch_size": 9}
+    after = [*group("a", POOR), *group("b", GOOD, **other), *group("c", FAIR, **other), *group("d", FAIR, _samples=8)]
+    found = comparison(before, after)
+    assert found.table[["variant", "conclusion"]].to_numpy().tolist() == [["a", "worse"]]
+    first, second = found.refused
+    assert set(first.fields) == {"samples", "batch_size"} and second.fields == ("samples",)
+    assert str(first).startswith("digits: b, c cannot be compared, ") and "batch_size differs: 64 before, 9" in str(first)
+    assert str(second) == "digits: d cannot be compared, samples differs: 900 before, 8 after"
+    assert unmatched(before, after) == [], "it is refused, not on one side only"
+    with pytest.raises(Incomparable):
+        compare(before, after)
+
+
+def test_trials_of_one_seed_are_compared_with_each_other():
+    def changes(before, after):
+        return compare(before, after)[["seeds_shared", "largest_change"]].iloc[0].tolist()
+
+    assert changes(group("a", GOOD), group("a", GOOD[:2])) == [2, 0.0], "repeated to the bit"
+    assert changes(group("a", [1.0, 2.0]), group("a", [1.0, 2.5])) == [2, pytest.approx(0.2)]
+    assert changes(group("a", [0.0, 1.0]), group("a", [0.0, -1.0])) == [2, 2.0]
+    shared, change = changes(group("a", [1.0], failed=1), group("a", [], failed=2))
+    assert shared == 0 and np.isnan(change)
 
 
 def test_variants_in_one_of_both_are_no_reason_to_refuse():

@@ -53,5 +53,5 @@ def test_a_class_whose_base_no_text_defines_is_left_to_those_who_import_it(tmp_p
     (tmp_path / "closed.py").write_text(
         "class Closed:\n    name = 'closed'\n    def __init__(self, shape, lr: float = 1.0): ...\n"
     )
-    with pytest.raises(UsageError, match="closed has no hyperparameter 'rl'; it has lr"):
+    with pytest.raises(UsageError, match="closed has no hyperparameter 'rl'; did you mean lr"):
         early.check_settings("closed", "closed", {"rl": "1"})

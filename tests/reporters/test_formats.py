@@ -145,7 +145,7 @@ def test_the_page_has_the_columns_that_were_chosen_and_all_lead_to_an_explanatio
 )
 def test_a_column_that_is_not_there_is_named_and_nothing_is_written(results, tmp_path, name, near):
     (tmp_path / "digits").symlink_to(results / "digits")
-    with pytest.raises(UsageError, match=f"no column '{re.escape(name)}'; there are .*{near}"):
+    with pytest.raises(UsageError, match=f"no column '{re.escape(name)}'; (did you mean|there are) .*{near}"):
         write_reports(tmp_path, ["csv"], columns=["fid", name])
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 

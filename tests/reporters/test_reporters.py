@@ -159,7 +159,7 @@ def test_csv_reporter_writes_two_files(tmp_path):
 
 
 def test_unknown_format_names_the_nearest():
-    with pytest.raises(UsageError, match="'htlm'; there are html"):
+    with pytest.raises(UsageError, match="'htlm'; did you mean html"):
         load_reporters(["htlm"])
     assert [reporter.name for reporter in load_reporters(["md", "csv"])] == ["md", "csv"]
 
