@@ -137,7 +137,9 @@ def _figures(offer: Offer) -> str:
     thing = offer.thing
     if offer.kind == "dataset":
         shape = "x".join(map(str, thing.shape))
-        if len(thing.shape) == 1:
+        if shape == "any size":
+            shape = "images of any size"
+        elif len(thing.shape) == 1:
             shape = "points in the plane" if thing.shape == (2,) else f"points of {shape} coordinates"
         classes = f", {thing.classes} classes" if thing.classes else ""
         return f"{shape}{classes}, ranked by {thing.primary}, budget {thing.budget_images:,} images"

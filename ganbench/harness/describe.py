@@ -63,6 +63,8 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
     needed = [("dataset", name), ("extractor", extractor), *(("metric", m) for m in metrics)]
     catalog = discover(needed)
     most = dataset.samples or MOST_SAMPLES
+    if payload.get("protocol"):
+        _check_protocol(dataset, payload)  # before its network is downloaded
     try:
         chosen = catalog.get("extractor", extractor).thing
         if payload.get("weights"):
@@ -99,7 +101,6 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
         "extractor": chosen.name,
         "extractor_hash": chosen.weights_hash,
         "samples": samples,
-        "reference": there,
         "curve_samples": curve if curve < samples else None,
         "metrics": about,
         "distributions": sorted({catalog.get(*offer).distribution for offer in needed}),
@@ -115,6 +116,19 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
             *(f"{dataset.name}: {text}" for text in bias_warnings(about.values(), compared, chosen.size)),
         ],
     }
+
+
+def _check_protocol(dataset: Dataset, payload: dict[str, Any]) -> None:
+    """Raise UsageError where a dataset cannot be scored under a published protocol: it is of points, or too small."""
+    protocol, samples = payload["protocol"], payload["samples"]
+    if len(dataset.shape) != 3:
+        raise UsageError(f"--protocol {protocol} scores images, and {dataset.name} has points")
+    real = len(load_split(dataset, payload["split"])[0])
+    if real < samples:
+        raise UsageError(
+            f"--protocol {protocol} compares {samples:,} samples with as many real ones, and {dataset.name} has "
+            f"{real:,} of them: leave it out and name --samples"
+        )
 
 
 def _about(metric: Offer) -> dict[str, Any]:

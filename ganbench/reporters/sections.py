@@ -19,8 +19,8 @@ from ganbench.results.store import light
 
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
-    "? has fewer than 5 seeds; ideal sampler (the floor): what real training samples score in place of a "
-    "model's, the mean over ten draws ± their standard deviation."
+    "? has fewer than 5 seeds; ideal sampler (the floor): what real samples of the other split score in place "
+    "of a model's, the mean over ten draws ± their standard deviation."
 )
 FIRST, LAST = ("rank", "tier", "variant"), ("verdict", "seeds", "failed")  # columns around the primary metric
 HEADINGS = {name: name.capitalize() for name in (*FIRST, *LAST)}

@@ -134,6 +134,7 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
                 "samples": request.samples,
                 "curve_samples": request.curve_samples,
                 "split": request.split,
+                "protocol": None if request.split == "validation" else request.protocol,
                 "metrics": request.metrics,
                 "precision": request.precision,
                 **common,
@@ -196,16 +197,11 @@ def plan(request: Request, ask: Ask, note: Callable[[str], None] = lambda text: 
 
 
 def _preset_notes(request: Request, datasets: list[dict[str, Any]]) -> list[str]:
-    """What to say of data and weights that are not those of the preset; raises UsageError where there are too few."""
+    """What to say of data and weights that are not those of the preset."""
     if request.protocol is None or request.split == "validation":
         return []
     notes = []
     for dataset in datasets:
-        if dataset["reference"] < dataset["samples"]:
-            raise UsageError(
-                f"--protocol {request.protocol} compares {dataset['samples']:,} samples with as many real ones, and "
-                f"{dataset['name']} has {dataset['reference']:,} of them: leave it out and name --samples"
-            )
         if not preset_name(dataset["name"], dataset["extractor"], dataset["samples"], request.split):
             notes.append(
                 f"{dataset['name']}: {dataset['extractor']} has not the weights of --protocol {request.protocol}; no "

@@ -12,8 +12,7 @@ from ganbench.analysis.trials_csv import read_trials, reference_table
 from ganbench.cli.run import command
 from ganbench.results.presets import PRESETS, preset_name
 from ganbench.runner.early import check_request
-from ganbench.runner.planning import Request, _preset_notes
-from ganbench.utils.errors import UsageError
+from ganbench.runner.planning import Request
 
 
 @pytest.mark.parametrize(
@@ -50,11 +49,14 @@ def test_a_file_of_options_and_the_command_line_may_say_what_a_preset_only_sugge
     assert check_request(request, "local")[0].endswith("--reference test --metrics modes")
 
 
-def test_a_set_that_is_too_small_for_a_preset_is_refused() -> None:
-    small = {"name": "digits", "extractor": "inception-v3", "samples": 10_000, "reference": 900}
-    with pytest.raises(UsageError, match="compares 10,000 samples with as many real ones, and digits has 900"):
-        _preset_notes(Request(("noise",), protocol="fid10k"), [small])
-    assert _preset_notes(Request(("noise",), protocol="fid10k"), [{**small, "reference": 10_000}]) == []
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_set_that_is_too_small_or_of_points_is_refused_before_anything_is_downloaded(here: Any, more: tuple) -> None:
+    for dataset, told in (
+        ("digits", "--protocol fid10k compares 10,000 samples with as many real ones, and digits has 900"),
+        ("ring8", "--protocol fid10k scores images, and ring8 has points"),
+    ):
+        done = here("run", "-p", "noise", "-d", dataset, "--protocol", "fid10k", *more)
+        assert done.returncode == 2 and told in done.stderr and "download" not in done.stderr, done.stderr
 
 
 def test_every_preset_names_what_it_sets_and_nothing_else() -> None:

@@ -139,7 +139,7 @@ def test_the_page_has_the_columns_that_were_chosen_and_all_lead_to_an_explanatio
         ("verdicts", "verdict"),
         ("fid_low", "fid"),
         ("Rank", "rank"),
-        ("dataset", "rank"),
+        ("dataset", "distance_rise"),
         ("?", "rank, tier"),
     ],
 )
