@@ -56,7 +56,7 @@ def agreement(
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Of each row of ``(k, n)``; NaN where all of one tie."""
+    """Spearman's rank correlation of each row of two arrays ``(k, n)``; NaN where all of a row tie."""
     one, two = (rankdata(values, axis=1) for values in (first, second))
     one, two = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (one, two))
     size = np.sqrt((one**2).sum(axis=1) * (two**2).sum(axis=1))

@@ -187,7 +187,7 @@ def _pairs(context: pd.DataFrame) -> tuple[list[_Pair], list[Incomparable]]:
             both = sides.setdefault((dataset, variant), {name: {} for name in SIDES})
             both[side].setdefault(tuple(conditions), []).append(place)
     found: list[_Pair] = []
-    refused: dict[tuple[Any, ...], list[str]] = {}
+    refused: dict[tuple[str, tuple[Any, ...], tuple[Any, ...]], list[str]] = {}
     for (dataset, variant), both in sorted(sides.items()):
         before, after = (both[side] for side in SIDES)
         if not before or not after:

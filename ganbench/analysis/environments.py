@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ganbench.utils import canonical_json
+from ganbench.utils.console import first_few
 
 MOST_TOLD = 4  # fields that a sentence names
 
@@ -32,8 +33,7 @@ def differences(before: Iterable[str], after: Iterable[str]) -> str:
         values = [list(dict.fromkeys(fields.get(name, "none") for fields in side)) for side in sides]
         if set(values[0]) != set(values[1]):
             told.append(f"{name} {' and '.join(values[0])} before, {' and '.join(values[1])} after")
-    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
-    return ", ".join(told[:MOST_TOLD] + more)
+    return first_few(told, MOST_TOLD)
 
 
 def _read(text: str) -> Any:

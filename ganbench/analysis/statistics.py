@@ -313,7 +313,7 @@ def seeds_needed(a: ArrayLike, b: ArrayLike, tests: int = 1) -> SeedsNeeded | No
 
     def shift(share: float) -> float:
         """The shift at which t is exceeded with this probability."""
-        return float(optimize.brentq(lambda s: stats.nct.sf(t, freedom, s) - share, t - 40 - t, 2 * t + 40))
+        return float(optimize.brentq(lambda s: stats.nct.sf(t, freedom, s) - share, -40, 2 * t + 40))
 
     least, most = (shift(share) / root for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     low = _seeds(most, ALPHA / tests, POWER)

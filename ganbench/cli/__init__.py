@@ -112,7 +112,3 @@ def _run() -> int:
     except StoreError as reason:
         click.echo(printable(f"ganbench: {reason}"), err=True)
         return EXIT_DAMAGED
-
-
-if __name__ == "__main__":
-    main()

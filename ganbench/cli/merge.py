@@ -19,7 +19,7 @@ from ganbench.results import rescored
 from ganbench.results.records import DamagedRecord, as_json, unseal
 from ganbench.results.schema import Record
 from ganbench.results.store import SET_ASIDE, UNFINISHED, Problem, Store
-from ganbench.utils.console import say
+from ganbench.utils.console import first_few, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, UsageError
 from ganbench.utils.files import make_folder, read_plain, remove_links, write_atomic
 
@@ -231,9 +231,7 @@ def _differences(one: Record, other: Record) -> str:
     a, b = as_json(one), as_json(other)
     names = sorted((a.keys() | b.keys()) - {"sha256", "environment_hash"}, key=lambda n: (n not in order, n))
     found = [line for name in names for line in _differing_values(name, a.get(name), b.get(name))]
-    shown = found[:_MOST_DIFFERENCES]
-    more = f"; and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
-    return "; ".join(shown) + more
+    return first_few(found, _MOST_DIFFERENCES, "; ")
 
 
 def _differing_values(name: str, a: Any, b: Any) -> Iterator[str]:

@@ -16,12 +16,12 @@ from ganbench.executors import Executor, Job, on_this_machine
 from ganbench.executors.running import OnInterrupt, run_jobs
 from ganbench.reporters import DEFAULT
 from ganbench.results import rescored
-from ganbench.results.records import MOST_BYTES, DamagedRecord, columns
+from ganbench.results.records import DamagedRecord, columns
 from ganbench.results.schema import Evaluation, Record
 from ganbench.results.store import Contents, Store, read_records
 from ganbench.runner.preflight import ask
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
-from ganbench.utils.files import read_plain, write_atomic
+from ganbench.utils.files import write_atomic
 
 if TYPE_CHECKING:
     from ganbench.runner.progress import PlainDisplay
@@ -136,8 +136,8 @@ def _tasks(store: Store, contents: Contents, options: Options) -> Iterator[Task]
 def _earlier(folder: Path, record: Record) -> rescored.Rescored | None:
     """What stands in ``rescored.json``; None where it is missing or damaged, and then it is written anew."""
     try:
-        return rescored.unseal(read_plain(folder / rescored.FILE, MOST_BYTES), record)
-    except (OSError, DamagedRecord):
+        return rescored.read(folder, record)
+    except DamagedRecord:
         return None
 
 

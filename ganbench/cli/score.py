@@ -17,8 +17,6 @@ from ganbench.utils.files import write_atomic
 if TYPE_CHECKING:
     from ganbench.scoring.score import Scores
 
-ARROWS = {"min": " ↓", "max": " ↑", "none": ""}
-
 
 @click.command("score")
 @click.option("--real", required=True, metavar="WHAT", help="Real samples: a dataset, a folder, an archive, an array.")
@@ -90,6 +88,8 @@ def command(
 
 def table(found: Scores) -> str:
     """One line a metric, numbers at full precision."""
+    from ganbench.reporters.formatting import ARROWS  # brings pandas
+
     about = found.about
     lines = [["score", "metric", "value", f"{about['interval_level']:.0%} interval", "floor", "n"]]
     for one in found.scores:
@@ -98,6 +98,6 @@ def table(found: Scores) -> str:
             "" if one.low is None else f"[{one.low:.5g}, {one.high:.5g}]",
             "" if one.floor is None else repr(one.floor),
         ]
-        lines.append([one.label + ARROWS[one.direction], one.name, *cells, f"{about['fake']['n']:,}"])
+        lines.append([one.label + ARROWS.get(one.direction, ""), one.name, *cells, f"{about['fake']['n']:,}"])
     how = "" if about["decode"] == "shown" else f", pictures decoded as {about['decode']} does"
     return f"{about['fake']['source']} against {about['real']['n']:,} of {about['real']['source']}{how}\n{plain(lines)}"

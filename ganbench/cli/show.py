@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ganbench.cli.options import results_option
-from ganbench.results.records import MOST_BYTES, DamagedRecord, read
-from ganbench.results.schema import Evaluation, MetricColumn, ProgressLine
+from ganbench.results.progress import FILE as PROGRESS
+from ganbench.results.progress import ProgressReader
+from ganbench.results.records import DamagedRecord, read
+from ganbench.results.schema import Evaluation, MetricColumn
 from ganbench.results.store import UNFINISHED, locate
-from ganbench.utils import canonical_json
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, UsageError
-from ganbench.utils.files import read_plain
-from ganbench.utils.typed_json import convert
 
 if TYPE_CHECKING:
     from ganbench.analysis.statistics import Floats
@@ -103,15 +102,7 @@ def _interrupted(folder: Path) -> int:
         raise UsageError(f"{folder} is no trial: it has neither a record nor a checkpoint")
     images, attempts = 0, 0
     evaluations: list[Evaluation] = []
-    try:
-        lines = read_plain(folder / "progress.jsonl", MOST_BYTES).splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        try:
-            entry = convert(canonical_json.loads(line), ProgressLine)
-        except ValueError:  # a kill may leave half a line
-            continue
+    for entry in ProgressReader(folder / PROGRESS).new_lines():
         attempts += entry.attempt is not None
         images = max(images, entry.images or 0)
         if evaluation := entry.evaluation:

@@ -207,8 +207,8 @@ def _copy_shown(results: Path, scratch: Path) -> None:
 def _row(folder: Path) -> Row:
     record = read(folder / "record.json")
     try:
-        added: rescored.Rescored | None = rescored.unseal(read_plain(folder / rescored.FILE, MOST_BYTES), record)
-    except (OSError, DamagedRecord):  # the latter is among the folder's problems
+        added = rescored.read(folder, record)
+    except DamagedRecord:  # it is among the folder's problems
         added = None
     return Row(record, added, folder)
 
@@ -226,7 +226,7 @@ def _check_stored(engine: Executor, rows: list[Row], options: Options) -> str:
     judged = False
     for row, ended in run_jobs(engine, able, lambda row: _job("verify", row, row.folder, options)):
         row.stored = _judge_stored(row, ended)
-        row.undone = ended.lost or ended.acquitted
+        row.undone = ended.lost or ended.device_fault
         judged = judged or row.stored[0] != UNKNOWN
     return "" if judged or not able else "no stored state could be checked: the lines above say why"
 

@@ -17,8 +17,8 @@ from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
 from ganbench.conformance.errors import CheckFailed
-from ganbench.conformance.variant_runner import first_few
 from ganbench.harness.serialization import fingerprint
+from ganbench.utils.console import first_few
 from ganbench.utils.seeding import Settings, rng_state, seed_everything, set_rng_state
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGSEGV") if hasattr(signal, name))

@@ -184,11 +184,6 @@ def differing_names(first: Mapping[str, str], other: Mapping[str, str]) -> list[
     return [name for name in {**first, **other} if first.get(name) != other.get(name)]
 
 
-def first_few(names: list[str], most: int = 3) -> str:
-    """The first names of a list, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def lost_attributes(fresh: Variant, trained: Variant) -> list[str]:
     """Attributes that training changed and no checkpoint holds: they are no tensor, scalar, module or object with a
     ``state_dict``.

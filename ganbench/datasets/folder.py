@@ -25,6 +25,7 @@ from ganbench.datasets.pictures import (
 from ganbench.datasets.user_images import NAMED, Collection, Options, Pictures, side_of, square
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import Dataset
+from ganbench.utils.console import first_few
 from ganbench.utils.files import open_plain
 
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
@@ -93,8 +94,7 @@ def refuse(failures: list[str], total: int, options: Options) -> list[str]:
     """A note about files that cannot be read; raises DatasetError unless they may be left out."""
     if not failures:
         return []
-    named = "; ".join(failures[:NAMED]) + (f"; and {len(failures) - NAMED:,} more" if len(failures) > NAMED else "")
-    what = f"{len(failures):,} of {total:,} files cannot be read: {named}"
+    what = f"{len(failures):,} of {total:,} files cannot be read: {first_few(failures, NAMED, '; ')}"
     if not options.skip_unreadable:
         raise DatasetError(f"{what}. Mend or remove them, or leave them out with @skip-unreadable behind the path")
     return [f"left out: {what}"]

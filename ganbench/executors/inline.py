@@ -33,7 +33,7 @@ class InlineExecutor:
         return future
 
     def stop(self) -> None:
-        """Nothing runs beside the caller, and that knows already."""
+        """Does nothing: jobs run in the caller, which has been told already."""
 
     def close(self, cancel: bool = False) -> None:
         pass

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from ganbench.conformance.jobs import list_checks, run_check
 from ganbench.harness import describe, environment
-from ganbench.harness.device_errors import DeviceLost, acquit
+from ganbench.harness.device_errors import DeviceLost, device_fault
 from ganbench.harness.failures import explain
 from ganbench.harness.seeds_engine.cohort import run_cohort
 from ganbench.harness.stored_trial import rerun_trial, rescore_trial, sample_trial, verify_trial
@@ -60,7 +60,7 @@ def run_job(payload: dict[str, Any]) -> dict[str, Any]:
     """Run one job in this process; ``payload["kind"]`` says what it does.
 
     A failure comes back as ``{"failed": reason, "usage": ...}``, a disk that cannot be written as
-    ``{"unwritable": reason}``, and a device's error that is not the job's as ``{"acquitted": kind, "reason": ...}``.
+    ``{"unwritable": reason}``, and a device's error that is not the job's as ``{"device_fault": kind, "reason": ...}``.
     """
     try:
         return _run(payload)
@@ -114,7 +114,7 @@ def _run(payload: dict[str, Any]) -> dict[str, Any]:
             if isinstance(reason, KeyboardInterrupt) and not payload["isolated"]:
                 raise  # an isolated process ignores Ctrl-C: there, only a plugin raises it
             if isinstance(reason, environment.DeviceError) and (payload.get("leased") or payload["kind"] in TRAINS):
-                return {"acquitted": DeviceLost.__name__, "reason": str(reason)}  # it was there when it was planned
+                return {"device_fault": DeviceLost.__name__, "reason": str(reason)}  # it was there when it was planned
             if isinstance(reason, UsageError):
                 return {"failed": str(reason), "usage": True}
             if isinstance(reason, StoreError):
@@ -123,8 +123,8 @@ def _run(payload: dict[str, Any]) -> dict[str, Any]:
                 return {"failed": f"{one_line(str(reason)).partition(';')[0]}, by its own doing", "usage": False}
             with contextlib.suppress(Exception):  # standard error may be closed
                 traceback.print_exc()
-            if (other := acquit(reason)) is not None:
-                return {"acquitted": type(other).__name__, "reason": str(other)}
+            if (other := device_fault(reason)) is not None:
+                return {"device_fault": type(other).__name__, "reason": str(other)}
             return {"failed": explain(reason), "usage": False}
     for outcome in result.get("outcomes", [result]):
         if "cost" in outcome:

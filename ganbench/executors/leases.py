@@ -47,7 +47,7 @@ class Leases:
 
     @property
     def spread(self) -> int:
-        """Over how many devices jobs are spread, if each has as few as can be."""
+        """How many devices are in use when jobs are spread evenly over them."""
         return int(min(self.most, len(self.devices)))
 
     def __str__(self) -> str:

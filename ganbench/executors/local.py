@@ -121,10 +121,9 @@ class LocalExecutor:
             with _LOCK:
                 _kill(process.pid)
                 if server is not None:
+                    # A plugin may have stopped it, and it says when a process ended.
                     with contextlib.suppress(ProcessLookupError):
-                        os.kill(
-                            server, signal.SIGCONT
-                        )  # a plugin may have stopped it, and it says when a process ended
+                        os.kill(server, signal.SIGCONT)
                 process.join()
                 _RUNNING.discard(process)
                 _kill_orphans(server)
@@ -198,7 +197,7 @@ def _may_use_gpu(payload: Mapping[str, Any]) -> bool:
 
 
 def _read(receiver: Connection, said: bytearray) -> bool:
-    """Add what has come; False where nothing has, or will."""
+    """Read what a job has written into its pipe and add it to ``said``; False at the pipe's end."""
     try:
         new = os.read(receiver.fileno(), 1 << 20)
     except OSError:  # a process that the job left behind holds the other end, and says nothing

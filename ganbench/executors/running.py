@@ -61,7 +61,7 @@ class End(enum.Enum):
 # No fault of the job's own: somebody killed it (an operator, or the system for memory), stopped it, or lost its node.
 REPEATED = (End.KILLED, End.OUT_OF_MEMORY, End.MACHINE_LOST, End.INTERRUPTED)
 # What a job says of its device (``run_job``), which tells nothing of the job yet.
-ACQUITTED = {"DeviceLost": End.DEVICE_LOST, "Crowded": End.CROWDED, "Doubtful": End.DOUBTFUL}
+DEVICE_FAULTS = {"DeviceLost": End.DEVICE_LOST, "Crowded": End.CROWDED, "Doubtful": End.DOUBTFUL}
 KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 
 
@@ -80,12 +80,12 @@ class Ended:
     @property
     def lost(self) -> bool:
         """Whether its process ended, or was ended, before it could answer."""
-        return self.how not in (End.RETURNED, End.FAILED, End.USAGE, End.UNWRITABLE) and not self.acquitted
+        return self.how not in (End.RETURNED, End.FAILED, End.USAGE, End.UNWRITABLE) and not self.device_fault
 
     @property
-    def acquitted(self) -> bool:
+    def device_fault(self) -> bool:
         """Whether its device is to blame, or may be: it says nothing of the job."""
-        return self.how in ACQUITTED.values()
+        return self.how in DEVICE_FAULTS.values()
 
 
 class OnInterrupt(enum.Enum):
@@ -180,7 +180,7 @@ def run_jobs(
                     leases.put_aside(one.lease.device, ended.reason)
                     left = f"what is left: {', '.join(leases.devices)}" if leases.devices else "it was the last GPU"
                     note(f"{ended.reason}. {one.lease.device} gets no more trials in this run; {left}")
-            if signals.stop_requested() and (ended.how in (*REPEATED, End.DIED) or ended.acquitted):
+            if signals.stop_requested() and (ended.how in (*REPEATED, End.DIED) or ended.device_fault):
                 continue  # ended by the interrupt, or not for good; the next command continues it
             if ended.how in (End.CROWDED, End.DOUBTFUL) and not one.alone:
                 note(f"{title(one.task)}: {ended.reason}; it is tried again alone on a GPU")
@@ -277,8 +277,8 @@ def how_it_ended(future: Future[dict[str, Any]]) -> Ended:
         return Ended(End.ENGINE_FAULT, f"its executor returned no result but {type(result).__name__}")
     if "interrupted" in result:
         return Ended(End.INTERRUPTED, "somebody stopped it with SIGTERM")
-    if result.get("acquitted") in ACQUITTED:
-        return Ended(ACQUITTED[result["acquitted"]], str(result.get("reason")))
+    if result.get("device_fault") in DEVICE_FAULTS:
+        return Ended(DEVICE_FAULTS[result["device_fault"]], str(result.get("reason")))
     if "unwritable" in result:
         return Ended(End.UNWRITABLE, result["unwritable"])
     if "failed" in result:

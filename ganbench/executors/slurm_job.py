@@ -32,8 +32,10 @@ class Submitted:
 
 
 def work(message: Message) -> Message:
-    """On the node: run a job. Before its time limit SLURM sends a signal at which submitit would put it into the queue
-    again, or give it up; whether it goes on is decided above the seam.
+    """Run a job on a node of the cluster.
+
+    Before its time limit SLURM sends a signal at which submitit would put the job into the queue again, or give it up.
+    It is ignored: ``executors.running`` decides whether a job is tried again.
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     given = os.environ.get("SLURM_JOB_GPUS") or os.environ.get("SLURM_STEP_GPUS")

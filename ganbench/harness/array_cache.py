@@ -90,7 +90,7 @@ class Cache:
 
 
 def _digest(key: str, content: bytes) -> bytes:
-    """Of the key too: a file under the name of another is no more believed than a damaged one."""
+    """SHA-256 of a file's key and content: of the key too, so that a file renamed to another key is not believed."""
     return hashlib.sha256(key.encode() + content).hexdigest().encode()
 
 
@@ -107,7 +107,7 @@ class RealCache:
         self.about = [VERSION, canonical_json.sha256(described), source_hash(type(extractor), distribution)]
 
     def key(self, *content: object) -> str:
-        """Of what else decides the features."""
+        """The key of features that ``content`` decides too, beside what the cache knows of."""
         return hashlib.sha256("\0".join(map(str, (*self.about, *content))).encode()).hexdigest()
 
 

@@ -110,7 +110,7 @@ def take_device(payload: dict[str, Any]) -> torch.device:
     return device
 
 
-def acquit(reason: BaseException) -> DeviceLost | Crowded | Doubtful | None:
+def device_fault(reason: BaseException) -> DeviceLost | Crowded | Doubtful | None:
     """What to raise instead of an exception that tells nothing of the trial; None where it is the trial's own."""
     if isinstance(reason, DeviceLost | Crowded | Doubtful):
         return reason

@@ -9,7 +9,7 @@ import traceback
 from typing import Any
 
 from ganbench.harness.build import Changed
-from ganbench.harness.device_errors import acquit, is_out_of_device_memory, is_out_of_memory
+from ganbench.harness.device_errors import device_fault, is_out_of_device_memory, is_out_of_memory
 from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.telemetry import Diverged
 from ganbench.harness.training import Training
@@ -23,9 +23,8 @@ def explain(reason: BaseException) -> str:
     message = in_words(reason)
     if is_out_of_memory(reason):  # what follows the first sentence (free bytes, process ids) differs from run to run
         message = re.sub(r"\[enforce fail at .*?DefaultCPUAllocator: ", "", message).partition(". ")[0]
-    message = re.sub(
-        r" (Search for `\w+' in |CUDA kernel errors might be asynchronous).*", "", message
-    )  # torch's advice
+    # Torch's advice:
+    message = re.sub(r" (Search for `\w+' in |CUDA kernel errors might be asynchronous).*", "", message)
     if isinstance(reason, InvalidOutput):  # it names the fault; where the harness saw it is no help
         return message
     return f"{message}{location(reason)}"
@@ -33,7 +32,7 @@ def explain(reason: BaseException) -> str:
 
 def failure(reason: BaseException, training: Training | None, payload: dict[str, Any]) -> dict[str, Any]:
     """How a trial ended that raised: status and reason. What is not the trial's own fault is raised again."""
-    if (other := acquit(reason)) is not None:  # the machine's, or nobody knows yet
+    if (other := device_fault(reason)) is not None:  # the machine's, or nobody knows yet
         raise other from reason
     if isinstance(reason, StoreError):  # the disk's fault: no record, so that the same command goes on later
         raise reason

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 
 from ganbench.harness.checkpoint import capture, restore
-from ganbench.harness.device_errors import acquit
+from ganbench.harness.device_errors import device_fault
 from ganbench.harness.serialization import Copy
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable, Side
 from ganbench.plugin.variant import Variant, device_of
@@ -63,7 +63,7 @@ def apply(metrics: Sequence[Metric], evidence: Evidence, refuse: bool = False) -
         except (Exception, SystemExit) as reason:
             if refuse and is_own(metric) and isinstance(reason, MetricError):
                 raise
-            if (other := acquit(reason)) is not None:
+            if (other := device_fault(reason)) is not None:
                 raise other from reason
             one = MetricValues({metric.name: None}, {metric.name: fault(reason)})
         found.values.update(one.values)

@@ -69,9 +69,7 @@ def load_variant(record: Record, folder: Path, catalog: Catalog, device: torch.d
     dataset = catalog.get("dataset", trial.dataset).thing
     try:
         variant = build(cls, dataset, trial.hyperparameters, trial.seed).to(device)
-    except (
-        Exception
-    ) as reason:  # hyperparameters that its author did not think of, in a record that anybody may have made
+    except Exception as reason:  # a record that anybody may have made holds hyperparameters of any kind
         raise UsageError(f"{folder}: {trial.variant} cannot be built as it was: {in_words(reason)}") from None
     try:
         state = load(folder / STATE, device, record.state_sha256)

@@ -21,6 +21,7 @@ from ganbench.harness.pictures import draw_pictures
 from ganbench.harness.serialization import save
 from ganbench.harness.training import Training
 from ganbench.results.film import surface_places, write_frame
+from ganbench.results.progress import FILE as PROGRESS
 from ganbench.results.spec import TrialSpec
 from ganbench.utils import canonical_json
 from ganbench.utils.files import NotPlain, append, make_folder, read_plain, remove, store_errors, write_atomic
@@ -43,7 +44,7 @@ def run_trial(payload: dict[str, Any]) -> dict[str, Any]:
     settings = Settings.now()  # before any plugin is imported
     folder = Path(payload["folder"]).absolute()  # a plugin may change the working folder
     make_folder(folder)
-    progress = ProgressFile(folder / "progress.jsonl")
+    progress = ProgressFile(folder / PROGRESS)
     start, cpu = time.perf_counter(), time.process_time()
     device = take_device(payload)
     described = environment.describe(device, payload["threads"], spec.distribution)

@@ -174,7 +174,7 @@ def _fingerprint(trial: Trial) -> str:
 
 
 def _fingerprint_in(path: Path) -> str:
-    """What the page that stands there was made of; nothing where none of ours does."""
+    """The hash of what the page at ``path`` was made of, which the page holds; "" where there is none of ours."""
     try:
         with open_plain(path) as file:
             found = _MADE_OF.search(file.read(2000))

@@ -15,6 +15,7 @@ from ganbench.reporters.charts import Axis, axis, finite
 from ganbench.reporters.formatting import number, seeds, thousands
 from ganbench.reporters.sections import Section, judged, marks, score_interval
 from ganbench.reporters.trials import Trial, nondeterministic
+from ganbench.utils.console import first_few
 
 STRIP, STRIP_HEIGHT = 84, 12  # of the strip below a score, on which each seed has its place
 FIGURES = (
@@ -168,5 +169,4 @@ def _differs(trial: Trial, usual: Trial) -> str:
     here, there = (flat(side.record.environment if side.record else {}) for side in (trial, usual))
     names = [name for name in sorted(here | there) if here.get(name) != there.get(name)]
     told = [f"{name} {here.get(name)} instead of {there.get(name)}" for name in names]
-    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
-    return "; ".join(told[:MOST_TOLD] + more) or "its hash differs"
+    return first_few(told, MOST_TOLD, "; ") or "its hash differs"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +17,37 @@ from ganbench.reporters.pictures import film_frames
 from ganbench.reporters.report import build_report
 from ganbench.reporters.sections import LEGEND, cells, sections
 from ganbench.results.plan import PlannedTrial, read_plan
-from ganbench.results.schema import ProgressLine
+from ganbench.results.progress import FILE as PROGRESS
+from ganbench.results.progress import ProgressReader
 from ganbench.results.store import SET_ASIDE, read_records
-from ganbench.utils import canonical_json
 from ganbench.utils.errors import printable
-from ganbench.utils.files import leads_outside, open_plain
-from ganbench.utils.typed_json import convert
+from ganbench.utils.files import leads_outside
 
-MOST_LINE = 1 << 20  # bytes of a line of progress
 SILENT = 120  # seconds after which a trial without a word is called silent
 MOST_TOLD = 50  # trials that failed or were unstable
 SHARE = 20  # tables are made anew after this many times the time that they took
 SPEED_SECONDS = 5  # over which the speed of a sweep is measured at least
 
 
-@dataclass
 class Running:
     """A trial that has begun and has no record: what its progress file says.
 
     Attributes:
         images: that it has seen. evaluations: by images seen, the values of each metric.
-        read: bytes of the file that were read. changed: when it last grew, seconds since 1970.
     """
 
-    images: int = 0
-    evaluations: dict[int, dict[str, float | None]] = field(default_factory=dict)
-    read: int = 0
-    changed: float = 0.0
+    def __init__(self, folder: Path) -> None:
+        self.progress = ProgressReader(folder / PROGRESS)
+        self.images = 0
+        self.evaluations: dict[int, dict[str, float | None]] = {}
 
-    def follow(self, path: Path) -> None:
+    def follow(self) -> None:
         """Read what is new."""
-        try:
-            with open_plain(path) as file:
-                self.changed = path.stat().st_mtime
-                file.seek(self.read)
-                while (line := file.readline(MOST_LINE)).endswith(b"\n"):
-                    self.read += len(line)
-                    try:
-                        entry = convert(canonical_json.loads(line), ProgressLine)
-                    except ValueError:  # a kill leaves half a line, and a plugin may write anything
-                        continue
-                    self.images = max(self.images, entry.images or 0)
-                    if entry.evaluation is not None:
-                        self.images = max(self.images, entry.evaluation.images_seen)
-                        self.evaluations[entry.evaluation.images_seen] = dict(entry.evaluation.values)
-        except OSError:  # it was finished meanwhile
-            return
+        for entry in self.progress.new_lines():
+            self.images = max(self.images, entry.images or 0)
+            if entry.evaluation is not None:
+                self.images = max(self.images, entry.evaluation.images_seen)
+                self.evaluations[entry.evaluation.images_seen] = dict(entry.evaluation.values)
 
 
 class Follower:
@@ -116,7 +100,7 @@ class Follower:
                 about = path.lstat()
                 finished.add((place.as_posix(), about.st_mtime_ns, about.st_size))
         done = {place for place, _, _ in finished}
-        for path in self.work.glob("*/*/seed-*/progress.jsonl"):
+        for path in self.work.glob(f"*/*/seed-*/{PROGRESS}"):
             place = path.parent.relative_to(self.work)
             if place.parts[0] not in SET_ASIDE and place.as_posix() not in done:
                 running.add(place.as_posix())
@@ -126,15 +110,15 @@ class Follower:
 
     def _tell(self, place: str, planned: PlannedTrial | None, now: float) -> dict[str, Any]:
         """A trial that runs: how far it is, its curves, its newest picture."""
-        trial = self._running.setdefault(place, Running())
         folder = self.work / place
-        trial.follow(folder / "progress.jsonl")
+        trial = self._running.setdefault(place, Running(folder))
+        trial.follow()
         dataset, variant, name = place.split("/")
         centres = self._tables["centres"].get(dataset) or (planned.centres if planned else [])
         frames = film_frames(folder, self.work, centres, newest=True)
         points = sorted(trial.evaluations)
         metrics = dict.fromkeys(metric for values in trial.evaluations.values() for metric in values)
-        silent = now - trial.changed
+        silent = now - trial.progress.changed
         return {
             "place": place,
             "dataset": dataset,

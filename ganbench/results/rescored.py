@@ -55,15 +55,20 @@ def unseal(content: bytes, record: Record) -> Rescored:
     return found
 
 
-def with_rescored(record: Record, folder: Path) -> Record:
-    """A trial's record with what rescoring added to it; raises DamagedRecord where that was damaged."""
+def read(folder: Path, record: Record) -> Rescored | None:
+    """What rescoring found for a trial; None where it was not rescored; raises DamagedRecord where that is damaged."""
     try:
-        content = read_plain(folder / FILE, MOST_BYTES)
+        return unseal(read_plain(folder / FILE, MOST_BYTES), record)
     except FileNotFoundError:
-        return record
+        return None
     except OSError as reason:
         raise DamagedRecord(f"it cannot be read: {reason.strerror}") from None
-    return merged(record, unseal(content, record))
+
+
+def with_rescored(record: Record, folder: Path) -> Record:
+    """A trial's record with what rescoring added to it; raises DamagedRecord where that was damaged."""
+    found = read(folder, record)
+    return record if found is None else merged(record, found)
 
 
 def merged(record: Record, found: Rescored) -> Record:

@@ -21,6 +21,7 @@ import filelock
 from msgspec.structs import replace
 
 from ganbench.results import rescored
+from ganbench.results.progress import FILE as PROGRESS
 from ganbench.results.records import MOST_BYTES, DamagedRecord, read, seal, unseal
 from ganbench.results.rescored import with_rescored
 from ganbench.results.schema import Identity, Record
@@ -47,8 +48,8 @@ from ganbench.utils.names import is_path
 DEFAULT_FOLDER = "ganbench-results"  # a name that no project has for its own files
 EARLIER_FOLDER = "results"  # what it was called before
 SET_ASIDE = ("quarantine", "superseded")
-WRITTEN = ("progress.jsonl", "log.txt")  # by a trial, line by line
-UNFINISHED = ("progress.jsonl", "checkpoint.safetensors")
+WRITTEN = (PROGRESS, "log.txt")  # by a trial, line by line
+UNFINISHED = (PROGRESS, "checkpoint.safetensors")
 PAGES = "trials"  # beside the tables: a page for each trial
 TEMPORARY = ".*.tmp"  # what write_atomic renames
 

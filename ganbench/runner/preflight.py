@@ -68,7 +68,7 @@ def _answer(executor: Executor, payload: dict[str, Any], ended: Ended) -> dict[s
         raise UsageError(ended.reason)
     if ended.how is End.UNWRITABLE:
         raise StoreError(ended.reason)
-    if ended.acquitted:
+    if ended.device_fault:
         raise UsageError(ended.reason)
     what = f"{_what(payload)} cannot be used: {ended.reason}"
     if ended.lost:

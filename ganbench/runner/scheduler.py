@@ -10,10 +10,10 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import UNSET
 
@@ -22,20 +22,21 @@ from ganbench.executors.leases import Leases
 from ganbench.executors.running import End, Ended, OnInterrupt, run_jobs
 from ganbench.results.plan import FILE as PLAN
 from ganbench.results.plan import PlannedTrial, write_plan
+from ganbench.results.progress import FILE as PROGRESS
+from ganbench.results.progress import ProgressReader
 from ganbench.results.records import as_json, compose, seal, unseal
-from ganbench.results.schema import Evaluation, Outcome, ProgressLine, Record
+from ganbench.results.schema import Outcome, Record
 from ganbench.results.spec import SEEDS, Planned
 from ganbench.results.store import Store, read_records
 from ganbench.runner.estimates import Estimates
 from ganbench.runner.planning import Plan, Request
 from ganbench.runner.preflight import reference_key, references
-from ganbench.utils import canonical_json
+from ganbench.runner.progress import PlainDisplay
 from ganbench.utils.errors import in_words
-from ganbench.utils.files import StoreError, open_plain, remove
+from ganbench.utils.files import StoreError, remove
 from ganbench.utils.typed_json import convert
 
 MOST_READ = 200  # running trials whose progress is read each time: on a cluster every one is a call to its file system
-MOST_LINE = 1 << 20  # bytes of a line of progress; a longer one, and what follows it, is not shown
 
 NOT_RUN = "not run"
 STATUS_OF = {  # of a trial whose job gave no result
@@ -50,15 +51,6 @@ STATUS_OF = {  # of a trial whose job gave no result
     End.MACHINE_LOST: "crashed",
     End.INTERRUPTED: "crashed",  # again and again
 }
-
-
-class Display(Protocol):
-    """What is told how a sweep goes."""
-
-    def note(self, text: str) -> None: ...
-    def begin(self, trials: list[Planned], kept: int, where: str) -> None: ...
-    def progress(self, trial: Planned, images: int, evaluation: Evaluation | None) -> None: ...
-    def finished(self, trial: Planned, record: Record, cost: dict[str, Any]) -> None: ...
 
 
 @dataclass
@@ -76,7 +68,7 @@ class Sweep:
     executor: Executor
     request: Request
     plan: Plan
-    display: Display
+    display: PlainDisplay
     timeout: float | None = None
     retry_failed: bool = False
     observed: Callable[[dict[str, Any], dict[str, Any]], None] = lambda spec, evaluation: None
@@ -147,7 +139,7 @@ class Sweep:
         return "on the CPU" if kind == "cpu" else f"on {todo[0].device}"
 
     def _run(self, jobs: list[list[Planned]]) -> None:
-        running = [RunningJob([ProgressReader(self.store, trial) for trial in trials]) for trials in jobs]
+        running = [RunningJob([self._begun(trial) for trial in trials]) for trials in jobs]
         ended_jobs = run_jobs(
             self.executor,
             running,
@@ -161,7 +153,7 @@ class Sweep:
         )
         with contextlib.closing(ended_jobs):  # where a record cannot be written, signals are as before at once
             for job, ended in ended_jobs:
-                if ended.acquitted:  # no record: the same command runs them when there is a GPU for them
+                if ended.device_fault:  # no record: the same command runs them when there is a GPU for them
                     self.statuses[NOT_RUN] += len(job.trials)
                     if ended.how is not End.DEVICE_LOST or self.leases is None:  # else it was said of the GPU
                         self.display.note(f"{job.title}: not run: {ended.reason}")
@@ -174,6 +166,9 @@ class Sweep:
                 "command runs them; --device cpu does without a GPU, as another protocol"
             )
 
+    def _begun(self, trial: Planned) -> RunningTrial:
+        return RunningTrial(trial, ProgressReader(self.store.workplace(trial.spec) / PROGRESS))
+
     def _watch(self, running: list[RunningJob]) -> None:
         """Read the progress of the jobs that were looked at longest ago."""
         for job in sorted(running, key=lambda job: job.looked)[:MOST_READ]:
@@ -182,17 +177,17 @@ class Sweep:
 
     def _read_progress(self, job: RunningJob) -> int:
         """Tell observers and the display what is new of a job's trials; return the most images that one has seen."""
-        for reader in job.readers:
-            for entry in reader.new_lines():
+        for part in job.parts:
+            for entry in part.progress.new_lines():
                 evaluation, images = entry.evaluation, entry.images
                 if evaluation is not None and images is None:
                     images = evaluation.images_seen
-                if evaluation and evaluation.images_seen > reader.evaluated:  # a resumed trial may repeat one
-                    reader.evaluated = evaluation.images_seen
-                    self.observed(as_json(reader.trial.spec.trial), as_json(evaluation))
+                if evaluation and evaluation.images_seen > part.evaluated:  # a resumed trial may repeat one
+                    part.evaluated = evaluation.images_seen
+                    self.observed(as_json(part.trial.spec.trial), as_json(evaluation))
                 if images is not None:
                     job.images = max(job.images, images)
-                    self.display.progress(reader.trial, images, evaluation)
+                    self.display.progress(part.trial, images, evaluation)
         return job.images
 
     def _job(self, running: RunningJob) -> Job:
@@ -256,28 +251,16 @@ def _outcomes(ended: Ended, count: int) -> list[dict[str, Any]]:
 
 
 @dataclass
-class ProgressReader:
-    """Reads what a running trial has written of its progress since it was last asked.
+class RunningTrial:
+    """A trial of a running job.
 
     Attributes:
-        offset: bytes read so far; ``evaluated``: images seen at the last evaluation that was read.
+        evaluated: images seen at the last evaluation that was read.
     """
 
-    store: Store
     trial: Planned
-    offset: int = 0
+    progress: ProgressReader
     evaluated: int = -1
-
-    def new_lines(self) -> Iterator[ProgressLine]:
-        with contextlib.suppress(OSError), open_plain(self.store.workplace(self.trial.spec) / "progress.jsonl") as file:
-            file.seek(self.offset)
-            while (line := file.readline(MOST_LINE)).endswith(b"\n"):
-                self.offset += len(line)
-                try:
-                    entry = convert(canonical_json.loads(line), ProgressLine)
-                except ValueError:  # a plugin may have tampered with the file; it is no more than a display
-                    continue
-                yield entry
 
 
 @dataclass
@@ -289,13 +272,13 @@ class RunningJob:
         looked: when their progress was last read (``time.monotonic``).
     """
 
-    readers: list[ProgressReader]
+    parts: list[RunningTrial]
     images: int = 0
     looked: float = -math.inf
 
     @property
     def trials(self) -> list[Planned]:
-        return [reader.trial for reader in self.readers]
+        return [part.trial for part in self.parts]
 
     @property
     def title(self) -> str:

@@ -27,6 +27,7 @@ from ganbench.plugin.variant import device_of
 from ganbench.results.store import DEFAULT_FOLDER, locate, takes_name, typed_path
 from ganbench.scoring.meter import SIGN_OF_LIFE
 from ganbench.scoring.untrusted_files import MOST_MEMBER, images_in_zip, read_arrays, read_image
+from ganbench.utils.console import first_few
 from ganbench.utils.errors import UsageError, in_words
 from ganbench.utils.files import read_plain
 from ganbench.utils.names import is_path
@@ -134,9 +135,8 @@ def chunks_of(items: Any, length: int) -> Iterator[Any]:
 def refuse_unreadable(title: str, failures: Sequence[str]) -> None:
     """Raise UsageError, naming the first few, if there are pictures that cannot be read."""
     if failures:
-        more = f"; and {len(failures) - NAMED:,} more" if len(failures) > NAMED else ""
         raise UsageError(
-            f"{title}: {len(failures):,} files cannot be read: {'; '.join(failures[:NAMED])}{more}. "
+            f"{title}: {len(failures):,} files cannot be read: {first_few(failures, NAMED, '; ')}. "
             "Mend them, or move them out of it"
         )
 
@@ -226,7 +226,7 @@ class Request:
     results: Path = Path(DEFAULT_FOLDER)
 
     def rows(self, total: int, what: str, stream: str = "score") -> np.ndarray:
-        """Which of ``total`` rows are taken, in order; without a seed by a stream of ``real.rows``."""
+        """Which of ``total`` rows are taken, in order; without a seed the same ones as a run takes."""
         if self.n is not None and self.n > total:
             raise UsageError(f"--n {self.n}: there are only {total:,} samples in {what}")
         path = (stream,) if self.seed is None else (stream, self.seed)

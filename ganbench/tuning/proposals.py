@@ -14,7 +14,6 @@ import numpy as np
 
 from ganbench.utils.errors import UsageError
 
-SAMPLERS = ("random", "tpe")
 # Configurations that TPE proposes from the same scores: so many can be trained at a time, whatever --jobs says.
 ROUND = 10
 _DIGITS = 3  # significant, so that a value can be read in a table and typed after --set

@@ -111,7 +111,7 @@ def configurations(searches: Sequence[Search]) -> pd.DataFrame:
 
 
 def curves(searches: Sequence[Search]) -> pd.DataFrame:
-    """The expected best score of every budget, and its 95 % range (``budgets.best_of``)."""
+    """The expected best score of every budget, and its 95 % range (``best_of``)."""
     lines = []
     for search in searches:
         curve = zip(*best_of(search.scores, search.direction), strict=True)

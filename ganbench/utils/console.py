@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 from ganbench.utils.errors import printable
@@ -19,6 +20,12 @@ def say(text: str, file: TextIO | None = None) -> None:
         Console(file=file).print(escape(text), highlight=False)
     else:
         print(text, file=file)
+
+
+def first_few(texts: Sequence[str], most: int = 3, comma: str = ", ") -> str:
+    """The first of several texts, and how many more there are: ``a, b, c, and 7 more``."""
+    more = [f"and {len(texts) - most:,} more"] if len(texts) > most else []
+    return comma.join([*texts[:most], *more])
 
 
 def plain(lines: list[list[str]]) -> str:

@@ -48,9 +48,8 @@ def verify(found: Mapping[str, Any], text: bytes) -> None:
     found_digest = hashlib.sha256(before)
     found_digest.update(after[:-1])
     sound = bool(mark) and after.endswith(b"}\n") and found_digest.hexdigest() == digest
-    if (
-        sound and b"\\" in text and b"\\u" in text
-    ):  # as an escape, half a character can stand there, and no table can hold it
+    # As an escape, half a character can stand there, and no table can hold it.
+    if sound and b"\\" in text and b"\\u" in text:
         try:
             canonical_json.dumps(found).encode()
         except (ValueError, RecursionError):

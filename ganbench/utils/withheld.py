@@ -14,7 +14,7 @@ class Withheld(Exception):
 
 @contextlib.contextmanager
 def withheld() -> Iterator[None]:
-    """In the block, whatever asks ``may_do`` for leave gets none."""
+    """Forbid downloads and other slow work within the block: ``may_do`` raises there."""
     global _withheld
     _withheld = True
     try:

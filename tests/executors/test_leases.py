@@ -14,9 +14,9 @@ from ganbench.executors.leases import Leases
 from ganbench.executors.running import ATTEMPTS, End, Ended, run_jobs
 
 EIGHT = [f"cuda:{n}" for n in range(8)]
-LOST = {"acquitted": "DeviceLost", "reason": "cuda:3 of node cannot be used"}
-CROWDED = {"acquitted": "Crowded", "reason": "CUDA out of memory: trials share cuda:0"}
-DOUBTFUL = {"acquitted": "Doubtful", "reason": "CUDA error: unspecified launch failure"}
+LOST = {"device_fault": "DeviceLost", "reason": "cuda:3 of node cannot be used"}
+CROWDED = {"device_fault": "Crowded", "reason": "CUDA out of memory: trials share cuda:0"}
+DOUBTFUL = {"device_fault": "Doubtful", "reason": "CUDA error: unspecified launch failure"}
 DONE: dict[str, Any] = {"done": True}
 
 
@@ -161,7 +161,7 @@ def test_what_others_on_a_device_may_have_caused_is_tried_again_alone(run, first
 
 def test_alone_and_again_crowded_it_is_not_judged(run) -> None:
     _, ended, _ = run(range(3), Leases(EIGHT[:1]), answer=lambda task, payload: CROWDED if task == 1 else DONE)
-    assert ended[1].how is End.CROWDED and ended[1].acquitted
+    assert ended[1].how is End.CROWDED and ended[1].device_fault
     assert ended[0].returned and ended[2].returned
 
 

@@ -58,7 +58,7 @@ def given(kind: str = "cuda", **about: Any) -> None:
 
 
 def kind(reason: BaseException) -> str | None:
-    other = device_errors.acquit(reason)
+    other = device_errors.device_fault(reason)
     return None if other is None else type(other).__name__
 
 
@@ -99,7 +99,7 @@ def test_what_was_raised_from_it_counts_and_what_was_raised_while_it_was_handled
 
 def test_what_to_do_is_said() -> None:
     given("cuda")
-    remedies = {case: str(device_errors.acquit(SAYS[case]())) for case in MACHINE}
+    remedies = {case: str(device_errors.device_fault(SAYS[case]())) for case in MACHINE}
     assert "exclusive mode" in remedies["busy"] and "exclusive mode" in remedies["busy12"]
     assert "reset" in remedies["ecc"] and "reset" in remedies["bus"] and "reset" in remedies["lost"]
     assert "driver" in remedies["old driver"] and "nvidia-smi must list it" in remedies["absent"]

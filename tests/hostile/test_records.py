@@ -268,13 +268,13 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
     """The driver of a sweep reads it while a trial runs, and shows it."""
     from types import SimpleNamespace
 
-    from ganbench.runner.scheduler import ProgressReader, RunningJob, Sweep
+    from ganbench.results.progress import ProgressReader
+    from ganbench.runner.scheduler import RunningJob, RunningTrial, Sweep
 
     shown: list[Any] = []
     spec = SimpleNamespace(trial=None, protocol=SimpleNamespace(budget_images=1))
-    store = SimpleNamespace(workplace=lambda spec: inside)
     display = SimpleNamespace(progress=lambda *arguments: shown.append(arguments))
-    sweep = Sweep(store, None, None, None, display)  # type: ignore[arg-type]
+    sweep = Sweep(None, None, None, None, display)  # type: ignore[arg-type]
     good = b'{"images":64}\n'
     lines = [
         BYTES[name].replace(b"\n", b" "),
@@ -283,23 +283,24 @@ def test_progress_that_is_none(name: str, inside: Path, harmless: Any) -> None:
         b'{"evaluation":7}',
     ]
     (inside / "progress.jsonl").write_bytes(b"\n".join([*lines, good]))
-    reader = ProgressReader(store, SimpleNamespace(spec=spec))  # type: ignore[arg-type]
-    harmless(lambda: sweep._read_progress(RunningJob([reader])))
+    trial = RunningTrial(SimpleNamespace(spec=spec), ProgressReader(inside / "progress.jsonl"))  # type: ignore[arg-type]
+    harmless(lambda: sweep._read_progress(RunningJob([trial])))
     assert [arguments[1] for arguments in shown] == [64]
 
 
 def test_a_line_of_progress_without_an_end_is_read_to_a_limit(inside: Path, harmless: Any) -> None:
     from types import SimpleNamespace
 
-    from ganbench.runner.scheduler import ProgressReader, RunningJob, Sweep
+    from ganbench.results.progress import ProgressReader
+    from ganbench.runner.scheduler import RunningJob, RunningTrial, Sweep
 
     with open(inside / "progress.jsonl", "wb") as file:
         file.truncate(1 << 36)
-    store = SimpleNamespace(workplace=lambda spec: inside)
-    sweep = Sweep(store, None, None, None, None)  # type: ignore[arg-type]
-    state = RunningJob([ProgressReader(store, SimpleNamespace(spec=None))])  # type: ignore[arg-type]
+    sweep = Sweep(None, None, None, None, None)  # type: ignore[arg-type]
+    trial = RunningTrial(SimpleNamespace(spec=None), ProgressReader(inside / "progress.jsonl"))  # type: ignore[arg-type]
+    state = RunningJob([trial])
     harmless(lambda: sweep._read_progress(state))
-    assert (state.images, state.readers[0].offset) == (0, 0)
+    assert (state.images, trial.progress.offset) == (0, 0)
 
 
 RESCORED: dict[str, Any] = {
@@ -404,14 +405,10 @@ def test_what_verify_compares_with_a_state(name: str, file: str, inside: Path, h
 
 @pytest.mark.parametrize("name", PUT_THERE)
 def test_progress_that_is_no_file_holds_no_sweep_up(name: str, inside: Path, harmless: Any) -> None:
-    from types import SimpleNamespace
-
-    from ganbench.runner.scheduler import ProgressReader
+    from ganbench.results.progress import ProgressReader
 
     PUT_THERE[name](inside / "progress.jsonl")
-    store = SimpleNamespace(workplace=lambda spec: inside)
-    reader = ProgressReader(store, SimpleNamespace(spec=None))  # type: ignore[arg-type]
-    assert harmless(lambda: list(reader.new_lines())) == []
+    assert harmless(lambda: list(ProgressReader(inside / "progress.jsonl").new_lines())) == []
 
 
 @pytest.mark.parametrize(

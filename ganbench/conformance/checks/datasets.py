@@ -11,11 +11,12 @@ from ganbench.conformance.checking import Suite
 from ganbench.conformance.errors import CheckFailed
 from ganbench.conformance.process_state import require_unchanged_process
 from ganbench.conformance.subjects import Subject
-from ganbench.conformance.variant_runner import during, first_few, shape_text
+from ganbench.conformance.variant_runner import during, shape_text
 from ganbench.discovery.catalog import DiscoveryError
 from ganbench.discovery.loader import discover
 from ganbench.harness.real_data import content_hash, load_split
 from ganbench.plugin.interfaces import Dataset
+from ganbench.utils.console import first_few
 from ganbench.utils.seeding import seed_everything
 
 DATASETS = Suite("dataset")

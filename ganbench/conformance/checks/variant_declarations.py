@@ -14,12 +14,13 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ganbench.conformance.checks.variants import ROLES, STEPS, VARIANTS
 from ganbench.conformance.errors import CheckFailed
 from ganbench.conformance.opened_files import opened, watched
-from ganbench.conformance.variant_runner import VariantRunner, during, first_few
+from ganbench.conformance.variant_runner import VariantRunner, during
 from ganbench.discovery.imports import is_pinned
 from ganbench.discovery.source_hash import covered_files
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.hyperparameters import Hyperparameter, hyperparameters
 from ganbench.utils import canonical_json
+from ganbench.utils.console import first_few
 
 
 @VARIANTS.check(

@@ -25,7 +25,6 @@ from ganbench.conformance.variant_runner import (
     differing_parts,
     during,
     fingerprints,
-    first_few,
     lost_attributes,
     same_bits,
     scoring,
@@ -36,6 +35,7 @@ from ganbench.harness.metric_values import InvalidOutput
 from ganbench.harness.serialization import fingerprint, load, save
 from ganbench.plugin.interfaces import NotApplicable
 from ganbench.plugin.variant import Clock, Variant
+from ganbench.utils.console import first_few
 from ganbench.utils.errors import in_words
 from ganbench.utils.seeding import generator, rng_state, set_rng_state
 
@@ -253,8 +253,7 @@ def _rehearse(cls: type[Variant], called: str, index: int, seen: Seen) -> str:
 
 def _lines(counted: Counter[str], most: int = 3) -> str:
     """The lines that were counted, the most frequent first."""
-    lines = [line for line, _ in counted.most_common()]
-    return "; ".join(lines[:most]) + (f"; and {len(lines) - most} more" if len(lines) > most else "")
+    return first_few([line for line, _ in counted.most_common()], most, "; ")
 
 
 def _plain(value: object) -> bool:

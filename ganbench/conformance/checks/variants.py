@@ -18,7 +18,6 @@ from ganbench.conformance.variant_runner import (
     differing_names,
     during,
     fingerprints,
-    first_few,
     same_bits,
     scoring,
     shape_text,
@@ -28,6 +27,7 @@ from ganbench.discovery.loader import discover
 from ganbench.plugin.gan import GAN
 from ganbench.plugin.interfaces import NotApplicable
 from ganbench.plugin.variant import Batch, Clock, Unsuitable, Variant
+from ganbench.utils.console import first_few
 
 VARIANTS = Suite("variant")
 STEPS = 8

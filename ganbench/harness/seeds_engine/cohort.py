@@ -22,6 +22,7 @@ from ganbench.harness.training import Training
 from ganbench.harness.trial import CHECKPOINT, COMPLETED, ProgressFile, TrialOutput, cost, result
 from ganbench.plugin.interfaces import Dataset
 from ganbench.plugin.variant import Clock, Variant
+from ganbench.results.progress import FILE as PROGRESS
 from ganbench.results.spec import LANES, TrialSpec
 from ganbench.utils import canonical_json
 from ganbench.utils.files import make_folder
@@ -44,7 +45,7 @@ def run_cohort(payload: dict[str, Any]) -> dict[str, Any]:
     folders = [Path(folder).absolute() for folder in payload["folders"]]
     for folder in folders:
         make_folder(folder)
-    progress = [ProgressFile(folder / "progress.jsonl") for folder in folders]
+    progress = [ProgressFile(folder / PROGRESS) for folder in folders]
     start, cpu = time.perf_counter(), time.process_time()
     device = take_device(payload)
     described = environment.describe(device, payload["threads"], specs[0].distribution)
