@@ -29,11 +29,13 @@ class Column(NamedTuple):
     Attributes:
         read: its value for a trial, from the record and the verdict; None for what each row has of its own (``Cell``).
         dtype: float64, int64 or bool; None for text, and for what may be missing and is no float.
+        group: ``protocol`` for what must be equal where scores are compared, ``stability`` for the verdict's figures.
     """
 
     name: str
     read: Callable[[Record, Verdict], Any] | None = None
     dtype: str | None = None
+    group: str = ""
 
 
 class Cell(NamedTuple):
@@ -81,7 +83,7 @@ def _note(record: Record, judged: Verdict) -> str:
 # The columns in their order.
 _TABLE = [
     Column("dataset", _of_record("identity.trial.dataset")),
-    Column("extractor", _of_record("identity.evaluation.extractor")),
+    Column("extractor", _of_record("identity.evaluation.extractor"), group="protocol"),
     Column("protocol", _of_record("identity.protocol")),
     Column("variant", _of_record("label")),
     Column("seed", _of_record("identity.trial.seed"), "int64"),
@@ -108,19 +110,19 @@ _TABLE = [
     Column("source", _of_record("identity.trial.source")),
     Column("hyperparameters", lambda record, _: canonical_json.dumps(record.identity.trial.hyperparameters)),
     Column("dataset_hash", _of_record("identity.trial.dataset_hash")),
-    Column("extractor_hash", _of_record("identity.evaluation.extractor_hash")),
-    Column("split", _of_record("identity.evaluation.split")),
-    Column("samples", _of_record("identity.evaluation.samples"), "int64"),
-    Column("evaluations", _of_record("identity.evaluation.evaluations"), "int64"),
-    Column("metrics_version", _of_record("identity.evaluation.metrics_version"), "int64"),
-    Column("budget_images", _of_record("identity.trial.budget_images"), "int64"),
-    Column("batch_size", _of_record("identity.trial.batch_size"), "int64"),
-    Column("precision", _of_record("identity.trial.precision")),
-    Column("engine", _of_record("identity.trial.engine")),
-    Column("evidence", _of_verdict("figures")),
-    Column("verdict_step", _of_verdict("step")),
-    Column("verdict_images", _of_verdict("images_seen")),
-    *(Column(name, _of_verdict(f"measures.{name}"), "float64") for name in SHOWN),
+    Column("extractor_hash", _of_record("identity.evaluation.extractor_hash"), group="protocol"),
+    Column("split", _of_record("identity.evaluation.split"), group="protocol"),
+    Column("samples", _of_record("identity.evaluation.samples"), "int64", group="protocol"),
+    Column("evaluations", _of_record("identity.evaluation.evaluations"), "int64", group="protocol"),
+    Column("metrics_version", _of_record("identity.evaluation.metrics_version"), "int64", group="protocol"),
+    Column("budget_images", _of_record("identity.trial.budget_images"), "int64", group="protocol"),
+    Column("batch_size", _of_record("identity.trial.batch_size"), "int64", group="protocol"),
+    Column("precision", _of_record("identity.trial.precision"), group="protocol"),
+    Column("engine", _of_record("identity.trial.engine"), group="protocol"),
+    Column("evidence", _of_verdict("figures"), group="stability"),
+    Column("verdict_step", _of_verdict("step"), group="stability"),
+    Column("verdict_images", _of_verdict("images_seen"), group="stability"),
+    *(Column(name, _of_verdict(f"measures.{name}"), "float64", "stability") for name in SHOWN),
     Column("environment", _of_record("environment_hash")),
     Column("environment_fields", lambda record, _: canonical_json.dumps(record.environment)),
     Column("trial", _of_record("identity.id")),
@@ -129,9 +131,9 @@ COLUMNS = [column.name for column in _TABLE]
 DTYPES = {column.name: column.dtype for column in _TABLE if column.dtype is not None}
 CONTEXT = [column.name for column in _TABLE if column.read is not None]  # of a trial, the same in all its rows
 # What must be equal for two scores to be comparable, beside the content of the dataset.
-PROTOCOL_FIELDS = ("extractor", *COLUMNS[COLUMNS.index("extractor_hash") : COLUMNS.index("evidence")])
+PROTOCOL_FIELDS = tuple(column.name for column in _TABLE if column.group == "protocol")
 # The verdict on a trial's stability: what decided it, where it happened, and everything that was measured.
-STABILITY = COLUMNS[COLUMNS.index("evidence") : COLUMNS.index("environment")]
+STABILITY = [column.name for column in _TABLE if column.group == "stability"]
 ROW = ["dataset", "dataset_hash", "protocol", "variant", "hyperparameters", "source"]  # of a leaderboard
 TRIAL = [*ROW, "seed", "trial"]
 # What a trials.csv begins with, before its metrics.

@@ -101,13 +101,12 @@ class Table:
 
 
 def trials_table(source: Source) -> pd.DataFrame:
-    """One row a trial: dataset, extractor, protocol, variant, seed, status, reason, verdict, note, metrics, trial;
-    then what ``compare`` has to know of it, ``frames.COMPARABLE``.
-
-    Where a preset names how some of them were scored, ``preset`` comes last.
+    """One row a trial: dataset, extractor, protocol, variant, seed, status, reason, verdict, note, metrics, trial.
 
     Then what is known of its stability: ``evidence`` (the figures that decided the verdict), ``verdict_step`` and
-    ``verdict_images`` (where it happened), and every measure of ``ganbench.analysis.measures.SHOWN``.
+    ``verdict_images`` (where it happened), and every measure of ``ganbench.analysis.measures.SHOWN``. Then what
+    ``compare`` has to know of it, ``frames.COMPARABLE``; and last, where a preset names how some of them were scored,
+    ``preset``.
 
     ``source`` is a frame of ``load_results``, or records. Missing scores are NaN, missing text is "".
     """
@@ -145,11 +144,9 @@ def leaderboard(source: Source) -> pd.DataFrame:
     trials = final_trials(source)
     told = ("verdict", "status", "note", "preset")
     verdicts, statuses, notes, presets = (trials.context[name].to_numpy(object) for name in told)
-    head = ["dataset", "extractor", "protocol", "rank", "tier", "variant", "seeds", "failed", "verdict", "notes"]
-    head += ["given", "true_family", "against_control", "p_control", *Spread._fields]
     errors = trials.context["sampling_sd"].to_numpy(np.float64)
     measured = trials.context[list(SHOWN)].to_numpy(np.float64)
-    lines, named_presets = [], []
+    lines: list[dict[str, Any]] = []
     for (_, _), same in groupby(tables(trials), lambda table: (table.dataset, table.protocol)):
         apart = list(same)
         placed: list[tuple[Table, Row, int | None, str, Against | None]] = [
@@ -160,29 +157,41 @@ def leaderboard(source: Source) -> pd.DataFrame:
         placed += [(table, row, None, "", None) for table in apart for row in table.others]
         for table, row, rank, tier, against in placed:
             completed = row.trials[statuses[row.trials] == "completed"]
-            words = _counts(verdicts[row.trials], statuses[row.trials])
-            line: list[Any] = [table.dataset, table.extractor, table.protocol, rank, tier, row.variant]
-            line += [len(row.trials), len(row.trials) - len(completed), words, _qualified(notes[row.trials])]
-            line += [
-                table.given,
-                "yes" if row.true_family else "",
-                *((against.conclusion, against.p) if against else ("", None)),
-            ]
             scores = primary_scores(trials, completed).scores if len(completed) else np.empty(0)
             known = np.isfinite(scores)
-            line += spread(scores[known], errors[completed][known]) or (None, None)
-            for metric in range(len(trials.metrics)):
-                line += _cell(trials.values[completed, metric], trials.floors[row.trials, metric])
-                line.append(_median(trials.floor_sds[row.trials, metric]))
-            line += [_median(column) for column in measured[completed].T]
+            line = {
+                "dataset": table.dataset,
+                "extractor": table.extractor,
+                "protocol": table.protocol,
+                "preset": presets[row.trials[0]],
+                "rank": rank,
+                "tier": tier,
+                "variant": row.variant,
+                "seeds": len(row.trials),
+                "failed": len(row.trials) - len(completed),
+                "verdict": _counts(verdicts[row.trials], statuses[row.trials]),
+                "notes": _qualified(notes[row.trials]),
+                "given": table.given,
+                "true_family": "yes" if row.true_family else "",
+                "against_control": against.conclusion if against else "",
+                "p_control": against.p if against else None,
+            }
+            parts = spread(scores[known], errors[completed][known]) or (None, None)
+            line |= dict(zip(Spread._fields, parts, strict=True))
+            for place, metric in enumerate(trials.metrics):
+                cell = _cell(trials.values[completed, place], trials.floors[row.trials, place])
+                line |= dict(zip((metric, f"{metric}_low", f"{metric}_high", f"{metric}_floor"), cell, strict=True))
+                line[f"{metric}_floor_sd"] = _median(trials.floor_sds[row.trials, place])
+            line |= dict(zip(SHOWN, map(_median, measured[completed].T), strict=True))
             lines.append(line)
-            named_presets.append(presets[row.trials[0]])
+    texts = ["dataset", "extractor", "protocol", "preset", "rank", "tier", "variant", "seeds", "failed", "verdict"]
+    texts += ["notes", "given", "true_family", "against_control"]
     columns = [f"{metric}{end}" for metric in trials.metrics for end in ("", "_low", "_high", "_floor", "_floor_sd")]
-    board = pd.DataFrame(lines, columns=pd.Index([*head, *columns, *SHOWN], dtype=object))
-    if any(named_presets):
-        board.insert(head.index("protocol") + 1, "preset", named_presets)
-    numbers = dict.fromkeys(["p_control", *Spread._fields, *columns, *SHOWN], "float64")
-    return board.astype({"rank": "Int64", "seeds": "int64", "failed": "int64", **numbers})
+    numbers = ["p_control", *Spread._fields, *columns, *SHOWN]
+    board = pd.DataFrame(lines, columns=pd.Index([*texts, *numbers], dtype=object))
+    if not board["preset"].any():
+        board = board.drop(columns="preset")
+    return board.astype({"rank": "Int64", "seeds": "int64", "failed": "int64", **dict.fromkeys(numbers, "float64")})
 
 
 def tables(trials: Trials) -> Iterator[Table]:

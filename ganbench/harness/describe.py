@@ -89,7 +89,7 @@ def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
             f"{option} {curve} of {dataset.name} are too few: every evaluation looks at the {DENSITY_K} nearest "
             f"neighbours of a sample: give at least {FEWEST_SAMPLES}"
         )
-    about = {m: _about(catalog.get("metric", m)) for m in metrics}
+    about = {m: about_metric(catalog.get("metric", m)) for m in metrics}
     compared = min(there, samples, real.features or samples)
     return {
         "name": dataset.name,
@@ -131,7 +131,7 @@ def _check_protocol(dataset: Dataset, payload: dict[str, Any]) -> None:
         )
 
 
-def _about(metric: Offer) -> dict[str, Any]:
+def about_metric(metric: Offer) -> dict[str, Any]:
     """What a record keeps of a metric, who offers it, and of one that is not ganbench's own, its code's hash."""
     about: dict[str, Any] = {**metric.thing.about, "distribution": metric.distribution.removeprefix(FILE)}
     if metric.distribution == "ganbench":
@@ -161,7 +161,7 @@ def describe_reference(payload: dict[str, Any]) -> dict[str, Any]:
         for column in found.faults
     }
     notes = {
-        column: f"{column}{offered_by(_about(owners[column]))} {what} for real images: it has no floor"
+        column: f"{column}{offered_by(about_metric(owners[column]))} {what} for real images: it has no floor"
         for column, what in found.faults.items()
     }
     scale = reference_scale(real)

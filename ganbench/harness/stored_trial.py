@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
-from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import Catalog, discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.harness import environment
 from ganbench.harness.artifacts import differing_files, image_grid
 from ganbench.harness.build import build
 from ganbench.harness.checkpoint import StateMismatch, capture, restore
+from ganbench.harness.describe import about_metric
 from ganbench.harness.device_errors import take_device
 from ganbench.harness.evaluation import Evaluator, draw_samples, eval_mode
 from ganbench.harness.pictures import draw_pictures
@@ -114,7 +114,7 @@ def rescore_trial(payload: dict[str, Any]) -> dict[str, Any]:
         "step": history[-1]["step"],
         "values": found.values,
         "faults": found.faults,
-        "about": {one.name: {**one.thing.about, "distribution": one.distribution.removeprefix(FILE)} for one in offers},
+        "about": {one.name: about_metric(one) for one in offers},
         "environment": _environment_of(payload, record, device),
     }
 

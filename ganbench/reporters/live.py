@@ -16,7 +16,7 @@ from ganbench.reporters.glossary import word_of
 from ganbench.reporters.pictures import film_frames
 from ganbench.reporters.report import build_report
 from ganbench.reporters.sections import LEGEND, cells, sections
-from ganbench.results.plan import PlannedTrial, read_plan
+from ganbench.results.plan import PlanEntry, read_plan
 from ganbench.results.progress import FILE as PROGRESS
 from ganbench.results.progress import ProgressReader
 from ganbench.results.store import SET_ASIDE, read_records
@@ -108,7 +108,7 @@ class Follower:
             del self._running[gone]
         return frozenset(finished), running
 
-    def _tell(self, place: str, planned: PlannedTrial | None, now: float) -> dict[str, Any]:
+    def _tell(self, place: str, planned: PlanEntry | None, now: float) -> dict[str, Any]:
         """A trial that runs: how far it is, its curves, its newest picture."""
         folder = self.work / place
         trial = self._running.setdefault(place, Running(folder))

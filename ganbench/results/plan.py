@@ -19,7 +19,7 @@ FILE = ".plan.json"
 MOST_BYTES = 1 << 26
 
 
-class PlannedTrial(Struct, frozen=True, kw_only=True):
+class PlanEntry(Struct, frozen=True, kw_only=True):
     """A trial: its ``folder`` below the results, and what is said of it while it has no record.
 
     Attributes:
@@ -34,15 +34,15 @@ class PlannedTrial(Struct, frozen=True, kw_only=True):
     centres: Annotated[list[Annotated[list[float], Meta(max_length=2)]], Meta(max_length=4096)] = []
 
 
-def write_plan(root: Path, trials: Sequence[PlannedTrial]) -> None:
+def write_plan(root: Path, trials: Sequence[PlanEntry]) -> None:
     """Write the plan of a sweep into its results folder."""
     make_folder(root)
     write_atomic(root / FILE, canonical_json.dumps(to_builtins(list(trials))).encode())
 
 
-def read_plan(root: Path) -> list[PlannedTrial]:
+def read_plan(root: Path) -> list[PlanEntry]:
     """The plan in a results folder; nothing where there is none, or none that can be read."""
     try:
-        return list(convert(canonical_json.loads(read_plain(root / FILE, MOST_BYTES)), list[PlannedTrial]))
+        return list(convert(canonical_json.loads(read_plain(root / FILE, MOST_BYTES)), list[PlanEntry]))
     except (OSError, ValueError):
         return []

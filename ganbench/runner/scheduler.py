@@ -21,7 +21,7 @@ from ganbench.executors import Executor, Job
 from ganbench.executors.leases import Leases
 from ganbench.executors.running import End, Ended, OnInterrupt, run_jobs
 from ganbench.results.plan import FILE as PLAN
-from ganbench.results.plan import PlannedTrial, write_plan
+from ganbench.results.plan import PlanEntry, write_plan
 from ganbench.results.progress import FILE as PROGRESS
 from ganbench.results.progress import ProgressReader
 from ganbench.results.records import as_json, compose, seal, unseal
@@ -107,19 +107,27 @@ class Sweep:
         self.display.begin(todo, len(self.plan.trials) - len(todo), self._where(todo))
         if todo:
             records = read_records(self.store.root).records
-            known = (records, self.executor, todo, self.request.threads, self.cpus, self.gpus)
-            self.references = references(*known, self.leases, self.display.note)
+            self.references = references(
+                records,
+                self.executor,
+                todo,
+                self.request.threads,
+                cpus=self.cpus,
+                gpus=self.gpus,
+                leases=self.leases,
+                note=self.display.note,
+            )
             devices = 1 if self.leases is None else self.leases.spread
             jobs = Estimates(self.store, records).longest_first(todo, devices)
             del records  # thousands of them fill a gigabyte
-            write_plan(self.store.root, [self._planned(trial) for trial in self.plan.trials])
+            write_plan(self.store.root, [self._entry(trial) for trial in self.plan.trials])
             self._run(jobs)
         remove(self.store.root / PLAN)  # one that was stopped stays, for who watches
         return self.statuses
 
-    def _planned(self, trial: Planned) -> PlannedTrial:
+    def _entry(self, trial: Planned) -> PlanEntry:
         known = self.references.get(reference_key(trial))
-        return PlannedTrial(
+        return PlanEntry(
             folder=trial.spec.identity.folder.as_posix(),
             title=trial.title,
             images=trial.spec.protocol.budget_images,

@@ -14,7 +14,7 @@ import pytest
 from ganbench.reporters import live
 from ganbench.reporters.live import Follower
 from ganbench.results.film import write_frame
-from ganbench.results.plan import FILE, PlannedTrial, read_plan, write_plan
+from ganbench.results.plan import FILE, PlanEntry, read_plan, write_plan
 
 PLACES = [f"digits/dcgan/seed-{seed}-0000000{seed}" for seed in range(3)]
 
@@ -35,7 +35,7 @@ def sweep(tmp_path: Path) -> Path:
     """Three trials are planned, of which one runs."""
     write_plan(
         tmp_path,
-        [PlannedTrial(folder=p, title=f"dcgan, {p[13:19]}", images=6400, primary="fid") for p in PLACES],
+        [PlanEntry(folder=p, title=f"dcgan, {p[13:19]}", images=6400, primary="fid") for p in PLACES],
     )
     progress(tmp_path / PLACES[1], {"attempt": 1}, evaluation(0, fid=9.0), {"images": 640})
     return tmp_path
