@@ -216,10 +216,24 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
     half = max(len(u) // 2, 3)
     seen = [evaluation.images_seen for evaluation, _ in evaluated]
     times = [images * len(u) / seen[-1] for images in seen]  # the unit is the mean distance of two evaluations
+    found |= _distance_measures(times, u, distance, half, limits)
+    found |= _mode_measures(times, watched, mass if weighed else None, distance, half, limits)
+    found |= _discriminator_measures(watched, half, limits)
+    classes = record.reference.modes
+    found["coarse_modes"] = classes is not None and classes <= limits.many_classes and record.reference.centres is None
+    if record.decision_threshold is None:  # its logits cannot be said to be right or wrong
+        found["d_saturation"] = None
+    return Measures(u=u, **found)
+
+
+def _distance_measures(
+    times: list[float], u: tuple[float, ...], distance: list[float], half: int, limits: Thresholds
+) -> dict[str, Any]:
+    """How far samples are from the data at the end, at their best, and how much that moves in the second half."""
     swings = [_swing(times[-half:], series[-half:]) for series in (u, distance)]
     worst = max(swings, key=lambda s: min(s.size / limits.oscillation_small, s.share / limits.oscillation_share))
     smooth, near = _smooth(u), _smooth(distance)
-    found |= {
+    return {
         "u_end": u[-1],
         "u_best": min(smooth),
         "u_rise": u[-1] - min(smooth),
@@ -233,25 +247,34 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
         "distance_rise": distance[-1] - min(near),
         "nearest": near.index(min(near)),
     }
+
+
+def _mode_measures(
+    times: list[float],
+    watched: list[Watch],
+    mass: list[float] | None,
+    distance: list[float],
+    half: int,
+    limits: Thresholds,
+) -> dict[str, Any]:
+    """Which modes are there at the end, and when some were lost; ``mass`` is that recovered of points, else None."""
     modes, coverage, kl = (_series(watched, key) for key in ("modes", "coverage", "mode_kl"))
-    classes = record.reference.modes
-    if weighed:
+    if mass is not None:
         # Coverage of points is lost where samples become less sharp, though no mode is.
         coverage = [None] * len(coverage)
         told = [_counted(*each, limits) for each in zip(mass, distance, kl, strict=True)]
         kl = [nats if counts else None for nats, counts in zip(kl, told, strict=True)]
-    found |= {
+    found: dict[str, Any] = {
         "modes_end": next(iter(_known(modes)[-1:]), None),
         "mode_drop": _drop(modes),
         "coverage_drop": _drop(coverage),
         "coverage_best": max(_smooth(_known(coverage)), default=None),
         "kl_late": median(late) if (late := _known(kl[-half:])) else None,
         "kl_trend": _trend(times, kl, half),
-        "coarse_modes": classes is not None and classes <= limits.many_classes and record.reference.centres is None,
-        "mass_end": mass[-1] if weighed else None,
+        "kl_end": kl[-1],
+        "mass_end": None if mass is None else mass[-1],
     }
     known = _known(kl)
-    found["kl_end"] = kl[-1]
     if len(known) >= 3 and kl[-1] is not None:
         found["kl_rise"] = kl[-1] - min(_smooth(known))
     lost = [
@@ -260,8 +283,13 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
         _lost(kl, min, lambda now, best: now - best >= limits.kl_rise),
     ]
     found["collapse"] = next((index for index in lost if index is not None), None)
+    return found
+
+
+def _discriminator_measures(watched: list[Watch], half: int, limits: Thresholds) -> dict[str, Any]:
+    """How well D tells held-out images from samples in the second half, and when it had won."""
     auc = _series(watched, "d_auc")
-    found["won"] = _lost(auc, max, lambda now, best: now > limits.auc)
+    found: dict[str, Any] = {"won": _lost(auc, max, lambda now, best: now > limits.auc)}
     auc = auc[-half:]
     train = _series(watched, "d_auc_train")[-half:]
     real, fake = (_series(watched, f"d_accuracy_{side}")[-half:] for side in ("real", "fake"))
@@ -270,10 +298,9 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
         found["d_dominance"] = sum(value > limits.auc for value in known) / len(known)
     if gaps := [a - b for a, b in zip(train, auc, strict=True) if a is not None and b is not None]:
         found["d_auc_gap"] = median(gaps)
-    accuracies = [min(a, b) for a, b in zip(real, fake, strict=True) if a is not None and b is not None]
-    if accuracies and record.decision_threshold is not None:
+    if accuracies := [min(a, b) for a, b in zip(real, fake, strict=True) if a is not None and b is not None]:
         found["d_saturation"] = median(accuracies)
-    return Measures(u=u, **found)
+    return found
 
 
 def trained(record: Record) -> list[tuple[Evaluation, Watch]]:
