@@ -14,7 +14,7 @@ import click
 
 from ganbench.cli.options import Folder, NewFile, plugin_options, results_option
 from ganbench.executors import Job, on_this_machine
-from ganbench.executors.running import run_one_job
+from ganbench.executors.running import End, run_one_job
 from ganbench.results.store import locate
 from ganbench.utils.console import say
 from ganbench.utils.errors import UsageError
@@ -92,6 +92,8 @@ def sample(
     with on_this_machine(executor, 1) as engine:
         ended = run_one_job(engine, Job({**payload, "device": device, "threads": 1}))
     if not ended.returned:
+        if ended.how is End.USAGE:  # it names the folder
+            raise UsageError(ended.reason)
         why = "its variant draws no samples: " if ended.lost else ""
         raise UsageError(f"{folder}: {why}{ended.reason}")
     content, shape = base64.b64decode(ended.result["content"]), tuple(ended.result["shape"])

@@ -33,7 +33,8 @@ def preview(plan: Plan, store: Store, slots: int | None) -> int:
             left.append(trial)
         expected = "" if state not in TO_RUN else "unknown" if seconds is None else f"{seconds:.0f} s"
         lines.append([trial.title, str(trial.spec.protocol.budget_images), state, expected])
-    sys.stdout.write(plain(lines))
+    if plan.trials:
+        sys.stdout.write(plain(lines))
     known = sum(estimates.seconds(trial) is not None for trial in left)
     jobs = [s for job in estimates.longest_first(left, devices) if (s := estimates.job_seconds(job)) is not None]
     if known:

@@ -49,7 +49,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_evaluation_leaves_a_frame_and_the_last_is_what_was_scored(sweep: Path) -> None:
-    for place in (sweep / "ganbench-results").glob("*/*/seed-*"):
+    places = list((sweep / "ganbench-results").glob("*/*/seed-*"))
+    assert len(places) == 10, "two seeds of three variants on digits and of two on ring8"
+    for place in places:
         evaluations = json.loads((place / "record.json").read_text())["evaluations"]
         seen = [entry["images_seen"] for entry in evaluations]
         frames = read_frames(place, place)
