@@ -170,7 +170,10 @@ def tables(folder: Path, out: Path) -> None:
         others = ", ".join(number(scores[place]) for place in finalists(found[found["variant"] == name])[1:])
         rows.append([name, number(scores[0]), others, number(scores[chosen[name]])])
     lines += ["## mnist", "", "FID of the finalists, the others in the order of their rank on digits and ring8.", ""]
-    lines += [to_table(["variant", "defaults", "others", "chosen"], rows), ""]
+    lines += [to_table(["variant", "defaults", "others", "chosen"], rows), ""] if rows else []
+    waiting = sorted(set(found[found["dataset"] == "digits"]["variant"]) - set(final["variant"]))
+    if waiting:
+        lines += [f"Not trained on mnist yet, and chosen by the other two alone: {', '.join(waiting)}.", ""]
     scores = fresh.groupby(["variant", "dataset"])[["fid", "recovered_mass"]].median()
     rows = [
         [label, dataset, number(own.recovered_mass if dataset == "ring8" else own.fid)]
