@@ -56,6 +56,7 @@ def variants() -> dict[str, list[dict]]:
 
 
 def search(name: str, hyperparameters: list[dict], folder: Path) -> None:
+    """Search a variant with ``ganbench tune``; continues what was stopped."""
     fixed = []
     for each in hyperparameters:
         if each["type"] != "float" and each["name"] not in COUNTED.get(name, ()):

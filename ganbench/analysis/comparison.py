@@ -250,6 +250,8 @@ def _shared(seeds: np.ndarray, scores: Floats, first: int) -> dict[str, Any]:
 
 
 def _note(context: pd.DataFrame, pair: _Pair) -> str:
+    """In what the trials of the two sides differ beside their scores."""
+
     def both(field: str) -> tuple[list[Any], list[Any]]:
         column = context[field].to_numpy(object)
         return column[pair.before].tolist(), column[pair.after].tolist()

@@ -13,6 +13,7 @@ MOST_CONFIG = 1 << 15  # bytes of a file of options
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Take the options that a ``--config`` file gives as defaults, so that those of the command line come first."""
     if path is None:
         return
     import tomllib

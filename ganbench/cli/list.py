@@ -76,6 +76,7 @@ def _add_reporters(catalog: Catalog) -> None:
 
 
 def _print(catalog: Catalog, planted: bool) -> None:
+    """Print one line for everything that is offered; planted failures only if they are asked for."""
     hidden = 0
     for kind in LISTED:
         offers = [catalog.offers[kind, name] for name in catalog.names(kind)]
@@ -152,6 +153,7 @@ def _figures(offer: Offer) -> str:
 
 
 def _as_json(catalog: Catalog) -> dict[str, Any]:
+    """What ``list --json`` prints: by kind, each with its settings, figures and state."""
     listed: dict[str, Any] = defaultdict(list)
     for kind in LISTED:
         for o in (catalog.offers[kind, name] for name in catalog.names(kind)):

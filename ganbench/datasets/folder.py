@@ -42,6 +42,7 @@ class Folder(Collection):
         return [[[name, _content(root, name)] for name in found.pictures], found.left_out]
 
     def read(self, path: Path, options: Options) -> Pictures:
+        """Read the pictures of a folder; sub-folders, if there are several, are classes."""
         found, root = list_folder(path), path.resolve()
         names = found.pictures
         if not names:

@@ -130,6 +130,7 @@ class _Loader:
                 self._load(point)
 
     def _load(self, point: Point) -> None:
+        """Import what an entry point names and take in what it offers; what fails is kept as broken."""
         if id(point) in self.lethal:
             self._break(point, f"importing {point.value} {self.lethal[id(point)]}; uninstall it or have it mended")
             return

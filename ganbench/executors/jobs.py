@@ -97,6 +97,7 @@ def _show_gpus(payload: dict[str, Any]) -> None:
 
 
 def _run(payload: dict[str, Any]) -> dict[str, Any]:
+    """Run a job's payload in this process: isolate it, pin its threads, and put whatever it raises into words."""
     if payload["isolated"]:
         _isolate()
         _show_gpus(payload)

@@ -89,6 +89,7 @@ class LocalExecutor:
         self._pool.shutdown(wait=True, cancel_futures=cancel)
 
     def _run(self, job: Job) -> dict[str, Any]:
+        """Run one job in a process of its own; raises WorkerDied, saying how it ended, where it gave no result."""
         receiver, sender = self._context.Pipe(duplex=False)
         payload = {**job.payload, "isolated": True, "memory": job.memory}
         process = self._context.Process(target=_serve, args=(sender, payload))

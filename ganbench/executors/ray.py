@@ -107,6 +107,7 @@ class RayExecutor:
                 future.set_exception(EngineLost(f"the head of the Ray cluster ({head}) does not answer any more"))
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
+        """Hand a job to Ray; raises UsageError where no node of the cluster could ever run it."""
         shape = (job.cpus, job.gpus, job.memory or 0.0)
         if self._shape != shape:
             self._shape = shape
@@ -210,6 +211,7 @@ def _fit(resources: Mapping[str, float], shape: Shape) -> int:
 
 
 def _connect(address: str) -> Any:
+    """Connect to a Ray cluster, or start one here; returns the module ``ray``, or raises UsageError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # of a cluster that is started here; 15 starves on a busy machine
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its way of the future, without its warning

@@ -162,6 +162,7 @@ def run_jobs(
     watched = -math.inf
 
     def collect(seconds: float) -> Iterator[tuple[Task, Ended]]:
+        """Wait for jobs that end; yield those that are over, and put those that are tried again back into the queue."""
         nonlocal watched
         done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
         if time.monotonic() - watched >= POLL_SECONDS:

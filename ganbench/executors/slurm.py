@@ -80,6 +80,7 @@ class SlurmExecutor:
         self._watcher.start()
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
+        """Hand a job to SLURM, or hold it back until the queue takes more."""
         if not self._accepted:
             self._check_gpus(job)
         one = Submitted(job)

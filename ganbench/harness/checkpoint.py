@@ -57,6 +57,7 @@ def restore(variant: Variant, state: dict[str, Any]) -> None:
 
 
 def _restore(variant: Variant, state: dict[str, Any]) -> None:
+    """Copy a saved state into a variant; raises StateMismatch where it is of another one."""
     modules = dict(variant.named_modules())
     parameters = dict(variant.named_parameters())
     if parameters.keys() != state["parameters"].keys() or modules.keys() != state["scalars"].keys():
@@ -110,6 +111,7 @@ def _restore_buffers(variant: Variant, saved: dict[str, Tensor | None]) -> None:
 
 
 def _capture_optimizer(optimizer: Optimizer, variant: Variant) -> dict[str, Any]:
+    """An optimizer's groups and state, by the names of parameters instead of their places in a list."""
     names = {id(parameter): name for name, parameter in variant.named_parameters()}
     try:
         groups = [
@@ -188,6 +190,7 @@ def _made_anew(cls: type[Optimizer], groups: list[dict[str, Any]]) -> Optimizer:
 def _restore_optimizer(
     fresh: Optimizer | None, saved: dict[str, Any], parameters: dict[str, nn.Parameter]
 ) -> Optimizer:
+    """The optimizer of a saved state: the fresh one, filled, if it is of the same class, else one made anew."""
     try:
         groups = [{**group, "params": [parameters[name] for name in group["params"]]} for group in saved["groups"]]
     except KeyError as name:

@@ -54,6 +54,7 @@ def describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe_dataset(payload: dict[str, Any]) -> dict[str, Any]:
+    """The description itself; raises Withheld where something has to be done first that is not to be done now."""
     name = payload["dataset"]
     dataset: Dataset = discover([("dataset", name)]).get("dataset", name).thing
     metrics = tuple(payload["metrics"] or default_metrics(dataset))

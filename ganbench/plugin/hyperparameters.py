@@ -192,6 +192,7 @@ def _declare(parameter: inspect.Parameter, annotation: Any) -> Hyperparameter:
 
 
 def _parse(text: str, kind: Any, name: str) -> Any:
+    """The value that a text after ``--set`` stands for, given the type that the author annotated; raises ValueError."""
     origin = typing.get_origin(kind)
     if origin in (typing.Union, UnionType):
         return _parse_union(text, typing.get_args(kind), name)

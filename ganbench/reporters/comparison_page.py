@@ -62,6 +62,7 @@ def to_page(
 
 
 def _row(row: Mapping[Any, Any], sides: list[Trials], boards: list[pd.DataFrame]) -> dict[str, Any]:
+    """What the page shows of one variant under one protocol."""
     inside = [_members(side, row) for side in sides]
     metric = row["metric"]
     values = [_values(side, members, metric) for side, members in zip(sides, inside, strict=True)]

@@ -81,6 +81,7 @@ class Reading:
         self.interrupted = 0
 
     def __iter__(self) -> Iterator[Record]:
+        """Records one after the other, in the order of their folders; what is damaged is noted and passed over."""
         root = self.root
         for folder in sorted(root.glob("*/*/seed-*")):
             if folder.relative_to(root).parts[0] in SET_ASIDE or not folder.is_dir():

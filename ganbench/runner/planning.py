@@ -224,6 +224,7 @@ def _ask_datasets(
 
 
 def _planned(request: Request, dataset: dict[str, Any], variant: dict[str, Any], seed: int, engine: str) -> Planned:
+    """One trial of the plan: its identity, and what the harness, the store and the screen need to know of it."""
     device = dataset["devices"][0]  # where there are several, its job leases one of them
     protocol = Protocol(
         budget_images=request.images or dataset["budget_images"],

@@ -147,6 +147,7 @@ class Sweep:
         return "on the CPU" if kind == "cpu" else f"on {todo[0].device}"
 
     def _run(self, jobs: list[list[Planned]]) -> None:
+        """Run jobs until each has ended, and write a record for every trial that a job finished."""
         running = [RunningJob([self._begun(trial) for trial in trials]) for trials in jobs]
         ended_jobs = run_jobs(
             self.executor,

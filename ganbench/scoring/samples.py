@@ -249,6 +249,7 @@ def load(text: str, request: Request) -> Samples:
 
 
 def _load(text: str, request: Request, note: Callable[[str], None]) -> Samples:
+    """Find out what a text names (a trial, a dataset, a folder, an archive, an array) and read its samples."""
     if re.fullmatch(r"[0-9a-f]{8}", text):
         folder = locate(text, request.results, note)
         if (folder / "record.json").is_file():
@@ -299,6 +300,7 @@ def _in_folder(path: Path) -> tuple[Listing, Callable[[str], bytes]]:
 
 
 def _of_images(text: str, found: Listing, take: Callable[[str], bytes], request: Request) -> Samples:
+    """The pictures of a folder or archive as samples; raises UsageError where they differ in size or are unreadable."""
     names = found.pictures
     if not names:
         raise UsageError("; ".join([f"there is no image in {text}", *found.in_words()]))

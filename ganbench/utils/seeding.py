@@ -1,7 +1,8 @@
 """Random streams: every use of chance in a trial has a name, and its own seed derived from the root seed.
 
 Streams are derived by hashing, never by ``seed + 1``: neighbouring root seeds share nothing.
-The names in use: ``initialisation``, ``training``, ``data-order``, ``evaluation``, ``metrics``, ``floor``.
+A trial's: ``initialisation``, ``training``, ``data-order``, ``evaluation``, ``metrics``, ``pictures``. The same in all
+trials: ``evaluation-times``, and which real samples are compared with (``validation`` and others of ``real_data``).
 """
 
 from __future__ import annotations

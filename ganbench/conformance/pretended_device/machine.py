@@ -351,6 +351,7 @@ def _check_devices(here: Machine, name: str, func: Any, args: Any, mine: list[On
 def _count(
     here: Machine, name: str, func: Any, args: Any, kwargs: Any, to_device: bool, to_host: bool, others: list[Tensor]
 ) -> None:
+    """Note what a call would have done on a GPU: copy there, copy back and wait, or mix devices."""
     seen = here.seen
     if to_device:
         seen.to_device[where()] += 1

@@ -209,6 +209,7 @@ def _number(device: Any) -> int:
 
 
 def _stand_ins(here: Machine) -> list[tuple[Any, str, Any]]:
+    """What takes the place of functions of torch while the machine is pretended: (owner, name, stand-in)."""
     both: list[tuple[Any, str, Any]] = [
         (torch, "Generator", Generator),
         (torch.Tensor, "device", property(_device_of)),

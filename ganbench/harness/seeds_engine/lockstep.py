@@ -84,6 +84,7 @@ class Lockstep:
         failed: Callable[[int, BaseException], None],
         writer: CheckpointWriter,
     ) -> None:
+        """Train the seeds that are alive together, step by step; evaluate and save each as a trial of its own does."""
         first = self.trainings[0]
 
         while self.alive:

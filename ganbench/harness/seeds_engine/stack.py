@@ -188,6 +188,7 @@ class Stack:
         n, names = len(self.parameters), self.names[role]
 
         def phase(*flat: Tensor) -> tuple[Tensor, ...]:
+            """One phase of one seed, as a function of tensors alone, so that ``vmap`` computes it for all seeds."""
             parameters = dict(zip(self.parameters, flat, strict=False))
             buffers = _copied(dict(zip(self.buffers, flat[n:], strict=False)))
             data, z, *labels = flat[n + len(buffers) :]

@@ -204,6 +204,7 @@ class SubsetEstimates:
         return self._combined(reals, fakes, both)
 
     def _one_by_one(self) -> np.ndarray:
+        """Kernel sums of each subset computed by itself, tile by tile."""
         frame, draws, device = frame_of(self.real), self.draws, device_of(self.real, self.fake, wide=True)
         real, fake = draws.rows.on(device), rows_of(self.fake, frame, draws.of_fake).on(device)
 
