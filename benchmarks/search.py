@@ -146,6 +146,8 @@ def tables(folder: Path, out: Path) -> None:
     fresh = merged(folder, "*/final/trials.csv", out / "fresh.csv")
     fresh = fresh[["dataset", "variant", "seed", "status", "verdict", "fid", "recovered_mass", "modes"]]
     final = merged_finalists(folder, out / "finalists.csv")
+    wanted = {name: set(finalists(own)) for name, own in found.groupby("variant")}
+    final = final.groupby("variant").filter(lambda own: set(own["configuration"]) == wanted[str(own.name)])
     chosen = {name: choose(own, final[final["variant"] == name]) for name, own in found.groupby("variant")}
     found["chosen"] = ["yes" if chosen[row.variant] == row.configuration else "" for row in found.itertuples()]
     out.mkdir(parents=True, exist_ok=True)
