@@ -27,7 +27,7 @@ def ask(module: ModuleType, name: str) -> dict[str, list[Any]]:
         manager.check_pending()
     except pluggy.PluginValidationError:
         unknown = [caller.name for caller in manager.get_hookcallers(module) or [] if not caller.has_spec()]
-        raise TypeError(f"there is no hook {unknown[0]!r}; {hint(unknown[0], HOOKS)}") from None
+        raise TypeError(f"there is no hook {unknown[0]!r}; {hint(unknown[0], HOOKS, most=1)}") from None
     answers: dict[str, list[Any]] = {}
     for kind in KINDS:
         answers[kind] = []

@@ -84,14 +84,15 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     return same or difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
 
 
-def hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
+def hint(name: str, known: Iterable[str], otherwise: str = "", most: int = 3) -> str:
     """What to say of an unknown name: ``did you mean dcgan or cgan?``, or ``there are dcgan, vae`` if none is like it.
 
     Args:
         otherwise: what to say instead of listing all that are known.
+        most: how many are named that somebody may have meant.
     """
     known = list(known)
-    if near := nearest(name, known):
+    if near := nearest(name, known)[:most]:
         return f"did you mean {' or '.join(near)}?"
     return otherwise or f"there are {', '.join(known) or 'none'}"
 
