@@ -99,7 +99,7 @@ def _shared(row: Mapping[Any, Any]) -> str:
     if not seeds:
         return ""
     change = row["largest_change"]
-    return f"{seeds} of one seed, {'equal' if change == 0 else f'at most {100 * change:.2g} % apart'}"
+    return f"{seeds} on both sides, {'equal' if change == 0 else f'at most {100 * change:.2g} % apart'}"
 
 
 def _arrow(sides: list[Trials], metric: str) -> str:
