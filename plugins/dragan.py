@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from ganbench.plugin import Batch, Range, Variant, hookimpl
-from ganbench.toolkit import BackboneGAN, Decay, Momentum, StepSize, dragan_penalty
+from ganbench.plugin import Batch, Range, Variant, defaults, hookimpl
+from ganbench.toolkit import BackboneGAN, dragan_penalty
 
 
+@defaults(lr=5e-3, beta1=0.7, decay=0.06)
 class DRAGAN(BackboneGAN):
     """GAN with a penalty that draws the norm of D's gradient around real samples towards 1.
 
@@ -29,12 +30,9 @@ class DRAGAN(BackboneGAN):
         self,
         shape: torch.Size,
         penalty: Annotated[float, Range(0.01, 100.0, log=True), "lambda: weight of the penalty"] = 0.5,
-        beta1: Momentum = 0.7,
-        lr: StepSize = 5e-3,
-        decay: Decay = 0.06,
         **hyperparameters: Any,
     ) -> None:
-        super().__init__(shape, penalty=penalty, beta1=beta1, lr=lr, decay=decay, **hyperparameters)
+        super().__init__(shape, penalty=penalty, **hyperparameters)
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
         penalty = dragan_penalty(lambda x: self.judge(Batch(x)), real.data)

@@ -5,6 +5,7 @@ as a rival of GANs on whole images, Richardson and Weiss 2018, "On GANs and GMMs
 image has too many entries to be held, let alone fitted, so they give each component a covariance of low rank.
 Here all components share one subspace, that of the principal components (Tipping and Bishop 1999), and have
 full covariances in it; what lies outside is left at its mean. Nothing is lost up to ``dimensions`` numbers a sample.
+Components, dimensions and regularisation are what a search chose (results/tuning).
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ class GMM(Memorizer):
     def __init__(
         self,
         shape: torch.Size,
-        components: Annotated[int, Range(1, 200, log=True), "Gaussians in the mixture"] = 25,
-        dimensions: Annotated[int, Range(2, 256, log=True), "principal components that are modelled"] = 64,
+        components: Annotated[int, Range(1, 200, log=True), "Gaussians in the mixture"] = 110,
+        dimensions: Annotated[int, Range(2, 256, log=True), "principal components that are modelled"] = 180,
         regularisation: Annotated[
             float, Range(1e-9, 1.0, log=True), "added to the variances, images being in [-1, 1]"
-        ] = 1e-6,
+        ] = 9.2e-7,
         capacity: Annotated[int, Range(100, 1_000_000, log=True), "different samples fitted, the first seen"] = 4_000,
         **hyperparameters: Any,
     ) -> None:

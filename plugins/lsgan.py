@@ -7,30 +7,18 @@ chose (results/tuning); the paper takes 2e-4 (1e-3 for scenes) and beta1 = 0.5.
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from ganbench.plugin import Variant, hookimpl
-from ganbench.toolkit import BackboneGAN, Decay, Momentum, StepSize
+from ganbench.plugin import Variant, defaults, hookimpl
+from ganbench.toolkit import BackboneGAN
 
 
+@defaults(lr=1.3e-3, beta1=0.65, decay=0.22)
 class LSGAN(BackboneGAN):
     """GAN with squared errors in place of cross-entropies, so that samples far from the boundary still count."""
 
     name = "lsgan"
     decision_threshold = 0.5
-
-    def __init__(
-        self,
-        shape: torch.Size,
-        beta1: Momentum = 0.9,
-        lr: StepSize = 1.1e-3,
-        decay: Decay = 0.6,
-        **hyperparameters: Any,
-    ) -> None:
-        super().__init__(shape, beta1=beta1, lr=lr, decay=decay, **hyperparameters)
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return ((real_logits - 1).square() + fake_logits.square()).mean() / 2

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
 
-from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
+from ganbench.plugin import Batch, Clock, Range, Variant, defaults, hookimpl
+
+# Verdicts are calibrated on these settings, whatever the defaults of vanilla are.
+CALIBRATED = defaults(lr=1e-3, beta1=0.5)
 
 
 class Planted:
@@ -41,6 +44,7 @@ class Planted:
         return clock.fraction >= self.at
 
 
+@CALIBRATED
 class NaN(Planted, Vanilla):
     """Fails on purpose: G's loss becomes NaN. Verdict: diverged, at that very step."""
 
@@ -51,6 +55,7 @@ class NaN(Planted, Vanilla):
         return loss * math.nan if self.broken else loss
 
 
+@CALIBRATED
 class BlowUp(Planted, Vanilla):
     """Fails on purpose: a network's weights grow by ``growth`` a step, 20-fold in 151 steps. Verdict: diverged."""
 
@@ -73,6 +78,7 @@ class BlowUp(Planted, Vanilla):
                 parameter.mul_(self.growth)
 
 
+@defaults(beta1=0.5)
 class Dominated(Vanilla):
     """Fails on purpose: D learns ``ratio`` times as fast as G, whose loss is flat once D won. Verdict: dominated."""
 
@@ -98,6 +104,7 @@ class Dominated(Vanilla):
         return -functional.softplus(fake_logits).mean()  # E log(1 - D(G(z))), the minimax loss itself
 
 
+@defaults(beta1=0.5)
 class Unconstrained(Vanilla):
     """Fails on purpose: a Wasserstein critic without a constraint, whose scores and gradients grow without bound.
 

@@ -10,26 +10,15 @@ from ganbench_plugins.planted import Planted
 from ganbench_plugins.r1 import R1
 from torch import Tensor
 
-from ganbench.plugin import Batch, Clock, Range, Variant, hookimpl
-from ganbench.toolkit import Decay, Momentum, StepSize
+from ganbench.plugin import Batch, Clock, Range, Variant, defaults, hookimpl
 
 
+@defaults(gamma=1.0, lr=1e-3, beta1=0.0, decay=0.0)
 class Steady(Planted, R1):
     """R1 with constant, small step sizes, so that a collapse has time to act until the end of the budget.
 
     Verdicts are calibrated on these settings, whatever the defaults of R1 are.
     """
-
-    def __init__(
-        self,
-        shape: Any,
-        gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of the penalty"] = 1.0,
-        beta1: Momentum = 0.0,
-        lr: StepSize = 1e-3,
-        decay: Decay = 0.0,
-        **hyperparameters: Any,
-    ) -> None:
-        super().__init__(shape, gamma=gamma, beta1=beta1, lr=lr, decay=decay, **hyperparameters)
 
 
 class Collapse(Steady):

@@ -7,6 +7,8 @@ several depths, G plays against all of them (equation 4), with hinge losses and 
 The paper's network is trained on ImageNet. Here its weights are random and orthogonal: a network trained on the data
 would be near to the one that scores use, and G would learn to please the score; random features share nothing with it.
 Wherever a score's own network is used instead, FID and IS are circular and say little.
+
+Step size, its decay and momentum are what a search chose (results/tuning).
 """
 
 from __future__ import annotations
@@ -18,12 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganbench.plugin import Batch, Variant, hookimpl
+from ganbench.plugin import Batch, Variant, defaults, hookimpl
 from ganbench.toolkit import (
     Augment,
     Augmentation,
     BackboneGAN,
-    Momentum,
     hinge_discriminator_loss,
     hinge_generator_loss,
     orthogonal_init,
@@ -84,6 +85,7 @@ class ProjectedDiscriminator(nn.Module):
         return torch.cat([judge(f) for judge, f in zip(self.judges, features, strict=True)], 1)
 
 
+@defaults(lr=1.7e-3, beta1=0.21, decay=0.21)
 class Projected(BackboneGAN):
     """GAN whose D judges random features of an image, of several depths, instead of its pixels."""
 
@@ -95,11 +97,10 @@ class Projected(BackboneGAN):
         self,
         shape: torch.Size,
         augment: Annotated[Augmentation, "random changes to all images that D sees"] = "none",
-        beta1: Momentum = 0.0,
         **hyperparameters: Any,
     ) -> None:
         require_image(self.name, shape)
-        super().__init__(shape, augment=augment, beta1=beta1, **hyperparameters)
+        super().__init__(shape, augment=augment, **hyperparameters)
 
     def build_discriminator(self) -> nn.Module:
         return ProjectedDiscriminator(self.shape, self.channels, self.augment)

@@ -13,10 +13,11 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from ganbench.plugin import Batch, Range, Variant, hookimpl
-from ganbench.toolkit import BackboneGAN, Decay, Momentum, StepSize, r1_penalty
+from ganbench.plugin import Batch, Range, Variant, defaults, hookimpl
+from ganbench.toolkit import BackboneGAN, r1_penalty
 
 
+@defaults(lr=5e-3, beta1=0.75, decay=0.4)
 class R1(BackboneGAN):
     """GAN with a penalty on D's squared gradient at real samples, which keeps D smooth where the data are.
 
@@ -30,12 +31,9 @@ class R1(BackboneGAN):
         self,
         shape: torch.Size,
         gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of the penalty"] = 0.3,
-        beta1: Momentum = 0.75,
-        lr: StepSize = 5e-3,
-        decay: Decay = 0.4,
         **hyperparameters: Any,
     ) -> None:
-        super().__init__(shape, gamma=gamma, beta1=beta1, lr=lr, decay=decay, **hyperparameters)
+        super().__init__(shape, gamma=gamma, **hyperparameters)
 
     def discriminator_phase(self, real: Batch, fake: Batch) -> Tensor:
         penalty = r1_penalty(lambda x: self.judge(Batch(x)), real.data)

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
-from ganbench.plugin import Clock, Range, Variant, hookimpl
-from ganbench.toolkit import BackboneGAN, Decay
+from ganbench.plugin import Clock, Range, Variant, defaults, hookimpl
+from ganbench.toolkit import BackboneGAN
 
 
+@defaults(decay=0.21)
 class WGAN(BackboneGAN):
     """GAN whose critic estimates how far generated samples are from real ones (Wasserstein distance).
 
@@ -31,13 +32,12 @@ class WGAN(BackboneGAN):
     def __init__(
         self,
         shape: torch.Size,
-        clip: Annotated[float, Range(1e-3, 1.0, log=True), "c: bound of every weight of the critic"] = 0.08,
+        clip: Annotated[float, Range(1e-3, 1.0, log=True), "c: bound of every weight of the critic"] = 0.039,
         critic_steps: Annotated[int, Range(1, 10), "critic updates for one of the generator"] = 2,
-        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "RMSProp step size"] = 4e-3,
-        decay: Decay = 0.95,
+        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "RMSProp step size"] = 2.5e-3,
         **hyperparameters: Any,
     ) -> None:
-        super().__init__(shape, clip=clip, critic_steps=critic_steps, lr=lr, decay=decay, **hyperparameters)
+        super().__init__(shape, clip=clip, critic_steps=critic_steps, lr=lr, **hyperparameters)
 
     def build_optimizer(self, network: nn.Module) -> Optimizer:
         return RMSprop(network.parameters(), lr=self.lr)

@@ -13,18 +13,16 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from ganbench.plugin import Batch, Range, Variant, hookimpl
+from ganbench.plugin import Batch, Range, Variant, defaults, hookimpl
 from ganbench.toolkit import (
     BackboneGAN,
-    Decay,
-    Momentum,
-    StepSize,
     wasserstein_discriminator_loss,
     wasserstein_generator_loss,
     wgan_gp_penalty,
 )
 
 
+@defaults(lr=3.5e-3, beta1=0.6, decay=0.03)
 class WGANGP(BackboneGAN):
     """Wasserstein GAN whose critic is kept in bounds by a penalty on its gradient instead of clipped weights."""
 
@@ -37,14 +35,9 @@ class WGANGP(BackboneGAN):
         shape: torch.Size,
         penalty: Annotated[float, Range(0.01, 100.0, log=True), "lambda: weight of the penalty"] = 0.2,
         critic_steps: Annotated[int, Range(1, 10), "critic updates for one of the generator"] = 2,
-        beta1: Momentum = 0.6,
-        lr: StepSize = 3.5e-3,
-        decay: Decay = 0.03,
         **hyperparameters: Any,
     ) -> None:
-        super().__init__(
-            shape, penalty=penalty, critic_steps=critic_steps, beta1=beta1, lr=lr, decay=decay, **hyperparameters
-        )
+        super().__init__(shape, penalty=penalty, critic_steps=critic_steps, **hyperparameters)
 
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return wasserstein_discriminator_loss(real_logits, fake_logits)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganbench.plugin.gan import GAN
     from ganbench.plugin.hookspecs import hookimpl
-    from ganbench.plugin.hyperparameters import Addition, Range
+    from ganbench.plugin.hyperparameters import Addition, Range, defaults
     from ganbench.plugin.interfaces import (
         Dataset,
         Evidence,
@@ -44,6 +44,7 @@ _HOMES = {
     "Side": "interfaces",
     "Unsuitable": "variant",
     "Variant": "variant",
+    "defaults": "hyperparameters",
     "hookimpl": "hookspecs",
 }
 
@@ -65,6 +66,7 @@ __all__ = [
     "Side",
     "Unsuitable",
     "Variant",
+    "defaults",
     "hookimpl",
 ]
 

@@ -3,21 +3,25 @@
     def __init__(self, shape, lr: Annotated[float, Range(1e-5, 1e-2, log=True), "step size"] = 2e-4, **hyperparameters)
 
 A keyword with annotation and default is a hyperparameter. While a signature ends in ``**`` the base
-class's keywords are read too, along the method resolution order.
+class's keywords are read too, along the method resolution order. ``@defaults(lr=5e-3)`` gives those of a base another
+default.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import math
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Any
+from typing import Any, TypeVar
 
 from ganbench.utils.names import hint
+
+V = TypeVar("V", bound=type)
 
 # Filled in by the harness, so never set by a user: the sample shape and the number of classes.
 RESERVED = frozenset({"self", "shape", "classes"})
@@ -68,28 +72,58 @@ class Hyperparameter:
 
 def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
     """The hyperparameters of a variant class, the base classes' first."""
-    found: list[dict[str, Hyperparameter]] = []
+    found: list[tuple[dict[str, Hyperparameter], dict[str, Any]]] = []
     for owner in cls.__mro__:
         init = owner.__dict__.get("__init__")
         if init is None:
             continue
         parameters = inspect.signature(init).parameters.values()
         hints = _hints(init)
-        found.append(
-            {
-                p.name: _declare(p, hints.get(p.name, p.annotation))
-                for p in parameters
-                if p.name not in RESERVED
-                and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-                and p.default is not p.empty
-            }
-        )
+        declared = {
+            p.name: _declare(p, hints.get(p.name, p.annotation))
+            for p in parameters
+            if p.name not in RESERVED
+            and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+            and p.default is not p.empty
+        }
+        found.append((declared, getattr(init, "defaults", {})))
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     merged: dict[str, Hyperparameter] = {}
-    for declared in reversed(found):
-        merged.update(declared)
+    for declared, changed in reversed(found):
+        merged |= declared
+        merged |= {name: replace(merged[name], default=value) for name, value in changed.items()}
     return merged
+
+
+def defaults(**values: Any) -> Callable[[V], V]:
+    """Give a variant other defaults for hyperparameters that its base classes declare.
+
+        @defaults(lr=5e-3, beta1=0.75)
+        class MyGAN(GAN): ...
+
+    Types, limits and help stay those of the base. A user's values win, and subclasses start from these.
+
+    Raises:
+        ValueError: a name that is no hyperparameter of the class.
+    """
+
+    def change(cls: V) -> V:
+        known = hyperparameters(cls)
+        refuse_unknown(getattr(cls, "name", cls.__name__), values, known)
+        changed = {name: _as(known[name].type, value) for name, value in values.items()}
+        init = cls.__init__  # type: ignore[misc]
+
+        def with_defaults(self: Any, *args: Any, **given: Any) -> None:
+            init(self, *args, **changed | given)
+
+        if "__init__" in vars(cls):  # else its keywords are a base's, which declares them itself
+            functools.update_wrapper(with_defaults, init)
+        with_defaults.defaults = changed  # type: ignore[attr-defined]
+        cls.__init__ = with_defaults  # type: ignore[misc]
+        return cls
+
+    return change
 
 
 def takes_classes(cls: type) -> bool:
@@ -185,10 +219,12 @@ def _declare(parameter: inspect.Parameter, annotation: Any) -> Hyperparameter:
         is_addition = any(isinstance(note, Addition) for note in notes)
     if kind is inspect.Parameter.empty or isinstance(kind, str):
         kind = type(parameter.default)
-    default = parameter.default
-    if kind is float and type(default) is int:  # so that 1 and 1.0 are one setting with one identity
-        default = float(default)
-    return Hyperparameter(parameter.name, kind, default, limits, text, is_addition)
+    return Hyperparameter(parameter.name, kind, _as(kind, parameter.default), limits, text, is_addition)
+
+
+def _as(kind: Any, default: Any) -> Any:
+    """A default of this type: 1 of a float is 1.0, so that both are one setting with one identity."""
+    return float(default) if kind is float and type(default) is int else default
 
 
 def _parse(text: str, kind: Any, name: str) -> Any:

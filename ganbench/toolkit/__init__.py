@@ -15,7 +15,7 @@ from ganbench.toolkit.augmentation import (
     differentiable_augmentation,
 )
 from ganbench.toolkit.averaging import frozen_copy, move_average, warm_decay
-from ganbench.toolkit.backbone import BackboneGAN, Decay, Momentum, StepSize, Width
+from ganbench.toolkit.backbone import BackboneGAN, StepSize, Width
 from ganbench.toolkit.conditional import ClassGenerator, ConditionalGAN
 from ganbench.toolkit.equalized import EqualizedConv2d, EqualizedLinear, MinibatchStdDev, PixelNorm, pyramid
 from ganbench.toolkit.losses import (
@@ -74,12 +74,10 @@ __all__ = [
     "ClassGenerator",
     "ConditionalBatchNorm2d",
     "ConditionalGAN",
-    "Decay",
     "EqualizedConv2d",
     "EqualizedLinear",
     "GroupedResidual",
     "MinibatchStdDev",
-    "Momentum",
     "PixelNorm",
     "ProjectionHead",
     "Reshape",

@@ -20,15 +20,12 @@ from ganbench.toolkit.networks import (
     usual_width,
 )
 
-# For variants that have other defaults than these: ``lr: StepSize = 3e-3``.
 Width = Annotated[
     int | None,
     Range(8, 256, log=True),
     "channels next to an image, 32, above 16 pixels 16; points: a quarter of a layer, 32",
 ]
 StepSize = Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"]
-Momentum = Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"]
-Decay = Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"]
 
 
 class BackboneGAN(AugmentedGAN):
@@ -48,7 +45,7 @@ class BackboneGAN(AugmentedGAN):
         shape: torch.Size,
         width: Width = None,
         lr: StepSize = 1e-3,
-        decay: Decay = 0.5,
+        decay: Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"] = 0.5,
         **hyperparameters: Any,
     ) -> None:
         if is_image(shape):

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import pytest
 
-from ganbench.plugin.hyperparameters import Range, hyperparameters, label, resolve, space, takes_classes
+from ganbench.plugin.hyperparameters import Range, defaults, hyperparameters, label, resolve, space, takes_classes
 
 
 class Base:
@@ -137,3 +137,56 @@ def test_a_search_may_choose_from_ranges_bools_and_literals() -> None:
 
 def test_range() -> None:
     assert 1e-3 in Range(1e-5, 1e-2) and 1 not in Range(1e-5, 1e-2) and "a" not in Range(0, 1)
+
+
+class Recorded:
+    """Keeps what it was built with."""
+
+    name = "recorded"
+
+    def __init__(
+        self, shape, lr: Annotated[float, Range(1e-5, 1.0, log=True), "step size"] = 1e-3, beta1: float = 0.5, **rest
+    ):
+        self.built = {"lr": lr, "beta1": beta1, **rest}
+
+
+@defaults(lr=1)
+class Changed(Recorded):
+    name = "changed"
+
+
+@defaults(beta1=0.9)
+class ChangedAgain(Changed):
+    name = "changed-again"
+
+    def __init__(self, shape, weight: Annotated[float, Range(0.0, 1.0), "of the penalty"] = 0.1, **rest):
+        super().__init__(shape, weight=weight, **rest)
+
+
+@defaults(lr=0.25, weight=0.75)
+class Last(ChangedAgain):
+    name = "last"
+
+
+@pytest.mark.parametrize(
+    ("cls", "values"),
+    [
+        (Recorded, {"lr": 1e-3, "beta1": 0.5}),
+        (Changed, {"lr": 1.0, "beta1": 0.5}),
+        (ChangedAgain, {"lr": 1.0, "beta1": 0.9, "weight": 0.1}),
+        (Last, {"lr": 0.25, "beta1": 0.9, "weight": 0.75}),
+    ],
+)
+def test_other_defaults_are_listed_and_used_where_a_user_sets_nothing(cls: type, values: dict[str, float]) -> None:
+    assert {name: h.default for name, h in hyperparameters(cls).items()} == values
+    assert type(hyperparameters(cls)["lr"].default) is float
+    assert cls("shape").built == values
+    assert cls("shape", lr=0.5).built == values | {"lr": 0.5}
+    lr = hyperparameters(cls)["lr"]
+    assert (lr.type, lr.range, lr.help) == (float, Range(1e-5, 1.0, log=True), "step size")
+    assert label(cls.name, resolve(cls, {"lr": "0.5"}), resolve(cls, {})) == f"{cls.name}[lr=0.5]"
+
+
+def test_another_default_of_what_is_no_hyperparameter_is_refused() -> None:
+    with pytest.raises(ValueError, match="changed has no hyperparameter 'rate'"):
+        defaults(rate=1.0)(Changed)
