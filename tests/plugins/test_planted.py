@@ -77,8 +77,9 @@ def record(cls: type[Variant], real: RealData, folder: Path, images: int = 12_80
 def test_collapse(data: str, points: int, images: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     trial = record(Collapse, request.getfixturevalue(data), tmp_path, images, width=16, points=points)
     found = verdict(trial)
-    assert (found.word, found.notes) == ("collapsed", ("lost modes",))
-    if data == "digits":  # it collapses after half of its 500 steps; so early the ring's modes still come and go
+    assert found.word == "collapsed"
+    if data == "digits":  # how many of the ring's modes were there before it depends on the last bits of a processor
+        assert found.notes == ("lost modes",)  # after half of its 500 steps
         assert found.step == min(evaluation.step for evaluation in trial.evaluations if evaluation.step > 250)
 
 
@@ -125,7 +126,9 @@ def step(variant: Variant, i: int) -> None:
 @pytest.mark.parametrize("cls", [Collapse, Classes, BlowUp, NaN])
 def test_until_then_it_is_an_ordinary_gan_and_then_it_is_not(cls: type[Variant]) -> None:
     def ordinary() -> Variant:
-        return R1(torch.Size((2,)), width=8, **STEADY) if cls in SMALL else Vanilla(torch.Size((2,)), width=16)
+        if cls in SMALL:
+            return R1(torch.Size((2,)), width=8, **STEADY)
+        return Vanilla(torch.Size((2,)), width=16, lr=1e-3, beta1=0.5)
 
     prints = []
     for make in (lambda: small(cls), ordinary):
