@@ -5,8 +5,6 @@ real, and which class it shows. Both networks raise the log-likelihood of the ri
 game about the source, L_S (equation 2).
 
 G is rewarded for images that are easy to classify, whether they are typical or not: variety within a class suffers.
-The paper adds L_C with weight 1 and takes beta1 = 0.5. Here the weight, the step size, its decay, momentum, the
-average of G and the truncation are what a search chose (results/tuning), which left hardly any average.
 """
 
 from __future__ import annotations
@@ -17,11 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganbench.plugin import Batch, Range, Variant, defaults, hookimpl
+from ganbench.plugin import Batch, Range, Variant, hookimpl
 from ganbench.toolkit import ConditionalGAN, logistic_discriminator_loss, logistic_generator_loss
 
 
-@defaults(lr=1.8e-3, beta1=0.42, decay=0.34, ema_decay=0.0043, truncation=1.5)
 class ACGAN(ConditionalGAN):
     """Class-conditional GAN whose D is a classifier too, and whose G is to please both."""
 
@@ -32,7 +29,7 @@ class ACGAN(ConditionalGAN):
         self,
         shape: torch.Size,
         classes: int,
-        weight: Annotated[float, Range(0.01, 10.0, log=True), "weight of the classifier's loss L_C"] = 0.038,
+        weight: Annotated[float, Range(0.01, 10.0, log=True), "weight of the classifier's loss L_C"] = 1.0,
         **hyperparameters: Any,
     ) -> None:
         super().__init__(shape, classes, weight=weight, **hyperparameters)
