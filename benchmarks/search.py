@@ -12,9 +12,10 @@ that a class or a code can be read off a sample. A search would take them to 0.
 
 Configuration i is the same on all datasets. The defaults and the four others of the lowest mean rank over both are the
 *finalists*. They are trained again, all by one seed and as long as the reference is (on ``mnist``, where none was
-trained before, on 32,000 images): what does well in a short training may break down in a longer one. The one that is
-*chosen* has the lowest mean rank among them over all three, so that a variant has one setting; of equal ones the
-first, so that the defaults win a tie. All scores are against a fifth of the training split that trainings leave out.
+trained before, on 32,000 images): what does well in a short training may break down in a longer one. On each dataset
+the best has the score 1 and another how many times worse it is, 10 at most, as a training that failed. *Chosen* is the
+one with the lowest geometric mean over all three, so that a variant has one setting; of equal ones the first, so that
+the defaults win a tie. All this is on a fifth of the training split that trainings leave out.
 
 Writes into ``--tables``: ``configurations.csv`` (every trial of every search), ``finalists.csv``,
 ``curves.csv`` (the expected best score of every budget, Lucic et al. 2018), ``fresh.csv`` (the defaults and the best of
@@ -32,6 +33,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ganbench.reporters.formatting import number
@@ -45,6 +47,8 @@ UNSEEN = {"acgan": ("weight",), "infogan": ("weight",), "reacgan": ("weight",)}
 """Weights of what no score sees, which keep their defaults."""
 BEST = {"digits": "min", "ring8": "max", "mnist": "min"}
 FINALISTS = 5
+WORST = 10.0
+"""Times worse than the best: as bad as a failure."""
 FINAL = {
     "digits": "--images 128000 --metrics fid",
     "ring8": "--images 400000 --metrics recovered_mass",
@@ -124,11 +128,18 @@ def finalists(found: pd.DataFrame) -> list[int]:
 
 
 def choose(found: pd.DataFrame, final: pd.DataFrame) -> int:
-    """The finalist of a variant with the lowest mean rank over datasets, the first of equal ones.
+    """The finalist of a variant that is nearest to the best of them over datasets, the first of equal ones.
 
-    Before all are trained, by the scores of the search.
+    Before all are trained, the configuration of the lowest mean rank in the search.
     """
-    return int(mean_ranks(found if final.empty else final).idxmin())
+    return int((mean_ranks(found) if final.empty else times_worse(final)).idxmin())
+
+
+def times_worse(final: pd.DataFrame) -> pd.Series:
+    """Of each finalist, how many times worse than the best it scores: the geometric mean over datasets."""
+    table = final.pivot(index="configuration", columns="dataset", values="score")
+    ratios = {name: of / of.min() if BEST[name] == "min" else of.max() / of for name, of in table.items()}
+    return np.exp(np.log(pd.DataFrame(ratios).clip(upper=WORST)).mean(axis=1))
 
 
 def merged(folder: Path, pattern: str, kept: Path) -> pd.DataFrame:

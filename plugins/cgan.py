@@ -17,7 +17,7 @@ from ganbench.plugin import Batch, Variant, defaults, hookimpl
 from ganbench.toolkit import BackboneGAN
 
 
-@defaults(lr=4.3e-3, beta1=0.57, decay=0.63)
+@defaults(lr=3e-3, beta1=0.044, decay=0.35)
 class CGAN(BackboneGAN):
     """GAN that is told the class: G draws a sample of a given class, D judges whether it is a real one of that class.
 

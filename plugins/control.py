@@ -10,7 +10,7 @@ from ganbench.plugin import Variant, defaults, hookimpl
 from ganbench.toolkit import BackboneGAN
 
 
-@defaults(lr=5.5e-3, beta1=0.46, decay=0.93)
+@defaults(lr=6e-4, beta1=0.0064, decay=0.26)
 class Control(BackboneGAN):
     """GAN with the standard loss on the networks and the step size schedule of all variants that change a loss."""
 

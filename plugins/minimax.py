@@ -2,7 +2,7 @@
 
 Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1: G descends log(1 - D(G(z))), whose
 gradient vanishes where D is sure that a sample is fake (section 3): the starved generator. Step size, its decay and
-momentum are what a search chose (results/tuning).
+momentum were set by hand, and a search found nothing better (results/tuning).
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from ganbench.plugin import Variant, defaults, hookimpl
+from ganbench.plugin import Variant, hookimpl
 from ganbench.toolkit import BackboneGAN
 
 
-@defaults(lr=2e-3, beta1=0.54, decay=0.74)
 class Minimax(BackboneGAN):
     """GAN with the original minimax loss: G minimises exactly what D maximises, and learns little once D is sure."""
 

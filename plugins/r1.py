@@ -2,8 +2,8 @@
 
 Mescheder, Geiger and Nowozin 2018, "Which Training Methods for GANs do actually Converge?", equation 9:
 gamma / 2 times the squared gradient norm, under which the two-phase game converges locally. The paper takes
-gamma = 10, step sizes of 1e-4 and no momentum; the defaults here are what a search chose at a budget of minutes
-(results/tuning).
+gamma = 10, step sizes of 1e-4 and no momentum. The defaults here were set by hand for budgets of minutes, and a search
+found nothing better (results/tuning).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ganbench.plugin import Batch, Range, Variant, defaults, hookimpl
 from ganbench.toolkit import BackboneGAN, r1_penalty
 
 
-@defaults(lr=5e-3, beta1=0.75, decay=0.4)
+@defaults(beta1=0.0)
 class R1(BackboneGAN):
     """GAN with a penalty on D's squared gradient at real samples, which keeps D smooth where the data are.
 
@@ -30,7 +30,7 @@ class R1(BackboneGAN):
     def __init__(
         self,
         shape: torch.Size,
-        gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of the penalty"] = 0.3,
+        gamma: Annotated[float, Range(1e-3, 100.0, log=True), "weight of the penalty"] = 1.0,
         **hyperparameters: Any,
     ) -> None:
         super().__init__(shape, gamma=gamma, **hyperparameters)

@@ -65,7 +65,7 @@ class RealNVP(Variant):
         layers: Annotated[int, Range(2, 32), "coupling layers"] = 6,
         width: Annotated[int, Range(8, 512, log=True), "units of the hidden layers of s and t"] = 128,
         schedule: Annotated[Schedule, "course of the step size"] = "cosine",
-        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 1.3e-3,
+        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size"] = 1.8e-3,
         **hyperparameters: Any,
     ) -> None:
         if is_image(shape):

@@ -2,6 +2,7 @@
 
 Jolicoeur-Martineau 2018, "The relativistic discriminator: a key element missing from standard GAN", section
 4.1 (RSGAN): D says how much more real a real sample is than a generated one, and G is its mirror image.
+Step size, its decay and momentum are what a search chose (results/tuning).
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from ganbench.plugin import Batch, Variant, hookimpl
+from ganbench.plugin import Batch, Variant, defaults, hookimpl
 from ganbench.toolkit import BackboneGAN
 
 
+@defaults(lr=2.1e-3, beta1=0.16, decay=0.56)
 class Relativistic(BackboneGAN):
     """GAN whose D says which of two samples is the more real one, instead of whether one sample is real.
 

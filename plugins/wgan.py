@@ -18,7 +18,7 @@ from ganbench.plugin import Clock, Range, Variant, defaults, hookimpl
 from ganbench.toolkit import BackboneGAN
 
 
-@defaults(decay=0.21)
+@defaults(decay=0.95)
 class WGAN(BackboneGAN):
     """GAN whose critic estimates how far generated samples are from real ones (Wasserstein distance).
 
@@ -32,9 +32,9 @@ class WGAN(BackboneGAN):
     def __init__(
         self,
         shape: torch.Size,
-        clip: Annotated[float, Range(1e-3, 1.0, log=True), "c: bound of every weight of the critic"] = 0.039,
+        clip: Annotated[float, Range(1e-3, 1.0, log=True), "c: bound of every weight of the critic"] = 0.08,
         critic_steps: Annotated[int, Range(1, 10), "critic updates for one of the generator"] = 2,
-        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "RMSProp step size"] = 2.5e-3,
+        lr: Annotated[float, Range(1e-5, 1e-2, log=True), "RMSProp step size"] = 4e-3,
         **hyperparameters: Any,
     ) -> None:
         super().__init__(shape, clip=clip, critic_steps=critic_steps, lr=lr, **hyperparameters)
