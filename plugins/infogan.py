@@ -6,8 +6,8 @@ L_I = E log Q(c|x) + H(c) is a lower bound of the mutual information I(c; G(z, c
 code c is a category and numbers from U(-1, 1); Q(c|x) is a categorical distribution and Gaussians (section 6), a last
 layer on D's features. Their standard deviation is fixed at a quarter of the numbers' range.
 
-The paper takes lambda = 1 for categories and step sizes of 2e-4 for D and 1e-3 for G; lambda, one step size for both,
-its decay and momentum are what a search chose (results/tuning).
+The paper takes lambda = 1 for categories, and step sizes of 2e-4 for D and 1e-3 for G. One step size for both, its
+decay and momentum are what a search chose (results/tuning).
 
 No labels are used: whether a category comes to be a class, and a number the slant, is what there is to see.
 """
@@ -28,7 +28,7 @@ from ganbench.toolkit import BackboneGAN
 SIGMA = 0.5
 
 
-@defaults(lr=1e-3, beta1=0.7, decay=0.2)
+@defaults(lr=1.3e-3, beta1=0.55, decay=0.061)
 class InfoGAN(BackboneGAN):
     """GAN whose generator must let a code, a category and some numbers, be read off each sample.
 
@@ -45,7 +45,7 @@ class InfoGAN(BackboneGAN):
     def __init__(
         self,
         shape: torch.Size,
-        weight: Annotated[float, Range(0.01, 10.0, log=True), "lambda: weight of the mutual information"] = 0.01,
+        weight: Annotated[float, Range(0.01, 10.0, log=True), "lambda: weight of the mutual information"] = 1.0,
         categories: Annotated[int, Range(2, 100, log=True), "values of the code's category"] = 10,
         numbers: Annotated[int, Range(0, 10), "numbers from U(-1, 1) in the code"] = 2,
         **hyperparameters: Any,
