@@ -119,7 +119,7 @@ def defaults(**values: Any) -> Callable[[V], V]:
 
         if "__init__" in vars(cls):  # else its keywords are a base's, which declares them itself
             functools.update_wrapper(with_defaults, init)
-        with_defaults.defaults = changed  # type: ignore[attr-defined]
+        with_defaults.defaults = getattr(init, "defaults", {}) | changed  # type: ignore[attr-defined]
         cls.__init__ = with_defaults  # type: ignore[misc]
         return cls
 

@@ -168,9 +168,16 @@ class Last(ChangedAgain):
     name = "last"
 
 
+@defaults(beta1=0.75)
+@defaults(lr=0.25, beta1=0.25)
+class Twice(Recorded):
+    name = "twice"
+
+
 @pytest.mark.parametrize(
     ("cls", "values"),
     [
+        (Twice, {"lr": 0.25, "beta1": 0.75}),
         (Recorded, {"lr": 1e-3, "beta1": 0.5}),
         (Changed, {"lr": 1.0, "beta1": 0.5}),
         (ChangedAgain, {"lr": 1.0, "beta1": 0.9, "weight": 0.1}),
