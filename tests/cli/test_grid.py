@@ -34,7 +34,7 @@ def test_a_grid_gives_rows_side_by_side_each_with_trials_of_its_own(ganbench, tm
         (["-p", "vanilla", "--set", "vanilla.width=16"], ["vanilla[width=16]"]),
         (["-p", "vanilla,vanilla"], ["vanilla"]),
         # Two texts of one value, and the default's own, are one row each.
-        (["-p", "vanilla", "--set", "vanilla.lr=0.001|1e-3|5e-4|0.0005"], ["vanilla", "vanilla[lr=0.0005]"]),
+        (["-p", "vanilla", "--set", "vanilla.lr=0.0016|1.6e-3|5e-4|0.0005"], ["vanilla", "vanilla[lr=0.0005]"]),
         (
             ["-p", "vanilla", "--set", "vanilla.width=16|32", "--set", "vanilla.lr=1e-4|5e-4"],
             ["vanilla", *(f"vanilla[lr={lr},width={width}]" for lr in ("0.0001", "0.0005") for width in (16, 32))],
