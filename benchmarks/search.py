@@ -191,8 +191,8 @@ def tables(folder: Path, out: Path) -> None:
     curves.to_csv(out / "curves.csv", index=False)
     fresh.to_csv(out / "fresh.csv", index=False)
     lines = [__doc__.split("\n\n", 1)[1].split("Writes into")[0].rstrip(), ""]
-    lines += ["*Defaults*, and a variant without settings, are those before the search. What is"]
-    lines += ["chosen becomes the default, rounded to a digit or two, when the reference is trained with it.", ""]
+    lines += ["*Defaults*, and a variant without settings, are those before the search. What was"]
+    lines += ["chosen is the default now, rounded to two digits.", ""]
     for dataset, own in found.groupby("dataset"):
         rows = []
         for name, of in own.groupby("variant"):
