@@ -9,7 +9,7 @@ stays. Its trials are kept in ``results/claims``, and read from there where FOLD
 
 The rule is the same wherever two variants are compared: *reproduced* if the median is better and, of all pairs of a
 trial of the one and a trial of the other, at least nine in ten have the better score on the claimed side; *the other
-way round* if that holds of the other; else *not seen*.
+way round* if that holds of the other; else *not seen*. A claim of several parts is reproduced *in part* if some are.
 """
 
 from __future__ import annotations

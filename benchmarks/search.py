@@ -192,7 +192,7 @@ def tables(folder: Path, out: Path) -> None:
     fresh.to_csv(out / "fresh.csv", index=False)
     lines = [__doc__.split("\n\n", 1)[1].split("Writes into")[0].rstrip(), ""]
     lines += ["*Defaults*, and a variant without settings, are those before the search. What was"]
-    lines += ["chosen is the default now, rounded to two digits.", ""]
+    lines += ["chosen is the default now, rounded.", ""]
     for dataset, own in found.groupby("dataset"):
         rows = []
         for name, of in own.groupby("variant"):

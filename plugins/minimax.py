@@ -2,7 +2,7 @@
 
 Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1: G descends log(1 - D(G(z))), whose
 gradient vanishes where D is sure that a sample is fake (section 3): the starved generator. Step size, its decay and
-momentum were set by hand, and a search found nothing better (results/tuning).
+momentum were set by hand, and a search kept them (results/tuning).
 """
 
 from __future__ import annotations

@@ -40,8 +40,11 @@ class PacGAN(BackboneGAN):
         return self.discriminator_on(torch.Size((first * self.pack, *rest)))
 
     def judge(self, batch: Batch) -> Tensor:
-        packs = torch.cat([batch.data.roll(-i, 0) for i in range(self.pack)], 1)
-        return super().judge(Batch(packs))
+        x, network = batch.data, self.discriminator
+        if self.augment != "none":  # each sample is changed by itself, before it is packed
+            x, network = network[0](x), network[1]
+        packs = torch.cat([x.roll(-i, 0) for i in range(self.pack)], 1)
+        return network(packs).flatten()
 
 
 @hookimpl

@@ -3,7 +3,7 @@
 Mescheder, Geiger and Nowozin 2018, "Which Training Methods for GANs do actually Converge?", equation 9:
 gamma / 2 times the squared gradient norm, under which the two-phase game converges locally. The paper takes
 gamma = 10, step sizes of 1e-4 and no momentum. The defaults here were set by hand for budgets of minutes, and a search
-found nothing better (results/tuning).
+kept them (results/tuning).
 """
 
 from __future__ import annotations

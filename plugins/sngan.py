@@ -3,7 +3,7 @@
 Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks": every layer of D divided
 by its largest singular value (section 2.1), the hinge loss (equations 16 and 17). On residual networks
 the paper takes a step size of 2e-4, beta1 = 0 and five updates of D for one of G. The step size and its decay were set
-by hand for budgets of minutes, and a search found nothing better (results/tuning).
+by hand for budgets of minutes, and a search kept them (results/tuning).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Arjovsky, Chintala and Bottou 2017, "Wasserstein Generative Adversarial Networks", Algorithm 1: a critic f
 without a sigmoid, n_critic updates of it for one of G, its weights clipped to [-c, c], RMSProp. The paper's
-c = 0.01, n_critic = 5 and step size 5e-5 are too slow for budgets of a minute; the defaults here are what a search
-chose at such budgets (results/tuning).
+c = 0.01, n_critic = 5 and step size 5e-5 are too slow for budgets of a minute: c and the step size here are what a
+search chose at such budgets (results/tuning), n_critic was set by hand.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ verdict: a run of an ordinary variant whose score is within a factor of 1.5 of i
 ideal sampler (FID: its square root at least half of the way from a constant's to the ideal sampler's; recovered mass:
 at least a quarter of it, and mode KL below ln 4/3, as where a quarter of the modes is missing). Runs of ordinary
 variants that are not healthy are listed and count neither way. A Dirac-GAN with R1 is healthy because its convergence
-is proved.
+is proved. Ordinary variants have the hyperparameters that were their defaults when thresholds were set, and are others
+by now for some (`THEN` in `benchmarks/calibration/settings.py`).
 """
 
 

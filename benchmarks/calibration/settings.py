@@ -1,8 +1,9 @@
 """What is trained to calibrate the stability verdict, and what is known of it beforehand.
 
 A setting is a variant with hyperparameters on a dataset at a budget. ``failure`` settings fail by
-construction; ``learns`` settings are ordinary variants at their defaults, of which a run counts as healthy
-by its score alone (``judge.healthy``).
+construction; ``learns`` settings are ordinary variants, of which a run counts as healthy by its score alone
+(``judge.healthy``). They have the hyperparameters that were their defaults when thresholds were set: ``THEN``
+has those that are others by now.
 """
 
 from __future__ import annotations
@@ -12,6 +13,16 @@ from dataclasses import dataclass
 SEEDS = range(200, 240)
 FEW = range(200, 210)  # of settings that take long
 JUDGED = 208  # thresholds may be set on the seeds before it, and are judged on those from it on
+
+THEN = {
+    "dcgan": ("lr=0.001", "beta1=0.5"),
+    "gmm": ("components=25", "dimensions=64", "regularisation=1e-06"),
+    "lsgan": ("lr=0.0011", "beta1=0.9", "decay=0.6"),
+    "minimax": ("lr=0.0012", "beta1=0.55", "decay=0.4"),
+    "r1": ("lr=0.005", "beta1=0.75", "decay=0.4", "gamma=0.3"),
+    "relativistic": ("lr=0.001", "beta1=0.5", "decay=0.5"),
+    "vanilla": ("lr=0.001", "beta1=0.5"),
+}
 
 
 @dataclass(frozen=True)

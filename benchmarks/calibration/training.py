@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from settings import SETTINGS, Setting
+from settings import SETTINGS, THEN, Setting
 
 
 def command(setting: Setting, folder: Path, seeds: int) -> list[str]:
@@ -16,7 +16,7 @@ def command(setting: Setting, folder: Path, seeds: int) -> list[str]:
     words += f" --seeds {','.join(map(str, setting.seeds[:seeds]))}," + (
         " --samples 2000" if setting.dataset == "fashion-mnist" else ""
     )
-    options = [f"--set={setting.variant}.{option}" for option in setting.options]
+    options = [f"--set={setting.variant}.{option}" for option in (*THEN.get(setting.variant, ()), *setting.options)]
     results = str(place(setting, folder))
     return [sys.executable, "-m", "ganbench", "run", *words.split(), *options, "--results", results]
 

@@ -91,7 +91,7 @@ def p_values(samples: Sequence[Floats], first: NDArray[Any], second: NDArray[Any
     permutation test. Its p-value is at least ``2 / binomial(n + m, n)``, and so is that of a constant sample.
     """
     sizes = np.array([len(sample) for sample in samples])
-    constant = np.array([sample[0] == sample[-1] for sample in samples])
+    constant = np.array([sample.min() == sample.max() for sample in samples])
     raw = welch_pairs(samples, first, second)
     least = 2 / special.comb(sizes[first] + sizes[second], sizes[first])
     found = np.where(constant[first] | constant[second], np.fmax(raw, least), raw)

@@ -14,7 +14,7 @@ import click
 
 from ganbench.discovery.entry_points import find_installed
 from ganbench.utils.errors import UsageError
-from ganbench.utils.names import check_column, check_name
+from ganbench.utils.names import check_metric, check_name
 
 # Of each kind: the hooks' group, how people call it, and a command that shows it at work.
 KINDS = {
@@ -124,7 +124,7 @@ def _check(name: str, kind: str) -> None:
         if not name[-1].isalnum():  # distributions cannot be called so
             raise ValueError(f"{name!r} is not a valid name: it ends with a letter or a digit")
         if kind == "metric":
-            check_column(name)
+            check_metric(name)
     except ValueError as reason:
         near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
         hint = f"; {near}, perhaps?" if near != name and re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", near) else ""

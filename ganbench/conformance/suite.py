@@ -41,7 +41,7 @@ def suite(kind: str) -> Suite:
     )
 
     suites = (
-        Suite("variant", {name: variants.VARIANTS.checks[name] for name in ORDER}),
+        Suite("variant", dict(sorted(variants.VARIANTS.checks.items(), key=lambda item: ORDER.index(item[0])))),
         datasets.DATASETS,
         extractors.EXTRACTORS,
         metrics.METRICS,

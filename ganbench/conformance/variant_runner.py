@@ -159,8 +159,8 @@ def fingerprints(state: Mapping[str, Any]) -> dict[str, str]:
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are equal bit for bit, NaN counting as equal to itself."""
-    return a.shape == b.shape and bool(torch.equal(a.nan_to_num(7), b.nan_to_num(7)))
+    """Whether two tensors have the same shape, type and bits: NaN is equal to itself, and -0 is not 0."""
+    return fingerprint(a) == fingerprint(b)
 
 
 @contextlib.contextmanager

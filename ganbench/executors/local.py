@@ -44,7 +44,9 @@ SERVER_GONE = 255  # what multiprocessing gives for a process whose forkserver h
 _CONTEXT = re.compile(rb"\A(\d{1,11})\n")
 
 # Of all executors in this process, as there is one forkserver.
-_LOCK = threading.Lock()  # multiprocessing reaps finished children whenever one is started
+# Multiprocessing reaps finished children whenever one is started. Reentrant, as a signal's handler may call ``stop``
+# while the main thread is in it.
+_LOCK = threading.RLock()
 _RUNNING: set[Any] = set()
 
 

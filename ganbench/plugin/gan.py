@@ -108,22 +108,27 @@ class GAN(Variant):
         return self.judge(Batch(x))
 
     def discriminator_features(self, x: Tensor) -> Tensor:
-        """Features of ``x``, ``(n, d)``: the input of the discriminator's last linear layer.
+        """Features of ``x``, ``(n, d)``: the input of the last of the discriminator's linear layers that runs.
 
         Raises NotApplicable for a discriminator without a linear layer.
         """
-        layers = [m for m in self.discriminator.modules() if _is_linear(m)]
-        if not layers:
-            raise NotApplicable(f"the discriminator of {self.name} has no linear layer")
-        given: list[Tensor] = []
-        hook = layers[-1].register_forward_pre_hook(lambda module, inputs: given.append(inputs[0].flatten(1)))
+        given: Tensor | None = None
+
+        def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            nonlocal given
+            given = inputs[0].flatten(1)
+
+        hooks = [m.register_forward_pre_hook(keep) for m in self.discriminator.modules() if _is_linear(m)]
         try:
             self.judge(Batch(x))
         finally:
-            hook.remove()
-        return given[-1]
+            for hook in hooks:
+                hook.remove()
+        if given is None:
+            raise NotApplicable(f"the discriminator of {self.name} has no linear layer")
+        return given
 
 
 def _is_linear(layer: nn.Module) -> bool:
     own = dict(layer.named_parameters(recurse=False)).get("weight")
-    return isinstance(layer, nn.Linear) or (own is not None and own.dim() == 2)
+    return isinstance(layer, nn.Linear) or (own is not None and own.dim() == 2 and not isinstance(layer, nn.Embedding))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, dataclass_transform
 
 from ganbench.utils.errors import UsageError
-from ganbench.utils.names import check_column, check_name
+from ganbench.utils.names import check_metric, check_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -242,7 +242,7 @@ class Metric(Kind):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_column(self.name)
+        check_metric(self.name)
 
     def __call__(self, evidence: Evidence) -> float | Mapping[str, float]:
         """The score of one evaluation's samples; raises NotApplicable where it has no meaning."""

@@ -111,13 +111,12 @@ class Series:
 
 def path(x: Floats, y: Floats) -> str:
     """A line through points, broken where one is missing; a point alone is a dot."""
-    parts, before = [], False
-    for a, b in zip(x.tolist(), y.tolist(), strict=True):
-        here = math.isfinite(a) and math.isfinite(b)
-        if here:
-            parts.append(f"{'L' if before else 'M'}{_digits(a)} {_digits(b)}")
-        before = here
-    return "".join(parts) + ("h0" if len(parts) == 1 else "")
+    here = np.isfinite(x) & np.isfinite(y)
+    found = ""
+    for i in np.flatnonzero(here):
+        first, last = i == 0 or not here[i - 1], i + 1 == len(here) or not here[i + 1]
+        found += f"{'M' if first else 'L'}{_digits(x[i])} {_digits(y[i])}{'h0' if first and last else ''}"
+    return found
 
 
 def dots(x: Floats, y: Floats) -> str:

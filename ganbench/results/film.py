@@ -122,7 +122,7 @@ def read_frames(place: Path, root: Path, newest: bool = False) -> list[Frame]:
         if named := _NAME.fullmatch(path.name):
             found.setdefault(int(named[1]), {})[named[2]] = path
     frames = []
-    for images in sorted(found)[-1 if newest else 0 :][:MOST_FRAMES]:
+    for images in _spread(sorted(found), 1 if newest else MOST_FRAMES):
         files = found[images]
         if ".npy" in files:
             points = _points(files[".npy"])
@@ -132,6 +132,12 @@ def read_frames(place: Path, root: Path, newest: bool = False) -> list[Frame]:
         elif ".png" in files and (grid := _picture(files[".png"], FRAME_BYTES)):
             frames.append(Frame(images, grid=grid))
     return frames
+
+
+def _spread(items: list[int], most: int) -> list[int]:
+    """At most ``most`` of them, evenly, the last among them."""
+    steps = np.linspace(len(items) - 1, 0, min(len(items), most))
+    return [items[i] for i in steps.round().astype(int)[::-1]]
 
 
 def tinted(surface: Image.Image) -> Image.Image:

@@ -31,7 +31,7 @@ class PlanEntry(Struct, frozen=True, kw_only=True):
     title: str
     images: Whole
     primary: str
-    centres: Annotated[list[Annotated[list[float], Meta(max_length=2)]], Meta(max_length=4096)] = []
+    centres: Annotated[list[Annotated[list[float], Meta(min_length=2, max_length=2)]], Meta(max_length=4096)] = []
 
 
 def write_plan(root: Path, trials: Sequence[PlanEntry]) -> None:

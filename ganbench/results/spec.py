@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import asdict
 
-from ganbench.results.schema import EvaluationIdentity, Identity, Role, TrialIdentity
+from ganbench.results.schema import EvaluationIdentity, Identity, Record, Role, TrialIdentity
 
 # Rises when the harness, GAN or the toolkit change the weights that a trial trains.
 SCHEMA = 1
@@ -157,3 +157,11 @@ class Planned:
     @property
     def title(self) -> str:
         return f"{self.label} on {self.spec.dataset}, seed {self.spec.seed}"
+
+    def changed_metrics(self, record: Record) -> list[str]:
+        """The metrics asked for whose values in a record are those of other code."""
+        return [
+            name
+            for name, about in self.metrics.items()
+            if name in record.metrics and record.metrics[name].source not in (UNSET, about.get("source"))
+        ]

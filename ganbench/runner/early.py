@@ -13,7 +13,7 @@ from ganbench.results.presets import PRESETS
 from ganbench.runner.planning import Request
 from ganbench.utils.errors import UsageError
 
-DEVICES = re.compile(r"auto|cpu(:0)?|cuda(:\d+)?|mps(:0)?|(xpu|hpu|xla|meta)(:\d+)?")
+DEVICES = re.compile(r"auto|cpu(:0)?|cuda(:\d+)?|mps(:0)?")
 
 
 def check_request(request: Request, executor: str) -> list[str]:

@@ -17,6 +17,7 @@ from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
 
 Ask = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+MOST_SEEDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,14 @@ def parse_seeds(texts: tuple[str, ...]) -> tuple[int, ...]:
         low, dash, high = part.partition("-")
         if not (low.isdecimal() and (not dash or high.isdecimal()) and low.isascii() and high.isascii()):
             raise UsageError(f"--seeds {part}: expected a number of seeds (5), or a list of seeds (7, or 3,7 or 10-19)")
-        if not is_list:
-            seeds += range(int(low))
-            break
-        seeds += range(int(low), int(high if dash else low) + 1)
+        first, end = (int(low), int(high if dash else low) + 1) if is_list else (0, int(low))
+        if end > 2**63:
+            raise UsageError(f"--seeds {part}: a seed is below 2**63")
+        if end - first > MOST_SEEDS:
+            raise UsageError(f"--seeds {part}: {end - first:,} seeds; at most {MOST_SEEDS:,} are trained at a time")
+        seeds += range(first, end)
     if not seeds:
         raise UsageError(f"--seeds {','.join(texts)}: this names no seed at all")
-    if max(seeds) >= 2**63:
-        raise UsageError(f"--seeds {max(seeds)}: a seed is below 2**63")
     return tuple(dict.fromkeys(seeds))
 
 

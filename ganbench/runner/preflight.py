@@ -119,7 +119,7 @@ def references(
     needed: dict[tuple[str, ...], Planned] = {}
     for trial in trials:
         needed.setdefault(reference_key(trial), trial)
-    found = _known_references(records, set(needed))
+    found = _known_references(records, needed)
     missing = {
         key: trial
         for key, trial in needed.items()
@@ -145,15 +145,18 @@ def references(
         raise UsageError(f"the reference of a dataset cannot be used: {reason}") from None
 
 
-def _known_references(records: list[Record], keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], Known]:
-    """What earlier records of the same dataset and evaluation already hold."""
+def _known_references(records: list[Record], needed: dict[tuple[str, ...], Planned]) -> dict[tuple[str, ...], Known]:
+    """What earlier records of the same dataset and evaluation already hold, of metrics whose code is the same."""
     found: dict[tuple[str, ...], Known] = {}
     for record in records:
         key = _key(record.identity, record.environment)
         # One that an earlier version left says less: what a record holds must not depend on its neighbours.
-        if key in keys and record.reference.features is not None:
+        if key in needed and record.reference.features is not None:
             known = found.setdefault(key, Known(record.reference, {}, {}, {}))
+            changed = needed[key].changed_metrics(record)
             for name, about in record.metrics.items():
+                if name in changed:
+                    continue
                 known.floors[name] = about.floor
                 if about.floor_spread is not UNSET:
                     known.floor_spreads[name] = about.floor_spread

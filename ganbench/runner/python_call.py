@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ def run(
     """
     words = ["--plugins", _joined(plugins), "--results", os.fspath(results)]
     words += [] if datasets is None else ["--datasets", _joined(datasets)]
-    words += ["--seeds", seeds if isinstance(seeds, str) else str(seeds) if isinstance(seeds, int) else _listed(seeds)]
+    words += [
+        "--seeds",
+        seeds if isinstance(seeds, str) else str(seeds) if isinstance(seeds, Integral) else _listed(seeds),
+    ]
     for name, value in (settings or {}).items():
         several = isinstance(value, list | tuple)
         words += ["--set", f"{name}={'|'.join(map(str, value)) if several else value}"]

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msgspec import UNSET
-
 from ganbench.executors import Executor, Job
 from ganbench.executors.leases import Leases
 from ganbench.executors.running import End, Ended, OnInterrupt, run_jobs
@@ -90,7 +88,7 @@ class Sweep:
             if record is not None and self.retry_failed and record.status != "completed":
                 self.store.discard(trial.spec)
                 record = None
-            if record is not None and (changed := changed_metrics(trial, record)):
+            if record is not None and (changed := trial.changed_metrics(record)):
                 self.store.set_aside(self.store.folder(trial.spec), "superseded")
                 self.display.note(
                     f"{trial.title}: the code of {', '.join(changed)} changed; its record moved to superseded/"
@@ -236,15 +234,6 @@ class Sweep:
         self.statuses[record.status] += 1
         self.finished(as_json(record), self.store.folder(trial.spec))
         self.display.finished(trial, record, cost)
-
-
-def changed_metrics(trial: Planned, record: Record) -> list[str]:
-    """The metrics asked for whose values in a record are those of other code."""
-    return [
-        name
-        for name, about in trial.metrics.items()
-        if name in record.metrics and record.metrics[name].source not in (UNSET, about.get("source"))
-    ]
 
 
 def _outcomes(ended: Ended, count: int) -> list[dict[str, Any]]:

@@ -339,7 +339,7 @@ def _of_images(text: str, found: Listing, take: Callable[[str], bytes], request:
 
 
 def _of_arrays(text: str, array: np.ndarray, labels: np.ndarray | None, request: Request) -> Samples:
-    if array.ndim < 2 or not len(array):
+    if array.ndim < 2 or 0 in array.shape:
         raise UsageError(f"{text}: expected samples (n, ...), got shape {tuple(array.shape)}")
     taken = request.rows(len(array), text)
     if labels is not None and (labels.shape != (len(array),) or labels.dtype.kind not in "iu"):
@@ -353,9 +353,10 @@ def _of_arrays(text: str, array: np.ndarray, labels: np.ndarray | None, request:
 def _points(text: str, array: np.ndarray, taken: np.ndarray) -> Pixels:
     if array.shape[1] != 2 or array.dtype.kind != "f":
         raise UsageError(f"{text}: expected points (n, 2) in floating point, got {array.dtype} {array.shape}")
-    chosen = np.asarray(array[taken])
-    _finite(text, chosen)
-    return InMemory(torch.from_numpy(chosen.astype(np.float32)))
+    with np.errstate(over="ignore"):  # what float32 cannot hold is named below
+        chosen = np.asarray(array[taken]).astype(np.float32)
+    _finite(text, chosen, taken)
+    return InMemory(torch.from_numpy(chosen))
 
 
 def _images(text: str, array: np.ndarray, taken: np.ndarray) -> Pixels:
@@ -369,9 +370,9 @@ def _images(text: str, array: np.ndarray, taken: np.ndarray) -> Pixels:
     is_float = array.dtype.kind == "f"
     if is_float:
         low, high = np.inf, -np.inf
-        for start, chunk in zip(range(0, len(taken), SIGN_OF_LIFE), chunks_of(taken, SIGN_OF_LIFE), strict=True):
+        for chunk in chunks_of(taken, SIGN_OF_LIFE):
             part = np.asarray(array[chunk])
-            _finite(text, part, start)
+            _finite(text, part, chunk)
             low, high = min(low, part.min()), max(high, part.max())
         if low < 0 or high > 1:
             raise UsageError(
@@ -394,11 +395,11 @@ def _images(text: str, array: np.ndarray, taken: np.ndarray) -> Pixels:
     return Rows(array, taken, convert)
 
 
-def _finite(text: str, array: np.ndarray, first: int = 0) -> None:
-    """Raise UsageError for a value that is not finite, naming its sample; those of the array count from ``first``."""
-    if not np.isfinite(array).all():
-        row = first + int(np.argmax(~np.isfinite(array).reshape(len(array), -1).all(axis=1)))
-        raise UsageError(f"{text}: a value is not finite, the first in sample {row}")
+def _finite(text: str, array: np.ndarray, places: np.ndarray) -> None:
+    """Raise UsageError for a value that is not finite in float32, naming its sample's place in the file."""
+    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    if not finite.all():
+        raise UsageError(f"{text}: a value is not finite in float32, the first in sample {places[~finite].min()}")
 
 
 def _of_dataset(text: str, catalog: Catalog, request: Request) -> Samples:

@@ -38,10 +38,10 @@ def scheduled(name: Schedule, fraction: float, start: float = 0.0, warm_up: floa
     Args:
         name: of the schedule, such as a hyperparameter holds it.
         fraction: share of the budget that is spent, in [0, 1).
-        start: share before which the factor stays 1; the schedule runs over the rest. Below 1.
+        start: share before which the factor stays 1; the schedule runs over the rest. From 1 on there is none.
         warm_up: share in which the factor rises from 0 to 1 in a straight line.
     """
-    factor = SCHEDULES[name](max(0.0, fraction - start) / (1 - start))
+    factor = SCHEDULES[name](max(0.0, fraction - start) / (1 - start)) if start < 1 else 1.0
     return factor * min(1.0, fraction / warm_up) if warm_up else factor
 
 

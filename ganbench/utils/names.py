@@ -13,27 +13,18 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 # What readers of CSV take for a number, a truth value or a missing cell.
 _VALUE = re.compile(r"[0-9][0-9_]*(\.[0-9_]*)?(e-?[0-9]+)?|nan|inf|infinity|na|null|none|true|false")
-# Columns that every table has beside the metrics.
-COLUMNS = frozenset(
-    {
-        "dataset",
-        "extractor",
-        "protocol",
-        "preset",
-        "rank",
-        "tier",
-        "variant",
-        "seeds",
-        "failed",
-        "verdict",
-        "seed",
-        "status",
-        "reason",
-        "note",
-        "trial",
-    }
-)
-_ENDINGS = ("_low", "_high", "_floor")  # of the columns beside a metric's own
+# Columns that tables have beside the metrics: of trials, of variants, and of the stability verdict.
+_OWN = """
+against_control coverage_drop d_auc_gap d_auc_late d_dominance d_saturation dataset dataset_hash direction
+distance_end distance_rise environment environment_fields evidence extractor failed failure_score given grad_spikes
+gradient_growth hyperparameters kl_end kl_late kl_rise kl_trend mode_drop modes_end note notes oscillation
+oscillation_share p_control parameter_growth preset primary protocol rank reason role sampling_sd seed seed_sd seeds
+source status tier trend trial true_family u_best u_end u_rise variant verdict verdict_images verdict_step
+"""
+COLUMNS = frozenset(_OWN.split())
+# Of columns beside a metric's own, and of those of a protocol.
+_ENDINGS = ("_low", "_high", "_floor", "_floor_sd")
+_PREFIX = "protocol_"
 MOST_COLUMN = 200
 
 
@@ -60,8 +51,17 @@ def check_column(name: str) -> str:
         check_name(name)
     elif not name.isprintable() or len(name) > MOST_COLUMN:
         raise ValueError(f"{name[:80]!r} is not a valid column: at most {MOST_COLUMN} printable characters")
-    if name in COLUMNS or name.endswith(_ENDINGS):
+    if name in COLUMNS or name.endswith(_ENDINGS) or name.startswith(_PREFIX):
         raise ValueError(f"{name!r} is not a valid column: the tables have one of that name beside the metrics")
+    return name
+
+
+def check_metric(name: str) -> str:
+    """Return the name of a metric if it can have a column, and columns of its own below it; raise ValueError if not."""
+    if "." in check_column(name):
+        raise ValueError(
+            f"{name!r} is not a valid name of a metric: a dot separates a column such as prd.f8 from its own"
+        )
     return name
 
 

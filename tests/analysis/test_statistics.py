@@ -206,6 +206,12 @@ def test_a_constant_is_as_uncertain_as_a_permutation_of_it():
         assert separate(samples).p[0, 1] == pytest.approx(2 / 252)
 
 
+def test_values_that_begin_and_end_alike_are_no_constant():
+    samples = [np.array([0.5, 0.1, 0.9, 0.2, 0.8, 0.3, 0.5]), np.linspace(5.1, 5.8, 7)]
+    (found,) = p_values(samples, np.array([0]), np.array([1]))
+    assert found == pytest.approx(welch(*samples)) and found < 1e-10
+
+
 def test_constants_that_differ_count_with_their_permutation_p_value():
     found = separate([[1.0] * 5, [0.0] * 5])
     assert found.p[0, 1] == pytest.approx(2 / 252)

@@ -17,8 +17,20 @@ from ganbench.analysis.trials_csv import read_trials, reference_table
 from ganbench.reporters.csv import to_csv
 from ganbench.reporters.report import write_reports
 from ganbench.utils.errors import UsageError
+from ganbench.utils.names import check_metric
 
 REFERENCE = Path(__file__).parents[2] / "results/reference"
+
+
+def test_no_metric_has_the_name_of_another_column() -> None:
+    headers = [pd.read_csv(REFERENCE / file, nrows=0).columns for file in ("trials.csv", "leaderboard.csv")]
+    metrics = {name for name in headers[1] if f"{name}_floor_sd" in headers[1]}
+    for name in {*headers[0], *headers[1]} - metrics:
+        with pytest.raises(ValueError, match="the tables have one of that name"):
+            check_metric(name)
+    assert len(metrics) == 13 and all(check_metric(name) == name for name in metrics)
+    with pytest.raises(ValueError, match="a dot separates"):
+        check_metric("a.b")
 
 
 Change = Callable[[list[dict[str, str]]], None]

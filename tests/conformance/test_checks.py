@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from ganbench.conformance import CheckFailed, checks_for
 from ganbench.conformance.errors import NotChecked
 from ganbench.conformance.suite import ORDER
+from ganbench.conformance.variant_runner import same_bits
 from ganbench.plugin import Dataset, Extractor, Metric, NotApplicable, Reporter
 from ganbench.utils.errors import UsageError
 
@@ -25,6 +27,14 @@ FLAWS = {**dict.fromkeys(ORDER, 1), "no_global_state_changed": 3, "learns_only_t
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(FIXTURES)
+
+
+def test_samples_are_the_same_only_if_every_bit_is() -> None:
+    nan, one = torch.tensor([math.nan]), torch.tensor([0.0])
+    assert same_bits(nan, nan.clone()) and same_bits(one, one.clone())
+    for other in (torch.tensor([7.0]), -one, one[None], one.double()):
+        assert not same_bits(nan, other) and not same_bits(one, other)
+    assert not same_bits(torch.tensor([math.inf]), torch.tensor([torch.finfo(torch.float32).max]))
 
 
 def failing(plugin, but: tuple[str, ...] = ()) -> dict[str, str]:

@@ -17,8 +17,10 @@ from ganbench.executors import (
     MemoryExceeded,
     OutOfMemory,
     WorkerDied,
+    local,
     running,
 )
+from ganbench.executors.local import LocalExecutor
 from ganbench.executors.running import ATTEMPTS, End, OnInterrupt, run_jobs, run_one_job
 from ganbench.utils import signals
 from ganbench.utils.errors import UsageError
@@ -211,3 +213,16 @@ def test_what_fails_in_the_middle_leaves_signals_as_they_were() -> None:
             assert signals._graceful
             1 / 0  # noqa: B018
     assert not signals._graceful
+
+
+def test_a_second_request_to_stop_may_come_while_the_first_is_carried_out() -> None:
+    """A signal's handler runs in the thread that it interrupts, here one that holds the lock of all local jobs."""
+    stopped = threading.Event()
+
+    def stop_twice() -> None:
+        with local._LOCK:
+            LocalExecutor.stop(object.__new__(LocalExecutor))
+            stopped.set()
+
+    threading.Thread(target=stop_twice, daemon=True).start()
+    assert stopped.wait(10)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganbench.plugin import GAN, Batch, Clock, Unsuitable, Variant
+from ganbench.plugin import GAN, Batch, Clock, NotApplicable, Unsuitable, Variant
 
 CLOCK = Clock(0, 0, 640, 0.0, False)
 
@@ -108,6 +108,18 @@ def test_sampling_takes_all_randomness_from_rng(tiny: Tiny) -> None:
 
 def test_one_column_of_logits_is_flattened(tiny: Tiny) -> None:
     assert tiny.judge(Batch(torch.randn(6, 2))).shape == (6,)
+
+
+def test_features_of_d_are_the_input_of_the_last_linear_layer_that_runs(tiny: Tiny) -> None:
+    tiny.discriminator = nn.Sequential(nn.Linear(2, 6), nn.ReLU(), nn.Linear(6, 1))
+    x = torch.randn(5, 2)
+    expected = tiny.discriminator[:2](x)
+    tiny.discriminator.classes, tiny.discriminator.unused = nn.Embedding(3, 6), nn.Linear(2, 2)
+    tiny.discriminator.forward = lambda x: nn.Sequential(*tiny.discriminator[:3])(x)
+    assert torch.equal(tiny.discriminator_features(x), expected)
+    tiny.discriminator = nn.Sequential(nn.Flatten(), nn.AvgPool1d(2))
+    with pytest.raises(NotApplicable, match="no linear layer"):
+        tiny.discriminator_features(x)
 
 
 def test_absent_methods_say_what_is_missing() -> None:

@@ -96,7 +96,7 @@ def test_a_label_keeps_the_word_in_which_names_differ():
 
 
 def test_a_line_is_broken_where_a_value_is_missing():
-    assert path(np.arange(4.0), np.array([1.0, NAN, 2.0, 3.0])) == "M0 1M2 2L3 3"
+    assert path(np.arange(4.0), np.array([1.0, NAN, 2.0, 3.0])) == "M0 1h0M2 2L3 3"
     assert path(np.array([1.0]), np.array([2.0])) == "M1 2h0"
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganbench.results import film
 from ganbench.results.film import FRAME_BYTES, SURFACE, grid, read_frames, surface_places, tiles, view, write_frame
 
 RNG = np.random.default_rng(0)
@@ -81,6 +82,14 @@ def test_what_is_no_frame_is_left_out(tmp_path):
     (folder / "512.png").symlink_to(folder / "64.png")
     (folder / "notes.txt").write_text("mine")
     assert [frame.images for frame in read_frames(tmp_path, tmp_path)] == [64]
+
+
+def test_of_more_frames_than_can_be_shown_some_of_the_whole_training_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(film, "MOST_FRAMES", 4)
+    for images in range(0, 1000, 100):
+        write_frame(tmp_path, images, RNG.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8))
+    assert [frame.images for frame in read_frames(tmp_path, tmp_path)] == [0, 300, 600, 900]
+    assert [frame.images for frame in read_frames(tmp_path, tmp_path, newest=True)] == [900]
 
 
 def test_nothing_outside_the_results_is_read_or_overwritten(tmp_path):

@@ -25,7 +25,9 @@ def test_seeds(texts, seeds) -> None:
     assert parse_seeds(texts) == seeds
 
 
-@pytest.mark.parametrize("text", ["-1", "five", "0", "3-", "5-3", "1.5", ",", "9" * 30 + ",", "²"])
+@pytest.mark.parametrize(
+    "text", ["-1", "five", "0", "3-", "5-3", "1.5", ",", "9" * 30 + ",", "²", "2000000000", "0-2000000000"]
+)
 def test_refused_seeds(text) -> None:
     with pytest.raises(UsageError, match="--seeds"):
         parse_seeds((text,))

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 from ganbench.executors import EngineLost, Job, MachineLost, WorkerDied, running
-from ganbench.results.schema import Reference
+from ganbench.results.records import compose
+from ganbench.results.schema import Outcome, Reference
 from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store
 from ganbench.runner import scheduler
 from ganbench.runner.planning import Plan, Request
-from ganbench.runner.preflight import Known, reference_key
+from ganbench.runner.preflight import Known, reference_key, references
 from ganbench.runner.scheduler import Sweep
 from ganbench.utils import signals
 from ganbench.utils.errors import UsageError
@@ -208,6 +209,19 @@ def test_the_order_of_trials_changes_no_record(tmp_path: Path) -> None:
         paths = sorted((tmp_path / str(turned)).rglob("record.json"))
         folders.append({path.parent.name: path.read_bytes() for path in paths})
     assert folders[0] == folders[1] and len(folders[0]) == 5
+
+
+@pytest.mark.parametrize("source", ["a" * 64, "b" * 64])
+def test_the_floor_of_a_metric_whose_code_changed_is_computed_again(source: str, tmp_path: Path) -> None:
+    _, trial = sweep(tmp_path, Scripted([]))
+    trial = replace(trial, metrics={"mine": {"label": "Mine", "direction": "min", "source": "a" * 64}})
+    outcome = Outcome(status="error", reason="it ended", environment=None)
+    record = compose(trial, Reference(features=2), {"mine": 0.5}, outcome)
+    asked = {"mine": {**trial.metrics["mine"], "source": source}}
+    again = replace(trial, spec=replace(trial.spec, seed=1), metrics=asked)
+    engine = Engine(lambda job: None)
+    (known,) = references([record], engine, [again], 1).values()
+    assert known.floors == ({"mine": 0.5} if source == "a" * 64 else {})  # the engine here answers without any
 
 
 class Engine:

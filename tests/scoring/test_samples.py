@@ -80,9 +80,30 @@ def test_a_value_that_is_not_finite_is_named_by_its_sample_in_any_chunk(tmp_path
     np.save(tmp_path / "x.npy", array)
     with pytest.raises(UsageError, match="the first in sample 101"):
         load(str(tmp_path / "x.npy"), Request())
+    taken = Request(n=80, seed=1).rows(130, "x")
+    array[:] = 0
+    array[taken[70]] = np.nan
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(UsageError, match=f"the first in sample {taken[70]}$"):
+        load(str(tmp_path / "x.npy"), Request(n=80, seed=1))
+    array[:] = 0
     array[101] = 1.5
     np.save(tmp_path / "x.npy", array)
     with pytest.raises(UsageError, match=r"these in \[0, 1.5\]"):
+        load(str(tmp_path / "x.npy"), Request())
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.array([[0.0, 0.0], [1e300, 0.0]]), "not finite in float32, the first in sample 1"),
+        (np.zeros((5, 3, 0, 0), dtype=np.uint8), "got shape"),
+        (np.zeros((5, 0, 4), dtype=np.float32), "got shape"),
+    ],
+)
+def test_arrays_without_a_value_or_with_too_large_ones_are_refused(array, told, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(UsageError, match=told):
         load(str(tmp_path / "x.npy"), Request())
 
 

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from ganbench_plugins.biggan import BigGAN
+from ganbench_plugins.pacgan import PacGAN
 from ganbench_plugins.r3gan import R3GAN
 from torch import Tensor, nn
 
@@ -167,6 +168,21 @@ def test_p_stays_between_0_and_its_limit_and_moves_for_ada_alone() -> None:
             layer.observe(torch.full((4,), sure))
             layer.adapt(clock(step))
         assert layer.p.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["diffaug", "ada"])
+def test_each_sample_of_a_pack_is_changed_by_itself(kind: str) -> None:
+    variant = PacGAN(torch.Size((1, 8, 8)), augment=kind)
+    layer, network = variant.discriminator  # type: ignore[misc]
+    layer.p.fill_(0.8)
+    seen: list[Tensor] = []
+    network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    x = images((1, 8, 8), 8)
+    torch.manual_seed(3)
+    changed = layer(x)
+    torch.manual_seed(3)
+    variant.judge(Batch(x))
+    assert torch.equal(seen[0], torch.cat([changed, changed.roll(-1, 0)], 1)) and not torch.equal(changed, x)
 
 
 @pytest.mark.parametrize("cls", [R3GAN, BigGAN])

@@ -27,6 +27,7 @@ def test_cosine_is_torch_s() -> None:
 def test_a_schedule_sets_in_late_and_is_warmed_up() -> None:
     found = [scheduled("linear", fraction, start=0.5) for fraction in (0.0, 0.4, 0.5, 0.75, 1.0)]
     assert found == pytest.approx([1, 1, 1, 0.5, 0])
+    assert scheduled("linear", 0.9, start=1.0) == 1.0  # there is no rest to fall in
     warm = [scheduled("constant", fraction, warm_up=0.2) for fraction in (0.0, 0.1, 0.2, 0.9)]
     assert warm == pytest.approx([0, 0.5, 1, 1])
     assert scheduled("linear", 0.1, warm_up=0.2) == pytest.approx(0.5 * 0.9)
