@@ -42,7 +42,7 @@ class PacGAN(BackboneGAN):
     def judge(self, batch: Batch) -> Tensor:
         x, network = batch.data, self.discriminator
         if self.augment != "none":  # each sample is changed by itself, before it is packed
-            x, network = network[0](x), network[1]
+            x, network = network[0](x), network[1]  # type: ignore[index]
         packs = torch.cat([x.roll(-i, 0) for i in range(self.pack)], 1)
         return network(packs).flatten()
 

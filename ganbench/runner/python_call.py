@@ -59,7 +59,7 @@ def run(
     words += [] if datasets is None else ["--datasets", _joined(datasets)]
     words += [
         "--seeds",
-        seeds if isinstance(seeds, str) else str(seeds) if isinstance(seeds, Integral) else _listed(seeds),
+        seeds if isinstance(seeds, str) else str(seeds) if isinstance(seeds, int | Integral) else _listed(seeds),
     ]
     for name, value in (settings or {}).items():
         several = isinstance(value, list | tuple)

@@ -430,7 +430,7 @@ def _of_trial(text: str, folder: Path, request: Request) -> Samples:
             drawn: list[Tensor] = []
             for chunk in draw_chunks(variant, request.n or evaluation.samples, stream, device):
                 raw = chunk.cpu()
-                _finite(text, raw.numpy(), sum(len(earlier) for earlier in drawn))
+                _finite(text, raw.numpy(), np.arange(len(raw)) + sum(map(len, drawn)))
                 drawn.append(quantised(raw))
     except UsageError:
         raise
