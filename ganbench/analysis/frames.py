@@ -317,6 +317,6 @@ def named(context: pd.DataFrame) -> pd.DataFrame:
 
 
 def _suffix(rows: pd.DataFrame, group: list[str], by: str) -> pd.Series[str]:
-    """``@`` and eight digits of ``by`` where a group has several of it, else nothing."""
+    """The ends of rows' labels: ``@`` and eight characters of ``by`` where a group has several of it, else nothing."""
     several = rows.groupby(group, dropna=False)[by].transform("nunique") > 1
     return ("@" + rows[by].astype(str).str[:8]).where(several, "").astype(object)

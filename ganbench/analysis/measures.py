@@ -337,7 +337,7 @@ def _trend(times: Sequence[float], series: Series, half: int) -> float | None:
 
 
 def _counted(mass: float, distance: float, kl: float | None, limits: Thresholds) -> bool:
-    """Whether the modes in which points are say something: where enough are in one, or all are far from the data."""
+    """Whether the count of modes means anything: enough points are in a mode, or all are far from the data."""
     crowded = kl is not None and mass * exp(kl) >= limits.share_counted
     return mass >= limits.mass_counted or crowded or distance >= limits.u_poor
 

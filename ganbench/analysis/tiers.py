@@ -1,7 +1,7 @@
 """Tests every pair of variants of a table, and shows by letters which pairs cannot be told apart.
 
-One number a tier could not say it: a may be indistinguishable from b, and b from c, while a beats c. Then a has the
-letter a, c the letter b, and b has both.
+Numbered tiers cannot show this: a may be indistinguishable from b, and b from c, while a beats c. With letters, a has
+the letter a, c the letter b, and b has both.
 """
 
 from __future__ import annotations

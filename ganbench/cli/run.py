@@ -112,7 +112,7 @@ def command(
 
 
 def exit_code(statuses: Mapping[str, int], contents: Contents) -> int:
-    """Of a sweep that came to its end: 0 only where every trial completed and every record is sound."""
+    """The exit code of a finished sweep: 0 only if every trial completed and every record is sound."""
     if contents.problems:
         return EXIT_DAMAGED
     return EXIT_COMPLETED if set(statuses) <= {"completed"} else EXIT_FAILED

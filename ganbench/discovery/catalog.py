@@ -69,7 +69,7 @@ class Catalog:
         return sorted(name for k, name in self.offers if k == kind)
 
     def offered(self, kind: str, name: str) -> bool:
-        """Whether the name is on offer, or a family whose member it may be; nothing is made to find out."""
+        """Whether a plugin has this name, or is a family that may have such a member; none is built to find out."""
         wider = (self.offers.get((kind, family)) for family in families(kind, name))
         return (kind, name) in self.offers or any(o.thing.is_family for o in wider if o is not None)
 

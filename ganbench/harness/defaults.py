@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from ganbench.plugin.interfaces import Dataset
 
+# Evaluations before the last score a quarter of the images, if these are at least 20 rows a feature.
 CURVE_SHARE, CURVE_ROWS = 4, 20
-"""The part of the samples that evaluations before the last take of images, if that is so many rows a feature."""
 POINT_METRICS = (
-    *("recovered_mass", "modes", "high_quality", "mode_kl"),
-    *("coverage", "precision", "recall", "density", "d_auc"),
+    "recovered_mass",
+    "modes",
+    "high_quality",
+    "mode_kl",
+    "coverage",
+    "precision",
+    "recall",
+    "density",
+    "d_auc",
 )
-
-
 IMAGE_METRICS = ("fid", "is", "kid", "precision", "recall", "density", "coverage", "authenticity", "d_auc")
 
 

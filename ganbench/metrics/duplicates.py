@@ -54,7 +54,7 @@ def near_duplicates(real: Any, fake: Any, share: float = SHARE, rng: int = SEED)
 
 
 def _share_within(fake: np.ndarray, real: np.ndarray, share: float) -> float:
-    """From distances to nearest others."""
+    """The share of fakes whose nearest other is closer than that quantile of real ones, from these distances."""
     return float((fake <= np.quantile(real, share, method="inverted_cdf")).mean())
 
 

@@ -31,7 +31,7 @@ def squared_distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tenso
 
 
 def log_densities(squared: torch.Tensor, log_variances: torch.Tensor, d: int) -> torch.Tensor:
-    """Of isotropic Gaussians ``(m,)`` in d dimensions, at squared distances ``(n, m)``."""
+    """Log densities ``(n, m)`` of m isotropic Gaussians in d dimensions, at squared distances ``(n, m)`` from them."""
     return -0.5 * (squared * (-log_variances).exp() + d * (log_variances + np.log(2.0 * np.pi)))
 
 

@@ -97,7 +97,7 @@ class Kind:
         return f"{type(self).__name__}({self.name!r})"
 
     def member(self, name: str) -> Kind | None:
-        """The thing of a longer name that it stands for: the images of ``folder:photos``, asked of ``folder``.
+        """Return the member of this family that a longer name selects: for ``folder:photos`` the images in that folder.
 
         Datasets and extractors are asked, by what comes before the first ``:`` or ``@`` of the name, or before or
         after its last ``-``. None, as by default, for a name that is none of its own.
@@ -106,7 +106,7 @@ class Kind:
 
     @property
     def is_family(self) -> bool:
-        """Whether it stands for things with longer names: whether its class defines ``member``."""
+        """Whether this is a family, such as ``folder`` of all ``folder:PATH``: whether its class defines ``member``."""
         return type(self).member is not Kind.member
 
 

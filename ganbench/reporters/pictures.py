@@ -90,7 +90,7 @@ def _cut(data: bytes, share: int) -> tuple[bytes, int]:
 
 
 def _grey(image: Image.Image) -> bool:
-    """Whether the three colours are the same everywhere: one of them then says it all."""
+    """Whether the three colour channels are equal everywhere, so that one is enough."""
     pixels = np.asarray(image)
     return bool((pixels[..., :1] == pixels).all())
 

@@ -102,7 +102,7 @@ class TrialIndex:
 
 
 def median_first(trials: Sequence[Trial], metric: str) -> list[Trial]:
-    """The completed trials, that with the median score first, then the nearest to it: nobody picked them."""
+    """Sort completed trials by how near their score is to the median, so that what is shown first is typical."""
     completed = [trial for trial in trials if trial.completed]
     values = finite([trial.about.get(metric) for trial in completed])
     if not np.isfinite(values).any():

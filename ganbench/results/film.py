@@ -78,7 +78,7 @@ def write_frame(place: Path, images_seen: int, samples: np.ndarray, realness: np
 
 
 def tiles(images: np.ndarray) -> np.ndarray:
-    """A grid of the first images, as many as keep below ``FRAME_BYTES``; those of which one does not, made smaller."""
+    """A grid of the first images, as many as fit into ``FRAME_BYTES``; an image larger than that is made smaller."""
     images = images if images.shape[1] == 3 else images[:, :1]
     shrink = max(1, math.ceil(math.sqrt(images[0].size / FRAME_BYTES)))
     down, across = min(shrink, images.shape[2]), min(shrink, images.shape[3])

@@ -175,7 +175,7 @@ class StoredRecords(Sequence[Record]):
 
 
 def light(records: Sequence[Record]) -> Sequence[Record]:
-    """Records for what reads all of them: stored ones as they are in memory."""
+    """Return stored records without what only a trial's page needs, which stays on disk; others as they are."""
     return records.light if isinstance(records, StoredRecords) else records
 
 

@@ -54,7 +54,7 @@ class BackboneGAN(AugmentedGAN):
 
     @property
     def channels(self) -> int:
-        """Of the layer next to an image; a quarter of the units of a layer for points."""
+        """Channels of the layer next to an image; for points, a quarter of the units of a layer."""
         return usual_width(self.shape, self.width)
 
     def build_generator(self) -> nn.Module:

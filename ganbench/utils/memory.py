@@ -79,7 +79,7 @@ class Watch:
 
 
 def family(leader: int) -> set[int]:
-    """The processes of a leader's session, and what descends from it or from them, but for itself.
+    """All other processes of a leader's session, and all that descend from it or from them.
 
     A descendant that made a session of its own is found while the process that started it lives, and afterwards too
     where the leader adopts orphans (``signals.adopt_orphans``).

@@ -1,7 +1,7 @@
 """Standard output and standard error that may go away: a closed pipe, a full disk, a stream that was never open.
 
-What is written to them is for somebody to read; what a command is for stands in files. So a screen that is gone ends no
-sweep: output goes nowhere from then on, and the command line says at its end what could not be written.
+They only carry messages, and results are in files, so a closed terminal does not end a sweep: from then on output is
+dropped, and the command line says at its end what could not be written.
 """
 
 from __future__ import annotations

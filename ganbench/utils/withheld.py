@@ -1,4 +1,4 @@
-"""Downloads and other work that is not to be done now: ``ganbench run --dry-run`` says what would be done first."""
+"""Forbids downloads and other long work for a while: ``ganbench run --dry-run`` says what a run would need."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class Screen:
         return found
 
     def take(self, index: np.ndarray) -> Screen:
-        """Some rows."""
+        """The same screen of some of the rows."""
         found = copy.copy(self)
         found.along = self.along[index]
         found.right = self.right[torch.from_numpy(index).to(self.right.device)]

@@ -75,7 +75,7 @@ class Gaussian:
 
     @cached_property
     def trace(self) -> float:
-        """Of the covariance."""
+        """The trace of the covariance."""
         return float(np.trace(self.covariance)) if self.streamed else float(self.deviations.square().sum())
 
     @cached_property

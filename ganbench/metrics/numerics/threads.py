@@ -1,7 +1,7 @@
-"""Work cut into parts for the threads that torch may use: each part runs on one, so its bits are those of one.
+"""Runs the parts of a computation on several threads, each part on one, so that results do not depend on their number.
 
-Where products are shared among threads by the libraries that make them, threads wait for each other at every one of
-them, and the last bits depend on how many they are.
+If torch and BLAS share each product among threads themselves, threads wait for each other at every product, and the
+last bits of results depend on how many there are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _POOL: ContextVar[_Pool] = ContextVar("pool", default=_ALONE)
 
 
 class Begun(Generic[T]):
-    """What ``begin`` returns: ``result`` waits for the job, or does it."""
+    """A job given to the threads of a ``shared`` block. Outside of one it runs when ``result`` is called."""
 
     def __init__(self, job: Callable[[], T]) -> None:
         executor = _POOL.get().executor
