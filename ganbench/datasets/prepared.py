@@ -6,9 +6,7 @@ the time to decode it, and a folder that is moved, or whose files are renamed, k
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +18,7 @@ from ganbench.datasets import DatasetError
 from ganbench.datasets.digits import split_order, stratified_sizes
 from ganbench.plugin.interfaces import REQUIRED, Dataset, plugin_dataclass
 from ganbench.utils import canonical_json
+from ganbench.utils.files import cache_folder, replacing
 from ganbench.utils.names import check_name
 from ganbench.utils.sealed_json import seal, unseal
 from ganbench.utils.typed_json import Text, convert
@@ -136,9 +135,7 @@ def split(
 
 
 def folder() -> Path:
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("ganbench")) / "prepared"
+    return cache_folder("prepared")
 
 
 def keep(family: str, splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]], classes: int | None) -> str:
@@ -205,12 +202,8 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file so that it is there whole or not at all."""
     from safetensors import SafetensorError
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            write(temporary)
     except (OSError, SafetensorError) as reason:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise DatasetError(f"cannot write {path}: {reason}") from reason

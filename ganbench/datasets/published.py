@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ganbench.datasets import DatasetError
 from ganbench.plugin.interfaces import REQUIRED, Dataset, plugin_dataclass
+from ganbench.utils.files import cache_folder
 from ganbench.utils.withheld import may_do
 
 SYSTEM = Path("/usr/share/datasets")
@@ -73,9 +74,7 @@ class Published(Dataset):
         yield self.cache()
 
     def cache(self) -> Path:
-        from platformdirs import user_cache_dir
-
-        return Path(user_cache_dir("ganbench")) / self.name
+        return cache_folder(self.name)
 
     def files_in(self, folder: Path) -> dict[str, Path] | None:
         """The files in ``folder`` by their published names, or None unless all are there."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from ganbench.extractors.classifier import Classifier
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import Dataset, Extractor
 from ganbench.utils.errors import UsageError
+from ganbench.utils.files import cache_folder, replacing
 from ganbench.utils.withheld import may_do
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Trained(Classifier):
 
         images = splits["train"][0]
         self.shape, self.classes = (images.shape[1], images.shape[2], images.shape[3]), classes
-        folder = cache()
+        folder = cache_folder("extractors")
         key = hashlib.sha256(f"{VERSION}/{SIZE}/{classes}/{content}".encode()).hexdigest()[:16]
         notes = []
         if not any(folder.glob(f"{self.name}-{key}-*.safetensors")):
@@ -116,12 +116,6 @@ class AnyTrained(Extractor):
         raise UsageError(f"the classifier of a dataset is named after it: {dataset.name}{SUFFIX}")
 
 
-def cache() -> Path:
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("ganbench")) / "extractors"
-
-
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
@@ -149,9 +143,8 @@ def _keep(folder: Path, name: str, weights: dict[str, Tensor], about: dict[str, 
     # One entry: safetensors writes several in an order that changes from run to run.
     data = save(weights, metadata={"training": json.dumps(about, sort_keys=True)})
     path = folder / f"{name}-{_digest(data)}.safetensors"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)  # whole or not at all
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import warnings
 import zipfile
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError, in_words
+from ganbench.utils.files import cache_folder, replacing
 from ganbench.utils.withheld import may_do
 
 if TYPE_CHECKING:
@@ -126,16 +126,13 @@ def _refuse_packed(path: Path) -> None:
 
 def remember(path: Path, sha256: str) -> None:
     """Note where a file of that hash is: processes that only know its hash find it."""
-    folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{sha256}.{os.getpid()}"
-    temporary.write_text(json.dumps(str(path)))
-    os.replace(temporary, folder / f"{sha256}.json")
+    with replacing(cache_folder("weights") / f"{sha256}.json") as temporary:
+        temporary.write_text(json.dumps(str(path)))
 
 
 def recall(name: str, hash8: str) -> Path:
     """The file whose hash begins with ``hash8``; raises UsageError where it is no longer what it was."""
-    notes = sorted(_folder().glob(f"{hash8}*.json")) if _HEX.fullmatch(hash8) else []
+    notes = sorted(cache_folder("weights").glob(f"{hash8}*.json")) if _HEX.fullmatch(hash8) else []
     for note in notes:
         try:
             path = Path(canonical_json.loads(note.read_bytes()))
@@ -147,9 +144,3 @@ def recall(name: str, hash8: str) -> Path:
         f"the weights of extractor {name}@{hash8} are not on this machine, or not where they were; "
         "give their file again with --weights"
     )
-
-
-def _folder() -> Path:
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("ganbench")) / "weights"

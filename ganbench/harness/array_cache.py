@@ -21,17 +21,11 @@ from ganbench.discovery.source_hash import source_hash
 from ganbench.harness import environment
 from ganbench.plugin.interfaces import Extractor
 from ganbench.utils import canonical_json
+from ganbench.utils.files import cache_folder, replacing
 
 VERSION = 2  # rises when the same key would hold other values
 DIGEST = 64  # hex digits of the SHA-256 that a file begins with
 MOST_REAL = 4_000_000_000  # bytes of real images' features that are kept
-
-
-def folder(name: str = "features") -> Path:
-    """Where they are kept; remove it at any time."""
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("ganbench")) / name
 
 
 class Cache:
@@ -65,14 +59,10 @@ class Cache:
         content = save({name: value.contiguous() for name, value in tensors.items()})
         if self.most is not None and len(content) > self.most:
             return
-        temporary = self.root / f".{key}.{os.getpid()}"
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(_digest(key, content) + content)
-            os.replace(temporary, self.root / key)
+            with replacing(self.root / key) as temporary:
+                temporary.write_bytes(_digest(key, content) + content)
         except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             return
         if self.most is not None:
             self._shrink(self.most)
@@ -102,7 +92,7 @@ class RealCache:
     """
 
     def __init__(self, extractor: Extractor, distribution: str, device: torch.device) -> None:
-        self.cache = Cache(folder("real"), MOST_REAL)
+        self.cache = Cache(cache_folder("real"), MOST_REAL)
         described = environment.describe(device, torch.get_num_threads(), "ganbench")
         self.about = [VERSION, canonical_json.sha256(described), source_hash(type(extractor), distribution)]
 

@@ -15,6 +15,7 @@ from ganbench.metrics.probing import class_numbers
 from ganbench.metrics.samples import EXTRACTOR_BATCH, extract, quantised
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable, Side
+from ganbench.plugin.variant import device_of
 
 SEED = 2020
 LARGEST = 1e15  # of a sample: the classifier sums squares of them in float32
@@ -107,7 +108,7 @@ def labelled(evidence: Evidence) -> Side:
     variant = evidence.variant
     if getattr(variant, "classes", None) is None or not hasattr(variant, "fake"):
         raise NotApplicable("the variant generates no samples of a class that it is asked for")
-    device = next((p.device for p in variant.parameters()), torch.device("cpu"))
+    device = device_of(variant)
     rng = torch.Generator(device).manual_seed(evidence.seed)
     n, samples, labels = len(evidence.fake.samples), [], []
     with torch.no_grad():

@@ -13,6 +13,7 @@ from ganbench.metrics.numerics.checks import feature_pair
 from ganbench.metrics.samples import normalised
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable, Side
+from ganbench.plugin.variant import device_of
 
 MOST = 5000
 STEPS = 200
@@ -77,7 +78,7 @@ def _discriminator_features(evidence: Evidence, side: Side, rng: np.random.Gener
     if side.labels is None or not len(rows):
         raise NotApplicable("there are no labels, or fewer real samples than one training batch")
     variant = evidence.variant
-    device = next((p.device for p in variant.parameters()), torch.device("cpu"))
+    device = device_of(variant)
     with torch.no_grad():
         parts = [
             variant.discriminator_features(batch.to(device)).detach().double().cpu()

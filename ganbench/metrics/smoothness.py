@@ -14,6 +14,7 @@ from ganbench.metrics.numerics.checks import features
 from ganbench.metrics.samples import EXTRACTOR_BATCH, extract, unquantised
 from ganbench.plugin import hookimpl
 from ganbench.plugin.interfaces import Evidence, Metric, MetricError, NotApplicable
+from ganbench.plugin.variant import device_of
 
 EPSILON = 1e-2
 PATHS = 1000
@@ -95,7 +96,7 @@ class Smoothness(MeanMetric):
         variant = evidence.variant
         if variant is None or variant.generate is None:
             raise NotApplicable("the variant has no latent space")
-        device = next((p.device for p in variant.parameters()), torch.device("cpu"))
+        device = device_of(variant)
         rng = torch.Generator(device).manual_seed(evidence.seed)
         first, second = variant.latent(PATHS, rng), variant.latent(PATHS, rng)
         t = torch.rand(PATHS, 1, generator=rng, device=device, dtype=torch.float64)

@@ -16,7 +16,7 @@ from ganbench.discovery.entry_points import FILE
 from ganbench.discovery.loader import discover
 from ganbench.discovery.source_hash import source_hash
 from ganbench.harness import environment
-from ganbench.harness.array_cache import Cache, folder
+from ganbench.harness.array_cache import Cache
 from ganbench.harness.defaults import default_extractor
 from ganbench.harness.floors import FLOOR_DRAWS, STAND_INS, stand_ins
 from ganbench.harness.metric_values import MetricValues, alone, apply, fault, number
@@ -30,6 +30,7 @@ from ganbench.scoring.meter import Meter, MeteredExtractor
 from ganbench.scoring.samples import Request, Samples, load
 from ganbench.utils import seeding
 from ganbench.utils.errors import UsageError
+from ganbench.utils.files import cache_folder
 from ganbench.utils.seeding import derive
 
 METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
@@ -121,7 +122,7 @@ def score(real_text: str, fake_text: str, options: Options, meter: Meter | None 
     inner: Extractor = MeteredExtractor(chosen, meter)
     cached = None
     if options.cache:
-        cached = CachedExtractor(inner, Cache(folder()), source_hash(type(chosen), distribution))
+        cached = CachedExtractor(inner, Cache(cache_folder("features")), source_hash(type(chosen), distribution))
     keeps_pixels = any("samples" in metric.needs for metric in metrics)
     inputs = MetricInputs(held, dataset, cached or inner, len(fake), device, keeps_pixels)
     try:

@@ -123,6 +123,29 @@ def write_atomic(path: Path, data: bytes) -> None:
         _sync_folder(path)
 
 
+def cache_folder(name: str) -> Path:
+    """A folder of this user's cache, which need not exist yet; whoever removes it loses nothing but time."""
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("ganbench")) / name
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, and rename it to ``path`` at the end of the block; for caches, not synced.
+
+    A block that raises leaves no file behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
 def append(path: Path, data: bytes) -> None:
     """Add to the end of a file; a crash may leave part of it."""
     with store_errors("write", path):

@@ -46,7 +46,7 @@ WIDE = Wide("wide", 150, "0" * 64)
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(array_cache, "folder", lambda name="features": tmp_path / name)
+    monkeypatch.setattr(array_cache, "cache_folder", tmp_path.joinpath)
     return tmp_path / "real"
 
 

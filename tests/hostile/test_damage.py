@@ -31,6 +31,7 @@ from ganbench.results.records import DamagedRecord, seal, unseal
 from ganbench.results.schema import MetricColumn
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
+from ganbench.utils.files import cache_folder
 
 SHORT, LONG = 60, 860  # damages of each of the seven kinds of file
 
@@ -112,7 +113,7 @@ def trained_weights(folder: Path, *_: Any, monkeypatch: pytest.MonkeyPatch) -> K
 
     weights = {"conv1.weight": torch.arange(72.0).reshape(8, 1, 3, 3)}
     key = hashlib.sha256(f"{trained.VERSION}/{trained.SIZE}/2/content".encode()).hexdigest()[:16]
-    path = trained._keep(trained_folder(trained), f"tiny-cnn-{key}", weights, {"held_out_accuracy": 1.0})
+    path = trained._keep(cache_folder("extractors"), f"tiny-cnn-{key}", weights, {"held_out_accuracy": 1.0})
     images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     splits = {"train": (images, torch.zeros(4)), "test": (images, torch.zeros(4))}
 
@@ -133,12 +134,6 @@ def trained_weights(folder: Path, *_: Any, monkeypatch: pytest.MonkeyPatch) -> K
             return None
 
     return Kind(path, read)
-
-
-def trained_folder(trained: Any) -> Path:
-    folder: Path = trained.cache()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def cached_features(folder: Path, *_: Any) -> Kind:
