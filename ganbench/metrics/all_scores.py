@@ -11,7 +11,7 @@ from ganbench.metrics.inception import inception_score
 from ganbench.metrics.kernel import SEED, SUBSET_SIZE, SUBSETS, kernel_distance
 from ganbench.metrics.manifold import BALL_K, DENSITY_K, manifold_scores
 from ganbench.metrics.numerics.feature_set import feature_sets
-from ganbench.metrics.numerics.threads import begin, shared
+from ganbench.metrics.numerics.threads import shared, submit
 
 
 def score_all(
@@ -52,7 +52,7 @@ def score_all(
     one, two = feature_sets(real, fake, rows=(max(ball_k, density_k) + 1, ball_k + 1))
     scores: dict[str, float] = {}
     with shared():
-        fid = begin(lambda: frechet_distance(one, two))  # beside the others: factorisations are not cut into parts
+        fid = submit(lambda: frechet_distance(one, two))  # beside the others: factorisations are not cut into parts
         if probabilities is not None:
             scores["is"], scores["is_std"] = inception_score(probabilities, splits)
         kid, kid_std = kernel_distance(one, two, subsets, subset_size, rng, balls=(ball_k, density_k))

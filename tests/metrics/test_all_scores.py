@@ -118,11 +118,11 @@ def test_parts_of_work_come_back_in_their_order_on_threads_of_their_own():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        found = threads.at_once([partial(part, number) for number in range(5)])
+        found = threads.run_all([partial(part, number) for number in range(5)])
         assert [number for number, _, _ in found] == [0, 1, 2, 3, 4] and {inside for _, _, inside in found} == {1}
         assert 2 <= len({thread for _, thread, _ in found}) <= 3
         torch.set_num_threads(1)
-        assert {thread for _, thread, _ in threads.at_once([partial(part, 0), partial(part, 1)])} == {
+        assert {thread for _, thread, _ in threads.run_all([partial(part, 0), partial(part, 1)])} == {
             threading.get_ident()
         }
     finally:

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from ganbench.metrics.numerics.threads import at_once
+from ganbench.metrics.numerics.threads import run_all
 
 BLOCK = 2**20
 """Elements of a block of distances: 8 MiB, which mostly stays in cache."""
@@ -38,7 +38,7 @@ def pair_distances(
     def of(row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
         return direct_distances(points[row, None].double(), others[column, None].double()).flatten()
 
-    return torch.cat(at_once([partial(of, *ends) for ends in zip(rows.split(step), columns.split(step), strict=True)]))
+    return torch.cat(run_all([partial(of, *ends) for ends in zip(rows.split(step), columns.split(step), strict=True)]))
 
 
 def screened(

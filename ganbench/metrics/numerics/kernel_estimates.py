@@ -14,7 +14,7 @@ from ganbench.metrics.numerics.feature_set import FeatureSet, device_of
 from ganbench.metrics.numerics.float32_screen import frame_of, plain_float32, screen_of, tiles
 from ganbench.metrics.numerics.gram import GramSums, Rows, rows_of
 from ganbench.metrics.numerics.third_moments import ThirdMoments
-from ganbench.metrics.numerics.threads import at_once, count
+from ganbench.metrics.numerics.threads import count, run_all
 
 BLOCK = 2048
 """Rows of a block of float64 kernel values."""
@@ -94,7 +94,7 @@ class Draws:
         def of(some: slice) -> list[tuple[torch.Tensor, float]]:
             return [(vector.clone(), own) for vector, own in third_moments(rows, self.of_real[some])]
 
-        return list(chain.from_iterable(at_once([partial(of, some) for some in _shares(len(self.of_real))])))
+        return list(chain.from_iterable(run_all([partial(of, some) for some in _shares(len(self.of_real))])))
 
     @cached_property
     def cubes(self) -> list[float]:
@@ -187,7 +187,7 @@ class SubsetEstimates:
             known = zip(moments[some], third_moments(rows, self.draws.of_fake[some]), strict=True)
             return [(own, within, float(torch.dot(x, y))) for (x, own), (y, within) in known]
 
-        parts = at_once([partial(of, some) for some in _shares(len(moments))])
+        parts = run_all([partial(of, some) for some in _shares(len(moments))])
         return self._combined(*zip(*chain.from_iterable(parts), strict=True))
 
     def _in_double(self) -> np.ndarray:

@@ -16,7 +16,7 @@ from ganbench.metrics.numerics.gram import GramSums
 from ganbench.metrics.numerics.kernel_estimates import SubsetEstimates, WholeEstimate
 from ganbench.metrics.numerics.neighbours import Neighbours
 from ganbench.metrics.numerics.on_device import BallsOnDevice, NeighboursOnDevice
-from ganbench.metrics.numerics.threads import at_once
+from ganbench.metrics.numerics.threads import run_all
 
 BallKs = tuple[int | None, int | None]
 """Neighbours that set the radii of precision and recall, and of density and coverage; None where they are not asked."""
@@ -129,7 +129,7 @@ def _within(screen: Screen, neighbours: Neighbours | None, sum_of: SumOf | None)
                     break
         return parts
 
-    return list(chain.from_iterable(at_once([partial(look, own) for own in _shares(screen)])))
+    return list(chain.from_iterable(run_all([partial(look, own) for own in _shares(screen)])))
 
 
 def _across(
@@ -153,7 +153,7 @@ def _across(
             found.finish()
         return found, parts
 
-    looked = at_once([partial(look, own) for own in _shares(real, fake)])
+    looked = run_all([partial(look, own) for own in _shares(real, fake)])
     first = looked[0][0]
     for other, _ in looked[1:]:
         if first is not None and other is not None:

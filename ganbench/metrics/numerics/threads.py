@@ -27,7 +27,7 @@ _ALONE = _Pool(1)
 _POOL: ContextVar[_Pool] = ContextVar("pool", default=_ALONE)
 
 
-class Begun(Generic[T]):
+class Task(Generic[T]):
     """A job given to the threads of a ``shared`` block. Outside of one it runs when ``result`` is called."""
 
     def __init__(self, job: Callable[[], T]) -> None:
@@ -41,7 +41,7 @@ class Begun(Generic[T]):
 
 @contextlib.contextmanager
 def shared() -> Iterator[None]:
-    """A block whose ``begin`` and ``at_once`` share the threads that torch may use; within it an operation has one.
+    """A block whose ``submit`` and ``run_all`` share the threads that torch may use; within it an operation has one.
 
     A block within another one is part of it.
     """
@@ -69,12 +69,12 @@ def _libraries() -> Any:
     return ThreadpoolController()
 
 
-def begin(job: Callable[[], T]) -> Begun[T]:
-    """Begin a job beside what comes next in a ``shared`` block; with one thread it waits until its result is wanted.
+def submit(job: Callable[[], T]) -> Task[T]:
+    """Start a job in the background of a ``shared`` block; with one thread it runs when its result is asked for.
 
-    A job may not begin others.
+    A job may not submit others.
     """
-    return Begun(job)
+    return Task(job)
 
 
 def count() -> int:
@@ -82,9 +82,9 @@ def count() -> int:
     return _POOL.get().threads
 
 
-def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """What jobs return, in their order; they may begin no others."""
+def run_all(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """Run jobs on the threads of a block, and return their results in order; they may submit no others."""
     if len(jobs) == 1:
         return [jobs[0]()]
     with shared():
-        return [begun.result() for begun in [begin(job) for job in jobs]]
+        return [task.result() for task in [submit(job) for job in jobs]]
