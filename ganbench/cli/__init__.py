@@ -89,7 +89,7 @@ def main() -> None:
 def _run() -> int:
     """Run the command that was asked for; return its exit code."""
     from ganbench.utils import failpoints
-    from ganbench.utils.files import StoreError
+    from ganbench.utils.files import StoreError, with_remedy
 
     try:
         failpoints.arm()
@@ -111,4 +111,7 @@ def _run() -> int:
         return EXIT_USAGE
     except StoreError as reason:
         click.echo(printable(f"ganbench: {reason}"), err=True)
+        return EXIT_DAMAGED
+    except PermissionError as reason:
+        click.echo(printable(f"ganbench: {reason.filename}: {with_remedy(reason)}"), err=True)
         return EXIT_DAMAGED

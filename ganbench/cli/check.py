@@ -11,7 +11,7 @@ import click
 
 from ganbench import __version__
 from ganbench.cli.new import KINDS
-from ganbench.cli.options import Seconds, names_option, plugin_options
+from ganbench.cli.options import Positive, names_option, plugin_options
 from ganbench.executors import Executor, Job, on_this_machine
 from ganbench.executors.running import End, Ended, run_jobs, run_one_job
 from ganbench.utils.console import plain, say
@@ -35,7 +35,7 @@ ALONE = ("time_per_step",)  # measured when nothing else runs
 @names_option("--checks", help="Only these.  [default: all]")
 @click.option(
     "--timeout",
-    type=Seconds(),
+    type=Positive(),
     metavar="SECONDS",
     default=100.0,
     show_default=True,

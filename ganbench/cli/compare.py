@@ -11,7 +11,7 @@ from ganbench.cli.options import NewFile
 from ganbench.results.store import read_records, takes_name, tell, typed_path
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, UsageError
-from ganbench.utils.files import write_atomic
+from ganbench.utils.files import write_output
 
 MOST_NAMED = 5  # of what only one side has; the rest is counted
 OTHER_VERSION = (
@@ -87,7 +87,7 @@ def command(before: str, after: str, fail_on_regression: bool, page: Path | None
     if page is not None:
         from ganbench.reporters.comparison_page import to_page
 
-        write_atomic(page, to_page(table, frames[0], frames[1], (before, after), left_out, refused).encode())
+        write_output(page, to_page(table, frames[0], frames[1], (before, after), left_out, refused).encode())
     cells = table.map(lambda cell: cell if isinstance(cell, str) else number(cell))
     sys.stdout.write(plain([list(map(str, cells.columns)), *cells.to_numpy().tolist()]))
     if problems or refused:

@@ -19,7 +19,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     import tomllib
 
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file:  # also a pipe, such as <(...) of a shell
             text = file.read(MOST_CONFIG + 1)
         if len(text) > MOST_CONFIG:
             raise ValueError(f"it has more than {MOST_CONFIG:,} bytes")
@@ -28,10 +28,13 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
         raise click.BadParameter(f"{path} cannot be read: it is nested too deeply") from None
     except (OSError, ValueError) as reason:
         raise click.BadParameter(f"{path} cannot be read: {reason}") from None
-    known = {flag.removeprefix("--"): p for p in ctx.command.params for flag in p.opts if p.name != "config"}
+    params = (param for param in ctx.command.params if param.name != "config")
+    known = {flag.removeprefix("--"): param for param in params for flag in param.opts if flag.startswith("--")}
     defaults: dict[str, Any] = {}
     for key, value in content.items():
         option = known.get(key.replace("_", "-"))
+        if option is not None and option.name in defaults:
+            raise click.BadParameter(f"{path}: {key} is set twice")
         if option is None or option.name is None:
             raise click.BadParameter(f"{path}: there is no setting {key!r}; {hint(key, sorted(known))}")
         values = value if isinstance(value, list) else [value]

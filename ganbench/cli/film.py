@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from ganbench.cli.options import NewFile, results_option
+from ganbench.cli.options import NewFile, Positive, results_option
 from ganbench.results.records import DamagedRecord, read
 from ganbench.results.store import locate
 from ganbench.utils.console import say
 from ganbench.utils.errors import UsageError
-from ganbench.utils.files import write_atomic
+from ganbench.utils.files import write_output
 
 MOST_TRIALS = 8
 
@@ -22,7 +22,7 @@ MOST_TRIALS = 8
 @click.argument("trials", metavar="TRIAL...", nargs=-1, required=True)
 @click.option("--out", type=NewFile(), required=True, metavar="FILE", help="film.webp, film.gif, or film.png (APNG).")
 @click.option("--metric", help="Whose curve stands below the samples.  [default: the dataset's primary metric]")
-@click.option("--rate", type=click.FloatRange(0.1, 50), default=5.0, show_default=True, help="Evaluations a second.")
+@click.option("--rate", type=Positive(0.1, 50), default=5.0, show_default=True, help="Evaluations a second.")
 @results_option("Folder in which a trial's id is looked up.")
 def command(trials: tuple[str, ...], out: Path, metric: str | None, rate: float, results: Path) -> None:
     """Write the film of a training: the same latents at every evaluation, and a metric's curve.
@@ -64,12 +64,12 @@ def write_film(trials: tuple[str, ...], results: Path, out: Path, metric: str | 
             panels.append(film.panel(Trial(about, record, folder, {}), folder, metric))
         except FileNotFoundError:
             raise UsageError(f"{folder} has no record: it is not finished; ganbench run goes on with it") from None
-        except (DamagedRecord, OSError) as reason:
+        except DamagedRecord as reason:
             raise UsageError(f"{folder}: damaged: {reason}; ganbench run trains it again") from reason
         except ValueError as reason:
             raise UsageError(f"{folder}: {reason}") from reason
     content = film.film(panels, suffix, rate)
-    write_atomic(out, content)
+    write_output(out, content)
     frames = max(len(panel.frames) for panel in panels)
     say(f"{frames} frames of {len(panels)} trial{'s' * (len(panels) > 1)}, {len(content):,} bytes: {out}")
     return 0

@@ -18,7 +18,7 @@ from ganbench.reporters import DEFAULT
 from ganbench.results import rescored
 from ganbench.results.records import DamagedRecord, as_json, unseal
 from ganbench.results.schema import Record
-from ganbench.results.store import SET_ASIDE, UNFINISHED, Problem, Store
+from ganbench.results.store import TEMPORARY, UNFINISHED, Problem, Store, trial_folders
 from ganbench.utils.console import first_few, say
 from ganbench.utils.errors import EXIT_COMPLETED, EXIT_DAMAGED, UsageError
 from ganbench.utils.files import make_folder, read_plain, remove_links, write_atomic
@@ -108,9 +108,9 @@ def _find_trials(sources: Sequence[Path], done: Merge) -> dict[Path, list[Path]]
     """Find sound records: for each place in a results folder, the ``sources`` that have one there."""
     found: dict[Path, list[Path]] = {}
     for source in dict.fromkeys(sources):
-        for folder in sorted(source.glob("*/*/seed-*")):
+        for folder in trial_folders(source, done.problems):
             place = folder.relative_to(source)
-            if place.parts[0] in SET_ASIDE or not os.path.lexists(folder / RECORD):
+            if not os.path.lexists(folder / RECORD):
                 continue
             try:
                 _read_verified(source, place)
@@ -172,13 +172,15 @@ def _merge_trial(store: Store, place: Path, sources: list[Path], done: Merge) ->
     make_folder(folder)
     write_atomic(folder / RECORD, data)  # the bytes that were verified: the file may be another by now
     done.copied += 1
-    for leftover in (*(store.root / place / name for name in UNFINISHED), *(store.root / place).rglob(".*.tmp")):
+    for leftover in (*(store.root / place / name for name in UNFINISHED), *(store.root / place).rglob(TEMPORARY)):
         leftover.unlink(missing_ok=True)
 
 
 def _copy_files(source: Path, target: Path, place: Path, record: Record, done: Merge, replace: bool) -> None:
     """Copy the known files of a trial, all but the record; the target's own are overwritten only with ``replace``."""
     for name in _known_files(source / place):
+        if name == STATE and record.state_sha256 is None:  # it crashed after it was written: nothing names it
+            continue
         path, copy = source / place / name, target / place / name
         try:
             data = _read(source, place / name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from importlib.metadata import packages_distributions
@@ -105,7 +106,7 @@ def create(name: str, kind: str, base: str | None, into: Path) -> str:
     _write({path: _rendered(template, values) for template, path in paths.items()}, folder)
     return (
         f"{folder} is written: {module}.py is the plugin, tests/ checks it. Now:\n"
-        f"  cd {folder}\n"
+        f"  cd {shlex.quote(str(folder))}\n"
         "  pip install -e '.[test]'\n"
         "  pytest\n"
         f"  ganbench check {name}\n"

@@ -17,22 +17,27 @@ from ganbench.results.store import DEFAULT_FOLDER, EARLIER_FOLDER
 from ganbench.utils.console import say
 from ganbench.utils.files import with_remedy
 
+MOST_THREADS = 1024
 _PATH_OPTIONS = re.compile(r"(@[a-z-]+(=[^@/\\]*)?)+$")
 
 
-class Seconds(click.FloatRange):
-    """A number of seconds above 0, and finite."""
+class Positive(click.FloatRange):
+    """A number above 0, and finite."""
 
-    name = "seconds"
-
-    def __init__(self) -> None:
-        super().__init__(0, 1e9, min_open=True)
+    def __init__(self, low: float = 0.0, high: float = 1e9) -> None:
+        super().__init__(low, high, min_open=low == 0.0)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
         if number != number:
-            self.fail(f"{value} is not a number of seconds", param, ctx)
+            self.fail(f"{value} is not a number", param, ctx)
         return number
+
+
+def _refuse_empty(kind: click.ParamType, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> None:
+    """Refuse a path that is "", which would be the current folder: what an unset variable of a shell gives."""
+    if not str(value):
+        kind.fail("it is empty: name a path, or . for this folder", param, ctx)
 
 
 class Names(click.ParamType):
@@ -78,6 +83,7 @@ class Folder(click.ParamType):
     name = "folder"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        _refuse_empty(self, value, param, ctx)
         path = Path(value)
         try:
             found = next(place for place in (path, *path.parents) if place.exists())
@@ -95,6 +101,7 @@ class NewFile(click.Path):
         super().__init__(dir_okay=dir_okay, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        _refuse_empty(self, value, param, ctx)
         try:
             if not (folder := Path(value).parent).is_dir():
                 self.fail(f"there is no folder {folder}: make it first, or name another file", param, ctx)
@@ -279,7 +286,7 @@ _ENGINE = [
     ),
     click.option(
         "--threads",
-        type=click.IntRange(1),
+        type=click.IntRange(1, MOST_THREADS),
         default=1,
         show_default=True,
         help="Threads of a trial. They change the last bits of the numbers.",
@@ -299,7 +306,7 @@ _ENGINE = [
     click.option("--address", help="Of the Ray cluster: auto, HOST:PORT, or local to start one here.  [default: auto]"),
     click.option(
         "--cpus-per-trial",
-        type=click.FloatRange(0, min_open=True),
+        type=Positive(),
         metavar="N",
         help="Cores that a cluster sets aside for a trial.  [default: --threads]",
     ),
@@ -323,13 +330,13 @@ _ENGINE = [
     ),
     click.option(
         "--timeout",
-        type=Seconds(),
+        type=Positive(),
         metavar="SECONDS",
         help="End a trial that runs longer; it counts as failed.",
     ),
     click.option(
         "--memory",
-        type=click.FloatRange(0, min_open=True),
+        type=Positive(),
         metavar="GB",
         help="End a trial whose processes hold more RAM; it counts as failed. One at rest holds 0.5; what CUDA holds "
         "of it, and a GPU's own memory, do not count.",

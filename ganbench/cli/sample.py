@@ -18,7 +18,7 @@ from ganbench.executors.running import End, run_one_job
 from ganbench.results.store import locate
 from ganbench.utils.console import say
 from ganbench.utils.errors import UsageError
-from ganbench.utils.files import make_folder, store_errors, write_atomic
+from ganbench.utils.files import make_folder, store_errors, write_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +104,7 @@ def sample(
             raise UsageError(f"{folder}: samples of shape {shape[1:]} are no pictures: give --out a .npy file")
         _write_pictures(out, np.load(io.BytesIO(content), allow_pickle=False))
     else:
-        write_atomic(out, content)
+        write_output(out, content)
     say(f"{n} samples of {folder.name}, {shape}: {out}{os.sep * one_each}")
     return 0
 

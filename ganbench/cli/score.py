@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganbench import __version__
-from ganbench.cli.options import NewFile, names_option, plugin_options, results_option, weights_option
+from ganbench.cli.options import MOST_THREADS, NewFile, names_option, plugin_options, results_option, weights_option
 from ganbench.utils.console import plain, say
-from ganbench.utils.files import write_atomic
+from ganbench.utils.errors import UsageError
+from ganbench.utils.files import write_output
 
 if TYPE_CHECKING:
     from ganbench.scoring.score import Scores
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @names_option("--metrics", "-m", help="Metrics to compute.  [default: fid,kid,is,precision,recall,density,coverage]")
 @click.option("--n", type=click.IntRange(2), help="Samples of each side.  [default: all; of a trial, as it was scored]")
 @click.option("--seed", type=click.IntRange(0), help="Which ones, and a trial's latents.  [default: the trial's own]")
-@click.option("--size", type=click.IntRange(1), help="Resize images in folders and archives to N x N pixels.")
+@click.option("--size", type=click.IntRange(1, 8192), help="Resize images in folders and archives to N x N pixels.")
 @click.option(
     "--decode",
     type=click.Choice(["shown", "torch-fidelity"]),
@@ -37,7 +38,13 @@ if TYPE_CHECKING:
     "torch-fidelity: neither, for a number that must equal torch-fidelity's.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="They change the last bits.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, MOST_THREADS),
+    default=1,
+    show_default=True,
+    help="They change the last bits.",
+)
 @click.option("--cache", is_flag=True, help="Keep features on this machine, by the hash of the pixels.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--out", type=NewFile(), help="Write the same JSON into a file.")
@@ -76,11 +83,14 @@ def command(
     from ganbench.scoring.samples import Request
     from ganbench.scoring.score import Options, score
 
+    for given in (real, fake):
+        if out is not None and out.exists() and Path(given).exists() and out.samefile(given):
+            raise UsageError(f"--out {out} is what is to be scored: name another file, so that it is not overwritten")
     options = Options(Request(n, seed, size, decode, results), weights=Path(weights) if weights else None, **rest)
     found = score(real, fake, options)
     text = json.dumps({"ganbench": __version__, **found.as_json()}, indent=2, allow_nan=False) + "\n"
     if out is not None:
-        write_atomic(out, text.encode())
+        write_output(out, text.encode())
     for note in found.notes:
         say(f"note: {note}", sys.stderr)
     sys.stdout.write(text if as_json else table(found))

@@ -56,7 +56,7 @@ def show_trial(text: str, results: Path) -> int:
         return _interrupted(folder)
     try:
         record = read(folder / "record.json")
-    except (DamagedRecord, OSError) as reason:
+    except DamagedRecord as reason:
         say(f"{folder}: damaged: {reason}; ganbench run trains it again", sys.stderr)
         return EXIT_DAMAGED
     about = {str(name): value for name, value in trials_table([record]).iloc[0].items()}

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @request_options
 @click.option(
     "--trials",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 100_000),
     default=20,
     show_default=True,
     help="Configurations of each variant, its defaults among them.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import click
 
+from ganbench.cli.options import Folder
 from ganbench.utils.console import say
 from ganbench.utils.errors import EXIT_COMPLETED, UsageError
-from ganbench.utils.files import with_remedy
 
 PORT = 8765
 
@@ -40,7 +41,7 @@ def live_page(results: Path, storage: Path | None) -> Iterator[None]:
 
 
 @click.command("watch")
-@click.argument("results", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("results", metavar="FOLDER", type=Folder())
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: one that is free.")
 @click.option(
     "--host",
@@ -74,12 +75,15 @@ def watch(results: Path, port: int, host: str, storage: Path | None) -> int:
     """
     from ganbench.reporters.live_server import LiveServer
 
+    if not host:
+        raise UsageError("--host is empty: 127.0.0.1 is this machine alone, 0.0.0.0 all of its interfaces")
     try:
         server = LiveServer(results, host, port, storage)
     except OSError as reason:
-        raise UsageError(f"{host}:{port}: {with_remedy(reason)}; --port 0 takes one that is free") from None
+        raise UsageError(f"{host}:{port}: {reason.strerror or reason}; --port 0 takes one that is free") from None
     note = "" if results.is_dir() else " (there is no such folder yet)"
-    say(f"{results}{note}: {server.url}  Ctrl-C ends it")
+    reach = f", on other machines http://{socket.gethostname()}:{server.server_port}/" if host == "0.0.0.0" else ""
+    say(f"{results}{note}: {server.url}{reach}  Ctrl-C ends it")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

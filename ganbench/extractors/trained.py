@@ -57,7 +57,7 @@ class Trained(Classifier):
             )
         labels = [part for _, part in splits.values() if part is not None]
         if len(dataset.shape) != 3 or not dataset.classes or len(labels) < len(splits):
-            raise Unfit(f"{dataset.name} has no labels to train a classifier on")
+            raise Unfit(f"{dataset.name} has no labels to train a classifier on; --extractor pixels needs none")
         return self.obtain(splits, dataset.classes, content)
 
     def obtain(self, splits: Splits, classes: int, content: str) -> list[str]:

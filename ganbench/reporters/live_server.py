@@ -6,6 +6,7 @@ import http.server
 import ipaddress
 import json
 import re
+import socket
 from http import HTTPStatus
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class LiveServer(http.server.ThreadingHTTPServer):
         self.root, self.follower = root, Follower(root, work)
         self.page = page("live.html", folder=root.absolute().name, legend=LEGEND).encode()
         # A page elsewhere may lead a browser here under a name of its own; it is answered under these alone.
-        self.names = {"localhost", "127.0.0.1", "[::1]", host}
+        self.names = {"localhost", "127.0.0.1", "[::1]", host, *([socket.gethostname()] if host == "0.0.0.0" else [])}
         super().__init__((host, port), _Handler)
 
     @property

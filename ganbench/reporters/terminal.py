@@ -14,7 +14,6 @@ from rich.table import Table
 from ganbench.plugin.report import Report
 from ganbench.reporters.sections import LEGEND, PAIRS, Section, cells, sections
 from ganbench.reporters.sentences import across_datasets, sentences, unstable_trainings
-from ganbench.results.rescored import FILE
 from ganbench.results.store import Contents
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import printable
@@ -106,7 +105,8 @@ def summarise(contents: Contents, folder: Path, files: Sequence[str] = TABLES) -
     if contents.superseded:
         say(f"{contents.superseded} records of earlier code are in {folder / 'superseded'}", sys.stderr)
     for problem in contents.problems:
-        remedy = "ganbench rescore computes it again" if problem.path.name == FILE else "ganbench run trains it again"
-        say(f"left out: {problem.path}: {problem.reason}; {remedy}", sys.stderr)
+        say(f"left out: {problem.path}: {problem.reason}{problem.remedy}", sys.stderr)
+    if contents.problems and not contents.records:
+        say(f"no record can be read, so no table was written: those in {folder} are of earlier records", sys.stderr)
     if contents.records:
         say(f"Tables: {', '.join(str(folder / name) for name in files)}; a folder a trial beside them.")

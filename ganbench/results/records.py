@@ -130,7 +130,9 @@ def unseal(text: str | bytes) -> Record:
     content = text if isinstance(text, bytes) else text.encode()
     found = sealed_json.parse(content)
     schema = found.get("schema")
-    if type(schema) is not int or not 0 < schema <= SCHEMA:
+    if type(schema) is not int:
+        raise DamagedRecord("it is no record of ganbench: it has no schema number")
+    if not 0 < schema <= SCHEMA:
         raise DamagedRecord(
             f"schema {str(schema)[:20]!r} is not one that this version of ganbench reads (1 to {SCHEMA}): upgrade it"
         )

@@ -51,15 +51,16 @@ SET_ASIDE = ("quarantine", "superseded")
 WRITTEN = (PROGRESS, "log.txt")  # by a trial, line by line
 UNFINISHED = (PROGRESS, "checkpoint.safetensors")
 PAGES = "trials"  # beside the tables: a page for each trial
-TEMPORARY = ".*.tmp"  # what write_atomic renames
+TEMPORARY = ".*.[0-9]*.tmp"  # what write_atomic renames: the name and the process that writes it
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A record that could not be read: where, and why."""
+    """A record or folder that could not be read: where, why, and what to do if the reason does not say it."""
 
     path: Path
     reason: str
+    remedy: str = "; ganbench run trains it again"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,26 @@ class Contents:
     superseded: int
 
 
+def trial_folders(root: Path, problems: list[Problem]) -> Iterator[Path]:
+    """The folders of trials below a results folder, in the order of their paths, but not those that were set aside.
+
+    A folder that may not be read is added to ``problems``.
+    """
+
+    def listed(folder: Path) -> list[Path]:
+        try:
+            return sorted(path for path in folder.iterdir() if path.is_dir())
+        except FileNotFoundError:
+            return []
+        except OSError as reason:
+            problems.append(Problem(folder, with_remedy(reason), ""))
+            return []
+
+    for dataset in listed(root):
+        for variant in [] if dataset.name in SET_ASIDE else listed(dataset):
+            yield from (folder for folder in listed(variant) if folder.name.startswith("seed-"))
+
+
 class Reading:
     """One pass over the records below a folder: the sound ones, in the order of their paths; a damaged one is named."""
 
@@ -82,33 +103,40 @@ class Reading:
 
     def __iter__(self) -> Iterator[Record]:
         """Records one after the other, in the order of their folders; what is damaged is noted and passed over."""
-        root = self.root
-        for folder in sorted(root.glob("*/*/seed-*")):
-            if folder.relative_to(root).parts[0] in SET_ASIDE or not folder.is_dir():
-                continue
+        for folder in trial_folders(self.root, self.problems):
             path = folder / "record.json"
-            if not os.path.lexists(path):
-                self.interrupted += any((folder / name).exists() for name in UNFINISHED)
-                continue
             try:
+                if not _is_there(path):
+                    self.interrupted += any(_is_there(folder / name) for name in UNFINISHED)
+                    continue
                 record = read(path)
-                if path.parent.relative_to(root) != record.identity.folder:
+                if folder.relative_to(self.root) != record.identity.folder:
                     raise DamagedRecord(f"it belongs in {record.identity.folder}: the folder was copied or renamed")
             except OSError as reason:
-                self.problems.append(Problem(path, str(reason.strerror)))
+                self.problems.append(Problem(path, with_remedy(reason), ""))
             except DamagedRecord as reason:
                 self.problems.append(Problem(path, str(reason)))
             else:
                 try:
                     record = with_rescored(record, folder)
                 except DamagedRecord as reason:
-                    self.problems.append(Problem(folder / rescored.FILE, str(reason)))
+                    again = "; ganbench rescore computes it again"
+                    self.problems.append(Problem(folder / rescored.FILE, str(reason), again))
                 yield record
 
     def contents(self, records: list[Record]) -> Contents:
         """What it has found, with these records."""
-        superseded = sum(1 for _ in (self.root / "superseded").glob("*/*/seed-*"))
+        superseded = sum(1 for _ in trial_folders(self.root / "superseded", []))
         return Contents(records, self.problems, self.interrupted, superseded)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file or link of that name; raises OSError where nobody may look."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def read_records(root: Path | str) -> Contents:
@@ -229,6 +257,8 @@ def locate(text: str, results: Path, note: Callable[[str], object] = tell) -> Pa
 
 def typed_path(text: str) -> Path:
     """The path that a user typed, ``~`` being a home folder; raises UsageError where no file can have that name."""
+    if not text:
+        raise UsageError("a name is empty: is a variable of the shell unset?")
     try:
         path = Path(text).expanduser()
         path.is_dir()

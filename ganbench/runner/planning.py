@@ -77,6 +77,8 @@ def parse_seeds(texts: tuple[str, ...]) -> tuple[int, ...]:
         if not (low.isdecimal() and (not dash or high.isdecimal()) and low.isascii() and high.isascii()):
             raise UsageError(f"--seeds {part}: expected a number of seeds (5), or a list of seeds (7, or 3,7 or 10-19)")
         first, end = (int(low), int(high if dash else low) + 1) if is_list else (0, int(low))
+        if is_list and end <= first:
+            raise UsageError(f"--seeds {part}: it ends before it begins")
         if end > 2**63:
             raise UsageError(f"--seeds {part}: a seed is below 2**63")
         if end - first > MOST_SEEDS:

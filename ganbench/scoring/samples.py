@@ -29,7 +29,7 @@ from ganbench.scoring.meter import SIGN_OF_LIFE
 from ganbench.scoring.untrusted_files import MOST_MEMBER, images_in_zip, read_arrays, read_image
 from ganbench.utils.console import first_few
 from ganbench.utils.errors import UsageError, in_words
-from ganbench.utils.files import read_plain
+from ganbench.utils.files import read_plain, with_remedy
 from ganbench.utils.names import is_path
 from ganbench.utils.seeding import derive
 
@@ -244,6 +244,8 @@ def load(text: str, request: Request) -> Samples:
         found = _load(text, request, notes.append)
     except UsageError as reason:  # the user may have meant the path
         raise UsageError("; ".join([str(reason), *notes])) from None
+    except PermissionError as reason:
+        raise UsageError(f"{reason.filename}: {with_remedy(reason)}") from None
     found.notes[:0] = notes
     return found
 
@@ -262,7 +264,7 @@ def _load(text: str, request: Request, note: Callable[[str], None]) -> Samples:
     if path.is_dir():
         if (path / "record.json").is_file():
             return _of_trial(text, path, request)
-        if any(path.glob("*/*/seed-*/record.json")):
+        if any(next(path.glob(f"{above}seed-*/record.json"), None) for above in ("", "*/", "*/*/")):
             raise UsageError(f"{text} is a results folder; name the folder of one of its trials")
         return _of_images(text, *_in_folder(path), request)
     if path.is_file():
@@ -399,7 +401,7 @@ def _finite(text: str, array: np.ndarray, places: np.ndarray) -> None:
     """Raise UsageError for a value that is not finite in float32, naming its sample's place in the file."""
     finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if not finite.all():
-        raise UsageError(f"{text}: a value is not finite in float32, the first in sample {places[~finite].min()}")
+        raise UsageError(f"{text}: as float32 a value is not finite, the first in sample {places[~finite].min()}")
 
 
 def _of_dataset(text: str, catalog: Catalog, request: Request) -> Samples:

@@ -123,6 +123,15 @@ def write_atomic(path: Path, data: bytes) -> None:
         _sync_folder(path)
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file that a user named: a link stays one, and what is written to a pipe or a device goes into it."""
+    with store_errors("write", path):
+        if path.exists() and not path.is_dir() and (not path.is_file() or path.parent == Path("/dev")):
+            path.write_bytes(data)
+            return
+    write_atomic(path.resolve() if path.is_symlink() else path, data)
+
+
 def cache_folder(name: str) -> Path:
     """A folder of this user's cache, which need not exist yet; whoever removes it loses nothing but time."""
     from platformdirs import user_cache_dir

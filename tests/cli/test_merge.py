@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from ganbench.cli import merge as merging
 from ganbench.cli.merge import merge
 from ganbench.harness.serialization import fingerprint, save
-from ganbench.results import rescored, store
+from ganbench.results import records, rescored, store
 from ganbench.results.film import SURFACE, write_frame
 from ganbench.results.records import compose, read
 from ganbench.results.schema import Outcome, Reference
@@ -126,6 +127,15 @@ def test_what_is_damaged_is_named_and_left_out(tmp_path: Path, capsys: pytest.Ca
     assert f"{sound / rescored.FILE}: its content does not match its hash" in said and "copied or renamed" in said
     assert len(read_records(c).records) == 2 and not list(c.rglob(rescored.FILE))
     assert [path.parent.name[:6] for path in c.rglob("state.safetensors")] == ["seed-2"]
+
+
+def test_a_state_that_a_crash_left_is_not_copied(tmp_path: Path) -> None:
+    a, c = tmp_path / "a", tmp_path / "c"
+    folder = trial(a, 0)
+    seal = records.seal(replace(read(folder / "record.json"), state_sha256=None, status="crashed", reason="it died"))
+    (folder / "record.json").write_text(seal)
+    assert merge([a], c) == 0
+    assert len(read_records(c).records) == 1 and not list(c.rglob("state.safetensors"))
 
 
 def test_links_and_odd_files_are_never_followed_or_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

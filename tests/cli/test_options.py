@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
-from ganbench.cli.options import Names
+from ganbench.cli.options import Folder, Names, NewFile, Positive
 
 
 def test_a_comma_is_the_paths_own_where_that_path_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +23,15 @@ def test_a_comma_is_the_paths_own_where_that_path_exists(tmp_path: Path, monkeyp
     assert split(f"folder:{tmp_path}/a,b,folder:c") == (f"folder:{tmp_path}/a,b", "folder:c")
     assert split("folder:c,digits") == ("folder:c", "digits")
     assert split("folder:no,where,") == ("folder:no", "where")
+
+
+@pytest.mark.parametrize("kind", [Folder(), NewFile()])
+def test_an_empty_path_is_not_this_folder(kind: click.ParamType) -> None:
+    with pytest.raises(click.BadParameter, match="it is empty"):
+        kind.convert("", None, None)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "0", "-1"])
+def test_a_number_is_positive_and_finite(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Positive().convert(text, None, None)

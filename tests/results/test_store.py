@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from ganbench.results.spec import Planned, Protocol, TrialSpec
 from ganbench.results.store import Store, locate, read_records
 from ganbench.utils import canonical_json
 from ganbench.utils.errors import UsageError
-from ganbench.utils.files import StoreError, write_atomic
+from ganbench.utils.files import StoreError, write_atomic, write_output
 
 
 def spec(seed: int = 0, source: str = "a" * 64, **protocol) -> TrialSpec:
@@ -148,6 +150,25 @@ def test_records_are_read_in_the_order_of_their_paths(tmp_path: Path) -> None:
     assert [r.identity.trial.seed for r in read_records(tmp_path).records] == [0, 1, 10, 2]
 
 
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_a_folder_that_may_not_be_read_is_named(depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.finish(spec(), record(spec()), {})
+    folder = store.folder(spec())
+    closed = [tmp_path, folder.parents[1], folder.parent, folder][depth]
+    iterdir, lstat = Path.iterdir, Path.lstat
+
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", lambda path: refused(path) if path == closed else iterdir(path))
+    monkeypatch.setattr(Path, "lstat", lambda path: refused(path) if path.parent == closed == folder else lstat(path))
+    contents = read_records(tmp_path)
+    named = folder / "record.json" if depth == 3 else closed
+    assert not contents.records and [problem.path for problem in contents.problems] == [named]
+    assert "change the permissions" in contents.problems[0].reason and not contents.problems[0].remedy
+
+
 def test_a_damaged_rescoring_is_named_and_leaves_its_record_as_it_was(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.finish(spec(), record(spec()), {})
@@ -265,14 +286,14 @@ def test_one_sweep_at_a_time(tmp_path: Path) -> None:
 def test_what_a_kill_left_half_written_is_removed_by_the_next_sweep(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere" / ".page.html.1.tmp"
     for results, linked in ((tmp_path / "one", False), (tmp_path / "two", True)):
-        left = [results / ".leaderboard.csv.1.tmp", results / "trials" / ".page.html.1.tmp"]
+        left = [results / ".leaderboard.csv.1.tmp", results / "trials" / ".page.html.1.tmp", results / ".mine.tmp"]
         elsewhere.parent.mkdir(exist_ok=True)
         results.mkdir()
         (results / "trials").symlink_to(elsewhere.parent) if linked else (results / "trials").mkdir()
         for path in left:
             path.write_text("")
         with Store(results).locked():
-            assert [path.exists() for path in left] == [False, linked]
+            assert [path.exists() for path in left] == [False, linked, True]
     assert elsewhere.exists()  # nothing is removed through a link
 
 
@@ -332,6 +353,18 @@ def test_the_record_is_the_last_of_a_trials_files(tmp_path: Path, steps: list[st
     store.finish(spec(), record(spec()), {})
     assert [step for step in steps if "name" in step] == ["name history.csv", "name cost.json", "name record.json"]
     assert not (store.folder(spec()) / ".hidden").exists()
+
+
+def test_what_a_user_named_is_written_where_a_link_leads_and_into_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("page.html")
+    for content in (b"one", b"two"):
+        write_output(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "page.html").read_bytes() == content
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor() as threads:
+        read = threads.submit((tmp_path / "pipe").read_bytes)
+        write_output(tmp_path / "pipe", b"three")
+        assert read.result(10) == b"three" and (tmp_path / "pipe").is_fifo()
 
 
 def test_a_stale_temporary_file_or_link_is_no_obstacle(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_seeds(texts, seeds) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["-1", "five", "0", "3-", "5-3", "1.5", ",", "9" * 30 + ",", "²", "2000000000", "0-2000000000"]
+    "text", ["-1", "five", "0", "3-", "5-3", "1.5", ",", "9" * 30 + ",", "²", "2000000000", "0-2000000000", "3-1,5"]
 )
 def test_refused_seeds(text) -> None:
     with pytest.raises(UsageError, match="--seeds"):

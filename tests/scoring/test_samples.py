@@ -96,7 +96,7 @@ def test_a_value_that_is_not_finite_is_named_by_its_sample_in_any_chunk(tmp_path
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (np.array([[0.0, 0.0], [1e300, 0.0]]), "not finite in float32, the first in sample 1"),
+        (np.array([[0.0, 0.0], [1e300, 0.0]]), "as float32 a value is not finite, the first in sample 1"),
         (np.zeros((5, 3, 0, 0), dtype=np.uint8), "got shape"),
         (np.zeros((5, 0, 4), dtype=np.float32), "got shape"),
     ],
