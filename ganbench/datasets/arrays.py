@@ -19,6 +19,23 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 Take = Callable[[str], np.ndarray]
 
 
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Which axis of images of that shape has the channels, 1 or 3 of them: the second or the last; None without one.
+
+    Raises ValueError where it can be neither, or either.
+    """
+    if len(shape) == 3:
+        return None
+    axes = [axis for axis in (1, 3) if shape[axis] in (1, 3)] if len(shape) == 4 else []
+    if len(axes) == 2:
+        raise ValueError(f"images of shape {shape}: channels could be first or last")
+    if not axes:
+        raise ValueError(
+            f"expected images (n, h, w), (n, h, w, c) or (n, c, h, w), got {shape}; of channels are expected 1 or 3"
+        )
+    return axes[0]
+
+
 def most_held() -> int:
     """Bytes that one array may hold: half of this machine's memory, since what is scored needs the other half."""
     return installed() // 2

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ganbench.datasets import DatasetError
-from ganbench.datasets.arrays import npz
+from ganbench.datasets.arrays import channel_axis, npz
 from ganbench.datasets.user_images import Collection, Options, Pictures, side_of, square
 from ganbench.plugin.hookspecs import hookimpl
 from ganbench.plugin.interfaces import Dataset
@@ -68,12 +68,13 @@ def channels_last(path: Path, images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape:
         raise DatasetError(
             f"{path} holds images of {images.dtype} {images.shape}; expected uint8 of shape (n, h, w), (n, h, w, c) "
-            "or (n, c, h, w) with c of 1 or 3"
+            "or (n, c, h, w)"
         )
-    if images.ndim == 4 and images.shape[3] not in (1, 3):
-        images = images.transpose(0, 2, 3, 1)
-    if images.ndim == 4 and images.shape[3] not in (1, 3):
-        raise DatasetError(f"{path} holds images of {images.shape[3]} channels; expected 1 or 3")
+    try:
+        axis = channel_axis(images.shape)
+    except ValueError as reason:
+        raise DatasetError(f"{path}: {reason}") from None
+    images = images.transpose(0, 2, 3, 1) if axis == 1 else images
     return np.ascontiguousarray(images[..., 0] if images.shape[-1] == 1 and images.ndim == 4 else images)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganbench.datasets.arrays import channel_axis
 from ganbench.datasets.pictures import Listing, Unreadable, list_folder, opened, outline, plain_file, remarks
 from ganbench.discovery.loader import Catalog, DiscoveryError, discover
 from ganbench.harness import environment
@@ -364,11 +365,10 @@ def _points(text: str, array: np.ndarray, taken: np.ndarray) -> Pixels:
 def _images(text: str, array: np.ndarray, taken: np.ndarray) -> Pixels:
     """uint8 as it is, floats in [0, 1] times 255; channels last or first."""
     shape = array.shape
-    last = array.ndim == 4 and shape[3] in (1, 3)
-    if last and shape[1] in (1, 3):
-        raise UsageError(f"{text}: images of shape {shape}: channels could be first or last")
-    if array.ndim not in (3, 4) or (array.ndim == 4 and not last and shape[1] not in (1, 3)):
-        raise UsageError(f"{text}: expected images (n, h, w), (n, h, w, c) or (n, c, h, w), got {shape}")
+    try:
+        last = channel_axis(shape) == 3
+    except ValueError as reason:
+        raise UsageError(f"{text}: {reason}") from None
     is_float = array.dtype.kind == "f"
     if is_float:
         low, high = np.inf, -np.inf

@@ -440,6 +440,7 @@ class Evil:
         ({"images": IMAGES.astype(np.float32)}, "expected uint8"),
         ({"images": IMAGES[0, 0]}, "expected uint8 of shape"),
         ({"images": np.zeros((30, 12, 12, 4), np.uint8)}, "expected 1 or 3"),
+        ({"images": np.zeros((30, 3, 12, 3), np.uint8)}, "channels could be first or last"),
         ({"images": IMAGES, "labels": np.zeros(29, int)}, "expected 30 integers"),
         ({"images": IMAGES, "labels": np.zeros(30)}, "expected 30 integers"),
         ({"images": IMAGES[:19]}, "there are 19 images"),
