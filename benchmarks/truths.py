@@ -97,7 +97,7 @@ def _print(headings: list[str], rows: list[list[str]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="draws of each kind of samples")
+    parser.add_argument("--seeds", type=int, default=5, help="draws of each kind, 2 or more (of noise 2)")
     parser.add_argument("--points", nargs="*", default=["ring8", "grid25"], help="sets of points")
     parser.add_argument("--stacked", nargs="*", default=["stacked-digits"], help="stacked sets, stacked-mnist too")
     options = parser.parse_args()

@@ -7,13 +7,14 @@ import re
 import runpy
 import subprocess
 import sys
-import time
 import tomllib
 from graphlib import TopologicalSorter
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
+from ganbench.cli import cli
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ganbench"
@@ -49,9 +50,13 @@ def room(name: str) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """Every module of ganbench or its plugins that a file imports, inside functions too."""
+    """Every module of ganbench or its plugins that a file imports, inside functions too, but not for a type checker."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -72,23 +77,13 @@ def name_of(path: Path) -> str:
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def is_type_checking(path: Path, name: str) -> bool:
-    """Whether ``name`` is imported only for a type checker."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            inner = {n.module for n in ast.walk(node) if isinstance(n, ast.ImportFrom)}
-            if name in inner:
-                return True
-    return False
-
-
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_package_imports_only_what_stands_below_it(path: Path) -> None:
     here = room(name_of(path))
     for name in imports(path):
         assert not name.startswith("ganbench_plugins"), f"{path} imports {name}: the core does not know its plugins"
         there = room(name)
-        if there == here or is_type_checking(path, name):
+        if there == here:
             continue
         # The package's own top level holds the version, and names that load when they are used; __main__ starts cli.
         if here in ("__init__", "__main__") or there == "__init__":
@@ -109,10 +104,7 @@ def test_nothing_else_stands_beside_the_packages() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    arrows = {
-        name_of(path): {name for name in imports(path) if not is_type_checking(path, name)} & {*map(name_of, FILES)}
-        for path in FILES
-    }
+    arrows = {name_of(path): imports(path) & {*map(name_of, FILES)} for path in FILES}
     TopologicalSorter({name: targets - {name, "ganbench"} for name, targets in arrows.items()}).prepare()
 
 
@@ -134,8 +126,7 @@ def test_plugins_use_only_what_authors_use(path: Path) -> None:
     [
         ["--version"],
         ["--help"],
-        *([name, "--help"] for name in ("run", "list", "report", "compare", "merge", "score", "rescore", "tune")),
-        *([name, "--help"] for name in ("selftest", "verify", "new", "check", "show", "sample")),
+        *([name, "--help"] for name in cli.commands),
     ],
     ids=" ".join,
 )
@@ -149,16 +140,6 @@ def test_help_is_light(arguments: list[str]) -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
-
-
-def test_help_answers_in_a_quarter_of_the_time_that_torch_takes_to_import() -> None:
-    def seconds(*command: str) -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, *command], check=True, capture_output=True)
-        return time.perf_counter() - start
-
-    pairs = [(seconds("-m", "ganbench", "--help"), seconds("-c", "import torch")) for _ in range(3)]
-    assert min(ours for ours, _ in pairs) < min(torch for _, torch in pairs) / 4
 
 
 @pytest.mark.parametrize(
@@ -199,10 +180,12 @@ def test_every_offer_has_an_entry_point_of_its_name() -> None:
 
 def test_public_names_exist() -> None:
     import ganbench
+    import ganbench.conformance
     import ganbench.metrics
     import ganbench.plugin
+    import ganbench.toolkit
 
-    for module in (ganbench, ganbench.plugin, ganbench.metrics):
+    for module in (ganbench, ganbench.plugin, ganbench.metrics, ganbench.conformance, ganbench.toolkit):
         for name in module.__all__:
             assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match="offers"):

@@ -3,7 +3,7 @@
     python benchmarks/calibration FOLDER [--seeds N]     train every setting of settings.py in FOLDER, and report
     python benchmarks/calibration FOLDER --alarms        healthy trials of a results folder that are called unstable
 
-The first trains N seeds of each setting (16 by default: some 45 minutes on two cores); stopped, the same
+The first trains up to N seeds of each setting (16 by default, some 45 minutes on two cores); stopped, the same
 command continues. Thresholds may be set on the first eight; the others say how good they are. Then it writes
 ``--out``: ``trials.csv`` (every trial: what is known of it, its verdict, its measures) and ``README.md`` (what
 the verdict made of each setting, and how far each threshold is from a mistake).

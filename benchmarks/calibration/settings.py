@@ -32,7 +32,7 @@ class Setting:
     Truths: ``failure``, ``learns``, and ``converges``, a game of which that is proved.
 
     Attributes:
-        truth: ``failure`` or ``learns``.
+        truth: one of the three above.
         sets: whether its first seeds may set thresholds; else it is held out altogether.
         images: budget.
         at: share of the budget after which it fails, where it fails abruptly at one moment.

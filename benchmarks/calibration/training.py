@@ -30,4 +30,6 @@ def train(folder: Path, seeds: int) -> None:
     """Train what is not trained yet."""
     for number, setting in enumerate(SETTINGS, 1):
         print(f"[{number}/{len(SETTINGS)}] {setting.name}", flush=True)
-        subprocess.run(command(setting, folder, seeds), stdout=subprocess.DEVNULL, check=False)
+        code = subprocess.run(command(setting, folder, seeds), stdout=subprocess.DEVNULL, check=False).returncode
+        if code not in (0, 1):  # 1: some trial failed, as planted ones do
+            sys.exit(f"{setting.name}: ganbench run ended with exit code {code}")

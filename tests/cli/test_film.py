@@ -57,6 +57,16 @@ def test_every_evaluation_is_a_frame_and_trials_stand_side_by_side(filmed, tmp_p
         assert durations[0] == 200 and durations[-1] == 1200
 
 
+def test_the_command_takes_the_rate_and_the_metric_that_it_is_given(filmed, tmp_path, here):
+    done = here("film", str(filmed[0]), "--rate", "10", "--metric", "recall", "--out", "one.webp")
+    assert done.returncode == 0 and "21 frames of 1 trial" in done.stdout, done.stderr
+    with Image.open(tmp_path / "one.webp") as film:
+        film.load()
+        assert film.info["duration"] == 100
+    done = here("film", str(filmed[0]), "--metric", "modes", "--out", "one.webp")
+    assert done.returncode == 2 and "modes" in done.stderr
+
+
 def test_a_film_of_points_shows_modes_and_what_the_discriminator_takes_for_real(tmp_path, points):
     assert write_film((str(points),), tmp_path, tmp_path / "points.webp", "modes", 5.0) == 0
     with Image.open(tmp_path / "points.webp") as film:

@@ -87,7 +87,8 @@ def test_records_are_untouched_and_tables_have_the_new_columns(swept: Path) -> N
     assert "Recall (digits-cnn)" in (swept / "ganbench-results/leaderboard.md").read_text()
 
 
-def test_what_is_done_is_not_done_again(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_done_is_not_done_again(swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    swept = shutil.copytree(swept, tmp_path / "copy")
     times = {path: path.stat().st_mtime_ns for path in swept.rglob("rescored.json")}
     assert again(swept, "recall", "fid") == 0
     assert "0 trials to rescore, 4 rescored earlier" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from ganbench.executors import EngineLost
 from ganbench.results.store import read_records
 from ganbench.runner.scheduler import NOT_RUN
 from ganbench.tuning.proposals import Proposer, rounds
-from ganbench.tuning.tables import best_of
+from ganbench.tuning.tables import Scored, Search, best_of
 from ganbench.utils.errors import UsageError
 
 
@@ -242,6 +243,15 @@ def test_without_optuna_the_extra_is_named(ganbench, tmp_path: Path) -> None:
     refused = ganbench("tune", "-p", "noise", site=tmp_path / "none")
     assert refused.returncode == 2 and "pip install 'ganbench[tune]'" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(("direction", "scores"), [("min", [3.0, 1.0, 1.0, 2.0]), ("max", [1.0, 4.0, 4.0, 2.0])])
+def test_of_equal_scores_the_first_is_chosen(direction: str, scores: list[float]) -> None:
+    trial = SimpleNamespace(primary="fid", metrics={"fid": {"direction": direction}})
+    search = Search("dcgan", "digits", [Scored(trial, None, score) for score in scores])
+    assert search.chosen == 1
+    search.tried[:0] = [Scored(trial, None, search.scores[1])]
+    assert search.chosen == 0  # the defaults, which are the first
 
 
 def test_a_search_does_not_choose_among_what_is_left_where_trials_were_not_run_for_want_of_a_gpu() -> None:

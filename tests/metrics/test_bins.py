@@ -38,10 +38,12 @@ def test_honest_samples_score_about_the_level():
 def test_the_same_whatever_the_threads():
     train, fake = RNG.normal(size=(2, 1500, 16))
     before, found = torch.get_num_threads(), set()
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        found.add(different_bins(train, fake + 0.2))
-    torch.set_num_threads(before)
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.add(different_bins(train, fake + 0.2))
+    finally:
+        torch.set_num_threads(before)
     assert len(found) == 1
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_between_one_and_the_classes_and_blind_to_order(seed, n, classes):
 def test_falls_as_classes_are_dropped():
     p = np.tile(np.eye(10) * 0.9 + 0.01, (20, 1))
     values = [inception_score(p[p.argmax(1) < kept])[0] for kept in (10, 7, 4, 1)]
-    assert values == sorted(values, reverse=True)
+    assert all(more > 1.2 * fewer for more, fewer in pairwise(values))
 
 
 def test_metric(make_evidence):

@@ -15,6 +15,7 @@ from ganbench.plugin import GAN, Batch, Clock
 from ganbench.toolkit import (
     Augment,
     adaptive_augmentation,
+    augmentation,
     differentiable_augmentation,
     squared_gradient,
 )
@@ -114,6 +115,76 @@ def test_the_strengths_of_ada_are_the_paper_s() -> None:
     assert ones.mean().item() == pytest.approx(math.exp(s * s / 2), abs=0.01)
     second = (1 + 0.04) * math.exp(2 * s * s)
     assert ones.square().mean().item() == pytest.approx(second, abs=0.03)
+
+
+def drawing(monkeypatch: pytest.MonkeyPatch, uniform: list[float], normal: float = 0.0) -> None:
+    """Let the augmentations draw these uniform numbers one after the other, and this normal one every time."""
+    draws = iter(uniform)
+    monkeypatch.setattr(augmentation, "_uniform", lambda x: lambda: torch.full_like(x[:, :1, :1, :1], next(draws)))
+    monkeypatch.setattr(torch, "randn_like", lambda x: torch.full_like(x, normal))
+
+
+def shifted(x: Tensor, down: int, right: int) -> Tensor:
+    """Images moved by whole pixels; what comes in is the nearest edge's."""
+    padded = nn.functional.pad(x, (2, 2, 2, 2), mode="replicate")
+    return padded[..., 2 - down : padded.shape[2] - 2 - down, 2 - right : padded.shape[3] - 2 - right]
+
+
+def warped(x: Tensor, matrix: list[list[float]]) -> Tensor:
+    """Images seen through a linear map of places about the centre, by torch's own interpolation."""
+    theta = torch.tensor([[*row, 0.0] for row in matrix]).expand(len(x), 2, 3)
+    grid = nn.functional.affine_grid(theta, list(x.shape), align_corners=True)
+    return nn.functional.grid_sample(x, grid, padding_mode="border", align_corners=True)
+
+
+GREY = images().mean(1, keepdim=True)
+HALF, ZOOM = math.sqrt(0.5), 2**-0.2
+# Each change of ADA: the number of its draw "is it chosen", the draws of its size, and what one deviation of it does.
+ADA = {
+    "flip": (1, {0: 0.1}, lambda x: x.flip(3)),
+    "quarter turn": (3, {2: 0.3}, lambda x: x.rot90(-1, (2, 3))),
+    "pixels down": (5, {4: 0.99}, lambda x: shifted(x, 1, 0)),
+    "pixels right": (7, {6: 0.99}, lambda x: shifted(x, 0, 1)),
+    "scale": (8, {}, lambda x: warped(x, [[ZOOM, 0.0], [0.0, ZOOM]])),
+    "angle": (10, {9: 0.625}, lambda x: warped(x, [[HALF, HALF], [-HALF, HALF]])),
+    "fraction down": (11, {}, lambda x: shifted(x, 1, 0)),
+    "fraction right": (12, {}, lambda x: shifted(x, 0, 1)),
+    "brightness": (13, {}, lambda x: x + 0.2),
+    "contrast": (14, {}, lambda x: x * math.sqrt(2)),
+    "saturation": (15, {}, lambda x: GREY + 2 * (x - GREY)),
+}
+
+
+@pytest.mark.parametrize("change", ADA)
+def test_each_change_of_ada_has_the_strength_of_its_paper(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, sizes, expected = ADA[change]
+    drawing(monkeypatch, [0.0 if i == chosen else sizes.get(i, 1.0 if i % 2 or i > 7 else 0.9) for i in range(16)], 1.0)
+    x = images()
+    torch.testing.assert_close(adaptive_augmentation(x, torch.tensor(0.5)), expected(x), atol=1e-5, rtol=1e-5)
+
+
+# Each change of DiffAugment: the number of its draw, the draw, and what it does.
+DIFF = {
+    "brightness": (0, 1.0, lambda x: x + 0.5),
+    "darkness": (0, 0.0, lambda x: x - 0.5),
+    "no saturation": (1, 0.0, lambda x: GREY.expand_as(x)),
+    "saturation": (1, 1.0, lambda x: GREY + 2 * (x - GREY)),
+    "contrast": (2, 1.0, lambda x: x.mean((1, 2, 3), True) + 1.5 * (x - x.mean((1, 2, 3), True))),
+    "less contrast": (2, 0.0, lambda x: x.mean((1, 2, 3), True) + 0.5 * (x - x.mean((1, 2, 3), True))),
+    "down": (3, 0.99, lambda x: nn.functional.pad(x, (0, 0, 1, 0))[:, :, :-1]),
+    "left": (4, 0.0, lambda x: nn.functional.pad(x, (0, 1))[..., 1:]),
+}
+
+
+@pytest.mark.parametrize("change", DIFF)
+def test_each_change_of_diffaugment_has_the_strength_of_its_paper(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, draw, expected = DIFF[change]
+    usual = [0.5, 0.5, 0.5, 0.5, 0.5, 0.0, 0.0]  # nothing changes; the square's centre is in a corner
+    drawing(monkeypatch, [draw if i == place else one for i, one in enumerate(usual)])
+    x = images()
+    wanted = expected(x).clone()
+    wanted[:, :, :2, :2] = 0
+    torch.testing.assert_close(differentiable_augmentation(x), wanted)
 
 
 def test_interpolation_is_torch_s_and_exact_at_pixels() -> None:

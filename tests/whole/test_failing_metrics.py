@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -145,15 +146,15 @@ def test_verify_and_rerun_agree(swept: Path, command: Callable[..., subprocess.C
 
 
 def test_rescore_records_the_fault_and_computes_it_again_once_it_is_mended(
-    swept: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+    swept: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
+    swept = shutil.copytree(swept, tmp_path / "copy")
     what = ("rescore", "with", "-m", "late,recall", "--plugin-path", "mine.py", "--executor", "inline")
     done = command(swept, *what)
     assert done.returncode == 0 and "late (mine.py) returned nan at step 10" in done.stderr, done.stderr
     (swept / "mine.py").write_text(PLUGIN.replace("BROKEN = True", "BROKEN = False"))
     done = command(swept, *what)
     assert done.returncode == 0 and "2 trials to rescore, 2 rescored earlier" in done.stderr, done.stderr
-    (swept / "mine.py").write_text(PLUGIN)
     trials = pd.read_csv(swept / "with/trials.csv")
     assert (trials["late"] == 2.0).all() and trials["recall"].notna().all()
     assert not trials["note"].str.contains("late (mine.py)", regex=False).any()
