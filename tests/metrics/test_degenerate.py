@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.cluster  # noqa: F401  what a first call imports is of no score's seconds
 import torch
 from ganbench_plugins.vanilla import Vanilla
 
@@ -260,15 +261,23 @@ BLIND = {"roc_auc", "balanced_accuracy", "prd_curve", "class_coverage", "bootstr
 BLIND |= {"trace_of_covariance", "vendi_score", "rke_score", "FeatureSet", "features_of", "inception_score"}
 
 
+# Metrics of what these cases do not have: probabilities, centres, a variant, images, or more rows.
+NEEDS_MORE = {"is", "modes", "mode_kl", "high_quality", "recovered_mass", "smoothness", "d_probe", "duality_gap"}
+NEEDS_MORE |= {"ms_ssim", "ndb", "vendi"}
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_gives_a_finite_value_or_a_typed_error(name: str) -> None:
+    valued = False
     for case, (real, fake) in cases(name):
         if not isinstance(fake, np.ndarray) or fake.dtype != np.float64 or fake.ndim != 2 or not fake.size:
             continue  # an extractor's features are a table of numbers, whatever stands in it
         found = scored(partial(judged, name, real, fake), DEAR.get(name, SECONDS))
         for place, value in (found or {}).items():
             assert np.isfinite(value).all(), (case, place, value)
+        valued |= bool(found)
+    assert valued is (name not in NEEDS_MORE)
 
 
 # What is zero for sets that are alike, and must be above it for sets that are apart.
@@ -288,6 +297,10 @@ SHARES = {
 }
 
 
+# Cases too small for scores that need a neighbour, or a spread.
+FEW = ("one sample", "two samples", "n < k")
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_no_zero_is_silent() -> None:
     for name, place in DISTANCES.items():
@@ -295,24 +308,29 @@ def test_no_zero_is_silent() -> None:
             if name == "kernel_distance" and case == "tiny":
                 continue  # (x.y / d + 1)^3 is 1 for any x that small: it is blind to them, and zero is its value
             found = scored(partial(PAIRED[name], real, fake))
-            assert found is None or found[place] > 0, (name, case, found)
+            assert (found is None and case in FEW) or found[place] > 0, (name, case, found)
         for case, (real, fake) in SAME.items():
             found = scored(partial(PAIRED[name], real, fake))
             scale = np.square(np.asarray(real)).sum(axis=1).max()
             most = 1e-9 * scale if name != "kernel_distance" else math.inf  # unbiased: around zero, not at it
-            assert found is None or found[place] <= most, (name, case, found)
+            assert (found is None and case in FEW) or found[place] <= most, (name, case, found)
     for name, places in SHARES.items():
         for case, (real, fake) in SAME.items():
             found = scored(partial(PAIRED[name], real, fake))
+            assert found is not None or case in FEW, (name, case)
             for place in places if found is not None else ():
                 # The paper's balls of density and coverage are open: exact copies leave them without extent, and empty.
                 empty = place in ("density", "coverage") and case in ("constant", "zeros", "duplicates")
                 assert (found[place] == 0) if empty else (found[place] > 0.5), (name, case, found)
         for case, (real, fake) in APART.items():
             found = scored(partial(PAIRED[name], real, fake))
-            assert found is None or all(0 <= found[place] <= 1 for place in places), (name, case, found)
+            assert (found is None and case in FEW) or all(0 <= found[place] <= 1 for place in places), (
+                name,
+                case,
+                found,
+            )
     for case, (_, fake) in (SAME | APART).items():
         found = scored(partial(metrics.trace_of_covariance, fake))
         spread = len(np.unique(fake, axis=0)) > 1
-        assert found is None or (found[""] > 0) == spread, (case, found)
+        assert (found is None and case in FEW) or (found[""] > 0) == spread, (case, found)
         assert (scored(partial(metrics.vendi_score, fake)) or {"": 1})[""] > 1 - 1e-9
