@@ -6,7 +6,8 @@ B), spectral normalisation in both networks, orthogonal initialisation, an avera
 D is the projection discriminator of Miyato and Koyama 2018 (equation 4) with hinge losses; self-attention is that of
 Zhang et al. 2019.
 
-The paper trains D twice for each step of G; at a budget of real images that halves G's steps, so here it is once.
+The paper trains D twice for each step of G; at a budget of real images that halves G's steps, so here it is once. Step
+sizes and their decay were set by hand for budgets of minutes, and a search kept them (results/tuning).
 """
 
 from __future__ import annotations

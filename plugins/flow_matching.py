@@ -6,7 +6,7 @@ x_1 - (1 - sigma_min) x_0 by least squares (equation 23). A sample is the end at
 equation dx/dt = v_t(x) that begins at noise (equation 1), here by the midpoint rule in a few steps.
 
 The network is a small U-Net (Ho et al. 2020, appendix B) for images and a perceptron for points; its average over
-training is what samples.
+training is what samples. Its step size was set by hand, and a search kept it (results/tuning).
 """
 
 from __future__ import annotations

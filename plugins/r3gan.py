@@ -6,7 +6,8 @@ without normalisation, fix-up initialisation, a learnt basis that z scales at th
 StyleGAN's (section 3, Config E).
 
 The paper's weight of the penalties and its step size both fall during training, and Adam has no momentum (appendix). At
-a hundredth of the paper's budget the step size is larger here, and the weight stays.
+a hundredth of the paper's budget the step size is larger here, and the weight stays; a search kept both
+(results/tuning).
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Kang, Shim, Cho and Park 2021, "Rebooting ACGAN: Auxiliary Classifier GANs with Stable Training": D's features are
 projected onto the unit sphere, which bounds the classifier's gradient (section 3.1), and the data-to-data cross-entropy
 (equation 8) compares each sample with the proxy of its class and with the samples of other classes in the batch. Pairs
-that are right beyond a margin add nothing (section 3.2). Hinge losses about the source.
+that are right beyond a margin add nothing (section 3.2). Hinge losses about the source. Step sizes and their decay were
+set by hand, and a search kept them (results/tuning).
 """
 
 from __future__ import annotations
