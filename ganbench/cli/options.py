@@ -168,6 +168,10 @@ def _plugins_from(variable: str) -> Any:
     return add
 
 
+def threads_option(help: str) -> Any:
+    return click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=1, show_default=True, help=help)
+
+
 def weights_option() -> Any:
     return click.option(
         "--weights",
@@ -284,13 +288,7 @@ _ENGINE = [
         show_default=True,
         help="bf16: products in bfloat16, for CPUs with AMX and GPUs; another protocol, never chosen by itself.",
     ),
-    click.option(
-        "--threads",
-        type=click.IntRange(1, MOST_THREADS),
-        default=1,
-        show_default=True,
-        help="Threads of a trial. They change the last bits of the numbers.",
-    ),
+    threads_option("Threads of a trial. They change the last bits of the numbers."),
     click.option(
         "--jobs",
         "-j",

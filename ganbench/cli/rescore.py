@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganbench.cli.options import MOST_THREADS, names_option, plugin_options, weights_option
+from ganbench.cli.options import names_option, plugin_options, threads_option, weights_option
 from ganbench.discovery.early_names import check_names
 from ganbench.executors import Executor, Job, on_this_machine
 from ganbench.executors.running import OnInterrupt, run_jobs
@@ -34,13 +34,7 @@ if TYPE_CHECKING:
 @names_option("--datasets", "-d", help="Datasets to rescore.  [default: all]")
 @weights_option()
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps.  [default: the kind that a trial was trained on]")
-@click.option(
-    "--threads",
-    type=click.IntRange(1, MOST_THREADS),
-    default=1,
-    show_default=True,
-    help="They change the last bits.",
-)
+@threads_option("They change the last bits.")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Trials at a time.  [default: cores / threads]")
 @click.option("--executor", default="local", show_default=True, help="Engine: local or inline.")
 @plugin_options

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganbench import __version__
-from ganbench.cli.options import MOST_THREADS, NewFile, names_option, plugin_options, results_option, weights_option
+from ganbench.cli.options import NewFile, names_option, plugin_options, results_option, threads_option, weights_option
 from ganbench.utils.console import plain, say
 from ganbench.utils.errors import UsageError
 from ganbench.utils.files import write_output
@@ -38,13 +38,7 @@ if TYPE_CHECKING:
     "torch-fidelity: neither, for a number that must equal torch-fidelity's.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1, MOST_THREADS),
-    default=1,
-    show_default=True,
-    help="They change the last bits.",
-)
+@threads_option("They change the last bits.")
 @click.option("--cache", is_flag=True, help="Keep features on this machine, by the hash of the pixels.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--out", type=NewFile(), help="Write the same JSON into a file.")

@@ -122,7 +122,7 @@ def test_a_sweep_is_seen_while_it_runs_is_killed_and_goes_on(tmp_path: Path) -> 
             sweep = start(tmp_path, *SWEEP, "--results", "results", "--jobs", "1")
             expect(page.locator("#running figure img, #running figure svg").first).to_be_visible(timeout=120_000)
             expect(page.locator("#curves .line").first).to_be_visible(timeout=60_000)
-            expect(told).to_contain_text("of 4 trials finished", timeout=20_000)
+            expect(told).to_contain_text("of 4 trials finished")
             os.killpg(sweep.pid, signal.SIGKILL)
             sweep.wait()
             sweep = start(tmp_path, *SWEEP, "--results", "results")
@@ -134,10 +134,10 @@ def test_a_sweep_is_seen_while_it_runs_is_killed_and_goes_on(tmp_path: Path) -> 
             assert complaints == []
             browser.close()
         assert not (tmp_path / "results" / ".plan.json").exists()
-        # Nobody looks: some percent of a core at most, of which the clock counts hundredths of a second.
+        # Nobody looks: under 1 % of a core.
         before, seconds = cpu_seconds(watch.pid), 4
         time.sleep(seconds)
-        assert cpu_seconds(watch.pid) - before < 0.05 * seconds
+        assert cpu_seconds(watch.pid) - before < 0.01 * seconds + 0.01
         watch.send_signal(signal.SIGINT)
         assert watch.wait(20) == 0
     finally:

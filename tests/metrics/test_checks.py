@@ -42,10 +42,10 @@ def spoiled(value: float) -> np.ndarray:
 @pytest.mark.parametrize("value", [np.nan, 1e41])
 def test_one_bad_value_is_an_error_at_once(score, value):
     for real, fake in ((GOOD, spoiled(value)), (spoiled(value), GOOD)):
-        start = time.process_time()
+        start = time.perf_counter()
         with pytest.raises(metrics.MetricError, match=r"not finite|overflow"):
             score(real, fake)
-        assert time.process_time() - start < 1.0
+        assert time.perf_counter() - start < 1.0
 
 
 DEGENERATE = {
