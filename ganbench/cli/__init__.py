@@ -113,5 +113,5 @@ def _run() -> int:
         click.echo(printable(f"ganbench: {reason}"), err=True)
         return EXIT_DAMAGED
     except PermissionError as reason:
-        click.echo(printable(f"ganbench: {reason.filename}: {with_remedy(reason)}"), err=True)
+        click.echo(printable(f"ganbench: {reason.filename or 'a file'}: {with_remedy(reason)}"), err=True)
         return EXIT_DAMAGED
