@@ -27,7 +27,7 @@ DATASET = Dataset("cloud", (2,), budget_images=1, load=lambda split: (None, None
 class Given(Metric):
     """A metric of somebody else: what it does is an argument."""
 
-    def __init__(self, act: Callable[[Evidence], Any], name: str = "given", **about: Any) -> None:
+    def __init__(self, act: Callable[[Evidence], Any], name: str = "mine", **about: Any) -> None:
         super().__init__(name, name, "min", **about)
         self.act = act
 
@@ -91,9 +91,9 @@ class Odd:
 def test_a_value_that_no_table_can_hold_is_an_empty_cell_with_a_reason(given: Any, told: str) -> None:
     found = apply([Coverage(), Given(lambda e: given), FrechetInceptionDistance()], evidence())
     alone = apply([Coverage(), FrechetInceptionDistance()], evidence())
-    assert found.values == {**alone.values, "given": None}
-    assert list(found.faults) == ["given"]
-    assert re.match(told, found.faults["given"])
+    assert found.values == {**alone.values, "mine": None}
+    assert list(found.faults) == ["mine"]
+    assert re.match(told, found.faults["mine"])
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_a_value_that_no_table_can_hold_is_an_empty_cell_with_a_reason(given: An
 )
 def test_what_it_raises_is_told_with_its_line(reason: BaseException) -> None:
     found = apply([Given(raising(reason)), Coverage()], evidence())
-    assert found.values["given"] is None and found.values["coverage"] is not None
-    assert found.faults["given"].startswith(f"raised {type(reason).__name__}")
-    assert "(test_metric_values.py, line" in found.faults["given"]
+    assert found.values["mine"] is None and found.values["coverage"] is not None
+    assert found.faults["mine"].startswith(f"raised {type(reason).__name__}")
+    assert "(test_metric_values.py, line" in found.faults["mine"]
 
 
 def test_an_interrupt_and_a_metric_that_does_not_apply_are_no_faults() -> None:
@@ -115,9 +115,9 @@ def test_an_interrupt_and_a_metric_that_does_not_apply_are_no_faults() -> None:
 
 
 def test_good_values_of_a_mapping_are_kept() -> None:
-    found = apply([Given(lambda e: {"given": 1.0, "f8": float("nan"), "f2": np.float32(2), 3: 1.0})], evidence())
-    assert found.values == {"given": 1.0, "given.f8": None, "given.f2": 2.0}
-    assert found.faults["given.f8"] == "returned nan" and "3 is not a text" in found.faults["given"]
+    found = apply([Given(lambda e: {"mine": 1.0, "f8": float("nan"), "f2": np.float32(2), 3: 1.0})], evidence())
+    assert found.values == {"mine": 1.0, "mine.f8": None, "mine.f2": 2.0}
+    assert found.faults["mine.f8"] == "returned nan" and "3 is not a text" in found.faults["mine"]
 
 
 def test_too_few_samples_for_a_metric_of_ganbench_is_refused_where_that_is_asked_for() -> None:
@@ -125,7 +125,7 @@ def test_too_few_samples_for_a_metric_of_ganbench_is_refused_where_that_is_asked
     assert "at least" in apply([Coverage()], few).faults["coverage"]
     with pytest.raises(MetricError):
         apply([Coverage()], few, refuse=True)
-    assert apply([Given(raising(MetricError("mine")))], few, refuse=True).values == {"given": None}
+    assert apply([Given(raising(MetricError("some")))], few, refuse=True).values == {"mine": None}
 
 
 def test_what_it_changes_reaches_nothing_else() -> None:
@@ -144,7 +144,7 @@ def test_what_it_changes_reaches_nothing_else() -> None:
     one, others = evidence(), apply([Coverage(), FrechetInceptionDistance()], evidence()).values
     states, settings = fingerprint(rng_state()), Settings.now()
     found = apply([Given(spoil), Coverage(), FrechetInceptionDistance()], one)
-    assert found.values == {"given": 1.0, **others}
+    assert found.values == {"mine": 1.0, **others}
     assert fingerprint(rng_state()) == states and Settings.now() == settings
     assert one.history == [{"step": 0}] and np.array_equal(one.fake.samples, evidence().fake.samples)
 
@@ -161,7 +161,7 @@ def test_a_variant_that_it_trains_is_put_back_and_its_cell_is_empty() -> None:
     one = evidence()
     before = fingerprint(capture(one.variant))
     found = apply([Given(train)], one)
-    assert found.values == {"given": None} and "changed the variant" in found.faults["given"]
+    assert found.values == {"mine": None} and "changed the variant" in found.faults["mine"]
     assert fingerprint(capture(one.variant)) == before
     assert all(p.requires_grad and p.grad is None for p in one.variant.parameters())
 
@@ -174,4 +174,4 @@ def test_what_it_computes_of_the_real_side_is_kept_for_the_next_evaluation() -> 
         return 1
 
     one, metric = evidence(), Given(lambda given: given.real.once(heavy))
-    assert [apply([metric], one).values["given"] for _ in range(3)] == [1, 1, 1] and len(calls) == 1
+    assert [apply([metric], one).values["mine"] for _ in range(3)] == [1, 1, 1] and len(calls) == 1
