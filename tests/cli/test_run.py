@@ -257,6 +257,9 @@ def test_config_file_and_command_line(ganbench: Ganbench, tmp_path: Path) -> Non
     (tmp_path / "bad.toml").write_text('plugin = ["noise"]\n')
     bad = ganbench("run", "--config", "bad.toml", "--dry-run", *INLINE)
     assert bad.returncode == 2 and "plugins" in bad.stderr
+    (tmp_path / "bad.toml").write_text('plugins = "noise"\nbatch-size = 32\nbatch_size = 64\n')
+    bad = ganbench("run", "--config", "bad.toml", "--dry-run", *INLINE)
+    assert bad.returncode == 2 and "bad.toml: batch_size is set twice" in bad.stderr
 
 
 @pytest.mark.parametrize(

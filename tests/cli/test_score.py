@@ -428,6 +428,20 @@ def ganbench_metrics():
         assert json.loads(result.stdout)["metrics"]["other_shift"]["value"] == value, result.stderr
 
 
+def test_what_is_scored_is_not_overwritten(ganbench, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", TEST[:20])
+    np.save(tmp_path / "b.npy", TRAIN[:20])
+    (tmp_path / "link.json").symlink_to("b.npy")
+    before = (tmp_path / "b.npy").read_bytes()
+    for out in ("b.npy", "link.json"):
+        ended = ganbench("score", "--real", "a.npy", "--fake", "b.npy", "--out", out)
+        assert ended.returncode == 2 and f"--out {out} is what is to be scored" in ended.stderr
+    assert (tmp_path / "b.npy").read_bytes() == before
+    about = ("--real", "a.npy", "--fake", "b.npy", "--extractor", "digits-cnn", "--metrics", "fid")
+    done = ganbench("score", *about, "--out", "c")
+    assert done.returncode == 0 and json.loads((tmp_path / "c").read_text())["metrics"]["fid"]["value"] > 0
+
+
 def test_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     text = (Path(__file__).parents[2] / "docs/scoring.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

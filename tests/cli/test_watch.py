@@ -83,6 +83,14 @@ def test_a_port_that_is_taken_is_said(server: LiveServer, ganbench) -> None:
     assert ended.returncode == 2 and f"127.0.0.1:{port}: " in ended.stderr and "--port 0" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("host", "told"), [("", "--host is empty: 127.0.0.1"), ("192.0.2.1", "192.0.2.1:0: "), ("no such", "no such:0: ")]
+)
+def test_an_interface_that_is_not_here_is_said(host: str, told: str, ganbench) -> None:
+    ended = ganbench("watch", "results", "--host", host, "--port", "0")
+    assert ended.returncode == 2 and told in ended.stderr and "Traceback" not in ended.stderr
+
+
 def start(folder: Path, *words: str, output: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "ganbench", *words],

@@ -111,6 +111,10 @@ def test_two_folders_score_as_torch_fidelity_scores_them(inception: Path, tmp_pa
     assert values["is"] == pytest.approx(expected["is"], rel=1e-6)
     assert values["kid"] == pytest.approx(expected["kid"], rel=5e-5)  # theirs is 1e-5 off a float64 reference
     assert (values["precision"], values["recall"]) == pytest.approx((expected["precision"], expected["recall"]))
+    if n == 7:
+        quick = score(str(real), str(fake), Options(weights=inception, fast=True, metrics=("fid",)))
+        assert quick.scores[0].label.startswith("FID (inception-v3-fast@")
+        assert quick.scores[0].value == pytest.approx(expected["fid"], rel=1e-4)
 
 
 def test_features_are_those_of_the_network_to_the_bit_and_fast_ones_nearly(inception: Path) -> None:
