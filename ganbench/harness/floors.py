@@ -37,7 +37,7 @@ def reference_scale(real: RealData) -> dict[str, Any]:
 
 
 def stand_ins(
-    real: RealData, kind: str, held: Callable[[], Side], draws: int = FLOOR_DRAWS, whole: bool = False
+    real: RealData, kind: str, held: Callable[[], Side], draws: int = FLOOR_DRAWS, all_features: bool = False
 ) -> Iterator[Side]:
     """The real images that stand in for samples when floors are computed.
 
@@ -48,16 +48,20 @@ def stand_ins(
             twice and the shares of classes vary as in samples; ``train``, as many different images; ``test``, held-out.
         held: the held-out ones, made where they are asked for.
         draws: where they differ; without repetition all images are drawn once.
-        whole: features of all images, also where the extractor is slow.
+        all_features: of all images, also where the extractor is slow.
     """
     if kind == "test":
         yield held()
         return
     if kind == "draws":
-        yield from (real.resampled(real.independent, real.samples, whole, "ideal-sampler", i) for i in range(draws))
+        yield from (
+            real.resampled(real.independent, real.samples, all_features, "ideal-sampler", i) for i in range(draws)
+        )
         return
     for i in range(draws if real.samples < len(real.images[real.independent]) else 1):
-        yield real.side(real.independent, real.draw(real.independent, real.samples, "floor", i), whole=whole)
+        yield real.side(
+            real.independent, real.draw(real.independent, real.samples, "floor", i), all_features=all_features
+        )
 
 
 def held_out_side(real: RealData) -> Side:

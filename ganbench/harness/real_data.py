@@ -161,7 +161,7 @@ class RealData:
     @cached_property
     def train(self) -> Side:
         """The whole training split."""
-        return self._kept("train", torch.arange(len(self.images["train"])), whole=True)
+        return self._kept("train", torch.arange(len(self.images["train"])), all_features=True)
 
     @cached_property
     def train_draw(self) -> Side:
@@ -174,29 +174,29 @@ class RealData:
         """Row numbers of ``n`` samples drawn without replacement, the same in every trial; or all."""
         return rows(len(self.images[split]), n, *stream)
 
-    def resampled(self, split: str, n: int, whole: bool, *stream: str | int) -> Side:
+    def resampled(self, split: str, n: int, all_features: bool, *stream: str | int) -> Side:
         """``n`` samples drawn with replacement, the same in every trial; each image passes the extractor once."""
         index = torch.randint(len(self.images[split]), (n,), generator=generator(derive(_DRAW, *stream)))
         rows, places = index.unique(return_inverse=True)
-        known = self.side(split, rows, whole=True)
-        most = None if whole else self.features
+        known = self.side(split, rows, all_features=True)
+        most = None if all_features else self.features
         drawn = places.numpy()
         probabilities, labels = (None if part is None else part[drawn] for part in (known.probabilities, known.labels))
         return Side(known.samples[drawn], known.features[drawn][:most], probabilities, labels, known.device)
 
-    def side(self, split: str, index: Tensor, whole: bool = False) -> Side:
-        return self.describe(*self._rows(split, index), whole)
+    def side(self, split: str, index: Tensor, all_features: bool = False) -> Side:
+        return self.describe(*self._rows(split, index), all_features)
 
     def _rows(self, split: str, index: Tensor) -> tuple[Tensor, np.ndarray | None]:
         labels = self.splits[split][1]
         return self.images[split][index.to(self.device)], None if labels is None else labels[index].numpy()
 
-    def _kept(self, split: str, index: Tensor, whole: bool = False) -> Side:
+    def _kept(self, split: str, index: Tensor, all_features: bool = False) -> Side:
         """A side whose features the cache keeps, with what scores derived from them."""
         if self.cache is None:
-            return self.side(split, index, whole)
+            return self.side(split, index, all_features)
         chosen = hashlib.sha256(index.numpy().tobytes()).hexdigest()
-        key = self.cache.key(self.hash, split, chosen, whole, self.features, self.extractor.weights_hash)
+        key = self.cache.key(self.hash, split, chosen, all_features, self.features, self.extractor.weights_hash)
         known = self.cache.cache.get(key) or {}
         names = set(known)
         if known:
@@ -208,7 +208,7 @@ class RealData:
             side = Side(samples.cpu().numpy(), features, probabilities, labels, str(self.device))
             features_of(side).import_arrays({name: tensor.numpy().copy() for name, tensor in known.items()})
         else:
-            side = self.side(split, index, whole)
+            side = self.side(split, index, all_features)
         self._sides[key] = side, names
         return side
 
@@ -223,11 +223,14 @@ class RealData:
                 self.cache.cache.put(key, {name: torch.from_numpy(array) for name, array in arrays.items()})
                 names |= found.keys()
 
-    def describe(self, samples: Tensor, labels: np.ndarray | None = None, whole: bool = False) -> Side:
-        """Samples as the extractor sees them: uint8 images, or points; one pass. ``whole``: features of all."""
+    def describe(self, samples: Tensor, labels: np.ndarray | None = None, all_features: bool = False) -> Side:
+        """Samples as the extractor sees them: uint8 images, or points; one pass.
+
+        ``all_features``: of all samples, not only of as many as scores use.
+        """
         with torch.no_grad():
             outputs = [self.extractor(chunk) for chunk in samples.split(EXTRACTOR_BATCH)]
-        features = _numpy([f for f, _ in outputs])[: None if whole else self.features]
+        features = _numpy([f for f, _ in outputs])[: None if all_features else self.features]
         probabilities = None if outputs[0][1] is None else _numpy([p for _, p in outputs])
         return Side(samples.cpu().numpy(), features, probabilities, labels, str(self.device))
 

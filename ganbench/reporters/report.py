@@ -45,7 +45,7 @@ def write_reports(
     reporters = load_reporters(formats)
     stored = StoredRecords(folder)
     report = build_report(stored)
-    contents = stored.reading.contents(stored.light)
+    contents = stored.reading.contents(stored.abridged)
     if work is not None and work.resolve() != folder.resolve():
         contents = replace(contents, interrupted=contents.interrupted + _unfinished(work, folder))
     report = choose_columns(report, columns)

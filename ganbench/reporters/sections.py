@@ -15,7 +15,7 @@ from ganbench.metrics.bias import bias_warnings
 from ganbench.plugin.report import Report
 from ganbench.reporters.formatting import ARROWS, interval, number
 from ganbench.results.schema import Record
-from ganbench.results.store import light
+from ganbench.results.store import abridged
 
 LEGEND = (
     "Median over seeds [interval]; variants that share a tier letter cannot be told apart, "
@@ -134,7 +134,7 @@ def sections(report: Report) -> list[Section]:
     metrics = [name for name in board.columns if f"{name}_low" in board.columns]
     trials = dict(iter(report.trials.groupby(["dataset", "protocol"], sort=False)))
     records: dict[tuple[str, str], list[Record]] = {}
-    for record in light(report.records):
+    for record in abridged(report.records):
         records.setdefault((record.identity.trial.dataset, record.identity.protocol), []).append(record)
     for names, rows in board.groupby(["dataset", "extractor", "protocol"], sort=False):
         dataset, extractor, protocol = map(str, names)

@@ -13,7 +13,7 @@ import pandas as pd
 from ganbench.reporters.charts import finite
 from ganbench.reporters.pictures import MOST_BYTES
 from ganbench.results.schema import Record, is_measure
-from ganbench.results.store import StoredRecords, light
+from ganbench.results.store import StoredRecords, abridged
 from ganbench.utils import canonical_json
 from ganbench.utils.files import read_plain
 
@@ -82,7 +82,7 @@ class TrialIndex:
         self.places = {path.name: path for path in sorted(folder.glob("*/*/seed-*"))}
         self.records = {
             (record.identity.trial.dataset, record.identity.trial.seed, record.identity.id): record
-            for record in light(records)
+            for record in abridged(records)
         }
         self._costs: dict[Path, dict[str, float]] = {}
 
@@ -98,7 +98,7 @@ class TrialIndex:
         """A trial with all of its record, of which the others have what tables show."""
         if trial.record is None or not isinstance(self._records, StoredRecords):
             return trial
-        return replace(trial, record=self._records.whole(trial.record))
+        return replace(trial, record=self._records.reread(trial.record))
 
 
 def median_first(trials: Sequence[Trial], metric: str) -> list[Trial]:

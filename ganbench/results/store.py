@@ -151,34 +151,34 @@ class StoredRecords(Sequence[Record]):
     They are those that ``read`` has gone through. Each is whole: it is read again when it is asked for.
 
     Attributes:
-        light: the same without what only the page of a trial shows: what was watched at evaluations before the last.
+        abridged: the same without what only the page of a trial shows: what was watched at evaluations before the last.
             What many have in common (environment, columns, reference) is there once.
     """
 
     def __init__(self, root: Path | str) -> None:
         self.reading = Reading(root)
-        self.light: list[Record] = []
+        self.abridged: list[Record] = []
         self._shared: dict[tuple[str, ...], Any] = {}
 
     def read(self) -> Iterator[Record]:
         """Every sound record below the folder, whole, in the order of their paths; call it once."""
         for record in self.reading:
-            self.light.append(self._lighter(record))
+            self.abridged.append(self._abridge(record))
             yield record
 
     def __len__(self) -> int:
-        return len(self.light)
+        return len(self.abridged)
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
     @overload
     def __getitem__(self, index: slice) -> list[Record]: ...
     def __getitem__(self, index: int | slice) -> Record | list[Record]:
-        found = self.light[index]
-        return [self.whole(one) for one in found] if isinstance(found, list) else self.whole(found)
+        found = self.abridged[index]
+        return [self.reread(one) for one in found] if isinstance(found, list) else self.reread(found)
 
-    def whole(self, record: Record) -> Record:
-        """All of a record of ``light``; that itself where its file is no longer what was read."""
+    def reread(self, record: Record) -> Record:
+        """All of a record of ``abridged``; that itself where its file is no longer what was read."""
         folder = self.reading.root / record.identity.folder
         try:
             found = read(folder / "record.json")
@@ -186,7 +186,7 @@ class StoredRecords(Sequence[Record]):
         except (OSError, DamagedRecord):
             return record
 
-    def _lighter(self, record: Record) -> Record:
+    def _abridge(self, record: Record) -> Record:
         def shared(name: str, *key: str) -> Any:
             value = getattr(record, name)
             known = self._shared.setdefault((name, *key), value)
@@ -202,9 +202,9 @@ class StoredRecords(Sequence[Record]):
         )
 
 
-def light(records: Sequence[Record]) -> Sequence[Record]:
+def abridged(records: Sequence[Record]) -> Sequence[Record]:
     """Return stored records without what only a trial's page needs, which stays on disk; others as they are."""
-    return records.light if isinstance(records, StoredRecords) else records
+    return records.abridged if isinstance(records, StoredRecords) else records
 
 
 def takes_name(text: str, known: bool, what: str, note: Callable[[str], object], other: str = "") -> bool:

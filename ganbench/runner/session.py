@@ -210,7 +210,7 @@ class Session:
             return []
         storage = [] if self.options.storage is None else ["--storage", str(self.options.storage)]
         report = f"  {shlex.join(['ganbench', 'report', '--results', str(store.root), *storage])}"
-        if finished > QUICK or signals.insisted():
+        if finished > QUICK or signals.immediate_stop_requested():
             return [f"tables of the finished trials ({finished}):", report]
         try:
             write_reports(store.root, DEFAULT, self.options.storage)

@@ -294,7 +294,7 @@ class MetricInputs:
         faults: dict[str, str] = {}
         for kind in STAND_INS:
             chosen = [metric for metric in metrics if metric.floor == kind]
-            for side in stand_ins(real, kind, lambda: held, draws, whole=True) if chosen else ():
+            for side in stand_ins(real, kind, lambda: held, draws, all_features=True) if chosen else ():
                 for one in compute_metrics(chosen, self.evidence(side, held)).values():
                     faults.update(one.faults)
                     for name, value in one.values.items():

@@ -16,7 +16,7 @@ TWICE_SECONDS = 0.3
 
 _graceful = False
 _requested: float | None = None
-_insisted = False
+_at_once = False
 
 
 class Interrupted(Exception):
@@ -28,9 +28,9 @@ def stop_requested() -> bool:
     return _requested is not None
 
 
-def insisted() -> bool:
+def immediate_stop_requested() -> bool:
     """Whether a second signal asked to end at once."""
-    return _insisted
+    return _at_once
 
 
 def request_stop() -> None:
@@ -63,18 +63,18 @@ def ignored() -> Iterator[None]:
 
 def handle_in_driver() -> None:
     """Raise KeyboardInterrupt on Ctrl-C and SIGTERM; in a block of ``graceful`` only on the second one."""
-    global _requested, _insisted
-    _requested, _insisted = None, False
+    global _requested, _at_once
+    _requested, _at_once = None, False
     owner = os.getpid()
 
     def interrupt(number: int, frame: Any) -> None:
-        global _insisted
+        global _at_once
         if os.getpid() != owner:
             _die(number)
         first = _requested is None
         if _requested is not None and time.monotonic() - _requested < TWICE_SECONDS:
             return
-        _insisted = not first
+        _at_once = not first
         request_stop()
         if not (first and _graceful):
             raise KeyboardInterrupt
