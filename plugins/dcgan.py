@@ -3,8 +3,8 @@
 Radford, Metz and Chintala 2015, "Unsupervised Representation Learning with Deep Convolutional Generative
 Adversarial Networks", section 3: strided convolutions in D and fractionally strided ones in G, batch
 normalisation in both (not at G's output or D's input), ReLU in G with tanh at its output, leaky ReLU in
-D, weights from N(0, 0.02^2), Adam. The paper takes a step size of 2e-4 and beta1 = 0.5; the defaults here are what a
-search chose at a budget of minutes (results/tuning).
+D, weights of convolutions from N(0, 0.02^2), Adam. The paper takes a step size of 2e-4 and beta1 = 0.5; the defaults
+here are what a search chose at a budget of minutes (results/tuning).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """DRAGAN: the gradient penalty near the data.
 
-Kodali et al. 2017, "On Convergence and Stability of GANs", section 2.3: D's gradient is drawn towards norm 1
-at real samples moved by noise, in the ordinary two-phase game. The paper takes lambda = 10, with which G collapses on
-the narrow modes of points. The defaults here were set by hand, and a search kept them (results/tuning).
+Kodali et al. 2017, "On Convergence and Stability of GANs": D's gradient is drawn towards norm 1
+at real samples moved by noise (uniform, as in their published code; Gaussian in the paper), in the ordinary two-phase
+game. The paper takes lambda = 10, with which G collapses on the narrow modes of points. The defaults here were set by
+hand, and a search kept them (results/tuning).
 """
 
 from __future__ import annotations

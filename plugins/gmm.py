@@ -3,7 +3,7 @@
 Dempster, Laird and Rubin 1977, "Maximum Likelihood from Incomplete Data via the EM Algorithm", example 4.3;
 as a rival of GANs on whole images, Richardson and Weiss 2018, "On GANs and GMMs". A full covariance of a large
 image has too many entries to be held, let alone fitted, so they give each component a covariance of low rank.
-Here all components share one subspace, that of the principal components (Tipping and Bishop 1999), and have
+Here all components share one subspace, that of the principal components (Pearson 1901), and have
 full covariances in it; what lies outside is left at its mean. Nothing is lost up to ``dimensions`` numbers a sample.
 Components, dimensions and regularisation are what a search chose (results/tuning).
 """

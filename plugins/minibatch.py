@@ -21,8 +21,8 @@ class Closeness(nn.Module):
 
     From f ``(n, A)`` to f and o ``(n, A + B)``, with o(x_i)_b the mean over j != i of exp(-|M_ib - M_jb|_1).
 
-    M_i = f(x_i) T with T of shape ``(A, B, C)``: B kernels of C dimensions. The paper takes the sum over j;
-    the mean differs by a constant that does not depend on the batch size.
+    M_i = f(x_i) T with T of shape ``(A, B, C)``: B kernels of C dimensions. The paper takes the sum over j,
+    itself included; the mean over the others has the same scale for every batch size.
     """
 
     def __init__(self, features: int, kernels: int, dimensions: int) -> None:

@@ -1,8 +1,9 @@
 """Projected GAN: D sees images only through a network that is never trained.
 
 Sauer, Chitta, Mueller and Geiger 2021, "Projected GANs Converge Faster": discriminators D_l stand on features P_l(x) of
-several depths, G plays against all of them (equation 4), with hinge losses and differentiable augmentation (section
-4). Random 1x1 convolutions mix the channels of each depth, and depths with each other (section 3.2).
+several depths, G plays against all of them (equation 4), with hinge losses (section 4;
+the paper's differentiable augmentation is an option here). Random 1x1 convolutions mix the channels of each depth, and
+depths with each other, where the paper has 3x3 ones and bilinear upsampling for the latter (section 3.2).
 
 The paper's network is trained on ImageNet. Here its weights are random and orthogonal: a network trained on the data
 would be near to the one that scores use, and G would learn to please the score; random features share nothing with it.

@@ -3,8 +3,8 @@
 Kang, Shim, Cho and Park 2021, "Rebooting ACGAN: Auxiliary Classifier GANs with Stable Training": D's features are
 projected onto the unit sphere, which bounds the classifier's gradient (section 3.1), and the data-to-data cross-entropy
 (equation 8) compares each sample with the proxy of its class and with the samples of other classes in the batch. Pairs
-that are right beyond a margin add nothing (section 3.2). Hinge losses about the source. Step sizes and their decay were
-set by hand, and a search kept them (results/tuning).
+that are right beyond a margin add no gradient (section 3.2). Hinge losses about the source. Step sizes and their decay
+were set by hand, and a search kept them (results/tuning).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ganbench.toolkit import ConditionalGAN
 
 
 class SphereHead(nn.Module):
-    """The source's logit, an embedding on the unit sphere, and the class proxies: ``(n, d) -> (n, 1 + 2 e)`` parts."""
+    """From features ``(n, d)`` to source logits ``(n,)``, embeddings on the sphere ``(n, e)``, and class proxies."""
 
     def __init__(self, features: int, classes: int, embedding_dim: int) -> None:
         super().__init__()

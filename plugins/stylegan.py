@@ -8,7 +8,8 @@ of w (appendix B), non-saturating loss with R1 and gamma (appendix C).
 Styles act as in Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 2.2:
 they scale the convolution's inputs, and its weights are demodulated (equations 1 and 3), where the first
 paper normalised each image's features (AdaIN). The R1 penalty is left out of most steps (section 3.1 there).
-Noise has one strength a layer, as there. D is that of Karras et al. 2018.
+Noise has one strength a layer, as there. Left out: path length regularisation, skip and residual networks, and the
+correction of Adam's settings for lazy penalties. D is that of Karras et al. 2018.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Metz et al. 2017, "Unrolled Generative Adversarial Networks", equations 4 to 9: G descends the loss it would
 meet after D has answered with K steps, and its gradient flows through those steps. The equations take gradient
 steps; the paper's experiments, steps of D's own Adam, the default here: ``unroll`` chooses. Few steps and narrow
-networks by default: each step costs a backward pass through a backward pass. The paper takes 5 or 10 steps and a
+networks by default: each step costs a backward pass through a backward pass. The paper takes up to 10 steps and a
 step size of 1e-4, which needs many times the default budget (docs/claims.md).
 """
 

@@ -44,7 +44,7 @@ def near_duplicates(real: Any, fake: Any, share: float = SHARE, rng: int = SEED)
         MetricError: too few rows, different widths, a value that is not finite, or ``share`` outside (0, 1).
 
     Source:
-        The birthday test of Arora and Zhang 2018, "Do GANs learn the distribution? Some Theory and
+        The birthday test of Arora, Risteski and Zhang 2018, "Do GANs learn the distribution? Some Theory and
         Empirics", with the eye that tells duplicates replaced by a threshold from real data.
     """
     if not 0.0 < share < 1.0:

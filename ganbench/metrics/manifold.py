@@ -54,7 +54,7 @@ def density_coverage(real: Any, fake: Any, k: int = DENSITY_K) -> dict[str, floa
     """How many real balls hold a fake, on average over fakes, and which share of real balls holds one.
 
     A real sample's ball reaches to its k-th nearest other real sample and is open (``<``), as in the
-    paper: a fake exactly on the boundary is outside. Hence a real sample with k or more exact copies
+    authors' code: a fake exactly on the boundary is outside. Hence a real sample with k or more exact copies
     has a ball of radius 0, which nothing is in, not even a copy; a real set of which every sample has
     k copies scores 0 and 0. A set without such copies scores density 1 (no ties) and coverage 1
     against itself.

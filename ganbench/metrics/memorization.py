@@ -54,7 +54,8 @@ def memorization_distance(train: Any, fake: Any) -> float:
 
     Source:
         Bai et al. 2021, "On Training Sample Memorization: Lessons from Benchmarking Generative Modeling with a
-        Large-scale Competition", section 3; means over training rows as in torchmetrics.
+        Large-scale Competition", section 3. They average over samples the distance to the nearest training row; this is
+        the mean over training rows, as in torchmetrics, whose values it has.
     """
     units = []
     for name, rows in zip(("train", "fake"), feature_pair(train, fake, (1, 1), ("train", "fake")), strict=True):

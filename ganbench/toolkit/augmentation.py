@@ -130,9 +130,10 @@ def differentiable_augmentation(x: Tensor) -> Tensor:
 def adaptive_augmentation(x: Tensor, p: Tensor) -> Tensor:
     """Flips, turns, shifts, scales, brightness, contrast and saturation, each with probability ``p`` for each image.
 
-    Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", appendix B, without its filters,
-    hue and noise: x-flips, turns by a multiple of 90 degrees (of square images), shifts by whole pixels; scaling,
-    rotation by any angle and fractional shifts, with bilinear interpolation; places outside are the nearest edge's.
+    Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", appendix B, without
+    anisotropic scaling, luma flips, hue, filters, noise and cutout: x-flips, turns by a multiple of 90 degrees (of
+    square images), shifts by whole pixels; scaling, rotation by any angle and fractional shifts, with bilinear
+    interpolation; places outside are the nearest edge's.
 
     Args:
         x: images ``(n, c, h, w)``.

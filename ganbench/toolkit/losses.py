@@ -53,7 +53,9 @@ def least_squares_generator_loss(fake_logits: Tensor) -> Tensor:
 
 
 def wasserstein_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """A critic's loss, ``E D(G(z)) - E D(x)``: minus the Wasserstein distance where the critic is 1-Lipschitz.
+    """A critic's loss, ``E D(G(z)) - E D(x)``.
+
+    Of 1-Lipschitz critics the best has minus the Wasserstein distance, and no other has less.
 
     Arjovsky et al. 2017, Algorithm 1.
     """

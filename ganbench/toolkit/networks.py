@@ -59,7 +59,8 @@ def convolutional_generator(shape: Sequence[int], latent_dim: int, width: int) -
     """The DCGAN generator: ``(n, latent_dim)`` to images ``(n, *shape)`` in [-1, 1] (Radford et al. 2015, section 3).
 
     Fractionally strided convolutions with batch normalisation and ReLU, tanh at the output; ``width``
-    channels next to the image, twice as many at each halving, weights from N(0, 0.02^2).
+    channels next to the image, twice as many at each halving, weights of convolutions from N(0, 0.02^2); the linear
+    layer keeps PyTorch's.
     """
     n, (channels, height, width_of_image) = halvings(shape), shape
     wide = width * 2 ** (n - 1)

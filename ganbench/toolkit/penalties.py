@@ -13,7 +13,8 @@ def squared_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The squared norm of the discriminator's gradient at each sample: ``|grad_x D(x)|^2``, ``(n,)``.
 
     Args:
-        judge: from samples to logits ``(n,)``, each depending on its own sample alone.
+        judge: from samples to logits ``(n,)``. Where a logit depends on other samples of its batch too, as with
+            `MinibatchStdDev`, the gradient is that of the sum of all logits.
         x: samples ``(n, *shape)``.
     """
     return grad(lambda samples: judge(samples).sum())(x).flatten(1).square().sum(1)
@@ -61,7 +62,8 @@ def wgan_gp_penalty(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tenso
 def dragan_penalty(judge: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
     """DRAGAN's penalty, at real samples moved by U(0, 1) times half their standard deviation.
 
-    Kodali et al. 2017, section 2.3.
+    Kodali et al. 2017, "On Convergence and Stability of GANs", move them by Gaussian noise; this noise is that of their
+    published code.
     """
     return unit_gradient_penalty(judge, real + 0.5 * real.std() * torch.rand_like(real))
 

@@ -163,7 +163,7 @@ class ResidualFeatures(nn.Module):
 class GroupedResidual(nn.Module):
     """A residual block without normalisation: 1x1, grouped 3x3 and 1x1 convolutions, ``(n, c, h, w)`` to the same.
 
-    Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern Baseline GAN", section 3.3 (Config E): the
+    Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern Baseline GAN", Configs D and E: the
     bottleneck of ResNeXt, inverted. Fix-up initialisation (Zhang et al. 2019, "Fixup Initialization") takes the place
     of normalisation: the last convolution starts at 0, so that the block is the identity at first, and the others are
     scaled by ``blocks^(-1/4)``, so that an update changes the function of ``blocks`` of them as much as that of one.
