@@ -65,6 +65,7 @@ class Thresholds:
     # (dcgan): rule 3 needs a poor score too. Healthy at most 0.41, failures that only rule 3 sees 0.9 and more.
     u_dominated: float = 0.45
     improving: float = -0.05  # trend; flags 3 of 42 slow runs of the study, -0.10 flags 11
+    late_gain: float = 0.1  # a tenth of FID, or of the recovered mass, over the last quarter is still improving, too
     # Trend, below 20 evaluations, for a dominated generator. Of 12,800 images on digits and 10 evaluations: planted
     # dominance at most 0.005 in size, dcgan at a tenth of its step size -0.04 to -0.09 (FID 39 falling to 31 to 34).
     standstill: float = -0.02
@@ -137,6 +138,8 @@ class Measures:
             that of the mean of u over H. Of points both of their distance where that swings more.
         rises: sum of the steps up of that series over H.
         trend: slope of that line times the length of H; negative while u improves. Of points the lower of both scales.
+        late_gain: share of itself by which the smoothed score (FID, or the recovered mass of points) improves over the
+            last quarter of the budget.
         distance_end, distance_best, distance_rise: as those of u, of the distance; of images this is u.
         points: whether the modes have known centres.
         modes_end: modes at the end; ``modes`` is how many there are in truth.
@@ -166,6 +169,7 @@ class Measures:
     oscillation_share: float | None = None
     rises: float | None = None
     trend: float | None = None
+    late_gain: float | None = None
     points: bool = False
     modes: int | None = None
     modes_end: float | None = None
@@ -217,6 +221,8 @@ def measures(record: Record, limits: Thresholds = THRESHOLDS) -> Measures:
     seen = [evaluation.images_seen for evaluation, _ in evaluated]
     times = [images * len(u) / seen[-1] for images in seen]  # the unit is the mean distance of two evaluations
     found |= _distance_measures(times, u, distance, half, limits)
+    score = [-value for value in mass] if weighed else [max(watch.fid or 0.0, 0.0) for watch in watched]
+    found["late_gain"] = _late_gain(times, score)
     found |= _mode_measures(times, watched, mass if weighed else None, distance, half, limits)
     found |= _discriminator_measures(watched, half, limits)
     classes = record.reference.modes
@@ -334,6 +340,13 @@ def _trend(times: Sequence[float], series: Series, half: int) -> float | None:
     """The slope of the Theil-Sen line over H times the length of H."""
     known = [(x, y) for x, y in list(zip(times, series, strict=True))[-half:] if y is not None]
     return theil_sen(*zip(*known, strict=True)) * half if known else None
+
+
+def _late_gain(times: Sequence[float], score: Sequence[float]) -> float:
+    """By which share of itself a smoothed score, lower is better, falls over the last quarter; 0 where it was 0."""
+    smooth = _smooth(score)
+    _, before = min(zip(times, smooth, strict=True), key=lambda place: abs(place[0] - 0.75 * times[-1]))
+    return (before - smooth[-1]) / abs(before) if before else 0.0
 
 
 def _counted(mass: float, distance: float, kl: float | None, limits: Thresholds) -> bool:

@@ -87,7 +87,8 @@ def verdict(record: Record, limits: Thresholds = THRESHOLDS) -> Verdict:
     6. ``degraded``: u was better by 0.125, or, of images, FID is 1.7 times its best, as in over-training;
        ``d_auc_gap`` shows over-fitting.
     7. ``collapsed`` (learned nothing): no better than a constant, and not improving.
-    8. ``stable``; ``still improving`` and ``undertrained`` are notes, because slow is no failure.
+    8. ``stable``; ``still improving`` (u, or the score by a tenth of itself over the last quarter) and
+       ``undertrained`` are notes, because slow is no failure.
 
     A baseline has no verdict, nor has a trial that ended in ``error``, ``crashed``, ``timeout`` or ``oom``.
     """
@@ -199,5 +200,6 @@ def _judge(
         return "degraded", ("best score earlier",), ("u_rise", "u_best", "u_end", "d_auc_gap"), m.best
     if stuck and (u >= limits.u_nothing or empty):
         return "collapsed", ("learned nothing",), ("u_end", "trend"), None
-    notes = (("still improving",) if not stuck else ()) + (("undertrained",) if u >= limits.u_poor else ())
-    return "stable", notes, ("u_end", "trend"), None
+    gains = not stuck or _least(m.late_gain, limits.late_gain)
+    notes = (("still improving",) if gains else ()) + (("undertrained",) if u >= limits.u_poor else ())
+    return "stable", notes, ("u_end", "trend", "late_gain"), None

@@ -91,6 +91,20 @@ def after(before, then, count=20, change=13):
     return [before] * change + [then] * (count - change)
 
 
+def test_a_score_that_falls_by_a_tenth_over_the_last_quarter_is_still_improving():
+    """However small u is: FID 0.4 that falls by a fifth moves u by 0.02."""
+    flat = np.full(20, 0.14)
+    falling = np.concatenate([flat[:14], np.linspace(0.14, 0.125, 6)])
+    one, other = verdict(history(falling)), verdict(history(flat))
+    assert (one.word, one.notes, other.notes) == ("stable", ("still improving",), ())
+    assert one.evidence["trend"] > THRESHOLDS.improving and one.evidence["late_gain"] == pytest.approx(0.18, abs=0.02)
+    rising = np.where(np.arange(20) == 19, 0.12, flat)  # one good evaluation is no improvement
+    assert verdict(history(rising)).notes == ()
+    points = history(1 - flat, recovered_mass=np.concatenate([flat[:14], np.linspace(0.14, 0.16, 6)]))
+    points["reference"] |= {"centres": [[0.0, 0.0]], "modes": 1}
+    assert measures(points).late_gain == pytest.approx(0.11, abs=0.02)
+
+
 @pytest.mark.parametrize("count", [20, 30])
 def test_a_converged_run_is_stable_without_notes(count):
     found = verdict(history(converging(count)))
