@@ -206,10 +206,8 @@ def tables(folder: Path, out: Path) -> None:
     fresh.to_csv(out / "fresh.csv", index=False)
     lines = [__doc__.split("\n\n", 1)[1].split("Writes into")[0].rstrip(), ""]
     lines += ["*Defaults*, and a variant without settings, are those before the search. What was"]
-    lines += [
-        "chosen is the default now, rounded; of `wgan` but for its beta1, which RMSProp has not: it does nothing there. Where"
-    ]
-    lines += ["a paper's own setting is another, the variant's file in plugins/ says it.", ""]
+    lines += ["chosen is the default now, rounded; of `wgan` all but its beta1, which does nothing there: RMSProp has"]
+    lines += ["none. Where a paper's own setting is another, the variant's file in plugins/ says it.", ""]
     for dataset, own in found.groupby("dataset"):
         rows = []
         for name, of in own.groupby("variant"):

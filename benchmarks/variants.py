@@ -20,7 +20,6 @@ from statistics import median
 
 import numpy as np
 import pandas as pd
-from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parent.parent
@@ -68,20 +67,17 @@ def seconds(folder: Path) -> float | None:
 
 
 def last_quarter(folder: Path, metric: str) -> float | None:
-    """Median over trials of how a score, by its running median of 3, changes over the last quarter, as a share of it."""
+    """Median over trials of how a score changes over the last quarter of the budget, as a share of it."""
     changes = []
     for path in folder.glob("seed-*/record.json"):
         curve = {
             evaluation["images_seen"]: evaluation["watch"].get(metric, evaluation["values"].get(metric))
             for evaluation in json.loads(path.read_text())["evaluations"]
         }
-        known = {images: value for images, value in sorted(curve.items()) if images and value is not None}
-        if len(known) < 3:
-            continue
-        images, inner = np.array(list(known)), np.median(sliding_window_view(list(known.values()), 3), axis=1)
-        smooth = np.concatenate([inner[:1], inner, inner[-1:]])
-        if before := smooth[abs(images - 0.75 * images[-1]).argmin()]:
-            changes.append(smooth[-1] / before - 1)
+        end = max(curve)
+        before = curve[min(curve, key=lambda images, at=0.75 * end: abs(images - at))]
+        if before and curve[end] is not None:
+            changes.append(curve[end] / before - 1)
     return median(changes) if changes else None
 
 

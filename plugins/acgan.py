@@ -2,7 +2,8 @@
 
 Odena, Olah and Shlens 2017, "Conditional Image Synthesis With Auxiliary Classifier GANs": D says whether an image is
 real, and which class it shows. Both networks raise the log-likelihood of the right class, L_C (equation 3), beside the
-game about the source, L_S (equation 2).
+game about the source, L_S (equation 2). The paper takes a step size of 2e-4 and beta1 = 0.5; the defaults here were set
+by hand, and a search kept them (results/tuning).
 
 G is rewarded for images that are easy to classify, whether they are typical or not: variety within a class suffers.
 """
