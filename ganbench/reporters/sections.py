@@ -143,7 +143,9 @@ def sections(report: Report) -> list[Section]:
         # The primary metric stands there even if every trial failed: its floor and empty cells say so.
         own = records.get((content, protocol), [])
         failed = {m for record in own for m, about in record.metrics.items() if about.status is not UNSET}
+        places = {m: about.position for record in own for m, about in record.metrics.items()}
         shown = [m for m in metrics if m in failed or rows[m].notna().any()]
+        shown.sort(key=lambda m: places.get(m, len(metrics)))  # those of another dataset may stand in another order
         present = [m for m in metrics if m == primary] + [m for m in shown if m != primary]
         found.append(
             Section(
