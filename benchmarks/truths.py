@@ -4,9 +4,9 @@
     python benchmarks/truths.py --seeds 3
     python benchmarks/truths.py --points --stacked stacked-mnist    # five, and the files of MNIST
 
-Points: the data drawn anew, narrower and wider modes, one point a mode, half of the modes, noise, a constant. Stacked digits: real ones,
-cut down to so many of the 1,000 classes, and uniform noise, as the classifier counts them. Prints Markdown: mean over
-seeds, ± the standard deviation.
+Points: the data drawn anew, narrower and wider modes, one point a mode, half of the modes, noise, a constant. Stacked
+digits: real ones, cut down to so many of the 1,000 classes, and uniform noise, as the classifier counts them. Prints
+Markdown: mean over seeds, ± the standard deviation.
 """
 
 from __future__ import annotations

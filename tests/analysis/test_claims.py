@@ -10,7 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from claims import CLAIMS, better, both, every, level, page, shown_command
+from claims import CLAIMS, better, both, cures, every, no_winner, page, shown_command
 
 
 def trials(**scores: list[float]) -> pd.DataFrame:
@@ -52,13 +52,30 @@ def test_a_variant_is_found_with_its_settings_and_not_another_of_the_same_name()
     assert better("fid", "r1", "vae")(frame)[1] == "reproduced"
 
 
-def test_losses_are_level_if_their_best_settings_are_within_a_factor() -> None:
-    labels = ["control", "lsgan", "lsgan[lr=0.01]", "wgan"]
-    frame = pd.DataFrame({"dataset": "digits", "variant": labels, "fid": [1.0, 4.0, 1.2, 1.4]})
-    names = ("control", "lsgan", "wgan")
-    assert level("fid", names, 1.5)(frame)[1] == "reproduced"
-    assert level("fid", names, 1.3)(frame)[1] == "not seen"
-    assert level("fid", (*names, "minimax"), 1.5)(frame)[1] == "not run"
+def test_a_loss_wins_if_its_best_setting_is_better_on_every_dataset() -> None:
+    def rows(dataset: str, metric: str, **scores: list[float]) -> pd.DataFrame:
+        return trials(**scores).rename(columns={"fid": metric}).assign(dataset=dataset)
+
+    digits = rows("digits", "fid", control=[1.4, 1.5, 1.6], dragan=[1.0, 1.1, 1.2], lsgan=[4.0, 4.0, 4.0])
+    tuned = rows("digits", "fid", lsgan=[0.9, 0.9, 1.0]).replace("lsgan", "lsgan[lr=0.01]")
+    ring = rows("ring8", "mass", control=[0.4, 0.4, 0.4], dragan=[0.3, 0.3, 0.3], lsgan=[0.5, 0.5, 0.6])
+    claim = no_winner(("control", "dragan", "lsgan"), ("digits", "fid", False), ("ring8", "mass", True))
+    assert claim(pd.concat([digits, ring]))[1] == "reproduced"  # each wins on one of them
+    seen, verdict = claim(pd.concat([digits, tuned, ring]))
+    assert verdict == "not seen" and seen.endswith("better than control on 2 of 2: lsgan")
+    assert claim(digits) == ("", "not run")
+
+
+def test_a_cure_cannot_be_tested_where_nothing_fails() -> None:
+    frame = trials(ill=[1.0, 1.0], fine=[8.0, 8.0], cured=[9.0, 9.0])
+
+    def claim(name: str) -> str:
+        return cures("fid", name, (8.0).__le__, better("fid", "cured", name, highest=True))(frame)[1]
+
+    assert (claim("ill"), claim("fine")) == ("reproduced", "not testable")
+    worse = cures("fid", "fine", (8.0).__le__, better("fid", "ill", "fine", highest=True))
+    assert worse(frame)[1] == "the other way round"  # that is seen all the same
+    assert cures("fid", "none", (8.0).__le__, better("fid", "cured", "none"))(frame)[1] == "not run"
 
 
 def test_the_page_names_each_claim_before_anything_was_run(tmp_path: Path) -> None:
