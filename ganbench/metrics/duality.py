@@ -76,7 +76,8 @@ def duality_gap(
 def best_response(variant: GAN, role: str, real: Batch, batch_size: int, steps: int) -> GAN:
     """The best response of a role: a copy of ``variant`` after ``steps`` updates of ``role``'s network alone."""
     player = copy.deepcopy(variant).train()
-    player.optimizers = {role: player.build_optimizer(getattr(player, role))}
+    # Both, fresh: `unrolled` reads how D would go on; only that of ``role`` is stepped.
+    player.optimizers = {name: player.build_optimizer(getattr(player, name)) for name in OTHER}
     batches = shuffled(real, batch_size)
     for step in range(steps):
         batch, z = next(batches), player.latent(batch_size)

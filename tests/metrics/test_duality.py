@@ -10,6 +10,7 @@ import torch
 from ganbench_plugins.cgan import CGAN
 from ganbench_plugins.minimax import Minimax
 from ganbench_plugins.noise import Noise
+from ganbench_plugins.unrolled import Unrolled
 from ganbench_plugins.vanilla import Vanilla
 from ganbench_plugins.wgan import WGAN
 from torch import Tensor, nn
@@ -163,9 +164,10 @@ def test_step_sizes_that_fell_to_0_in_training_do_not_hide_the_gap() -> None:
     assert duality_gap(variant, finding, scoring, 50, steps=30) == before > 0.01
 
 
-def test_seeded_and_everything_is_left_alone() -> None:
+@pytest.mark.parametrize("kind", [Vanilla, Unrolled])  # unrolled's G reads the optimizer of D
+def test_seeded_and_everything_is_left_alone(kind: type[GAN]) -> None:
     torch.manual_seed(0)
-    variant = Vanilla(torch.Size((1, 8, 8)), latent_dim=4, width=8)
+    variant = kind(torch.Size((1, 8, 8)), latent_dim=4, width=8)
     images = Batch(torch.rand(40, 1, 8, 8) * 2 - 1)
     variant.train_step(images, Clock(0, 0, 64, 0.0, False))
     variant.generator.eval()
