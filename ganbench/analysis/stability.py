@@ -200,6 +200,6 @@ def _judge(
         return "degraded", ("best score earlier",), ("u_rise", "u_best", "u_end", "d_auc_gap"), m.best
     if stuck and (u >= limits.u_nothing or empty):
         return "collapsed", ("learned nothing",), ("u_end", "trend"), None
-    gains = not stuck or _least(m.late_gain, limits.late_gain)
-    notes = (("still improving",) if gains else ()) + (("undertrained",) if u >= limits.u_poor else ())
+    falls = _least(m.late_gain, limits.late_gain) and trend <= limits.late_trend * u
+    notes = (("still improving",) if falls or not stuck else ()) + (("undertrained",) if u >= limits.u_poor else ())
     return "stable", notes, ("u_end", "trend", "late_gain"), None

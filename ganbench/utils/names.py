@@ -17,7 +17,7 @@ _VALUE = re.compile(r"[0-9][0-9_]*(\.[0-9_]*)?(e-?[0-9]+)?|nan|inf|infinity|na|n
 _OWN = """
 against_control coverage_drop d_auc_gap d_auc_late d_dominance d_saturation dataset dataset_hash direction
 distance_end distance_rise environment environment_fields evidence extractor failed failure_score given grad_spikes
-gradient_growth hyperparameters kl_end kl_late kl_rise kl_trend mode_drop modes_end note notes oscillation
+gradient_growth hyperparameters kl_end kl_late kl_rise kl_trend late_gain mode_drop modes_end note notes oscillation
 oscillation_share p_control parameter_growth preset primary protocol rank reason role sampling_sd seed seed_sd seeds
 source status tier trend trial true_family u_best u_end u_rise variant verdict verdict_images verdict_step
 """
