@@ -11,7 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from search import choose, finalists, merged_finalists, tables, times_worse
+from search import choose, finalists, merged_finalists, prove, tables, times_worse
 from variants import last_quarter
 
 
@@ -96,6 +96,31 @@ def test_tables_keep_the_variants_that_were_searched_elsewhere(tmp_path: Path) -
     tables(tmp_path / "here", tmp_path / "out")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out/configurations.csv"), kept)
     assert "- `r1`: `r1[lr=1]`\n- `wgan`: its defaults" in (tmp_path / "out/README.md").read_text()
+
+
+def test_what_was_chosen_is_trained_on_fresh_seeds_and_stands_beside_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_search(tmp_path, "r1", {"r1": (2.0, 0.2), "r1[lr=1]": (1.0, 0.3), "r1[lr=2]": (0.9, 0.1)})
+    found = pd.read_csv(tmp_path / "r1/tuning.csv").assign(hyperparameters='{"lr": 1.0}')
+    found.to_csv(tmp_path / "r1/tuning.csv", index=False)
+    called: list[list[str]] = []
+    monkeypatch.setattr("search.subprocess.run", lambda command, check: called.append(command))
+    prove("r1", tmp_path)
+    [command] = called
+    assert "run -p r1 -d digits,ring8 --seeds 3 --set r1.lr=1.0 --results" in " ".join(command)
+    assert command[-1] == str(tmp_path / "r1" / "final")
+
+    final = pd.read_csv(tmp_path / "r1/final/trials.csv")
+    new = [final.assign(variant=label, fid=fid) for label, fid in (("r1[lr=1]", 0.5), ("r1[lr=2]", 0.7))]
+    pd.concat([final, *new]).to_csv(tmp_path / "r1/final/trials.csv", index=False)
+    tables(tmp_path, tmp_path / "out")
+    assert "| r1 | digits | 1 | 0.700 | 0.500 |" in (tmp_path / "out/README.md").read_text()
+    # From the tables alone, where nothing was trained: the same again.
+    text = (tmp_path / "out/README.md").read_text()
+    (tmp_path / "empty").mkdir()
+    tables(tmp_path / "empty", tmp_path / "out")
+    assert (tmp_path / "out/README.md").read_text() == text
 
 
 def test_the_change_over_the_last_quarter_is_between_samples_of_one_size(tmp_path: Path) -> None:
