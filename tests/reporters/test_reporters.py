@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,10 @@ from ganbench.reporters.csv import to_csv
 from ganbench.reporters.formatting import number, seeds
 from ganbench.reporters.html import to_html
 from ganbench.reporters.markdown import to_markdown
+from ganbench.reporters.report import build_report
 from ganbench.reporters.sections import cells, sections
 from ganbench.reporters.terminal import show
+from ganbench.results.records import read
 from ganbench.utils.errors import UsageError
 
 PNG = base64.b64decode(
@@ -203,6 +206,14 @@ def test_cells_put_the_primary_metric_first_and_the_floor_last():
     headings, rows = cells(second)
     assert headings[3:] == ["Recall (identity) ↑", "Verdict", "Seeds", "Failed"]
     assert rows[0][3] == "0.250"
+
+
+def test_columns_stand_in_the_order_of_their_own_records_whatever_other_datasets_have():
+    folder = Path(__file__).parents[2] / "results" / "reference"
+    records = [read(min(folder.glob(f"{dataset}/r1/seed-*/record.json"))) for dataset in ("digits", "ring8")]
+    for section, record in zip(sections(build_report(records)), records, strict=True):
+        first, *rest = sorted(record.metrics, key=lambda name: record.metrics[name].position)
+        assert section.metrics == [section.report.primary[section.dataset], *rest] and section.metrics[0] == first
 
 
 def test_the_primary_metric_has_its_column_and_floor_where_every_trial_failed():
