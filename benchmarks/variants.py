@@ -81,6 +81,11 @@ def last_quarter(folder: Path, metric: str) -> float | None:
     return median(changes) if changes else None
 
 
+def digits(value: float) -> str:
+    """Three digits, and all of a count."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def table(results: Path, dataset: str) -> list[str]:
     """The Markdown table of one dataset, best first."""
     board = pd.read_csv(results / "leaderboard.csv")
@@ -92,9 +97,9 @@ def table(results: Path, dataset: str) -> list[str]:
         "|---|" + "---|" * (len(columns) + 4),
     ]
     for name, row in board.sort_values(primary, ascending=direction).iterrows():
-        scores = [f"{row[c]:.3g}" for c in columns]
+        scores = [digits(row[c]) for c in columns]
         if row.seeds > 1:
-            scores = [f"{row[c]:.3g} [{row[f'{c}_low']:.3g}, {row[f'{c}_high']:.3g}]" for c in columns]
+            scores = [f"{digits(row[c])} [{digits(row[f'{c}_low'])}, {digits(row[f'{c}_high'])}]" for c in columns]
         folder = results / dataset / str(name)
         spent, code, change = seconds(folder), lines_of_code(variants()[str(name)]), last_quarter(folder, primary)
         changed = "" if change is None else f"{change:+.0%}"
@@ -103,7 +108,9 @@ def table(results: Path, dataset: str) -> list[str]:
     ideal = []
     for c in columns:
         floor, spread = (board[name].iloc[0] if name in board else np.nan for name in (f"{c}_floor", f"{c}_floor_sd"))
-        ideal.append("" if np.isnan(floor) else f"{floor:.3g}" if np.isnan(spread) else f"{floor:.3g} ± {spread:.2g}")
+        ideal.append(
+            "" if np.isnan(floor) else digits(floor) if np.isnan(spread) else f"{digits(floor)} ± {spread:.2g}"
+        )
     return [*lines, f"| *ideal sampler* | {' | '.join(ideal)} | | | | |"]
 
 
