@@ -10,8 +10,8 @@ stays. Its trials are kept in ``results/claims``, and read from there where FOLD
 The rule is the same wherever two variants are compared: *reproduced* if the median is better and, of all pairs of a
 trial of the one and a trial of the other, at least nine in ten have the better score on the claimed side; *the other
 way round* if that holds of the other; else *not seen*. A claim of several parts is reproduced *in part* if some are.
-That something cures a failure is *not testable* where the GAN that should fail does not, unless the cure does harm in
-all parts.
+If the GAN that should fail does not, the claim to cure it is *not testable*; if the cure is worse by every measure, it
+is *the other way round*.
 """
 
 from __future__ import annotations
