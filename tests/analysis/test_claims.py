@@ -70,12 +70,12 @@ def test_a_cure_cannot_be_tested_where_nothing_fails() -> None:
     frame = trials(ill=[1.0, 1.0], fine=[8.0, 8.0], cured=[9.0, 9.0])
 
     def claim(name: str) -> str:
-        return cures("fid", name, (8.0).__le__, better("fid", "cured", name, highest=True))(frame)[1]
+        return cures("fid", name, lambda modes: modes >= 8, better("fid", "cured", name, highest=True))(frame)[1]
 
     assert (claim("ill"), claim("fine")) == ("reproduced", "not testable")
-    worse = cures("fid", "fine", (8.0).__le__, better("fid", "ill", "fine", highest=True))
+    worse = cures("fid", "fine", lambda modes: modes >= 8, better("fid", "ill", "fine", highest=True))
     assert worse(frame)[1] == "the other way round"  # that is seen all the same
-    assert cures("fid", "none", (8.0).__le__, better("fid", "cured", "none"))(frame)[1] == "not run"
+    assert cures("fid", "none", lambda modes: modes >= 8, better("fid", "cured", "none"))(frame)[1] == "not run"
 
 
 def test_the_page_names_each_claim_before_anything_was_run(tmp_path: Path) -> None:
