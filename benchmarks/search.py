@@ -4,11 +4,11 @@
     python benchmarks/search.py FOLDER -p r1 -p sngan       # these
     python benchmarks/search.py FOLDER --tables results/tuning   # nothing is trained: tables of what is there
 
-``ganbench tune`` gives each variant 20 configurations on ``digits`` and on ``ring8``, or on what of both it suits.
-What is searched are its continuous hyperparameters: step sizes, decays, weights of penalties. Whole numbers and choices
-(widths, depths, steps of the critic, augmentation) set what a training costs and what the model is, and keep their
-defaults; a mixture of Gaussians has nothing else, so its numbers are searched. So do the weights of what no score sees:
-that a class or a code can be read off a sample. A search would take them to 0.
+``ganbench tune`` gives each variant 20 configurations, its defaults and 19 random ones, on ``digits`` and on ``ring8``,
+or on what of both it suits. What is searched are its continuous hyperparameters: step sizes, decays, weights of
+penalties. Whole numbers and choices (widths, depths, steps of the critic, augmentation) set what a training costs and
+what the model is, and keep their defaults; a mixture of Gaussians has nothing else, so its numbers are searched. So do
+the weights of what no score sees: that a class or a code can be read off a sample. A search would take them to 0.
 
 Configuration i is the same on all datasets. The defaults and the four others of the lowest mean rank over both are the
 *finalists*. They are trained again, all by one seed and as long as the reference is (on ``mnist``, where none was
@@ -205,9 +205,12 @@ def tables(folder: Path, out: Path) -> None:
     curves.to_csv(out / "curves.csv", index=False)
     fresh.to_csv(out / "fresh.csv", index=False)
     lines = [__doc__.split("\n\n", 1)[1].split("Writes into")[0].rstrip(), ""]
-    lines += ["*Defaults*, and a variant without settings, are those before the search. What was"]
-    lines += ["chosen is the default now, rounded; of `wgan` all but its beta1, which does nothing there: RMSProp has"]
-    lines += ["none. Where a paper's own setting is another, the variant's file in plugins/ says it.", ""]
+    lines += ["*Defaults*, and a variant without settings, are those before the search: `configurations.csv` has them"]
+    lines += ["as configuration 0; the other 19 are random. They had been set by hand, some with more care than"]
+    lines += ["others, and on scores of the test split: so much of the chances was not equal. What was chosen is the"]
+    lines += ["default now, rounded; of `wgan` all but its beta1, which does nothing there: RMSProp has none. A search"]
+    lines += ["that is begun now therefore has another configuration 0 for half of the variants, and the same random"]
+    lines += ["ones. Where a paper names step sizes or weights, the variant's file in plugins/ has them, too.", ""]
     for dataset, own in found.groupby("dataset"):
         rows = []
         for name, of in own.groupby("variant"):

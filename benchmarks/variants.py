@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parent.parent
 SIDE, TOP = 150, 16  # pixels: of a plot of points, of the line with a variant's name
-POINTS = {"recovered_mass": "recovered mass ↑", "mode_kl": "mode KL ↓", "high_quality": "high quality ↑"}
+POINTS = {"recovered_mass": "recovered mass ↑", "coverage": "coverage ↑", "mode_kl": "mode KL ↓", "modes": "modes ↑"}
 COLUMNS = {
     "digits": {"fid": "FID (digits-cnn) ↓", "recall": "recall ↑"},
     "ring8": POINTS,
@@ -104,7 +104,10 @@ def table(results: Path, dataset: str) -> list[str]:
         spent, code, change = seconds(folder), lines_of_code(variants()[str(name)]), last_quarter(folder, primary)
         changed = "" if change is None else f"{change:+.0%}"
         verdict = row.verdict if isinstance(row.verdict, str) else ""
-        lines.append(f"| {name} | {' | '.join(scores)} | {changed} | {verdict} | {spent:.0f} | {code} |")
+        noted = f"{verdict} ({row.notes})" if isinstance(row.notes, str) else verdict
+        told = [row.given] * isinstance(row.given, str) + ["the family of the data"] * (row.true_family == "yes")
+        named = f"{name} ({', '.join(told)})" if told else name
+        lines.append(f"| {named} | {' | '.join(scores)} | {changed} | {noted} | {spent:.0f} | {code} |")
     ideal = []
     for c in columns:
         floor, spread = (board[name].iloc[0] if name in board else np.nan for name in (f"{c}_floor", f"{c}_floor_sd"))

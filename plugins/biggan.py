@@ -6,8 +6,9 @@ B), spectral normalisation in both networks, orthogonal initialisation, an avera
 D is the projection discriminator of Miyato and Koyama 2018 (equation 4) with hinge losses; self-attention is that of
 Zhang et al. 2019.
 
-The paper trains D twice for each step of G; at a budget of real images that halves G's steps, so here it is once. Step
-sizes and their decay were set by hand for budgets of minutes, and a search kept them (results/tuning).
+The paper trains D twice for each step of G; at a budget of real images that halves G's steps, so here it is once. Its
+step sizes are 5e-5 for G and 2e-4 for D, for batches of 2,048; those here and their decay were set by hand for budgets
+of minutes, and a search kept them (results/tuning).
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 Kang, Shim, Cho and Park 2021, "Rebooting ACGAN: Auxiliary Classifier GANs with Stable Training": D's features are
 projected onto the unit sphere, which bounds the classifier's gradient (section 3.1), and the data-to-data cross-entropy
 (equation 8) compares each sample with the proxy of its class and with the samples of other classes in the batch. Pairs
-that are right beyond a margin add no gradient (section 3.2). Hinge losses about the source. Step sizes and their decay
-were set by hand, and a search kept them (results/tuning).
+that are right beyond a margin add no gradient (section 3.2). Hinge losses about the source.
+
+Step sizes and their decay were set by hand, and a search kept them (results/tuning). The authors' code for CIFAR-10
+takes 2.8e-4 for batches of 128, with lambda = 0.5, tau = 0.5 and m_p = 0.98.
 """
 
 from __future__ import annotations

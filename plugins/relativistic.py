@@ -2,7 +2,8 @@
 
 Jolicoeur-Martineau 2018, "The relativistic discriminator: a key element missing from standard GAN", section
 4.1 (RSGAN): D says how much more real a real sample is than a generated one, and G is its mirror image.
-Step size, its decay and momentum are what a search chose (results/tuning).
+Step size, its decay and momentum are what a search chose (results/tuning); the paper takes 2e-4 and beta1 = 0.5 on
+CIFAR-10 (section 4.1).
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Kingma and Welling 2014, "Auto-Encoding Variational Bayes": an encoder q(z|x) = 
 and a decoder p(x|z) ascend the evidence lower bound E_q log p(x|z) - KL(q(z|x) || p(z)), p(z) = N(0, I), by
 gradients through z = mu + sigma * epsilon (section 2.4), one epsilon for each x. The KL divergence has the
 closed form of appendix B; p(x|z) is Gaussian (appendix C.2) with one fixed standard deviation, ``noise``.
+The paper takes Adagrad, with step sizes of 0.01 to 0.1; Adam's here and ``noise`` were set by hand, and a search kept
+them (results/tuning).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from claims import CLAIMS, better, both, cures, every, no_winner, page, shown_command
+from claims import CLAIMS, arrives, best_of_search, better, both, cures, every, levelled, page, shown_command
 
 
 def trials(**scores: list[float]) -> pd.DataFrame:
@@ -50,20 +50,50 @@ def test_a_variant_is_found_with_its_settings_and_not_another_of_the_same_name()
     frame = pd.DataFrame({"variant": ["r1", "r1[augment=ada]", "vae[width=8]"], "fid": [2.0, 1.0, 3.0]})
     assert better("fid", "r1[augment=ada]", "r1")(frame)[1] == "reproduced"
     assert better("fid", "r1", "vae")(frame)[1] == "reproduced"
+    assert better("fid", "vae", "vae[width=8]")(frame)[1] == "not run"  # its default is not there yet
 
 
-def test_a_loss_wins_if_its_best_setting_is_better_on_every_dataset() -> None:
+def test_losses_are_level_if_they_score_alike_and_none_wins_on_every_dataset() -> None:
     def rows(dataset: str, metric: str, **scores: list[float]) -> pd.DataFrame:
         return trials(**scores).rename(columns={"fid": metric}).assign(dataset=dataset)
 
-    digits = rows("digits", "fid", control=[1.4, 1.5, 1.6], dragan=[1.0, 1.1, 1.2], lsgan=[4.0, 4.0, 4.0])
-    tuned = rows("digits", "fid", lsgan=[0.9, 0.9, 1.0]).replace("lsgan", "lsgan[lr=0.01]")
-    ring = rows("ring8", "mass", control=[0.4, 0.4, 0.4], dragan=[0.3, 0.3, 0.3], lsgan=[0.5, 0.5, 0.6])
-    claim = no_winner(("control", "dragan", "lsgan"), ("digits", "fid", False), ("ring8", "mass", True))
-    assert claim(pd.concat([digits, ring]))[1] == "reproduced"  # each wins on one of them
-    seen, verdict = claim(pd.concat([digits, tuned, ring]))
-    assert verdict == "not seen" and seen.endswith("better than control on 2 of 2: lsgan")
+    def claim(*frames: pd.DataFrame, **labels: str) -> tuple[str, str]:
+        names = ("control", "dragan", "lsgan")
+        best = {name: labels.get(name, name) for name in names}
+        of = levelled(names, ("digits", "fid", False), ("ring8", "mass", True), best=lambda dataset: best)
+        return of(pd.concat(frames))
+
+    digits = rows("digits", "fid", control=[1.4, 1.4, 1.6], dragan=[1.0, 1.1, 1.2], lsgan=[4.0, 4.0, 4.0])
+    tuned = rows("digits", "fid", lsgan=[0.99, 1.0, 1.1]).replace("lsgan", "lsgan[lr=0.01]")
+    near = rows("ring8", "mass", control=[0.4, 0.4, 0.4], dragan=[0.3, 0.3, 0.3], lsgan=[0.44, 0.44, 0.44])
+    near_tuned = near.replace("lsgan", "lsgan[lr=0.01]")
+    seen, verdict = claim(digits, near)
+    assert verdict == "in part"  # each wins on one of them, but lsgan's FID is four times that of dragan
+    assert "digits: fid: dragan 1.10, control 1.40, lsgan 4, a factor of 3.64" in seen
+    assert "better than control on 2 of 2: none (reproduced)" in seen
+    seen, verdict = claim(digits, tuned, near, near_tuned, lsgan="lsgan[lr=0.01]")
+    assert verdict == "in part" and "all within a factor of 1.50 (reproduced)" in seen
+    assert seen.endswith("better than control on 2 of 2: lsgan (not seen)")
+    level = rows("digits", "fid", control=[1.4, 1.4, 1.6], dragan=[1.2, 1.2, 1.2], lsgan=[1.5, 1.5, 1.5])
+    assert claim(level, near)[1] == "reproduced"
     assert claim(digits) == ("", "not run")
+
+
+def test_the_best_of_a_search_has_the_lowest_fid_or_the_most_mass() -> None:
+    searched = pd.read_csv(Path(__file__).parents[2] / "results" / "tuning" / "configurations.csv")
+    for dataset, highest in (("digits", False), ("ring8", True)):
+        of = searched[(searched["dataset"] == dataset) & (searched["variant"] == "lsgan")]
+        best = of["score"].max() if highest else of["score"].min()
+        assert [best_of_search(dataset)["lsgan"]] == list(of[of["score"] == best]["label"])
+
+
+def test_modes_say_nothing_where_hardly_a_sample_is_in_any() -> None:
+    claim = arrives("a", better("fid", "a", "b"))
+    frame = trials(a=[1, 2, 3], b=[4, 5, 6])
+    assert claim(frame.assign(high_quality=0.6))[1] == "reproduced"
+    seen, verdict = claim(frame.assign(high_quality=[0.6, 0.4, 0.1, 0.9, 0.9, 0.9]))
+    assert verdict == "not testable" and seen.endswith("high_quality: a 0.400 (0.100, 0.400, 0.600)")
+    assert claim(frame[:0]) == ("", "not run")
 
 
 def test_a_cure_cannot_be_tested_where_nothing_fails() -> None:
