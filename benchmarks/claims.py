@@ -38,6 +38,7 @@ KEPT = ["dataset", "variant", "seed", "status", "verdict", "fid", "recovered_mas
 KEPT += ["authenticity"]
 MARK = "<!-- findings -->"
 SURE = 0.9
+WORDS = {"fid": "FID", "mode_kl": "mode KL", "recovered_mass": "recovered mass", "high_quality": "high quality"}
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,23 @@ def settings(variants: str, **values: object) -> str:
     return " ".join(f"--set {name}.{key}={value}" for name in variants.split() for key, value in values.items())
 
 
+def words_of(metric: str) -> str:
+    return WORDS.get(metric, metric)
+
+
 def shown(values: pd.Series) -> str:
     return f"{number(values.median())} ({', '.join(number(value) for value in sorted(values))})"
 
 
-def scores(trials: pd.DataFrame, name: str, metric: str) -> pd.Series:
-    """Of the variant of this label, or, where there is none, of the one variant of this name; none before it is run."""
-    if metric not in trials:
-        return pd.Series(dtype=float)
+def trials_called(trials: pd.DataFrame, name: str) -> pd.Series:
+    """Which trials are of the variant of this label, or, where there is none, of the one variant of this name."""
     labels = trials["variant"]
-    own = labels == name if (labels == name).any() else labels.str.split("[").str[0] == name
-    return trials[own][metric].dropna()
+    return labels == name if (labels == name).any() else labels.str.split("[").str[0] == name
+
+
+def scores(trials: pd.DataFrame, name: str, metric: str) -> pd.Series:
+    """The scores of a variant; none before it is run."""
+    return trials[trials_called(trials, name)][metric].dropna() if metric in trials else pd.Series(dtype=float)
 
 
 def better(metric: str, first: str, second: str, highest: bool = False) -> Callable[[pd.DataFrame], tuple[str, str]]:
@@ -86,12 +93,13 @@ def better(metric: str, first: str, second: str, highest: bool = False) -> Calla
 
     def judge(trials: pd.DataFrame) -> tuple[str, str]:
         one, two = (scores(trials, name, metric) for name in (first, second))
-        if one.empty or two.empty or (one.index.equals(two.index) and first != second):
-            return "", "not run"  # the one label of that name is the other's: with settings, before it is run without
+        same = trials_called(trials, first) & trials_called(trials, second)  # one with settings, the other not run
+        if one.empty or two.empty or (first != second and same.any()):
+            return "", "not run"
         sign = 1.0 if highest else -1.0
         wins = np.sign(sign * np.subtract.outer(one.to_numpy(), two.to_numpy()))
         share = float((wins + 1.0).mean() / 2.0)
-        seen = f"{metric}: {first} {shown(one)}, {second} {shown(two)}; better in {share:.0%} of pairs"
+        seen = f"{words_of(metric)}: {first} {shown(one)}, {second} {shown(two)}; better in {share:.0%} of pairs"
         if share >= SURE:
             return seen, "reproduced"
         return seen, "the other way round" if share <= 1.0 - SURE else "not seen"
@@ -147,7 +155,7 @@ def arrives(name: str, judge: Callable[[pd.DataFrame], tuple[str, str]]) -> Call
         share = scores(trials, name, "high_quality")
         if verdict == "not run" or share.median() >= 0.5:
             return seen, verdict
-        return f"{seen}; high_quality: {name} {shown(share)}", "not testable"
+        return f"{seen}; {words_of('high_quality')}: {name} {shown(share)}", "not testable"
 
     return judged
 
@@ -161,7 +169,7 @@ def every(metric: str, name: str, holds: Callable[[pd.Series], pd.Series], words
             return "", "not run"
         fine = holds(values)
         listed = ", ".join(str(value) if isinstance(value, str) else number(value) for value in values)
-        return f"{metric}: {name} {listed} ({words})", "reproduced" if fine.all() else "not seen"
+        return f"{words_of(metric)}: {name} {listed} ({words})", "reproduced" if fine.all() else "not seen"
 
     return judge
 
@@ -197,7 +205,7 @@ def levelled(
             factor = medians.max() / medians.min()
             alike = alike and factor <= similar
             listed = ", ".join(f"{n} {number(v)}" for n, v in medians.sort_values(ascending=not highest).items())
-            seen.append(f"{dataset}: {metric}: {listed}, a factor of {number(factor)}")
+            seen.append(f"{dataset}: {words_of(metric)}: {listed}, a factor of {number(factor)}")
             claims = {name: better(metric, label[name], label[names[0]], highest) for name in names[1:]}
             wins.append({name for name, claim in claims.items() if claim(of)[1] == "reproduced"})
         winners = ", ".join(sorted(set.intersection(*wins))) or "none"
@@ -460,18 +468,13 @@ def curves_of(folder: Path) -> pd.DataFrame:
 
 def page(root: Path, kept: Path, findings: str = "") -> str:
     rows, commands = [], []
-    for number_of, claim in enumerate(CLAIMS, start=1):
+    for claim in CLAIMS:
         trials = trials_of(root, claim, kept)
         seen, verdict = claim.judge(trials) if trials is not None else ("", "not run")
         noted = f"{claim.claim} ({claim.note})" if claim.note else claim.claim
-        rows.append([str(number_of), noted, claim.paper, seen, verdict])
-        commands += [
-            f"{number_of}. {claim.name}",
-            "",
-            *(f"        {shown_command(words)}" for words in claim.commands),
-            "",
-        ]
-    head = ["", "claim", "paper", "seen", "verdict"]
+        rows.append([f"`{claim.name}`", noted, claim.paper, seen, verdict])
+        commands += [f"`{claim.name}`:", "", *(f"    {shown_command(words)}" for words in claim.commands), ""]
+    head = ["name", "claim", "paper", "seen", "verdict"]
     return "\n".join(
         [
             *("# Claims of papers, tried here", "", RULE, "", to_table(head, rows)),

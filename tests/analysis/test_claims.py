@@ -69,7 +69,7 @@ def test_losses_are_level_if_they_score_alike_and_none_wins_on_every_dataset() -
     near_tuned = near.replace("lsgan", "lsgan[lr=0.01]")
     seen, verdict = claim(digits, near)
     assert verdict == "in part"  # each wins on one of them, but lsgan's FID is four times that of dragan
-    assert "digits: fid: dragan 1.10, control 1.40, lsgan 4, a factor of 3.64" in seen
+    assert "digits: FID: dragan 1.10, control 1.40, lsgan 4, a factor of 3.64" in seen
     assert "better than control on 2 of 2: none (reproduced)" in seen
     seen, verdict = claim(digits, tuned, near, near_tuned, lsgan="lsgan[lr=0.01]")
     assert verdict == "in part" and "all within a factor of 1.50 (reproduced)" in seen
@@ -92,7 +92,7 @@ def test_modes_say_nothing_where_hardly_a_sample_is_in_any() -> None:
     frame = trials(a=[1, 2, 3], b=[4, 5, 6])
     assert claim(frame.assign(high_quality=0.6))[1] == "reproduced"
     seen, verdict = claim(frame.assign(high_quality=[0.6, 0.4, 0.1, 0.9, 0.9, 0.9]))
-    assert verdict == "not testable" and seen.endswith("high_quality: a 0.400 (0.100, 0.400, 0.600)")
+    assert verdict == "not testable" and seen.endswith("high quality: a 0.400 (0.100, 0.400, 0.600)")
     assert claim(frame[:0]) == ("", "not run")
 
 
