@@ -260,9 +260,9 @@ CLAIMS = [
         arrives(
             "pacgan-2d",
             cures(
-                "modes",
+                "mode_kl",
                 "pacgan-2d[pack=1]",
-                lambda modes: modes >= 8,
+                lambda kl: kl <= 0.1,
                 both(
                     better("modes", "pacgan-2d", "pacgan-2d[pack=1]", True),
                     better("mode_kl", "pacgan-2d", "pacgan-2d[pack=1]"),
