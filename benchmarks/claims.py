@@ -361,6 +361,20 @@ CLAIMS = [
         ),
     ),
     Claim(
+        "minibatch-failing",
+        "Minibatch discrimination keeps G from collapsing where the same GAN without it does",
+        "Salimans et al. 2016, section 3.2",
+        (
+            "run -p minibatch,control -d ring8 --batch-size 100 --images 2000000 --seeds 3 "
+            + settings("minibatch control", **PACGAN),
+        ),
+        arrives(
+            "minibatch",
+            cures("modes", "control", lambda modes: modes >= 8, better("modes", "minibatch", "control", True)),
+        ),
+        "the settings with which control shows next to nothing of the ring in pacgan-ring",
+    ),
+    Claim(
         "wgan-gp",
         "A gradient penalty ends better than clipped weights",
         "Gulrajani et al. 2017, sections 3 and 5",
