@@ -486,7 +486,7 @@ def page(root: Path, kept: Path, findings: str = "") -> str:
         trials = trials_of(root, claim, kept)
         seen, verdict = claim.judge(trials) if trials is not None else ("", "not run")
         noted = f"{claim.claim} ({claim.note})" if claim.note else claim.claim
-        rows.append([f"`{claim.name}`", noted, claim.paper, seen, verdict])
+        rows.append([claim.name, noted, claim.paper, seen, verdict])
         commands += [f"`{claim.name}`:", "", *(f"    {shown_command(words)}" for words in claim.commands), ""]
     head = ["name", "claim", "paper", "seen", "verdict"]
     return "\n".join(
