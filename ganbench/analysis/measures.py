@@ -160,7 +160,8 @@ class Measures:
         d_saturation: median over H of the lower accuracy on held-out real and on fake; None for critics.
         grad_spikes: share of discriminator steps with a gradient norm above 10 times its running median of 101.
         parameter_growth: largest parameter norm of a role over its initial one (or half of the next, if larger).
-        gradient_growth: discriminator gradient norm, median of the last tenth over that of the first.
+        gradient_growth: discriminator gradient norm, median of the last tenth over that of the first, or over a 25th of
+            that of the fifth if this is larger: gradients that begin near 0, rise and then stand did not blow up.
         best, nearest: index of the evaluation with the lowest smoothed u, and distance, among those in ``u``.
         collapse: index of the first evaluation from which modes stay lost; where they do not, coverage; then mode_kl.
         won: index of the first evaluation from which the held-out AUC stays above 0.95.
@@ -394,8 +395,9 @@ def _gradient_growth(telemetry: Telemetry) -> float | None:
     if (telemetry.updates or {}).get("discriminator", FEWEST_STEPS) < FEWEST_STEPS:
         return None
     tenths = (telemetry.gradient_norm_tenths or {}).get("discriminator") or ()
-    first, last = (tenths[0], tenths[-1]) if tenths else (None, None)
-    return last / first if first and last is not None else None
+    if not tenths or tenths[-1] is None or not (first := tenths[0]):
+        return None
+    return tenths[-1] / max(first, (tenths[len(tenths) // 2 - 1] or 0.0) / 25)
 
 
 def _series(watched: Sequence[Watch], key: str) -> Series:

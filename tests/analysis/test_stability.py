@@ -271,6 +271,21 @@ def test_dominance_counts_the_last_half_only():
     assert measures(history([0.8] * 20, d_auc=[0.6] * 15 + [1.0] * 5)).d_dominance == 0.5
 
 
+def test_gradients_that_begin_near_0_and_then_stand_did_not_blow_up():
+    def growing(*tenths):
+        record = history(converging())
+        record["telemetry"]["gradient_norm_tenths"]["discriminator"] = list(tenths)
+        return verdict(record)
+
+    # The first is PacGAN's D, whose weights start from N(0, 0.02^2); the second a critic without a constraint.
+    still = growing(0.795, 40.6, 58.8, 67.0, 70.2, 71.3, 68.4, 64.7, 61.2, 57.6)
+    rising = growing(222, 2268, 6802, 4723, 10421, 14226, 23831, 35467, 23916, 39718)
+    assert (still.word, still.notes) == ("stable", ())
+    assert (rising.word, rising.notes) == ("diverged", ("gradients blew up",))
+    assert rising.evidence["gradient_growth"] == pytest.approx(39718 / (10421 / 25))
+    assert growing(1.0, *[30.0] * 8, 61.0).word == "diverged"  # twice what it was half-way
+
+
 def test_gradient_spikes():
     record = history(converging(end=0.47), d_auc=[0.95] * 20)
     record["telemetry"]["gradient_spikes"] = {"generator": 0.5, "discriminator": 0.0019}
