@@ -160,8 +160,8 @@ class Measures:
         d_saturation: median over H of the lower accuracy on held-out real and on fake; None for critics.
         grad_spikes: share of discriminator steps with a gradient norm above 10 times its running median of 101.
         parameter_growth: largest parameter norm of a role over its initial one (or half of the next, if larger).
-        gradient_growth: discriminator gradient norm, median of the last tenth over that of the first, or over a fiftieth
-            of that of the fifth if this is larger: above 50 it is higher than half-way, too.
+        gradient_growth: discriminator gradient norm, median of the last tenth over that of the first tenth, or over a
+            fiftieth of that of the fifth tenth if this is larger: above 50 it is higher than half-way, too.
         best, nearest: index of the evaluation with the lowest smoothed u, and distance, among those in ``u``.
         collapse: index of the first evaluation from which modes stay lost; where they do not, coverage; then mode_kl.
         won: index of the first evaluation from which the held-out AUC stays above 0.95.
