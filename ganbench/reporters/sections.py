@@ -23,6 +23,8 @@ LEGEND = (
     "of a model's, the mean over ten draws ± their standard deviation."
 )
 FIRST, LAST = ("rank", "tier", "variant"), ("verdict", "seeds", "failed")  # columns around the primary metric
+# What is read beside the metric that ranks, since it sees what that does not: docs/metrics.md.
+BESIDE = {"recovered_mass": "coverage", "mode_kl": "modes"}
 HEADINGS = {name: name.capitalize() for name in (*FIRST, *LAST)}
 PAIRS = (
     "P is the share of pairs of trials in which the better one scores better, p is from Welch's test (from a "
@@ -41,7 +43,7 @@ class Section:
     Attributes:
         rows: its rows of the leaderboard.
         trials: its rows of the table of trials.
-        metrics: the primary metric first, then those that have a value here.
+        metrics: the primary metric, the one that is read beside it, then the others that have a value here.
         facts: fields of the protocol by name; empty where the report does not say.
         centres: first two coordinates of the true modes (k, 2) of a dataset of points; empty for others.
         sizes: ``n`` rows a side and ``d`` features; empty where the records do not say.
@@ -145,7 +147,8 @@ def sections(report: Report) -> list[Section]:
         failed = {m for record in own for m, about in record.metrics.items() if about.status is not UNSET}
         places = {m: about.position for record in own for m, about in record.metrics.items()}
         shown = [m for m in metrics if m in failed or rows[m].notna().any()]
-        shown.sort(key=lambda m: places.get(m, len(metrics)))  # those of another dataset may stand in another order
+        # Those of another dataset may stand in another order.
+        shown.sort(key=lambda m: (m != BESIDE.get(str(primary)), places.get(m, len(metrics))))
         present = [m for m in metrics if m == primary] + [m for m in shown if m != primary]
         found.append(
             Section(
