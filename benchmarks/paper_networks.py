@@ -7,15 +7,15 @@ The variants of plugins/ share networks, so that they can be compared. A claim o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 import torch
 from ganbench_plugins.unrolled import Unrolled
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from ganbench.plugin import GAN, Batch, Range, Unsuitable, Variant, hookimpl
+from ganbench.plugin import GAN, Batch, Clock, Range, Unsuitable, Variant, hookimpl
 
 
 class Maxout(nn.Module):
@@ -83,11 +83,12 @@ class Unrolled2D(Unrolled):
 
     Metz et al. 2017: two hidden layers of 128 with tanh in G and D, orthogonal weights times 1.4, a latent of 256
     dimensions, and step sizes of 1e-3 for G and 1e-4 for D. With ``unroll_steps=0`` G meets D as it is.
-    Steps of G and D take turns here; there they are made at once.
+    By default steps of G and D take turns; there they are made at once (``updates=simultaneous``).
     """
 
     name = "unrolled-2d"
     generator_lr: float
+    updates: Literal["alternating", "simultaneous"]
 
     def __init__(
         self,
@@ -98,6 +99,9 @@ class Unrolled2D(Unrolled):
         generator_lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size of G"] = 1e-3,
         beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.5,
         decay: Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"] = 0.0,
+        updates: Annotated[
+            Literal["alternating", "simultaneous"], "whether G learns from D after or before its step"
+        ] = ("alternating"),
         **hyperparameters: Any,
     ) -> None:
         require_points(self.name, shape)
@@ -109,8 +113,25 @@ class Unrolled2D(Unrolled):
             generator_lr=generator_lr,
             beta1=beta1,
             decay=decay,
+            updates=updates,
             **hyperparameters,
         )
+
+    def train_step(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
+        if self.updates == "alternating":
+            return super().train_step(batch, clock)
+        fake = self.fake(self.latent(len(batch.data)))
+        losses = {"generator": self.generator_phase(batch, fake)}
+        weights = list(self.generator.parameters())
+        gradient = torch.autograd.grad(losses["generator"], weights)
+        losses["discriminator"] = self.discriminator_phase(batch, Batch(fake.data.detach()))
+        self.update("discriminator", losses["discriminator"])
+        for w, slope in zip(weights, gradient, strict=True):
+            w.grad = slope
+        self.optimizers["generator"].step()
+        with torch.no_grad():
+            self.settle(clock)
+        return losses
 
     def build_generator(self) -> nn.Module:
         return tanh_network(self.latent_dim, 2)

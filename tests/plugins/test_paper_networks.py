@@ -66,6 +66,21 @@ def test_without_steps_g_meets_d_as_it_is() -> None:
     torch.testing.assert_close(gan.generator_phase(real, fake), -gan.discriminator_phase(real, fake))
 
 
+def test_simultaneous_updates_start_from_the_same_weights() -> None:
+    """D moves as where steps take turns, and G by the gradient that it has before D moves."""
+    real, clock = Batch(torch.randn(16, 2)), Clock(0, 0, 640, 0.0, False)
+    gan = Unrolled2D(POINTS, unroll_steps=0, updates="simultaneous")
+    torch.manual_seed(1)
+    fake = gan.fake(gan.latent(16))
+    weights = list(gan.generator.parameters())
+    gradient = torch.autograd.grad(gan.generator_phase(real, fake), weights)
+    slopes = torch.autograd.grad(gan.discriminator_phase(real, fake), list(gan.discriminator.parameters()))
+    torch.manual_seed(1)
+    gan.train_step(real, clock)
+    for w, slope in zip((*weights, *gan.discriminator.parameters()), (*gradient, *slopes), strict=True):
+        torch.testing.assert_close(w.grad, slope)
+
+
 @pytest.mark.parametrize("variant", [PacGAN2D, Unrolled2D])
 def test_both_train_on_points_alone(variant: type[PacGAN2D | Unrolled2D]) -> None:
     gan = variant(POINTS)
