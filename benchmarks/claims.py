@@ -11,9 +11,10 @@ The rule is the same wherever two variants are compared. Every trial of the one 
 other. *Reproduced*: the median is better, and so is the score in at least nine of ten of these pairs, on the side
 that the paper claims. *The other way round*: the same on the other side, or a cure that is worse by every measure.
 *Not seen*: neither. *In part*: of several parts of a claim some are reproduced. *Not testable*: the GAN that
-should fail does not, or less than half of the samples of the one that should cover the modes are in any. Of two
-variants that are alike, nine of ten pairs favour the claimed one by luck in one of 20 comparisons of three trials
-with three, in one of 60 of five with five, and in one of six of two with two.
+should fail does not, or, of a claim about modes, the median trial of the variant that should cover them has less
+than half of its samples in any. Of two variants that are alike, nine of ten pairs favour the claimed one by luck
+in one of 20 comparisons of three trials with three, in one of 60 of five with five, and in one of six of two with
+two.
 """
 
 from __future__ import annotations
@@ -272,7 +273,7 @@ CLAIMS = [
                 ),
             ),
             "networks, settings and packs of the code that its authors published; 20,000 steps, a twentieth of the "
-            "paper's; packed, each step sees twice the points, as there",
+            "paper's; packed, each step sees twice the points, as there; G and D take turns, there both step at once",
         )
         for shape, dataset in (("ring", "ring8"), ("grid", "grid25"))
     ),
@@ -339,7 +340,8 @@ CLAIMS = [
             lambda mass: mass >= 0.5,
             better("recovered_mass", "unrolled-2d", "unrolled-2d[unroll_steps=0]", True),
         ),
-        "25,000 steps and all settings as in their notebook; G and D take turns, but in one training",
+        "25,000 steps and all settings as in their notebook, but G and D take turns; a further training, which is not "
+        "compared, steps both at once",
         curve=True,
     ),
     Claim(

@@ -99,9 +99,9 @@ class Unrolled2D(Unrolled):
         generator_lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size of G"] = 1e-3,
         beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.5,
         decay: Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"] = 0.0,
-        updates: Annotated[
-            Literal["alternating", "simultaneous"], "whether G learns from D after or before its step"
-        ] = ("alternating"),
+        updates: Annotated[Literal["alternating", "simultaneous"], "G meets D as it is after its step, or before"] = (
+            "alternating"
+        ),
         **hyperparameters: Any,
     ) -> None:
         require_points(self.name, shape)
@@ -116,6 +116,8 @@ class Unrolled2D(Unrolled):
             updates=updates,
             **hyperparameters,
         )
+        if updates == "simultaneous" and self.critic_steps != 1:
+            raise Unsuitable(f"{self.name} steps G and D at once with critic_steps=1 alone")
 
     def train_step(self, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
         if self.updates == "alternating":

@@ -36,7 +36,7 @@ class Thresholds:
     """
 
     parameter_growth: float = 20.0  # healthy at most 8.6 (an RBM); D at 100 times its step size 9.3 in the study
-    gradient_growth: float = 50.0  # healthy at most 25 (on mnist), a critic without a constraint 90 and more
+    gradient_growth: float = 50.0  # healthy at most 16 (on mnist), a critic without a constraint 58 and more
     # Of mode_kl over H: ln 2 = 0.69 where half of the modes are missing, but as much where all are reached unevenly, so
     # that modes must be missing too, or far more of it. A classifier of a few classes takes some samples for those that
     # are missing: five of ten digits missing has 0.24 to 0.32, as GANs on their way on 28x28 images have, but does not

@@ -23,7 +23,7 @@ LEGEND = (
     "of a model's, the mean over ten draws ± their standard deviation."
 )
 FIRST, LAST = ("rank", "tier", "variant"), ("verdict", "seeds", "failed")  # columns around the primary metric
-# What is read beside the metric that ranks, since it sees what that does not: docs/metrics.md.
+# What stands right after the metric that ranks, because it sees what that one misses: docs/metrics.md.
 BESIDE = {"recovered_mass": "coverage", "mode_kl": "modes"}
 HEADINGS = {name: name.capitalize() for name in (*FIRST, *LAST)}
 PAIRS = (

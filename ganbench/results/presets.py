@@ -93,7 +93,8 @@ def preset_name(dataset: str, extractor: str, samples: int, split: str, compared
 
     Args:
         compared: real samples of the reference, where that is known. With fewer than ``samples`` a preset for any
-            dataset does not apply; one for a single dataset takes what that has (10,000 digits of ``stacked-mnist``).
+            dataset does not apply. One for a single dataset does: of ``stacked-mnist`` 10,000 real images stand for
+            the data in FID and the like, whatever the number of samples whose modes are counted.
     """
     for name, preset in PRESETS.items():
         same = extractor in preset.extractors and (samples, split) == (preset.samples, preset.reference)

@@ -284,6 +284,7 @@ def test_gradients_that_begin_near_0_and_then_stand_did_not_blow_up():
     assert (rising.word, rising.notes) == ("diverged", ("gradients blew up",))
     assert rising.evidence["gradient_growth"] == pytest.approx(39718 / 222)
     assert [growing(1.0, *[70.0] * 8, last).word for last in (69.0, 71.0)] == ["stable", "diverged"]
+    assert growing(1.0, 10.0, 500.0, *[5000.0] * 7).word == "stable"  # what comes of it is for the other rules to see
 
 
 def test_gradient_spikes():

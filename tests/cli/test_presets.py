@@ -71,7 +71,7 @@ def test_every_preset_names_what_it_sets_and_nothing_else() -> None:
     assert preset_name(*given) == "paper-cifar10", "the published weights, given as a file"
     assert preset_name("digits", "inception-v3", 10_000, "test", 900) == ""
     stacked = preset_name("stacked-mnist", "stacked-mnist-cnn", 26_000, "test", 10_000)
-    assert stacked == "stacked-mnist-1000", "its samples are compared with the 10,000 images that their digits are of"
+    assert stacked == "stacked-mnist-1000", "its 26,000 samples are compared with 10,000 real images"
 
 
 def test_a_preset_for_several_datasets_asks_for_one(here: Any) -> None:

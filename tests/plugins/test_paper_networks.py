@@ -66,10 +66,12 @@ def test_without_steps_g_meets_d_as_it_is() -> None:
     torch.testing.assert_close(gan.generator_phase(real, fake), -gan.discriminator_phase(real, fake))
 
 
-def test_simultaneous_updates_start_from_the_same_weights() -> None:
+@pytest.mark.parametrize("steps", [0, 2])
+def test_simultaneous_updates_start_from_the_same_weights(steps: int) -> None:
     """D moves as where steps take turns, and G by the gradient that it has before D moves."""
     real, clock = Batch(torch.randn(16, 2)), Clock(0, 0, 640, 0.0, False)
-    gan = Unrolled2D(POINTS, unroll_steps=0, updates="simultaneous")
+    gan = Unrolled2D(POINTS, unroll_steps=steps, updates="simultaneous")
+    before = [p.clone() for p in (*gan.generator.parameters(), *gan.discriminator.parameters())]
     torch.manual_seed(1)
     fake = gan.fake(gan.latent(16))
     weights = list(gan.generator.parameters())
@@ -77,8 +79,12 @@ def test_simultaneous_updates_start_from_the_same_weights() -> None:
     slopes = torch.autograd.grad(gan.discriminator_phase(real, fake), list(gan.discriminator.parameters()))
     torch.manual_seed(1)
     gan.train_step(real, clock)
-    for w, slope in zip((*weights, *gan.discriminator.parameters()), (*gradient, *slopes), strict=True):
+    after = (*weights, *gan.discriminator.parameters())
+    for w, old, slope in zip(after, before, (*gradient, *slopes), strict=True):
         torch.testing.assert_close(w.grad, slope)
+        assert torch.equal(torch.sign(old - w), torch.sign(slope))  # Adam's first step is against the sign
+    with pytest.raises(Unsuitable, match="critic_steps=1"):
+        Unrolled2D(POINTS, updates="simultaneous", critic_steps=2)
 
 
 @pytest.mark.parametrize("variant", [PacGAN2D, Unrolled2D])
