@@ -99,7 +99,7 @@ class Unrolled2D(Unrolled):
         generator_lr: Annotated[float, Range(1e-5, 1e-2, log=True), "Adam step size of G"] = 1e-3,
         beta1: Annotated[float, Range(0.0, 0.95), "Adam decay of the mean gradient"] = 0.5,
         decay: Annotated[float, Range(0.0, 1.0), "last share of the budget, in which step sizes fall to 0"] = 0.0,
-        updates: Annotated[Literal["alternating", "simultaneous"], "G meets D as it is after its step, or before"] = (
+        updates: Annotated[Literal["alternating", "simultaneous"], "G meets D as it is after D's step, or before"] = (
             "alternating"
         ),
         **hyperparameters: Any,

@@ -397,7 +397,7 @@ def _gradient_growth(telemetry: Telemetry) -> float | None:
     tenths = (telemetry.gradient_norm_tenths or {}).get("discriminator") or ()
     if not tenths or tenths[-1] is None or not (first := tenths[0]):
         return None
-    return tenths[-1] / max(first, (tenths[len(tenths) // 2 - 1] or 0.0) / 50)
+    return tenths[-1] / max(first, (tenths[len(tenths) // 2 - 1] or 0.0) / Thresholds.gradient_growth)
 
 
 def _series(watched: Sequence[Watch], key: str) -> Series:
